@@ -1,0 +1,103 @@
+/* The worker process is the one that `sluice serve` would start; only nobody gives it runs. */
+#include "cli/cli.h"
+
+#include "cli/settings.h"
+#include "common/log.h"
+#include "front/process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: sluice check [OPTION]... PLUGIN.so\n"
+    "\n"
+    "Loads the plugin in a process of its own, checks its ABI, calls create() and\n"
+    "selftest(), and prints its name, version and mode, or why it is not fit to\n"
+    "serve. Exit status 0 if it is fit, 1 if not.\n"
+    "\n" SETTINGS_USAGE "  -h, --help              print this\n";
+
+#define QUIT_TIMEOUT_MS 2000
+
+struct check {
+    const struct settings *settings;
+    struct process *process;
+    char *name, *version, *mode;
+    bool ready;
+};
+
+static int on_hello(void *data, const struct process_hello *hello, struct process_setup *setup,
+                    char *reason, size_t reason_size)
+{
+    struct check *check = data;
+    const struct config_plugin *plugin = config_plugin(check->settings->config, hello->name);
+
+    (void)reason;
+    (void)reason_size;
+    check->name = strdup(hello->name);
+    check->version = strdup(hello->version);
+    check->mode = strdup(hello->mode);
+    setup->threads = plugin->threads;
+    setup->stack = plugin->stack;
+    setup->config = config_plugin_json(check->settings->config, hello->name);
+    return 0;
+}
+
+static void on_ready(void *data)
+{
+    struct check *check = data;
+
+    check->ready = true;
+    process_quit(check->process, QUIT_TIMEOUT_MS);
+}
+
+static void on_gone(void *data, const char *reason)
+{
+    struct check *check = data;
+
+    if (check->ready)
+        printf("%s %s, %s mode: fit to serve\n", check->name, check->version, check->mode);
+    else
+        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin, reason);
+}
+
+static int check_plugin(struct check *check)
+{
+    static const struct process_handler handler = {
+        .hello = on_hello, .ready = on_ready, .gone = on_gone};
+    struct process_spec spec = {.path = check->settings->plugin,
+                                .generation = 1,
+                                .start_timeout = check->settings->config->start_timeout};
+    uv_loop_t loop;
+    int status;
+
+    uv_loop_init(&loop);
+    status = process_spawn(&loop, &spec, &handler, check, &check->process);
+    if (status < 0)
+        fprintf(stderr, "sluice: a worker cannot be started: %s\n", uv_strerror(status));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    return check->ready ? 0 : 1;
+}
+
+int cli_check(int argc, char **argv)
+{
+    struct settings settings;
+    struct check check = {.settings = &settings};
+    int status;
+
+    log_open("front", "", LOG_ERROR);
+    if (!settings_read(argc, argv, usage, &settings, &status))
+        return status;
+    if (settings.extra_count > 0) {
+        fprintf(stderr, "sluice check: one PLUGIN.so is wanted\n");
+        status = cli_misused("check");
+    } else {
+        status = check_plugin(&check);
+    }
+    free(check.name);
+    free(check.version);
+    free(check.mode);
+    settings_finish(&settings);
+    return status;
+}

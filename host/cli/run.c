@@ -1,0 +1,272 @@
+/*
+ * One agent, one run, one process: the worker's code and the front's, with
+ * the terminal where there would be a socket and a client. For scripts,
+ * debuggers and sanitizers.
+ */
+#include "cli/cli.h"
+
+#include "cli/settings.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "front/encode_sse.h"
+#include "front/run.h"
+#include "worker/worker.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "usage: sluice run [OPTION]... PLUGIN.so [INPUT|-]\n"
+    "\n"
+    "Runs the plugin's agent once in this process and prints its stream. INPUT is\n"
+    "JSON, {} if not given; - reads it from standard input. Exit status 0 if the run\n"
+    "finished, 1 if it failed or was cancelled.\n"
+    "\n"
+    "      --text              print only the text\n" SETTINGS_USAGE
+    "  -h, --help              print this\n"
+    "\n"
+    "Try it:\n"
+    "  sluice run --text ask.so '{\"question\":\"How is a plugin registered?\"}'\n";
+
+#define INPUT_MAX (1024u * 1024)
+
+struct session {
+    struct subscriber subscriber; /* first */
+    uv_loop_t loop;
+    uv_signal_t interrupted;
+    struct worker *worker;
+    struct runs *runs;
+    struct run *run;
+    bool text;
+};
+
+/* ---- the terminal ---- */
+
+static void print_text(const struct run_event *event)
+{
+    cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
+    const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
+
+    if (delta && event->type_length == 4 && memcmp(event->type, "text", 4) == 0)
+        fputs(delta, stdout);
+    cJSON_Delete(json);
+}
+
+static void print_log(struct session *session)
+{
+    struct iovec pieces[2];
+    int count = eventlog_view(run_log(session->run), session->subscriber.cursor, pieces);
+
+    for (int i = 0; i < count; i++)
+        fwrite(pieces[i].iov_base, 1, pieces[i].iov_len, stdout);
+}
+
+static void on_appended(struct subscriber *subscriber, const struct run_event *event)
+{
+    struct session *session = (struct session *)subscriber;
+
+    if (session->text)
+        print_text(event);
+    else
+        print_log(session);
+    fflush(stdout);
+    subscriber->cursor = run_log(session->run)->end;
+}
+
+/* ---- the worker ---- */
+
+static int take_frame(struct session *session, const struct wire_frame *frame)
+{
+    struct run_event event;
+    struct wire_end end;
+
+    if (frame->type == WIRE_EVENT &&
+        wire_read_event(frame, &event.type, &event.type_length, &event.json, &event.json_length) == 0)
+        return run_append(session->run, &event);
+    if (frame->type != WIRE_END || wire_read_end(frame, &end) < 0)
+        return -EPROTO;
+    worker_quit(session->worker);
+    return run_end(session->run, &end);
+}
+
+static void on_take(void *data, struct buf *frames)
+{
+    struct session *session = data;
+    struct wire_frame frame;
+    ssize_t size;
+
+    while ((size = wire_next(frames, WIRE_WORKER, &frame)) > 0) {
+        if (take_frame(session, &frame) < 0)
+            log_fatal("the worker's code sent a bad frame: %s", wire_name(frame.type));
+        buf_consume(frames, (size_t)size);
+    }
+}
+
+static void on_left(void *data)
+{
+    struct session *session = data;
+
+    uv_close((uv_handle_t *)&session->interrupted, NULL);
+    runs_destroy(session->runs);
+    worker_destroy(session->worker);
+}
+
+static void executor_cancel(void *data, uint32_t number)
+{
+    struct session *session = data;
+
+    worker_cancel(session->worker, number);
+}
+
+static void executor_credit(void *data, uint32_t number, uint32_t bytes)
+{
+    struct session *session = data;
+
+    worker_credit(session->worker, number, bytes);
+}
+
+static void on_interrupted(uv_signal_t *handle, int number)
+{
+    struct session *session = handle->data;
+
+    run_cancel(session->run);
+    uv_signal_stop(handle); /* a second one ends the process */
+    (void)number;
+}
+
+/* ---- the run ---- */
+
+static int session_load(struct session *session, const struct settings *settings)
+{
+    const struct config_plugin *plugin;
+    struct worker_settings worker_settings;
+    struct plugin_refusal refusal;
+    char *config = NULL;
+    int status = worker_open(session->worker, settings->plugin, &refusal);
+
+    if (status == 0) {
+        const char *name = worker_plugin(session->worker)->name;
+        plugin = config_plugin(settings->config, name);
+        worker_settings.threads = plugin->threads;
+        worker_settings.stack_size = plugin->stack;
+        config = config_plugin_json(settings->config, name);
+        status = worker_create_plugin(session->worker, &worker_settings, config, NULL, &refusal);
+        free(config);
+    }
+    if (status < 0)
+        fprintf(stderr, "sluice: refused at %s: %s\n", refusal.step, refusal.reason);
+    return status;
+}
+
+static void session_start(struct session *session, const char *input)
+{
+    static const struct executor executor = {.cancel = executor_cancel, .credit = executor_credit};
+    const struct agent_plugin *plugin = worker_plugin(session->worker);
+    struct run_agent agent = {.name = plugin->name, .version = plugin->version, .generation = 1};
+    struct buf pairs = {0};
+    struct buf *all;
+
+    wire_append_pair(&pairs, "input", input);
+    if (run_create(session->runs, agent.name, &pairs, &session->run) < 0)
+        log_fatal("there is no randomness for a run id");
+    session->subscriber.appended = on_appended;
+    run_subscribe(session->run, &session->subscriber);
+    all = run_pairs(session->run, &agent);
+    run_start(session->run, &agent, &executor, session, 0);
+    worker_start(session->worker, 0, buf_data(all), buf_length(all));
+    buf_finish(all);
+}
+
+/* What the run's end means for the process. */
+static int session_finish(struct session *session)
+{
+    struct buf json = {0};
+    bool finished = run_get_state(session->run) == RUN_finished;
+
+    if (!finished && session->text) {
+        run_describe(session->run, &json);
+        fprintf(stderr, "sluice: %.*s\n", (int)buf_length(&json), buf_data(&json));
+        buf_finish(&json);
+    }
+    run_unsubscribe(&session->subscriber);
+    run_unref(session->run);
+    return finished ? 0 : 1;
+}
+
+static int run(const struct settings *settings, const char *input)
+{
+    static const struct worker_sink sink = {.take = on_take, .left = on_left};
+    struct session session = {.text = settings->text};
+    int status;
+
+    uv_loop_init(&session.loop);
+    uv_signal_init(&session.loop, &session.interrupted);
+    session.interrupted.data = &session;
+    session.runs = runs_create(&session.loop, 0);
+    session.worker = worker_create(&session.loop, &sink, &session);
+    status = session_load(&session, settings);
+    if (status < 0) {
+        on_left(&session);
+    } else {
+        uv_signal_start(&session.interrupted, on_interrupted, SIGINT);
+        session_start(&session, input);
+    }
+    uv_run(&session.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&session.loop);
+    return status < 0 ? 1 : session_finish(&session);
+}
+
+/* Standard input whole, with a NUL; NULL if it is too large or unreadable. */
+static char *read_input(void)
+{
+    struct buf input = {0};
+    ssize_t got = 1;
+
+    while (got > 0 && buf_length(&input) <= INPUT_MAX) {
+        got = read(STDIN_FILENO, buf_reserve(&input, 65536), 65536);
+        if (got > 0)
+            buf_commit(&input, (size_t)got);
+    }
+    if (got == 0)
+        return buf_steal(&input);
+    fprintf(stderr, "sluice: standard input %s\n",
+            got < 0 ? strerror(errno) : "has more than 1 MiB, the most an input may have");
+    buf_finish(&input);
+    return NULL;
+}
+
+static int run_with(const struct settings *settings, const char *input)
+{
+    if (input == NULL)
+        return 1;
+    if (json_check(input, strlen(input)) < 0) {
+        fprintf(stderr, "sluice: the input is not JSON; give one JSON value, such as {}\n");
+        return 2;
+    }
+    return run(settings, input);
+}
+
+int cli_run(int argc, char **argv)
+{
+    struct settings settings;
+    const char *input = "{}";
+    char *read = NULL;
+    int status;
+
+    log_open("run", "", LOG_WARN);
+    if (!settings_read(argc, argv, usage, &settings, &status))
+        return status;
+    if (settings.extra_count > 0)
+        input = settings.extra[0];
+    if (strcmp(input, "-") == 0)
+        input = read = read_input();
+    status = settings.extra_count > 1 ? cli_misused("run") : run_with(&settings, input);
+    free(read);
+    settings_finish(&settings);
+    return status;
+}

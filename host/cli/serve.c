@@ -1,0 +1,135 @@
+#include "cli/cli.h"
+
+#include "common/log.h"
+#include "front/config.h"
+#include "front/front.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+static const char usage[] =
+    "usage: sluice serve [OPTION]...\n"
+    "\n"
+    "Serves the agents of a plugin folder until SIGINT or SIGTERM. When it is ready,\n"
+    "it prints \"sluice: listening on http://ADDR:PORT\" to standard error.\n"
+    "\n"
+    "  -c, --config FILE       read the configuration from FILE (INI)\n"
+    "      --listen ADDR:PORT  where to listen, 127.0.0.1:8080 if not given; a port of 0\n"
+    "                          takes a free one\n"
+    "      --plugins DIR       the plugin folder, " SLUICE_PLUGIN_DIR " if not given\n"
+    "      --set host.KEY=VALUE\n"
+    "      --set plugin.NAME.KEY=VALUE\n"
+    "                          override one setting; may be given many times\n"
+    "  -n, --check             only check the configuration\n"
+    "  -v, --verbose           log more\n"
+    "      --defaults          print a configuration file with every default\n"
+    "  -h, --help              print this\n"
+    "\n"
+    "Try it:\n"
+    "  sluice serve --listen 127.0.0.1:8080 &\n"
+    "  curl -N --json '{\"question\":\"How is a plugin registered?\"}' \\\n"
+    "      http://127.0.0.1:8080/agents/ask/runs\n";
+
+enum option_code { LISTEN = 256, PLUGINS, SET, DEFAULTS };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'}, {"listen", required_argument, NULL, LISTEN},
+    {"plugins", required_argument, NULL, PLUGINS}, {"set", required_argument, NULL, SET},
+    {"check", no_argument, NULL, 'n'}, {"verbose", no_argument, NULL, 'v'},
+    {"defaults", no_argument, NULL, DEFAULTS}, {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static const char short_options[] = "c:nvh";
+
+/* What is asked for besides settings. */
+struct request {
+    const char *file;
+    bool only_check;
+    bool only_help;
+    bool only_defaults;
+};
+
+static bool read_request(int argc, char **argv, struct request *request)
+{
+    int code;
+
+    while ((code = getopt_long(argc, argv, short_options, options, NULL)) != -1) {
+        if (code == '?')
+            return false;
+        if (code == 'c')
+            request->file = optarg;
+        request->only_check |= code == 'n';
+        request->only_help |= code == 'h';
+        request->only_defaults |= code == DEFAULTS;
+        if (code == 'v')
+            log_open("front", "", LOG_DEBUG);
+    }
+    if (optind < argc)
+        fprintf(stderr, "sluice serve: '%s' is not an option\n", argv[optind]);
+    return optind == argc;
+}
+
+static int set(struct config *config, const char *key, char *error, size_t size)
+{
+    char assignment[4096];
+
+    snprintf(assignment, sizeof assignment, "host.%s=%s", key, optarg);
+    return config_set(config, assignment, error, size);
+}
+
+/* The command line's settings, after the file's. */
+static int apply_settings(int argc, char **argv, struct config *config, char *error, size_t size)
+{
+    int code, status = 0;
+
+    optind = 0;
+    while (status == 0 && (code = getopt_long(argc, argv, short_options, options, NULL)) != -1) {
+        if (code == LISTEN)
+            status = set(config, "listen", error, size);
+        else if (code == PLUGINS)
+            status = set(config, "plugins", error, size);
+        else if (code == SET)
+            status = config_set(config, optarg, error, size);
+    }
+    return status;
+}
+
+static int serve(int argc, char **argv, const struct request *request, struct config *config)
+{
+    char error[CONFIG_ERROR_SIZE];
+
+    if ((request->file && config_read(config, request->file, error, sizeof error) < 0) ||
+        apply_settings(argc, argv, config, error, sizeof error) < 0) {
+        fprintf(stderr, "sluice: %s\n", error);
+        return 1;
+    }
+    if (request->only_check) {
+        printf("the configuration is fine\n");
+        return 0;
+    }
+    return front_main(config);
+}
+
+int cli_serve(int argc, char **argv)
+{
+    struct request request = {0};
+    struct config *config;
+    int status;
+
+    if (!read_request(argc, argv, &request))
+        return cli_misused("serve");
+    if (request.only_help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (request.only_defaults) {
+        config_print_defaults(stdout);
+        return 0;
+    }
+    config = config_create();
+    status = serve(argc, argv, &request, config);
+    config_destroy(config);
+    return status;
+}

@@ -1,0 +1,29 @@
+/* What `run` and `check` take alike: a plugin, its configuration, how much to log. */
+#ifndef CLI_SETTINGS_H
+#define CLI_SETTINGS_H
+
+#include "front/config.h"
+
+#include <stdbool.h>
+
+#define SETTINGS_USAGE                                                                             \
+    "  -c, --config FILE       read the plugin's section of this configuration (INI)\n"           \
+    "      --set plugin.NAME.KEY=VALUE\n"                                                          \
+    "                          override one setting; may be given many times\n"                    \
+    "  -v, --verbose           log more\n"
+
+struct settings {
+    struct config *config;
+    const char *plugin; /* path */
+    char **extra;       /* further arguments */
+    int extra_count;
+    bool text; /* --text */
+};
+
+/* False if there is nothing to do but to exit with the status. */
+bool settings_read(int argc, char **argv, const char *usage, struct settings *settings,
+                   int *status);
+
+void settings_finish(struct settings *settings);
+
+#endif

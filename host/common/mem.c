@@ -1,0 +1,42 @@
+#include "common/mem.h"
+
+#include "common/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *present(void *memory)
+{
+    if (memory == NULL)
+        log_fatal("out of memory");
+    return memory;
+}
+
+void *mem_alloc(size_t size)
+{
+    return present(calloc(1, size));
+}
+
+void *mem_realloc(void *old, size_t size)
+{
+    return present(realloc(old, size));
+}
+
+char *mem_strdup(const char *text)
+{
+    return present(strdup(text));
+}
+
+char *mem_printf(const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    return present(text);
+}

@@ -1,0 +1,16 @@
+/*
+ * Memory that is there or ends the process: every queue here is bounded, so
+ * an allocation that fails leaves nothing sensible to do.
+ */
+#ifndef COMMON_MEM_H
+#define COMMON_MEM_H
+
+#include <stddef.h>
+
+/* Zeroed. */
+void *mem_alloc(size_t size);
+void *mem_realloc(void *old, size_t size);
+char *mem_strdup(const char *text);
+__attribute__((format(printf, 1, 2))) char *mem_printf(const char *format, ...);
+
+#endif

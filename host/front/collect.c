@@ -1,0 +1,122 @@
+#include "front/collect.h"
+
+#include "common/json.h"
+#include "common/mem.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct collector {
+    struct subscriber subscriber; /* first */
+    struct http_request *request;
+    struct buf agent; /* the run event's JSON without its closing brace */
+    struct buf text;  /* the inside of a JSON string */
+    struct buf usage; /* the last usage event's JSON */
+    bool truncated;
+};
+
+static void collector_forget(struct collector *collector)
+{
+    run_unsubscribe(&collector->subscriber);
+    buf_finish(&collector->agent);
+    buf_finish(&collector->text);
+    buf_finish(&collector->usage);
+    free(collector);
+}
+
+static void add_text(struct collector *collector, const struct run_event *event)
+{
+    cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
+    const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
+    ssize_t length = delta ? json_escaped_length(delta, strlen(delta)) : 0;
+
+    if (length > 0 && buf_length(&collector->text) + (size_t)length > COLLECT_TEXT_MAX)
+        collector->truncated = true;
+    if (length > 0 && !collector->truncated) {
+        json_escape(buf_reserve(&collector->text, (size_t)length), delta, strlen(delta));
+        buf_commit(&collector->text, (size_t)length);
+    }
+    cJSON_Delete(json);
+}
+
+static void keep(struct buf *buf, const struct run_event *event, size_t length)
+{
+    buf_consume(buf, buf_length(buf));
+    buf_append(buf, event->json, length);
+}
+
+static unsigned http_status(enum run_state state)
+{
+    return state == RUN_finished ? 200 : state == RUN_cancelled ? 409 : 500;
+}
+
+/* The done event's JSON is an object: its members end the document. */
+static void collector_reply(struct collector *collector, const struct run_event *done)
+{
+    struct http_request *request = collector->request;
+    unsigned status = http_status(run_get_state(collector->subscriber.run));
+    struct buf body = {0};
+
+    if (buf_length(&collector->agent) == 0) /* it never started */
+        buf_printf(&body, "{\"run\":\"%s\"", run_id(collector->subscriber.run));
+    buf_append(&body, buf_data(&collector->agent), buf_length(&collector->agent));
+    buf_puts(&body, ",\"text\":\"");
+    buf_append(&body, buf_data(&collector->text), buf_length(&collector->text));
+    buf_puts(&body, collector->truncated ? "\",\"truncated\":true" : "\"");
+    if (buf_length(&collector->usage) > 0) {
+        buf_puts(&body, ",\"usage\":");
+        buf_append(&body, buf_data(&collector->usage), buf_length(&collector->usage));
+    }
+    buf_puts(&body, ",");
+    buf_append(&body, done->json + 1, done->json_length - 1);
+    buf_puts(&body, "\n");
+    http_reply(request, status, "application/json", &body);
+}
+
+static void collector_end(struct collector *collector, const struct run_event *done)
+{
+    collector_reply(collector, done);
+    collector_forget(collector);
+}
+
+static bool type_is(const struct run_event *event, const char *type)
+{
+    return event->type_length == strlen(type) && memcmp(event->type, type, event->type_length) == 0;
+}
+
+static void on_appended(struct subscriber *subscriber, const struct run_event *event)
+{
+    struct collector *collector = (struct collector *)subscriber;
+
+    subscriber->cursor = run_log(subscriber->run)->end;
+    if (type_is(event, "text"))
+        add_text(collector, event);
+    else if (type_is(event, "usage"))
+        keep(&collector->usage, event, event->json_length);
+    else if (type_is(event, "run"))
+        keep(&collector->agent, event, event->json_length - 1);
+    else if (type_is(event, "done"))
+        collector_end(collector, event);
+}
+
+static void on_left(void *data)
+{
+    struct collector *collector = data;
+    struct run *run = run_ref(collector->subscriber.run);
+
+    collector_forget(collector);
+    if (!run_has_subscribers(run))
+        run_cancel(run);
+    run_unref(run);
+}
+
+void collect_open(struct http_request *request, struct run *run)
+{
+    struct collector *collector = mem_alloc(sizeof *collector);
+
+    collector->subscriber.appended = on_appended;
+    collector->request = request;
+    run_subscribe(run, &collector->subscriber);
+    http_wait(request, on_left, collector);
+}

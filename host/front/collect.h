@@ -1,0 +1,23 @@
+/*
+ * Collectors: clients that wait for a run's end and get it as one document,
+ *
+ *     {"run","agent","version","generation","text","usage"?,"status","result"?,"error"?}
+ *
+ * where text joins the deltas of the text events. The HTTP status is 200 if
+ * the run finished, 409 if it was cancelled, 500 if it failed.
+ *
+ * Policy: at most COLLECT_TEXT_MAX bytes of text; a run that emits more goes
+ * on, and the document says "truncated": true.
+ */
+#ifndef FRONT_COLLECT_H
+#define FRONT_COLLECT_H
+
+#include "front/http.h"
+#include "front/run.h"
+
+#define COLLECT_TEXT_MAX (8u * 1024 * 1024)
+
+/* Answers the request when the run has ended. */
+void collect_open(struct http_request *request, struct run *run);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * The configuration: an INI file with the sections [host] and [plugin NAME],
+ * and assignments from the command line.
+ *
+ *     config_create()  every setting has its default
+ *     config_read()    the file, if there is one
+ *     config_set()     once for each --set; overrides the file
+ *
+ * A call that refuses something says where and why in error: one line without a
+ * newline, cut to fit; CONFIG_ERROR_SIZE bytes are enough. The configuration is
+ * then half changed: destroy it.
+ *
+ * The settings themselves are public; nothing but this file changes them.
+ */
+#ifndef FRONT_CONFIG_H
+#define FRONT_CONFIG_H
+
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define CONFIG_ERROR_SIZE 1024
+
+/* Longest line of a file, in bytes without its newline. */
+#define CONFIG_LINE_MAX 65536
+
+/* One of the author's keys. */
+struct config_pair {
+    struct config_pair *next;
+    char *key;
+    char *value; /* UTF-8 */
+};
+
+struct config_plugin {
+    struct config_plugin *next;
+    char *name;
+    unsigned threads;
+    size_t stack;              /* bytes */
+    struct config_pair *pairs; /* in the order they were first set; link: next */
+};
+
+struct config {
+    char *listen;
+    char *plugins;               /* folder */
+    size_t max_body;             /* bytes */
+    unsigned max_connections;    /* at a time */
+    unsigned max_runs;           /* live ones */
+    unsigned connection_timeout; /* seconds */
+    unsigned heartbeat;          /* seconds */
+    unsigned start_timeout;      /* seconds */
+    unsigned shutdown_timeout;   /* seconds, 0 is at once */
+    char *forward_headers;       /* names, separated by commas and blanks; may be "" */
+
+    struct config_plugin *sections; /* in the order they were first named; link: next */
+    struct config_plugin plugin_defaults;
+};
+
+/* Every setting has its default. */
+struct config *config_create(void);
+
+/* -errno if the file cannot be read, -EINVAL if something in it is refused. */
+int config_read(struct config *config, const char *file, char *error, size_t error_size);
+
+/* assignment: host.KEY=VALUE or plugin.NAME.KEY=VALUE. -EINVAL if it is refused. */
+int config_set(struct config *config, const char *assignment, char *error, size_t error_size);
+
+/* The address and port of listen. */
+void config_address(const struct config *config, struct sockaddr_storage *out);
+
+/* A plugin's settings, the defaults if it has no section; never NULL. */
+const struct config_plugin *config_plugin(const struct config *config, const char *name);
+
+/*
+ * What the plugin's create() gets: a JSON object with a string member for each
+ * of the author's keys, without the host's. The caller frees it.
+ */
+char *config_plugin_json(const struct config *config, const char *name);
+
+/* Writes a commented file with every key at its default. */
+void config_print_defaults(FILE *out);
+
+/* NULL is fine. */
+void config_destroy(struct config *config);
+
+#endif

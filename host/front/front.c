@@ -1,0 +1,248 @@
+/*
+ * Stopping goes in three steps, looked at once a loop turn:
+ *
+ *     DRAINING  no new runs; live ones may end until shutdown_timeout is over,
+ *               or a second signal comes; the rest ends as failed
+ *     FLUSHING  answers and streams may go out until FLUSH_MS is over
+ *     LEAVING   HTTP is gone; workers are told to leave, and are reaped
+ *
+ * The loop ends when nothing is left on it.
+ */
+#include "front/front.h"
+
+#include "common/log.h"
+#include "front/api.h"
+
+#include <arpa/inet.h>
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG 4096
+#define RETAIN_S 300
+#define FLUSH_MS 1000
+
+struct front {
+    uv_loop_t loop;
+    const struct config *config;
+    struct http *http;
+    struct api api;
+    uv_signal_t interrupted, terminated;
+    uv_timer_t deadline; /* of the step */
+    uv_prepare_t turn;   /* active while stopping */
+    enum { SERVING, DRAINING, FLUSHING, LEAVING } step;
+    bool late; /* the step's deadline is over */
+    char address[128];
+};
+
+/* ---- stopping ---- */
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct front *front = timer->data;
+
+    front->late = true;
+}
+
+static void front_set_step(struct front *front, int step, uint64_t timeout_ms)
+{
+    front->step = step;
+    front->late = false;
+    uv_timer_start(&front->deadline, on_deadline, timeout_ms, 0);
+}
+
+static void on_workers_stopped(void *data)
+{
+    struct front *front = data;
+
+    registry_destroy(front->api.registry);
+    runs_destroy(front->api.runs);
+    streams_destroy(front->api.streams);
+    uv_close((uv_handle_t *)&front->interrupted, NULL);
+    uv_close((uv_handle_t *)&front->terminated, NULL);
+    uv_close((uv_handle_t *)&front->deadline, NULL);
+    uv_close((uv_handle_t *)&front->turn, NULL);
+}
+
+static void front_drain(struct front *front)
+{
+    size_t live = runs_live(front->api.runs);
+
+    if (live > 0 && !front->late)
+        return;
+    if (live > 0)
+        log_warn("live runs are ended: runs=%zu", live);
+    runs_fail_all(front->api.runs, RUN_ERROR_shutdown);
+    front_set_step(front, FLUSHING, FLUSH_MS);
+}
+
+static void front_flush(struct front *front)
+{
+    if (http_open_requests(front->http) > 0 && !front->late)
+        return;
+    http_destroy(front->http);
+    front_set_step(front, LEAVING, 0);
+    registry_stop(front->api.registry, on_workers_stopped);
+}
+
+static void on_turn(uv_prepare_t *prepare)
+{
+    struct front *front = prepare->data;
+
+    if (front->step == DRAINING)
+        front_drain(front);
+    if (front->step == FLUSHING)
+        front_flush(front);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct front *front = handle->data;
+
+    if (front->step == DRAINING)
+        front->late = true;
+    if (front->step != SERVING)
+        return;
+    log_info("stopping signal=%s runs=%zu", strsignal(number), runs_live(front->api.runs));
+    front->api.stopping = true;
+    http_quiesce(front->http);
+    front_set_step(front, DRAINING, front->config->shutdown_timeout * UINT64_C(1000));
+    uv_prepare_start(&front->turn, on_turn);
+}
+
+/* ---- starting ---- */
+
+static void format_address(const struct sockaddr_storage *address, char *text, size_t size)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+    char host[INET6_ADDRSTRLEN];
+
+    if (address->ss_family == AF_INET6) {
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+        snprintf(text, size, "[%s]:%u", host, ntohs(v6->sin6_port));
+    } else {
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+        snprintf(text, size, "%s:%u", host, ntohs(v4->sin_port));
+    }
+}
+
+/* The socket and the address it got; -errno. */
+static int front_listen(const struct config *config, char *text, size_t size)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+    int on = 1, fd;
+
+    config_address(config, &address);
+    length = address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
+        int status = -errno;
+        close(fd);
+        return status;
+    }
+    length = sizeof address;
+    getsockname(fd, (struct sockaddr *)&address, &length);
+    format_address(&address, text, size);
+    return fd;
+}
+
+/* Each stream takes a descriptor. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void on_settled(void *data)
+{
+    const struct front *front = data;
+
+    fprintf(stderr, "sluice: listening on http://%s\n", front->address);
+}
+
+static void front_watch_signals(struct front *front)
+{
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_init(&front->loop, &front->interrupted);
+    uv_signal_init(&front->loop, &front->terminated);
+    uv_timer_init(&front->loop, &front->deadline);
+    uv_prepare_init(&front->loop, &front->turn);
+    front->interrupted.data = front->terminated.data = front->deadline.data = front->turn.data =
+        front;
+    uv_signal_start(&front->interrupted, on_signal, SIGINT);
+    uv_signal_start(&front->terminated, on_signal, SIGTERM);
+}
+
+static int front_open_http(struct front *front)
+{
+    const struct config *config = front->config;
+    struct http_settings settings = {.max_connections = config->max_connections,
+                                     .timeout_s = config->connection_timeout,
+                                     .max_body = config->max_body};
+    int status;
+
+    settings.listen_fd = front_listen(config, front->address, sizeof front->address);
+    if (settings.listen_fd < 0) {
+        fprintf(stderr, "sluice: cannot listen on %s: %s\n", config->listen,
+                strerror(-settings.listen_fd));
+        return settings.listen_fd;
+    }
+    status = http_create(&front->loop, &settings, api_handle, &front->api, &front->http);
+    if (status < 0) {
+        fprintf(stderr, "sluice: libmicrohttpd does not start\n");
+        close(settings.listen_fd);
+    }
+    return status;
+}
+
+static int front_open_plugins(struct front *front)
+{
+    int status = registry_open(front->api.registry, front->config->plugins);
+
+    if (status < 0)
+        fprintf(stderr, "sluice: cannot read the plugin folder %s: %s\n", front->config->plugins,
+                strerror(-status));
+    return status;
+}
+
+int front_main(const struct config *config)
+{
+    struct front front = {.config = config};
+    int status;
+
+    log_open("front", "", log_limit());
+    log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
+             http_library(), uv_version_string(), cJSON_Version());
+    raise_file_limit();
+    uv_loop_init(&front.loop);
+    if (front_open_http(&front) < 0)
+        return 1;
+    front_watch_signals(&front);
+    front.api.config = config;
+    front.api.runs = runs_create(&front.loop, RETAIN_S);
+    front.api.streams = streams_create(&front.loop, config->heartbeat);
+    front.api.registry = registry_create(&front.loop, config, on_settled, &front);
+    status = front_open_plugins(&front);
+    if (status < 0) {
+        http_destroy(front.http);
+        on_workers_stopped(&front);
+    }
+    uv_run(&front.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&front.loop);
+    return status < 0 ? 1 : 0;
+}

@@ -1,0 +1,443 @@
+/*
+ * How a request goes through libmicrohttpd: on_access() is called once when
+ * its headers are there, then for each piece of its body, then once more, when
+ * the handler is called. If the handler replies at once, the response is
+ * queued there. If it waits, the connection is parked, and resumed by the
+ * reply, upon which on_access() is called again. If it streams, the response
+ * gets a reader; its first call, when the headers are out, parks the
+ * connection, and its second, after http_stream_end(), ends the response.
+ */
+#include "front/http.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "front/parked.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+/* A connection's memory in libmicrohttpd: the request's line and headers must fit. */
+#define CONNECTION_MEMORY 8192
+
+/* What libmicrohttpd may ask of a stream's reader at once; nothing is ever read through it. */
+#define READER_BLOCK 64
+
+#if MHD_VERSION >= 0x00097002
+typedef enum MHD_Result mhd_result;
+#else
+typedef int mhd_result;
+#endif
+
+struct http {
+    uv_loop_t *loop;
+    struct MHD_Daemon *daemon;
+    uv_poll_t poll;   /* its epoll descriptor */
+    uv_timer_t timer; /* when it wants to run next */
+    int handles;      /* not yet closed */
+    size_t max_body;
+    http_handler *handler;
+    void *data;
+    TAILQ_HEAD(, http_request) requests;
+    size_t open;
+};
+
+struct http_request {
+    struct http *http;
+    struct MHD_Connection *connection;
+    const char *method;
+    char *path;
+    bool http_1_1;
+    enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED } state;
+    bool too_large;
+    struct buf body;
+    struct MHD_Response *response; /* while its headers are being collected, and until queued */
+    struct { char *name, *value; } headers[4];
+    int header_count;
+    unsigned status;
+    struct parked *parked;
+    void (*left)(void *data); /* of who waits or streams */
+    const struct http_stream_handler *stream;
+    void *data;
+    TAILQ_ENTRY(http_request) in_http; /* in http->requests */
+};
+
+/* ---- the daemon on the loop ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void http_run(struct http *http)
+{
+    MHD_UNSIGNED_LONG_LONG timeout;
+
+    MHD_run(http->daemon);
+    if (MHD_get_timeout(http->daemon, &timeout) == MHD_YES)
+        uv_timer_start(&http->timer, on_timer, timeout, 0);
+    else
+        uv_timer_stop(&http->timer);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    http_run(timer->data);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    http_run(poll->data);
+}
+
+/* After a connection was resumed: libmicrohttpd's timeout does not count those. */
+static void http_run_soon(struct http *http)
+{
+    uv_timer_start(&http->timer, on_timer, 0, 0);
+}
+
+/* ---- answers ---- */
+
+static const struct parked_handler parked_handler;
+
+static void request_park(struct http_request *request, bool chunked)
+{
+    int status = parked_create(request->http->loop, request->connection, chunked, &parked_handler,
+                               request, &request->parked);
+
+    if (status < 0)
+        log_fatal("a connection cannot be watched: %s", uv_strerror(status));
+}
+
+static void request_resume(struct http_request *request)
+{
+    parked_resume(request->parked);
+    request->parked = NULL;
+    http_run_soon(request->http);
+}
+
+static mhd_result request_queue(struct http_request *request)
+{
+    mhd_result result;
+
+    for (int i = 0; i < request->header_count; i++)
+        MHD_add_response_header(request->response, request->headers[i].name,
+                                request->headers[i].value);
+    result = MHD_queue_response(request->connection, request->status, request->response);
+    MHD_destroy_response(request->response);
+    request->response = NULL;
+    return result;
+}
+
+void http_add_header(struct http_request *request, const char *name, const char *value)
+{
+    int at = request->header_count++;
+
+    request->headers[at].name = mem_strdup(name);
+    request->headers[at].value = mem_strdup(value);
+}
+
+void http_reply(struct http_request *request, unsigned status, const char *content_type,
+                struct buf *body)
+{
+    size_t length = buf_length(body);
+
+    request->response =
+        MHD_create_response_from_buffer(length, buf_steal(body), MHD_RESPMEM_MUST_FREE);
+    request->status = status;
+    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(request->response, "X-Content-Type-Options", "nosniff");
+    request->left = NULL;
+    request->state = REPLIED;
+    if (request->parked)
+        request_resume(request);
+}
+
+void http_wait(struct http_request *request, void (*left)(void *data), void *data)
+{
+    request->state = WAITING;
+    request->left = left;
+    request->data = data;
+}
+
+static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
+{
+    struct http_request *request = data;
+
+    (void)position;
+    (void)to;
+    (void)size;
+    if (request->state == ENDED)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (request->state != OPENING)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    request->state = STREAMING;
+    request_park(request, request->http_1_1);
+    request->stream->opened(request->data);
+    return 0;
+}
+
+void http_stream(struct http_request *request, const char *content_type,
+                 const struct http_stream_handler *handler, void *data)
+{
+    request->response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READER_BLOCK, on_read, request, NULL);
+    request->status = MHD_HTTP_OK;
+    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(request->response, "X-Accel-Buffering", "no");
+    request->state = OPENING;
+    request->left = handler->left;
+    request->stream = handler;
+    request->data = data;
+}
+
+ssize_t http_stream_send(struct http_request *request, const struct iovec *pieces, int count)
+{
+    return parked_send(request->parked, pieces, count);
+}
+
+void http_stream_end(struct http_request *request)
+{
+    request->state = ENDED;
+    request->left = NULL;
+    request_resume(request);
+}
+
+/* ---- clients that leave ---- */
+
+/* Tells who holds the request, once. */
+static void request_tell_left(struct http_request *request)
+{
+    void (*left)(void *data) = request->left;
+
+    request->left = NULL;
+    if (left)
+        left(request->data);
+}
+
+/* libmicrohttpd finds the closed socket when it goes on with it. */
+static void on_left(void *data)
+{
+    struct http_request *request = data;
+
+    request_tell_left(request);
+    request_resume(request);
+}
+
+static void on_writable(void *data)
+{
+    struct http_request *request = data;
+
+    request->stream->writable(request->data);
+}
+
+static const struct parked_handler parked_handler = {.writable = on_writable, .left = on_left};
+
+/* ---- requests ---- */
+
+const char *http_method(const struct http_request *request)
+{
+    return request->method;
+}
+
+const char *http_path(const struct http_request *request)
+{
+    return request->path;
+}
+
+const char *http_header(const struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+const char *http_query(const struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const struct buf *http_body(const struct http_request *request)
+{
+    return request->too_large ? NULL : &request->body;
+}
+
+static struct http_request *request_create(struct http *http, struct MHD_Connection *connection,
+                                           const char *method, const char *path,
+                                           const char *version)
+{
+    struct http_request *request = mem_alloc(sizeof *request);
+    const char *length;
+
+    request->http = http;
+    request->connection = connection;
+    request->method = method;
+    request->path = mem_strdup(path);
+    request->http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
+    length = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    request->too_large = length && strtoull(length, NULL, 10) > http->max_body;
+    TAILQ_INSERT_TAIL(&http->requests, request, in_http);
+    http->open++;
+    return request;
+}
+
+/* More than max_body is counted, not kept. */
+static void request_receive(struct http_request *request, const char *data, size_t length)
+{
+    if (buf_length(&request->body) + length > request->http->max_body)
+        request->too_large = true;
+    if (request->too_large)
+        buf_finish(&request->body);
+    else
+        buf_append(&request->body, data, length);
+}
+
+/* The whole request is there, or it is clear that it is too large. */
+static mhd_result request_handle(struct http_request *request)
+{
+    request->state = HANDLING;
+    request->http->handler(request->http->data, request);
+    buf_finish(&request->body);
+    if (request->state != WAITING)
+        return request_queue(request);
+    request_park(request, false);
+    return MHD_YES;
+}
+
+static mhd_result on_access(void *data, struct MHD_Connection *connection, const char *path,
+                            const char *method, const char *version, const char *upload,
+                            size_t *upload_size, void **request_slot)
+{
+    struct http_request *request = *request_slot;
+
+    if (request == NULL) {
+        *request_slot = request = request_create(data, connection, method, path, version);
+        return request->too_large ? request_handle(request) : MHD_YES;
+    }
+    if (*upload_size > 0) {
+        request_receive(request, upload, *upload_size);
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (request->state == REPLIED)
+        return request_queue(request);
+    if (request->state != RECEIVING) /* the client left while it waited */
+        return MHD_NO;
+    return request_handle(request);
+}
+
+static void on_completed(void *data, struct MHD_Connection *connection, void **request_slot,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http *http = data;
+    struct http_request *request = *request_slot;
+
+    (void)connection;
+    (void)code;
+    if (request == NULL)
+        return;
+    *request_slot = NULL;
+    request_tell_left(request);
+    TAILQ_REMOVE(&http->requests, request, in_http);
+    http->open--;
+    for (int i = 0; i < request->header_count; i++) {
+        free(request->headers[i].name);
+        free(request->headers[i].value);
+    }
+    if (request->response)
+        MHD_destroy_response(request->response);
+    buf_finish(&request->body);
+    free(request->path);
+    free(request);
+}
+
+/* ---- the whole ---- */
+
+static void on_mhd_log(void *data, const char *format, va_list args)
+{
+    (void)data;
+    log_vline(LOG_DEBUG, format, args);
+}
+
+static struct MHD_Daemon *start_daemon(struct http *http, const struct http_settings *settings)
+{
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access,
+        http, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+        settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->max_connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_END);
+}
+
+int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
+                void *data, struct http **out)
+{
+    struct http *http = mem_alloc(sizeof *http);
+    const union MHD_DaemonInfo *info;
+
+    http->loop = loop;
+    http->max_body = settings->max_body;
+    http->handler = handler;
+    http->data = data;
+    TAILQ_INIT(&http->requests);
+    http->daemon = start_daemon(http, settings);
+    if (http->daemon == NULL) {
+        free(http);
+        return -EIO;
+    }
+    info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    uv_poll_init(loop, &http->poll, info->epoll_fd);
+    uv_timer_init(loop, &http->timer);
+    http->poll.data = http->timer.data = http;
+    http->handles = 2;
+    uv_poll_start(&http->poll, UV_READABLE, on_readable);
+    http_run_soon(http);
+    *out = http;
+    return 0;
+}
+
+const char *http_library(void)
+{
+    return MHD_get_version();
+}
+
+void http_quiesce(struct http *http)
+{
+    MHD_socket listener = MHD_quiesce_daemon(http->daemon);
+
+    if (listener != MHD_INVALID_SOCKET)
+        close(listener);
+}
+
+size_t http_open_requests(const struct http *http)
+{
+    return http->open;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct http *http = handle->data;
+
+    if (--http->handles == 0)
+        free(http);
+}
+
+/* libmicrohttpd aborts if it is stopped while a connection is suspended. */
+void http_destroy(struct http *http)
+{
+    struct http_request *request;
+
+    if (http == NULL)
+        return;
+    TAILQ_FOREACH(request, &http->requests, in_http) {
+        if (request->parked)
+            on_left(request);
+    }
+    uv_close((uv_handle_t *)&http->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&http->timer, on_handle_closed);
+    MHD_run(http->daemon);
+    MHD_stop_daemon(http->daemon);
+}

@@ -1,0 +1,85 @@
+/*
+ * HTTP: libmicrohttpd on the front's loop, without threads. It hands over
+ * whole requests and takes a reply, a promise of one, or a stream.
+ *
+ * A request lives until it was replied to, its stream has ended, or its client
+ * has left; whoever holds on to one is told of the last by left().
+ */
+#ifndef FRONT_HTTP_H
+#define FRONT_HTTP_H
+
+#include "common/buf.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <uv.h>
+
+struct http;
+struct http_request;
+
+struct http_settings {
+    int listen_fd; /* bound and listening; http owns it */
+    unsigned max_connections;
+    unsigned timeout_s; /* for a connection that neither sends nor is sent anything */
+    size_t max_body;    /* bytes */
+};
+
+/* A whole request, but for a body that is too large: see http_body(). */
+typedef void http_handler(void *data, struct http_request *request);
+
+/* -errno */
+int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
+                void *data, struct http **out);
+
+/* The version of libmicrohttpd. */
+const char *http_library(void);
+
+/* Takes no more connections. */
+void http_quiesce(struct http *http);
+
+/* Requests that are not ended. */
+size_t http_open_requests(const struct http *http);
+
+/* Ends all requests, as if their clients left. NULL is fine. */
+void http_destroy(struct http *http);
+
+/* ---- the request ---- */
+
+const char *http_method(const struct http_request *request);
+const char *http_path(const struct http_request *request); /* without the query, decoded */
+const char *http_header(const struct http_request *request, const char *name); /* or NULL */
+const char *http_query(const struct http_request *request, const char *name);  /* or NULL */
+
+/* Its bytes; NULL if they were more than max_body. */
+const struct buf *http_body(const struct http_request *request);
+
+/* ---- the answer: one of these, once ---- */
+
+/* A header for the answer; before it. */
+void http_add_header(struct http_request *request, const char *name, const char *value);
+
+/* Takes the body over. */
+void http_reply(struct http_request *request, unsigned status, const char *content_type,
+                struct buf *body);
+
+/* http_reply() will be called later, unless left() is called first. */
+void http_wait(struct http_request *request, void (*left)(void *data), void *data);
+
+struct http_stream_handler {
+    void (*opened)(void *data);   /* the headers are out: bytes can be sent */
+    void (*writable)(void *data); /* after a short send: more can be sent */
+    void (*left)(void *data);     /* the client is gone, the request too */
+};
+
+/* An answer of status 200 whose body is sent as it comes. */
+void http_stream(struct http_request *request, const char *content_type,
+                 const struct http_stream_handler *handler, void *data);
+
+/* As parked_send(). */
+ssize_t http_stream_send(struct http_request *request, const struct iovec *pieces, int count);
+
+/* All is sent; the request is not to be touched any more. */
+void http_stream_end(struct http_request *request);
+
+#endif

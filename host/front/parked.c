@@ -1,0 +1,206 @@
+#include "front/parked.h"
+
+#include "common/mem.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define PIECES_MAX 4
+
+struct parked {
+    uv_poll_t poll;
+    struct MHD_Connection *connection;
+    int fd;
+    bool chunked;
+    bool left;
+    size_t chunk_left; /* announced bytes of the current chunk that are not sent */
+    char owed[24];     /* framing that must be sent before anything else */
+    size_t owed_length;
+    const struct parked_handler *handler;
+    void *data;
+};
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void parked_watch(struct parked *parked, int events)
+{
+    uv_poll_start(&parked->poll, UV_DISCONNECT | events, on_poll);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct parked *parked = poll->data;
+
+    if (status < 0 || events & UV_DISCONNECT) {
+        uv_poll_stop(poll);
+        parked->left = true;
+        parked->handler->left(parked->data);
+        return;
+    }
+    if (events & UV_WRITABLE) {
+        parked_watch(parked, 0);
+        parked->handler->writable(parked->data);
+    }
+}
+
+int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunked,
+                  const struct parked_handler *handler, void *data, struct parked **out)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct parked *parked = mem_alloc(sizeof *parked);
+    int on = 1, status;
+
+    parked->connection = connection;
+    parked->fd = info->connect_fd;
+    parked->chunked = chunked;
+    parked->handler = handler;
+    parked->data = data;
+    status = uv_poll_init(loop, &parked->poll, parked->fd);
+    if (status < 0) {
+        free(parked);
+        return status;
+    }
+    parked->poll.data = parked;
+    MHD_suspend_connection(connection);
+    setsockopt(parked->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    parked_watch(parked, 0);
+    *out = parked;
+    return 0;
+}
+
+static size_t total_length(const struct iovec *pieces, int count)
+{
+    size_t total = 0;
+
+    for (int i = 0; i < count; i++)
+        total += pieces[i].iov_len;
+    return total;
+}
+
+/* Opens a chunk for so many bytes, unless one is open. */
+static void parked_open_chunk(struct parked *parked, size_t length)
+{
+    if (parked->chunk_left > 0)
+        return;
+    parked->chunk_left = length;
+    if (parked->chunked)
+        parked->owed_length +=
+            (size_t)snprintf(parked->owed + parked->owed_length,
+                             sizeof parked->owed - parked->owed_length, "%zx\r\n", length);
+}
+
+/* What is to be written now: owed framing, the open chunk's bytes, its end. */
+static int parked_frame(const struct parked *parked, const struct iovec *pieces, int count,
+                        struct iovec out[PIECES_MAX + 2])
+{
+    size_t left = parked->chunk_left;
+    int n = 0;
+
+    if (parked->owed_length > 0)
+        out[n++] = (struct iovec){(void *)parked->owed, parked->owed_length};
+    for (int i = 0; i < count && left > 0; i++) {
+        out[n] = pieces[i];
+        if (out[n].iov_len > left)
+            out[n].iov_len = left;
+        left -= out[n++].iov_len;
+    }
+    if (parked->chunked && left == 0)
+        out[n++] = (struct iovec){(void *)"\r\n", 2};
+    return n;
+}
+
+/* Accounts for what was written; returns how many bytes of the chunk are in it. */
+static size_t parked_account(struct parked *parked, size_t written)
+{
+    size_t framing = written < parked->owed_length ? written : parked->owed_length;
+    size_t body;
+
+    memmove(parked->owed, parked->owed + framing, parked->owed_length - framing);
+    parked->owed_length -= framing;
+    written -= framing;
+    body = written < parked->chunk_left ? written : parked->chunk_left;
+    parked->chunk_left -= body;
+    written -= body;
+    if (parked->chunked && parked->chunk_left == 0 && body > 0) {
+        parked->owed_length = 2 - written;
+        memcpy(parked->owed, "\r\n" + written, parked->owed_length);
+    }
+    return body;
+}
+
+/* One write; how many of the pieces' bytes it took. -EAGAIN if it did not take all it was given. */
+static int parked_write(struct parked *parked, const struct iovec *pieces, int count, size_t *body)
+{
+    struct iovec framed[PIECES_MAX + 2];
+    struct msghdr message = {.msg_iov = framed};
+    ssize_t written;
+    size_t wanted;
+
+    parked_open_chunk(parked, total_length(pieces, count));
+    message.msg_iovlen = (size_t)parked_frame(parked, pieces, count, framed);
+    wanted = total_length(framed, (int)message.msg_iovlen);
+    do
+        written = sendmsg(parked->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (written < 0 && errno == EINTR);
+    if (written < 0)
+        return -errno;
+    *body = parked_account(parked, (size_t)written);
+    return (size_t)written == wanted ? 0 : -EAGAIN;
+}
+
+/* The pieces without their first bytes; returns how many are left. */
+static int skip(struct iovec *pieces, int count, size_t bytes)
+{
+    int first = 0;
+
+    while (first < count && bytes >= pieces[first].iov_len)
+        bytes -= pieces[first++].iov_len;
+    for (int i = first; i < count; i++)
+        pieces[i - first] = pieces[i];
+    if (first < count) {
+        pieces[0].iov_base = (char *)pieces[0].iov_base + bytes;
+        pieces[0].iov_len -= bytes;
+    }
+    return count - first;
+}
+
+/* Usually one write; a chunk that was left open before needs a second one for what follows it. */
+ssize_t parked_send(struct parked *parked, const struct iovec *pieces, int count)
+{
+    struct iovec rest[PIECES_MAX];
+    ssize_t sent = 0;
+    int status = 0;
+
+    if (parked->left)
+        return -EPIPE;
+    memcpy(rest, pieces, (size_t)count * sizeof *pieces);
+    while (count > 0 && status == 0) {
+        size_t body = 0;
+        status = parked_write(parked, rest, count, &body);
+        sent += (ssize_t)body;
+        count = skip(rest, count, body);
+    }
+    if (status == -EAGAIN)
+        parked_watch(parked, UV_WRITABLE);
+    return status == 0 || status == -EAGAIN ? sent : status;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void parked_resume(struct parked *parked)
+{
+    if (parked == NULL)
+        return;
+    uv_close((uv_handle_t *)&parked->poll, on_closed);
+    MHD_resume_connection(parked->connection);
+}

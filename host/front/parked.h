@@ -1,0 +1,45 @@
+/*
+ * A connection that libmicrohttpd has suspended and the front looks after
+ * itself: it sees the client leave, which libmicrohttpd does not while a
+ * connection is suspended, and it can write to it, which is how streams are
+ * sent without libmicrohttpd's walk over all suspended connections.
+ *
+ * Writing needs that the response's headers are out, and frames what is
+ * written as HTTP/1.1 chunks (RFC 9112, 7.1) if the response is chunked. The
+ * last chunk is libmicrohttpd's to write, after the connection was resumed.
+ *
+ * A client that shuts down its sending side counts as one that left.
+ */
+#ifndef FRONT_PARKED_H
+#define FRONT_PARKED_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <uv.h>
+
+struct MHD_Connection;
+struct parked;
+
+struct parked_handler {
+    /* The socket takes data again. */
+    void (*writable)(void *data);
+    /* The client is gone; no more calls follow. */
+    void (*left)(void *data);
+};
+
+/* Suspends the connection; to be called inside one of libmicrohttpd's callbacks for it. */
+int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunked,
+                  const struct parked_handler *handler, void *data, struct parked **out);
+
+/*
+ * Sends as much of the pieces as the socket takes, never waiting: how many of
+ * their bytes are sent, or -errno. If fewer than all, writable() is called
+ * later, and the next call's pieces must begin with the bytes that were left.
+ */
+ssize_t parked_send(struct parked *parked, const struct iovec *pieces, int count);
+
+/* Gives the connection back to libmicrohttpd. NULL is fine. */
+void parked_resume(struct parked *parked);
+
+#endif

@@ -1,0 +1,61 @@
+#include "cli/cli.h"
+#include "worker/role.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: sluice COMMAND [ARGUMENT]...\n"
+    "\n"
+    "Hosts agents that are plugins (.so) and streams what they emit to clients as\n"
+    "server-sent events.\n"
+    "\n"
+    "  serve   serve the agents of a plugin folder over HTTP\n"
+    "  run     run one agent once, here, and print its stream\n"
+    "  check   load a plugin in a process of its own and say whether it is fit to serve\n"
+    "\n"
+    "  sluice COMMAND --help   what a command takes\n"
+    "  sluice --version        the version\n";
+
+static int role_worker(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return role_main();
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"serve", cli_serve},
+    {"run", cli_run},
+    {"check", cli_check},
+    {"worker", role_worker}, /* what serve and check start */
+};
+
+int cli_misused(const char *subcommand)
+{
+    fprintf(stderr, "try: sluice %s --help\n", subcommand);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "--help";
+
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("sluice %s\n", PACKAGE_VERSION);
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        fputs(usage, argc > 1 ? stdout : stderr);
+        return argc > 1 ? 0 : 2;
+    }
+    fprintf(stderr, "sluice: there is no command '%s'\ntry: sluice --help\n", name);
+    return 2;
+}

@@ -1,0 +1,257 @@
+/*
+ * A fiber's life: taken from the pool's idle ones or made, started, parked and
+ * resumed any number of times, back to the idle ones. An idle fiber keeps its
+ * stack, its touched pages and its timer, which makes the next start cheap; at
+ * most IDLE_MAX are kept.
+ *
+ * The sanitizers and valgrind must be told of every switch and stack; that is
+ * what the switch_... functions are for besides swapcontext().
+ */
+#include "worker/fiber.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/queue.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if HAVE_VALGRIND_VALGRIND_H
+#include <valgrind/valgrind.h>
+#else
+#define VALGRIND_STACK_REGISTER(start, end) 0
+#define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(start, size)
+#endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
+
+#define IDLE_MAX 256
+
+/* What one side of a switch needs to be told to the sanitizers. */
+struct side {
+    ucontext_t context;
+    void *asan_fake_stack;
+    const void *stack;
+    size_t stack_size;
+    void *tsan_fiber;
+};
+
+struct fiber {
+    struct side side;
+    struct fiber_pool *pool;
+    char *mapping;
+    unsigned valgrind_stack;
+    uv_timer_t timer;
+    void (*fn)(struct fiber *self, void *data);
+    void *data;
+    bool ended;
+    LIST_ENTRY(fiber) idle; /* in pool->idle */
+};
+
+struct fiber_pool {
+    uv_loop_t *loop;
+    size_t stack_size;
+    size_t guard_size;
+    struct side loop_side;
+    LIST_HEAD(, fiber) idle;
+    size_t idle_count;
+};
+
+static void switch_sides(struct side *from, struct side *to)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_start_switch_fiber(&from->asan_fake_stack, to->stack, to->stack_size);
+#endif
+#ifdef __SANITIZE_THREAD__
+    __tsan_switch_to_fiber(to->tsan_fiber, 0);
+#endif
+    swapcontext(&from->context, &to->context);
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(from->asan_fake_stack, NULL, NULL);
+#endif
+}
+
+/* First thing on a fiber's stack: tells where the switch came from. */
+static void switch_arrive(struct side *loop_side)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(NULL, &loop_side->stack, &loop_side->stack_size);
+#else
+    (void)loop_side;
+#endif
+}
+
+/* makecontext() passes ints only. */
+static void fiber_main(unsigned high, unsigned low)
+{
+    struct fiber *fiber = (struct fiber *)((uintptr_t)high << 32 | low);
+
+    switch_arrive(&fiber->pool->loop_side);
+    for (;;) {
+        fiber->fn(fiber, fiber->data);
+        fiber->ended = true;
+        switch_sides(&fiber->side, &fiber->pool->loop_side);
+    }
+}
+
+struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
+{
+    struct fiber_pool *pool = mem_alloc(sizeof *pool);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    pool->loop = loop;
+    pool->guard_size = page;
+    pool->stack_size = (stack_size + page - 1) / page * page;
+    LIST_INIT(&pool->idle);
+#ifdef __SANITIZE_THREAD__
+    pool->loop_side.tsan_fiber = __tsan_get_current_fiber();
+#endif
+    return pool;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void fiber_destroy(struct fiber *fiber)
+{
+    VALGRIND_STACK_DEREGISTER(fiber->valgrind_stack);
+#ifdef __SANITIZE_THREAD__
+    __tsan_destroy_fiber(fiber->side.tsan_fiber);
+#endif
+    ASAN_UNPOISON_MEMORY_REGION(fiber->side.stack, fiber->side.stack_size);
+    munmap(fiber->mapping, fiber->pool->guard_size + fiber->pool->stack_size);
+    uv_close((uv_handle_t *)&fiber->timer, on_timer_closed);
+}
+
+void fiber_pool_destroy(struct fiber_pool *pool)
+{
+    struct fiber *fiber;
+
+    if (pool == NULL)
+        return;
+    while ((fiber = LIST_FIRST(&pool->idle))) {
+        LIST_REMOVE(fiber, idle);
+        fiber_destroy(fiber);
+    }
+    free(pool);
+}
+
+static int fiber_map_stack(struct fiber *fiber)
+{
+    struct fiber_pool *pool = fiber->pool;
+    size_t size = pool->guard_size + pool->stack_size;
+
+    fiber->mapping = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (fiber->mapping == MAP_FAILED)
+        return -errno;
+    if (mprotect(fiber->mapping, pool->guard_size, PROT_NONE) < 0) {
+        int status = -errno;
+        munmap(fiber->mapping, size);
+        return status;
+    }
+    fiber->side.stack = fiber->mapping + pool->guard_size;
+    fiber->side.stack_size = pool->stack_size;
+    return 0;
+}
+
+static int fiber_create(struct fiber_pool *pool, struct fiber **out)
+{
+    struct fiber *fiber = mem_alloc(sizeof *fiber);
+    int status;
+
+    fiber->pool = pool;
+    status = fiber_map_stack(fiber);
+    if (status < 0) {
+        free(fiber);
+        return status;
+    }
+    fiber->valgrind_stack =
+        VALGRIND_STACK_REGISTER(fiber->side.stack, (const char *)fiber->side.stack + pool->stack_size);
+#ifdef __SANITIZE_THREAD__
+    fiber->side.tsan_fiber = __tsan_create_fiber(0);
+#endif
+    uv_timer_init(pool->loop, &fiber->timer);
+    fiber->timer.data = fiber;
+    getcontext(&fiber->side.context);
+    fiber->side.context.uc_stack.ss_sp = (void *)fiber->side.stack;
+    fiber->side.context.uc_stack.ss_size = pool->stack_size;
+    makecontext(&fiber->side.context, (void (*)(void))fiber_main, 2,
+                (unsigned)((uintptr_t)fiber >> 32), (unsigned)(uintptr_t)fiber);
+    *out = fiber;
+    return 0;
+}
+
+static int fiber_take(struct fiber_pool *pool, struct fiber **out)
+{
+    struct fiber *fiber = LIST_FIRST(&pool->idle);
+
+    if (fiber == NULL)
+        return fiber_create(pool, out);
+    LIST_REMOVE(fiber, idle);
+    pool->idle_count--;
+    *out = fiber;
+    return 0;
+}
+
+static void fiber_give_back(struct fiber *fiber)
+{
+    struct fiber_pool *pool = fiber->pool;
+
+    if (pool->idle_count == IDLE_MAX) {
+        fiber_destroy(fiber);
+        return;
+    }
+    LIST_INSERT_HEAD(&pool->idle, fiber, idle);
+    pool->idle_count++;
+}
+
+void fiber_resume(struct fiber *fiber)
+{
+    uv_timer_stop(&fiber->timer);
+    switch_sides(&fiber->pool->loop_side, &fiber->side);
+    if (fiber->ended)
+        fiber_give_back(fiber);
+}
+
+int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data)
+{
+    struct fiber *fiber;
+    int status = fiber_take(pool, &fiber);
+
+    if (status < 0)
+        return status;
+    fiber->fn = fn;
+    fiber->data = data;
+    fiber->ended = false;
+    fiber_resume(fiber);
+    return 0;
+}
+
+static void on_timeout(uv_timer_t *timer)
+{
+    fiber_resume(timer->data);
+}
+
+void fiber_park(struct fiber *fiber, uint64_t timeout_ms)
+{
+    if (timeout_ms != FIBER_NO_TIMEOUT) {
+        uv_update_time(fiber->pool->loop);
+        uv_timer_start(&fiber->timer, on_timeout, timeout_ms, 0);
+    }
+    switch_sides(&fiber->side, &fiber->pool->loop_side);
+}

@@ -1,0 +1,156 @@
+#include "worker/job.h"
+
+#include "agent.h"
+#include "common/mem.h"
+#include "common/wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t count_strings(const char *pairs, size_t length)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < length; i++)
+        count += pairs[i] == '\0';
+    return count;
+}
+
+/* Makes a chain of the pairs. */
+static void job_read_pairs(struct job *job, size_t vars)
+{
+    const char *at = job->pairs;
+
+    job->first = mem_alloc((vars + 1) * sizeof *job->first);
+    for (size_t i = 0; i < vars; i++) {
+        struct ctx_var *var = &job->first[i];
+        var->next = job->vars;
+        var->key = at;
+        at += strlen(at) + 1;
+        var->value = at;
+        at += strlen(at) + 1;
+        job->vars = var;
+    }
+}
+
+struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs, size_t length)
+{
+    size_t strings = count_strings(pairs, length);
+    struct job *job;
+
+    if (strings % 2 || (length > 0 && pairs[length - 1] != '\0'))
+        return NULL;
+    job = mem_alloc(sizeof *job);
+    job->outbox = outbox;
+    job->number = number;
+    job->refs = 1;
+    job->credit = WIRE_WINDOW;
+    job->pairs = mem_alloc(length + 1);
+    memcpy(job->pairs, pairs, length);
+    TAILQ_INIT(&job->waiting);
+    job_read_pairs(job, strings / 2);
+    return job;
+}
+
+struct job *job_ref(struct job *job)
+{
+    job->refs++;
+    return job;
+}
+
+void job_unref(struct job *job)
+{
+    if (--job->refs > 0)
+        return;
+    for (size_t i = 0; i < job->set_count; i++)
+        free(job->set[i]);
+    free(job->set);
+    free(job->first);
+    free(job->pairs);
+    free(job->fail_code);
+    free(job->fail_message);
+    free(job->result);
+    free(job);
+}
+
+bool job_is_stopped(const struct job *job)
+{
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) ||
+           atomic_load_explicit(&job->over, memory_order_relaxed);
+}
+
+static void job_wake(struct job *job)
+{
+    struct task *task;
+
+    TAILQ_FOREACH(task, &job->waiting, in_job)
+        task_wake(task);
+}
+
+void job_cancel(struct job *job)
+{
+    atomic_store(&job->cancelled, true);
+    job_wake(job);
+}
+
+void job_credit(struct job *job, size_t bytes)
+{
+    job->credit += bytes;
+    job_wake(job);
+}
+
+int job_spend(struct job *job, struct task *task, size_t cost)
+{
+    while (!job_is_stopped(job) && (job->credit < cost || outbox_is_full(job->outbox))) {
+        outbox_join_crowd(job->outbox, task);
+        task_wait(task, FIBER_NO_TIMEOUT);
+        outbox_leave_crowd(job->outbox, task);
+    }
+    if (job_is_stopped(job))
+        return -ECANCELED;
+    job->credit -= cost;
+    return 0;
+}
+
+int job_set(struct job *job, struct task *task, const char *key, const char *value)
+{
+    size_t size = ctx_size(key, value);
+    struct ctx_var *var;
+
+    if (job->set_bytes + size > AGENT_CTX_MAX)
+        return -ENOSPC;
+    var = ctx_push(task->vars, key, value);
+    if (job->set_count % 16 == 0)
+        job->set = mem_realloc(job->set, (job->set_count + 16) * sizeof *job->set);
+    job->set[job->set_count++] = var;
+    job->set_bytes += size;
+    task->vars = var;
+    return 0;
+}
+
+void job_finish(struct job *job, int status)
+{
+    struct wire_end end = {.status = WIRE_FINISHED, .code = "", .message = "", .result = ""};
+    char message[128];
+
+    if (atomic_load(&job->cancelled)) {
+        end.status = WIRE_CANCELLED;
+    } else if (job->fail_code) {
+        end.status = WIRE_FAILED;
+        end.code = job->fail_code;
+        end.message = job->fail_message;
+    } else if (status != 0) {
+        end.status = WIRE_FAILED;
+        end.code = "agent_error";
+        snprintf(message, sizeof message, "handle() returned %d (%s)", status,
+                 status < 0 ? strerror(-status) : "not a negative errno");
+        end.message = message;
+    } else if (job->result) {
+        end.result = job->result;
+    }
+    atomic_store(&job->over, true);
+    job_wake(job);
+    wire_append_end(outbox_frames(job->outbox), job->number, &end);
+}

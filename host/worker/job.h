@@ -1,0 +1,65 @@
+/*
+ * A job is a run as its worker sees it: its variables, its credit, whether it
+ * should stop, and how it ends. Tasks and captures hold references; the job is
+ * over when handle() has returned, and gone when the last reference is.
+ *
+ * Everything but the two flags is guarded by the outbox's lock.
+ */
+#ifndef WORKER_JOB_H
+#define WORKER_JOB_H
+
+#include "worker/ctx.h"
+#include "worker/outbox.h"
+#include "worker/task.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct job {
+    struct outbox *outbox;
+    uint32_t number; /* on the link */
+    unsigned refs;
+    atomic_bool cancelled;
+    atomic_bool over;
+    size_t credit;    /* bytes of events that may still leave */
+    char *pairs;      /* the START frame: strings of the first variables */
+    struct ctx_var *first;
+    const struct ctx_var *vars; /* what handle() starts with */
+    struct ctx_var **set;       /* what tasks set, to be freed */
+    size_t set_count;
+    size_t set_bytes;
+    char *fail_code; /* of run_fail() */
+    char *fail_message;
+    char *result; /* of run_result() */
+    TAILQ_HEAD(, task) waiting;
+};
+
+/* pairs: key NUL value NUL ..., copied. One reference. NULL if malformed. */
+struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs, size_t length);
+
+/* Locked. */
+struct job *job_ref(struct job *job);
+void job_unref(struct job *job);
+
+/* Whether emitting and waiting make no sense any more. Any thread, lock or not. */
+bool job_is_stopped(const struct job *job);
+
+/* Asks it to stop and wakes what waits in it. Locked. */
+void job_cancel(struct job *job);
+
+/* Lets so many more bytes leave. Locked. */
+void job_credit(struct job *job, size_t bytes);
+
+/*
+ * Waits until an event of this cost may leave, and takes the cost: 0, or
+ * -ECANCELED. The current task only; locked.
+ */
+int job_spend(struct job *job, struct task *task, size_t cost);
+
+/* Sets a variable for the task; -ENOSPC. Locked. */
+int job_set(struct job *job, struct task *task, const char *key, const char *value);
+
+/* Appends the END frame; status is what handle() returned. Locked. */
+void job_finish(struct job *job, int status);
+
+#endif

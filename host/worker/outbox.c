@@ -1,0 +1,174 @@
+#include "worker/outbox.h"
+
+#include "common/mem.h"
+#include "worker/task.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct outbox {
+    pthread_mutex_t lock;
+    pthread_t loop_thread;
+    struct buf frames;
+    struct buf leaving; /* the loop's: what the sink did not take yet */
+    TAILQ_HEAD(ready_list, task) ready;
+    TAILQ_HEAD(, task) crowd;
+    bool poked;
+    int handles;
+    uv_async_t wake_up;
+    uv_prepare_t turn_end; /* active when the turn has something to end */
+    const struct outbox_sink *sink;
+    void *data;
+};
+
+static void on_turn_end(uv_prepare_t *prepare)
+{
+    outbox_flush(prepare->data);
+}
+
+static void on_wake_up(uv_async_t *async)
+{
+    outbox_flush(async->data);
+}
+
+struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, void *data)
+{
+    struct outbox *outbox = mem_alloc(sizeof *outbox);
+
+    pthread_mutex_init(&outbox->lock, NULL);
+    outbox->loop_thread = pthread_self();
+    TAILQ_INIT(&outbox->ready);
+    TAILQ_INIT(&outbox->crowd);
+    uv_async_init(loop, &outbox->wake_up, on_wake_up);
+    uv_prepare_init(loop, &outbox->turn_end);
+    outbox->wake_up.data = outbox->turn_end.data = outbox;
+    outbox->handles = 2;
+    outbox->sink = sink;
+    outbox->data = data;
+    return outbox;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct outbox *outbox = handle->data;
+
+    if (--outbox->handles > 0)
+        return;
+    pthread_mutex_destroy(&outbox->lock);
+    buf_finish(&outbox->frames);
+    buf_finish(&outbox->leaving);
+    free(outbox);
+}
+
+void outbox_destroy(struct outbox *outbox)
+{
+    uv_close((uv_handle_t *)&outbox->wake_up, on_handle_closed);
+    uv_close((uv_handle_t *)&outbox->turn_end, on_handle_closed);
+}
+
+void outbox_lock(struct outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->lock);
+}
+
+void outbox_unlock(struct outbox *outbox)
+{
+    pthread_mutex_unlock(&outbox->lock);
+}
+
+pthread_mutex_t *outbox_mutex(struct outbox *outbox)
+{
+    return &outbox->lock;
+}
+
+void outbox_poke(struct outbox *outbox)
+{
+    if (outbox->poked)
+        return;
+    outbox->poked = true;
+    if (pthread_equal(pthread_self(), outbox->loop_thread))
+        uv_prepare_start(&outbox->turn_end, on_turn_end);
+    else
+        uv_async_send(&outbox->wake_up);
+}
+
+struct buf *outbox_frames(struct outbox *outbox)
+{
+    outbox_poke(outbox);
+    return &outbox->frames;
+}
+
+bool outbox_is_full(const struct outbox *outbox)
+{
+    return buf_length(&outbox->frames) >= OUTBOX_MAX;
+}
+
+bool outbox_is_empty(const struct outbox *outbox)
+{
+    return buf_length(&outbox->frames) == 0 && buf_length(&outbox->leaving) == 0;
+}
+
+void outbox_join_crowd(struct outbox *outbox, struct task *task)
+{
+    TAILQ_INSERT_TAIL(&outbox->crowd, task, in_crowd);
+}
+
+void outbox_leave_crowd(struct outbox *outbox, struct task *task)
+{
+    TAILQ_REMOVE(&outbox->crowd, task, in_crowd);
+}
+
+void outbox_make_ready(struct outbox *outbox, struct task *task)
+{
+    task->ready = true;
+    TAILQ_INSERT_TAIL(&outbox->ready, task, in_ready);
+    outbox_poke(outbox);
+}
+
+void outbox_forget_ready(struct outbox *outbox, struct task *task)
+{
+    if (!task->ready)
+        return;
+    task->ready = false;
+    TAILQ_REMOVE(&outbox->ready, task, in_ready);
+}
+
+/* Continues the fibers that were ready; those that become so meanwhile wait for the next round. */
+static void outbox_run_ready(struct outbox *outbox)
+{
+    struct task *last = TAILQ_LAST(&outbox->ready, ready_list);
+    struct task *task;
+    bool done = last == NULL;
+
+    while (!done && (task = TAILQ_FIRST(&outbox->ready))) {
+        done = task == last;
+        outbox_forget_ready(outbox, task);
+        outbox_unlock(outbox);
+        fiber_resume(task->fiber);
+        outbox_lock(outbox);
+    }
+}
+
+/* What is poked while it runs is done by it, but for fibers that become ready at its end. */
+void outbox_flush(struct outbox *outbox)
+{
+    struct task *task;
+
+    outbox_lock(outbox);
+    outbox->poked = true;
+    uv_prepare_stop(&outbox->turn_end);
+    outbox_run_ready(outbox);
+    if (buf_length(&outbox->leaving) == 0)
+        buf_swap(&outbox->leaving, &outbox->frames);
+    if (!outbox_is_full(outbox)) {
+        TAILQ_FOREACH(task, &outbox->crowd, in_crowd)
+            task_wake(task);
+    }
+    outbox->poked = !TAILQ_EMPTY(&outbox->ready);
+    if (outbox->poked)
+        uv_async_send(&outbox->wake_up);
+    outbox_unlock(outbox);
+    if (buf_length(&outbox->leaving) > 0)
+        outbox->sink->take(outbox->data, &outbox->leaving);
+    outbox->sink->turn_ended(outbox->data);
+}

@@ -1,0 +1,367 @@
+/*
+ * Each function finds the current task of its thread, and through it the job;
+ * without one it fails with -ENXIO. An event's way: check type and JSON and
+ * measure them, then, with the lock, wait for credit and write the frame
+ * straight into the outbox.
+ */
+#include "worker/runtime.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/wire.h"
+#include "worker/job.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(WIRE_EVENT_MAX == AGENT_EVENT_MAX, "the wire carries every event");
+_Static_assert(WIRE_TYPE_MAX == AGENT_TYPE_MAX, "the wire carries every type");
+_Static_assert(AGENT_EVENT_MAX + AGENT_TYPE_MAX + WIRE_CHARGE <= WIRE_WINDOW, "a window takes any");
+
+/* What becomes an event's JSON. */
+struct payload {
+    const char *text;
+    size_t length;
+    size_t json_length;
+    void (*write)(const struct payload *payload, char *json);
+};
+
+static atomic_uint_fast64_t stray_emits;
+static _Thread_local char last_error[1024];
+
+uint64_t runtime_stray_emits(void)
+{
+    return atomic_load(&stray_emits);
+}
+
+void runtime_last_error(char *text, size_t size)
+{
+    snprintf(text, size, "%s", last_error);
+}
+
+static int stray_emit(const char *type)
+{
+    if (atomic_fetch_add(&stray_emits, 1) == 0)
+        log_plugin("it emitted outside of a run; further ones are only counted. A thread of the "
+                   "plugin's own must call ctx_bind() first. type=%.64s",
+                   type);
+    return -ENXIO;
+}
+
+/* The length of a type or code, 0 if it is not valid. */
+static size_t word_length(const char *word)
+{
+    static const char valid[256] = {
+        ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, ['0' ... '9'] = 1,
+        ['_'] = 1,         ['-'] = 1,         ['.'] = 1,         [':'] = 1};
+    size_t length = 0;
+
+    while (length <= AGENT_TYPE_MAX && valid[(unsigned char)word[length]])
+        length++;
+    return word[length] == '\0' && length <= AGENT_TYPE_MAX ? length : 0;
+}
+
+static bool type_is_reserved(const char *type)
+{
+    static const char *const reserved[] = {"run", "gap", "done", "error", "open"};
+
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+        if (strcmp(type, reserved[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void write_compact(const struct payload *payload, char *json)
+{
+    if (payload->json_length == payload->length)
+        memcpy(json, payload->text, payload->length);
+    else
+        json_compact(json, payload->text, payload->length);
+}
+
+#define DELTA_BEFORE "{\"delta\":\""
+#define DELTA_AFTER "\"}"
+
+static void write_delta(const struct payload *payload, char *json)
+{
+    memcpy(json, DELTA_BEFORE, strlen(DELTA_BEFORE));
+    json += strlen(DELTA_BEFORE);
+    json += json_escape(json, payload->text, payload->length);
+    memcpy(json, DELTA_AFTER, strlen(DELTA_AFTER));
+}
+
+static int task_emit(struct task *task, const char *type, size_t type_length,
+                     const struct payload *payload)
+{
+    struct job *job = task->job;
+    int status;
+
+    if (payload->json_length > AGENT_EVENT_MAX)
+        return -EMSGSIZE;
+    outbox_lock(job->outbox);
+    status = job_spend(job, task, wire_charge(type_length, payload->json_length));
+    if (status == 0)
+        payload->write(payload, wire_append_event(outbox_frames(job->outbox), job->number, type,
+                                                  type_length, payload->json_length));
+    outbox_unlock(job->outbox);
+    return status;
+}
+
+static int host_emit_event(const char *type, const char *json)
+{
+    struct task *task = task_current();
+    struct payload payload = {.text = json, .write = write_compact};
+    size_t type_length;
+    ssize_t length;
+
+    if (task == NULL)
+        return stray_emit(type ? type : "");
+    type_length = type ? word_length(type) : 0;
+    if (type_length == 0 || type_is_reserved(type) || json == NULL)
+        return -EINVAL;
+    payload.length = strlen(json);
+    length = json_check(json, payload.length);
+    if (length < 0)
+        return (int)length;
+    payload.json_length = (size_t)length;
+    return task_emit(task, type, type_length, &payload);
+}
+
+static int host_emit_text(const char *utf8)
+{
+    struct task *task = task_current();
+    struct payload payload = {.text = utf8, .write = write_delta};
+    ssize_t length;
+
+    if (task == NULL)
+        return stray_emit("text");
+    if (utf8 == NULL)
+        return -EINVAL;
+    payload.length = strlen(utf8);
+    length = json_escaped_length(utf8, payload.length);
+    if (length < 0)
+        return (int)length;
+    payload.json_length = (size_t)length + strlen(DELTA_BEFORE DELTA_AFTER);
+    return task_emit(task, "text", strlen("text"), &payload);
+}
+
+static const char *host_ctx_get(const char *key)
+{
+    struct task *task = task_current();
+
+    return task && key ? ctx_find(task->vars, key) : NULL;
+}
+
+static int host_ctx_set(const char *key, const char *value)
+{
+    struct task *task = task_current();
+    int status;
+
+    if (task == NULL)
+        return -ENXIO;
+    if (key == NULL || !ctx_key_is_valid(key))
+        return -EINVAL;
+    if (ctx_key_is_host(key))
+        return -EPERM;
+    outbox_lock(task->job->outbox);
+    status = job_set(task->job, task, key, value);
+    outbox_unlock(task->job->outbox);
+    return status;
+}
+
+/* What ctx_capture() gives out. */
+struct agent_ctx {
+    struct job *job;
+    const struct ctx_var *vars;
+};
+
+static struct agent_ctx *host_ctx_capture(void)
+{
+    struct task *task = task_current();
+    struct agent_ctx *captured;
+
+    if (task == NULL)
+        return NULL;
+    captured = mem_alloc(sizeof *captured);
+    outbox_lock(task->job->outbox);
+    captured->job = job_ref(task->job);
+    captured->vars = task->vars;
+    outbox_unlock(task->job->outbox);
+    return captured;
+}
+
+static void job_give_back(struct job *job)
+{
+    struct outbox *outbox = job->outbox;
+
+    outbox_lock(outbox);
+    job_unref(job);
+    outbox_unlock(outbox);
+}
+
+static void host_ctx_release(struct agent_ctx *captured)
+{
+    if (captured == NULL)
+        return;
+    job_give_back(captured->job);
+    free(captured);
+}
+
+/* Ends the binding of this thread; also when the thread ends while bound. */
+static void unbind(void *bound)
+{
+    struct task *task = bound;
+
+    task_set_current(NULL);
+    job_give_back(task->job);
+    task_finish(task);
+    free(task);
+}
+
+static pthread_key_t bound_task;
+
+static void make_bound_task_key(void)
+{
+    pthread_key_create(&bound_task, unbind);
+}
+
+static struct task *bind_task(const struct agent_ctx *captured)
+{
+    struct task *task = mem_alloc(sizeof *task);
+
+    task_init(task, captured->job, captured->vars, NULL);
+    task->bound = true;
+    outbox_lock(captured->job->outbox);
+    job_ref(captured->job);
+    outbox_unlock(captured->job->outbox);
+    return task;
+}
+
+static int host_ctx_bind(struct agent_ctx *captured)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct task *task = task_current();
+    struct task *next;
+
+    if (task && !task->bound)
+        return -EBUSY;
+    pthread_once(&once, make_bound_task_key);
+    next = captured ? bind_task(captured) : NULL;
+    if (task)
+        unbind(task);
+    pthread_setspecific(bound_task, next);
+    task_set_current(next);
+    return 0;
+}
+
+static int host_run_cancelled(void)
+{
+    struct task *task = task_current();
+
+    return task && job_is_stopped(task->job);
+}
+
+/* Keeps the first reason. Locked. */
+static void job_fail(struct job *job, const char *code, const char *message)
+{
+    if (job->fail_code)
+        return;
+    job->fail_code = mem_strdup(code);
+    job->fail_message = mem_strdup(message);
+}
+
+static int host_run_fail(const char *code, const char *format, va_list args)
+{
+    struct task *task = task_current();
+    char message[1024];
+
+    if (task == NULL)
+        return -ENXIO;
+    if (code == NULL || word_length(code) == 0)
+        code = "agent_error";
+    vsnprintf(message, sizeof message, format, args);
+    outbox_lock(task->job->outbox);
+    job_fail(task->job, code, message);
+    outbox_unlock(task->job->outbox);
+    return -EIO;
+}
+
+static int host_run_result(const char *json)
+{
+    struct task *task = task_current();
+    ssize_t length = json ? json_check(json, strlen(json)) : -EINVAL;
+    char *result;
+
+    if (task == NULL)
+        return -ENXIO;
+    if (length < 0)
+        return (int)length;
+    if (length > AGENT_EVENT_MAX)
+        return -EMSGSIZE;
+    result = mem_alloc((size_t)length + 1);
+    json_compact(result, json, strlen(json));
+    outbox_lock(task->job->outbox);
+    free(task->job->result);
+    task->job->result = result;
+    outbox_unlock(task->job->outbox);
+    return 0;
+}
+
+static int host_sleep(uint32_t ms)
+{
+    struct task *task = task_current();
+    uint64_t now = clock_now(), deadline = now + ms * CLOCK_MS;
+
+    if (task == NULL)
+        return -ENXIO;
+    outbox_lock(task->job->outbox);
+    while (!job_is_stopped(task->job) && now < deadline) {
+        if (task_wait(task, (deadline - now + CLOCK_MS - 1) / CLOCK_MS) == -ETIMEDOUT)
+            break;
+        now = clock_now();
+    }
+    outbox_unlock(task->job->outbox);
+    return job_is_stopped(task->job) ? -ECANCELED : 0;
+}
+
+static void host_log(enum agent_log_level level, const char *format, va_list args)
+{
+    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
+    const char *run = host_ctx_get("run.id");
+    char text[1024];
+
+    vsnprintf(text, sizeof text, format, args);
+    if (run == NULL && level == AGENT_LOG_ERROR)
+        snprintf(last_error, sizeof last_error, "%s", text);
+    if ((unsigned)level >= sizeof levels / sizeof *levels)
+        level = AGENT_LOG_INFO;
+    log_line(levels[level], "%s%s%s", text, run ? " run=" : "", run ? run : "");
+}
+
+const struct agent_host *runtime_host(void)
+{
+    static const struct agent_host host = {
+        .size = sizeof host,
+        .abi = AGENT_ABI,
+        .emit_event = host_emit_event,
+        .emit_text = host_emit_text,
+        .ctx_get = host_ctx_get,
+        .ctx_set = host_ctx_set,
+        .ctx_capture = host_ctx_capture,
+        .ctx_bind = host_ctx_bind,
+        .ctx_release = host_ctx_release,
+        .run_cancelled = host_run_cancelled,
+        .run_fail = host_run_fail,
+        .run_result = host_run_result,
+        .sleep = host_sleep,
+        .log = host_log,
+    };
+
+    return &host;
+}

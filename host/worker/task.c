@@ -1,0 +1,89 @@
+#include "worker/task.h"
+
+#include "common/clock.h"
+#include "worker/job.h"
+#include "worker/outbox.h"
+
+#include <errno.h>
+
+static _Thread_local struct task *current;
+
+struct task *task_current(void)
+{
+    return current;
+}
+
+void task_set_current(struct task *task)
+{
+    current = task;
+}
+
+void task_init(struct task *task, struct job *job, const struct ctx_var *vars, struct fiber *fiber)
+{
+    pthread_condattr_t monotonic;
+
+    *task = (struct task){.job = job, .vars = vars, .fiber = fiber};
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&task->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+void task_finish(struct task *task)
+{
+    pthread_cond_destroy(&task->wake);
+}
+
+/* The loop runs meanwhile, and nobody's task. */
+static void wait_on_fiber(struct task *task, uint64_t timeout_ms)
+{
+    struct outbox *outbox = task->job->outbox;
+
+    outbox_unlock(outbox);
+    current = NULL;
+    fiber_park(task->fiber, timeout_ms);
+    current = task;
+    outbox_lock(outbox);
+    outbox_forget_ready(outbox, task);
+}
+
+static void wait_on_thread(struct task *task, uint64_t timeout_ms)
+{
+    pthread_mutex_t *lock = outbox_mutex(task->job->outbox);
+    uint64_t deadline = clock_now() + timeout_ms * CLOCK_MS;
+    struct timespec at = {.tv_sec = (time_t)(deadline / CLOCK_S),
+                          .tv_nsec = (long)(deadline % CLOCK_S)};
+    int status = 0;
+
+    while (!task->woken && status == 0) {
+        if (timeout_ms == FIBER_NO_TIMEOUT)
+            status = pthread_cond_wait(&task->wake, lock);
+        else
+            status = pthread_cond_timedwait(&task->wake, lock, &at);
+    }
+}
+
+int task_wait(struct task *task, uint64_t timeout_ms)
+{
+    struct job *job = task->job;
+
+    task->woken = false;
+    TAILQ_INSERT_TAIL(&job->waiting, task, in_job);
+    if (task->fiber)
+        wait_on_fiber(task, timeout_ms);
+    else
+        wait_on_thread(task, timeout_ms);
+    TAILQ_REMOVE(&job->waiting, task, in_job);
+    return task->woken ? 0 : -ETIMEDOUT;
+}
+
+void task_wake(struct task *task)
+{
+    if (task->woken)
+        return;
+    task->woken = true;
+    if (task->fiber)
+        outbox_make_ready(task->job->outbox, task);
+    else
+        pthread_cond_signal(&task->wake);
+}

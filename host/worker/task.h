@@ -1,0 +1,49 @@
+/*
+ * A task is what executes inside a job: the fiber or thread on which the host
+ * calls handle(), or a thread of the plugin's own that was bound to the job.
+ * Each thread knows its current one.
+ */
+#ifndef WORKER_TASK_H
+#define WORKER_TASK_H
+
+#include "worker/fiber.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct job;
+struct ctx_var;
+
+struct task {
+    struct job *job;
+    const struct ctx_var *vars; /* what this task sees */
+    struct fiber *fiber;        /* NULL on a thread */
+    bool bound;                 /* by ctx_bind() */
+    bool woken;
+    bool ready;           /* in the outbox's ready list */
+    pthread_cond_t wake;  /* of a thread */
+    TAILQ_ENTRY(task) in_job;   /* in job->waiting */
+    TAILQ_ENTRY(task) in_crowd; /* in outbox->crowd */
+    TAILQ_ENTRY(task) in_ready; /* in outbox->ready */
+};
+
+/* The task that this thread executes, or NULL. */
+struct task *task_current(void);
+void task_set_current(struct task *task);
+
+/* fiber is NULL for a thread. */
+void task_init(struct task *task, struct job *job, const struct ctx_var *vars,
+               struct fiber *fiber);
+void task_finish(struct task *task);
+
+/*
+ * Waits until task_wake(), or so many milliseconds if not FIBER_NO_TIMEOUT: 0
+ * or -ETIMEDOUT. Gives the lock back meanwhile. The current task only; locked.
+ */
+int task_wait(struct task *task, uint64_t timeout_ms);
+
+/* Any thread; locked. */
+void task_wake(struct task *task);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * The worker: one plugin and the jobs it executes, as fibers on the loop or on
+ * threads of a pool. It knows nothing of processes and sockets: frames leave
+ * through a sink, so that the same code serves a front (role.c) and a terminal
+ * (cli/run.c).
+ *
+ * All calls are for the loop's thread.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "common/buf.h"
+#include "worker/plugin.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define WORKER_JOBS_MAX (1u << 20)
+
+struct worker_settings {
+    unsigned threads;  /* most threads, in thread mode */
+    size_t stack_size; /* bytes a fiber's stack, in fiber mode */
+};
+
+struct worker_sink {
+    /* As outbox_sink.take; the frames are those of wire.h. */
+    void (*take)(void *data, struct buf *frames);
+    /* After worker_quit(): no job is live, all frames are taken, the plugin is destroyed. */
+    void (*left)(void *data);
+};
+
+struct worker;
+
+struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, void *data);
+
+/* Only after left(), or without any job. NULL is fine. */
+void worker_destroy(struct worker *worker);
+
+/* The two halves of loading; see plugin.h. The reason has what the plugin logged. */
+int worker_open(struct worker *worker, const char *path, struct plugin_refusal *refusal);
+int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
+                         const char *config, const char *state, struct plugin_refusal *refusal);
+
+/* NULL unless worker_open() succeeded. */
+const struct agent_plugin *worker_plugin(const struct worker *worker);
+
+/* Starts a job; -EPROTO if the number is taken or the pairs are malformed. */
+int worker_start(struct worker *worker, uint32_t number, const char *pairs, size_t length);
+
+/* Unknown numbers are of jobs that just ended: nothing happens. */
+void worker_cancel(struct worker *worker, uint32_t number);
+void worker_credit(struct worker *worker, uint32_t number, size_t bytes);
+
+/* Queues a frame that is about no job. */
+void worker_send(struct worker *worker, int type, const void *data, size_t length);
+
+/* The sink can take more. */
+void worker_flush(struct worker *worker);
+
+/* Cancels all jobs and leaves when they are over. */
+void worker_quit(struct worker *worker);
+
+#endif

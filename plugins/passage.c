@@ -1,0 +1,138 @@
+#include "passage.h"
+
+#include "text.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+struct split {
+    passage_function *each;
+    void *argument;
+    struct text heading;
+    struct text text; /* the passage so far */
+    unsigned first;   /* the line on which it starts */
+    unsigned line;    /* the line that is read */
+    bool lead;        /* its last line with text ends with ':' */
+    int status;
+};
+
+static bool has_words(const char *string)
+{
+    for (; *string; string++)
+        if (isalnum((unsigned char)*string) || (unsigned char)*string >= 0x80)
+            return true;
+    return false;
+}
+
+/* Hands over the passage so far, if it says anything, and starts a new one. */
+static void split_flush(struct split *split)
+{
+    struct text *text = &split->text;
+
+    while (text->length > 0 && strchr(" \n", text->data[text->length - 1]))
+        text->data[--text->length] = '\0';
+    if (text->failed || split->heading.failed)
+        split->status = -ENOMEM;
+    else if (split->status == 0 && text->length > 0 && has_words(text->data))
+        split->status = split->each(split->argument, split->heading.data, text->data, split->first);
+    text->length = 0;
+    split->lead = false;
+}
+
+static void split_append(struct split *split, const char *line, size_t length)
+{
+    if (split->text.length == 0)
+        split->first = split->line;
+    else
+        text_add_char(&split->text, '\n');
+    text_add_bytes(&split->text, line, length);
+    if (length > 1)
+        split->lead = line[length - 1] == ':';
+}
+
+/* Where to cut a line: after a word, or at least not inside a character. */
+static size_t cut_length(const char *line, size_t length)
+{
+    size_t cut = PASSAGE_MAX;
+
+    if (length <= PASSAGE_MAX)
+        return length;
+    while (cut > PASSAGE_MAX / 2 && line[cut] != ' ')
+        cut--;
+    return line[cut] == ' ' ? cut : text_cut(line, PASSAGE_MAX);
+}
+
+static void split_text(struct split *split, const char *line, size_t length)
+{
+    bool item = strncmp(line, "* ", 2) == 0;
+
+    if (split->text.length + length > PASSAGE_MAX || (item && split->text.length >= PASSAGE_TARGET))
+        split_flush(split);
+    while (length > PASSAGE_MAX) {
+        size_t cut = cut_length(line, length);
+        split_append(split, line, cut);
+        split_flush(split);
+        line += cut;
+        length -= cut;
+    }
+    split_append(split, line, length);
+}
+
+static void split_heading(struct split *split, const char *line, size_t length)
+{
+    size_t marks = strspn(line, "# ");
+
+    split_flush(split);
+    split->heading.length = 0;
+    text_add_bytes(&split->heading, line + marks, length > marks ? length - marks : 0);
+}
+
+/* The bytes up to the end of the paragraph that comes next. */
+static size_t paragraph_length(const char *at)
+{
+    const char *start = at + strspn(at, "\n");
+    const char *end = strstr(start, "\n\n");
+    return end ? (size_t)(end - start) : strlen(start);
+}
+
+/* At the end of a paragraph: does the next one belong into the passage? */
+static void split_paragraph(struct split *split, const char *rest)
+{
+    const char *next = rest + strspn(rest, "\n");
+    size_t length = split->text.length + paragraph_length(rest);
+    bool code = strncmp(next, "    ", 4) == 0;
+
+    if (length > PASSAGE_MAX || (length > PASSAGE_TARGET && !code && !split->lead))
+        split_flush(split);
+    else if (split->text.length > 0)
+        split_append(split, "", 0);
+}
+
+static void split_line(struct split *split, const char *line, size_t length, const char *rest)
+{
+    if (*line == '#')
+        split_heading(split, line, length);
+    else if (length == 0)
+        split_paragraph(split, rest);
+    else if (length > 1 || *line != ' ' || split->text.length > 0)
+        split_text(split, line, length);
+}
+
+int passage_split(const char *text, passage_function *each, void *argument)
+{
+    struct split split = {.each = each, .argument = argument};
+
+    text_add(&split.heading, "");
+    while (*text && split.status == 0) {
+        size_t length = strcspn(text, "\n");
+        const char *rest = text + length + (text[length] == '\n');
+        split.line++;
+        split_line(&split, text, length, rest);
+        text = rest;
+    }
+    split_flush(&split);
+    text_finish(&split.heading);
+    text_finish(&split.text);
+    return split.status;
+}

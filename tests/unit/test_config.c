@@ -1,0 +1,921 @@
+#include "front/config.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Tests run in a folder of their own, so that messages name the file plainly. */
+#define FILE_NAME "sluice.ini"
+
+static char folder[] = "/tmp/test_config.XXXXXX";
+static struct config *config;
+static char error[CONFIG_ERROR_SIZE];
+
+static void setup(void)
+{
+    config = config_create();
+    strcpy(error, "untouched");
+}
+
+static void teardown(void)
+{
+    config_destroy(config);
+    unlink(FILE_NAME);
+}
+
+static void file_write(const void *data, size_t length)
+{
+    FILE *file = fopen(FILE_NAME, "w");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(data, 1, length, file), length);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static int read_bytes(const void *data, size_t length)
+{
+    file_write(data, length);
+    return config_read(config, FILE_NAME, error, sizeof error);
+}
+
+static void expect_read(const char *text)
+{
+    int status = read_bytes(text, strlen(text));
+    ck_assert_msg(status == 0, "%s", error);
+    ck_assert_str_eq(error, "untouched");
+}
+
+static void expect_refusal(const char *text, const char *message)
+{
+    ck_assert_int_eq(read_bytes(text, strlen(text)), -EINVAL);
+    ck_assert_str_eq(error, message);
+}
+
+static void set(const char *assignment)
+{
+    int status = config_set(config, assignment, error, sizeof error);
+    ck_assert_msg(status == 0, "%s", error);
+}
+
+static void expect_set_refusal(const char *assignment, const char *message)
+{
+    ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
+    ck_assert_str_eq(error, message);
+}
+
+static void expect_json(const char *plugin, const char *json)
+{
+    char *text = config_plugin_json(config, plugin);
+    ck_assert_str_eq(text, json);
+    free(text);
+}
+
+/* [plugin p] with k = x…x, so many of them; the caller frees it. */
+static char *long_value(size_t length, const char *tail)
+{
+    static const char head[] = "[plugin p]\nk = ";
+    char *text = malloc(sizeof head + length + strlen(tail));
+
+    strcpy(text, head);
+    memset(text + strlen(head), 'x', length);
+    strcpy(text + strlen(head) + length, tail);
+    return text;
+}
+
+/* ---- what is accepted ---- */
+
+START_TEST(defaults)
+{
+    ck_assert_str_eq(config->listen, "127.0.0.1:8080");
+    ck_assert_str_eq(config->plugins, SLUICE_PLUGIN_DIR);
+    ck_assert_uint_eq(config->max_body, 1048576);
+    ck_assert_uint_eq(config->max_connections, 16384);
+    ck_assert_uint_eq(config->max_runs, 16384);
+    ck_assert_uint_eq(config->connection_timeout, 30);
+    ck_assert_uint_eq(config->heartbeat, 15);
+    ck_assert_uint_eq(config->start_timeout, 10);
+    ck_assert_uint_eq(config->shutdown_timeout, 5);
+    ck_assert_str_eq(config->forward_headers, "");
+    ck_assert_ptr_null(config->sections);
+}
+END_TEST
+
+START_TEST(defaults_of_plugin)
+{
+    const struct config_plugin *plugin = config_plugin(config, "any");
+
+    ck_assert_ptr_nonnull(plugin);
+    ck_assert_uint_eq(plugin->threads, 256);
+    ck_assert_uint_eq(plugin->stack, 262144);
+    ck_assert_ptr_null(plugin->pairs);
+    expect_json("any", "{}");
+}
+END_TEST
+
+START_TEST(destroy_null)
+{
+    config_destroy(NULL);
+}
+END_TEST
+
+START_TEST(empty_file)
+{
+    expect_read("");
+    expect_read("\n\n   \n# one\n; two\n  # three\n");
+    expect_read("[host]\n[plugin p]");
+    ck_assert_str_eq(config->sections->name, "p");
+}
+END_TEST
+
+START_TEST(host_keys)
+{
+    expect_read("[host]\n"
+                "listen = 0.0.0.0:80\n"
+                "plugins = ./my plugins\n"
+                "max_body=512K\n"
+                "max_connections = 10\n"
+                "max_runs: 20\n"
+                "connection_timeout = 1\n"
+                "heartbeat = 2\n"
+                "start_timeout = 3600\n"
+                "shutdown_timeout = 0 ; at once\n"
+                "forward_headers = X-Tenant, Accept-Language\n");
+    ck_assert_str_eq(config->listen, "0.0.0.0:80");
+    ck_assert_str_eq(config->plugins, "./my plugins");
+    ck_assert_uint_eq(config->max_body, 524288);
+    ck_assert_uint_eq(config->max_connections, 10);
+    ck_assert_uint_eq(config->max_runs, 20);
+    ck_assert_uint_eq(config->connection_timeout, 1);
+    ck_assert_uint_eq(config->heartbeat, 2);
+    ck_assert_uint_eq(config->start_timeout, 3600);
+    ck_assert_uint_eq(config->shutdown_timeout, 0);
+    ck_assert_str_eq(config->forward_headers, "X-Tenant, Accept-Language");
+}
+END_TEST
+
+START_TEST(plugin_keys)
+{
+    const struct config_plugin *plugin;
+
+    expect_read("[plugin a.b-c_1]\nthreads = 4096\nstack = 64M\n[plugin b]\nthreads = 1\n");
+    plugin = config_plugin(config, "a.b-c_1");
+    ck_assert_uint_eq(plugin->threads, 4096);
+    ck_assert_uint_eq(plugin->stack, 67108864);
+    ck_assert_uint_eq(config_plugin(config, "b")->threads, 1);
+    ck_assert_uint_eq(config_plugin(config, "b")->stack, 262144);
+    ck_assert_uint_eq(config_plugin(config, "a.b")->threads, 256);
+}
+END_TEST
+
+START_TEST(sizes)
+{
+    static const struct {
+        const char *text;
+        size_t bytes;
+    } cases[] = {{"65536", 65536}, {"64K", 65536},    {"64k", 65536},        {"64KiB", 65536},
+                 {"1M", 1048576},  {"2m", 2097152},   {"3MiB", 3145728},     {"0128K", 131072},
+                 {"65537", 65537}, {"64M", 67108864}, {"67108864", 67108864}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char assignment[64];
+        snprintf(assignment, sizeof assignment, "plugin.p.stack=%s", cases[i].text);
+        set(assignment);
+        ck_assert_uint_eq(config_plugin(config, "p")->stack, cases[i].bytes);
+    }
+}
+END_TEST
+
+START_TEST(json)
+{
+    expect_read("[plugin ask]\n"
+                "documents = /srv/docs\n"
+                "threads = 8\n"
+                "quote = say \"hi\" \\ now\n"
+                "number = 12\n"
+                "empty =\n"
+                "equation = a = b: c\n"
+                "semicolon = a;b ; comment\n"
+                "hash = #1 # stays\n"
+                "stack = 1M\n"
+                "umlaut = gr\xc3\xbc\xc3\x9f\n");
+    expect_json("ask", "{\"documents\":\"/srv/docs\",\"quote\":\"say \\\"hi\\\" \\\\ now\","
+                       "\"number\":\"12\",\"empty\":\"\",\"equation\":\"a = b: c\","
+                       "\"semicolon\":\"a;b\",\"hash\":\"#1 # stays\",\"umlaut\":\"gr\xc3\xbc"
+                       "\xc3\x9f\"}");
+    expect_json("other", "{}");
+}
+END_TEST
+
+START_TEST(keys_differ_by_case)
+{
+    expect_read("[plugin p]\nkey = 1\nKey = 2\nTHREADS = 3\n");
+    expect_json("p", "{\"key\":\"1\",\"Key\":\"2\",\"THREADS\":\"3\"}");
+}
+END_TEST
+
+START_TEST(host_key_names_in_plugin_are_the_authors)
+{
+    expect_read("[plugin p]\nlisten = x\n");
+    expect_json("p", "{\"listen\":\"x\"}");
+}
+END_TEST
+
+START_TEST(crlf_and_no_newline_at_the_end)
+{
+    expect_read("[host]\r\nheartbeat = 7\r\n\r\n[plugin p]\r\nk = v\r");
+    ck_assert_uint_eq(config->heartbeat, 7);
+    expect_json("p", "{\"k\":\"v\"}");
+}
+END_TEST
+
+START_TEST(byte_order_mark)
+{
+    expect_read("\xef\xbb\xbf[host]\nheartbeat = 7\n");
+    ck_assert_uint_eq(config->heartbeat, 7);
+    expect_read("\xef\xbb\xbf# comment\n[host]\nheartbeat = 8\n");
+    ck_assert_uint_eq(config->heartbeat, 8);
+}
+END_TEST
+
+START_TEST(section_spacing_and_comments)
+{
+    expect_read("[ host ] ; comment\nheartbeat = 7\n[plugin \t p ]# comment\nk = v\n");
+    ck_assert_uint_eq(config->heartbeat, 7);
+    expect_json("p", "{\"k\":\"v\"}");
+}
+END_TEST
+
+START_TEST(sections_of_one_name_merge)
+{
+    expect_read(
+        "[plugin p]\na = 1\n[host]\nheartbeat = 7\n[plugin p]\nb = 2\n[host]\nmax_runs = 3\n");
+    expect_json("p", "{\"a\":\"1\",\"b\":\"2\"}");
+    ck_assert_uint_eq(config->max_runs, 3);
+    ck_assert_ptr_null(config->sections->next);
+}
+END_TEST
+
+START_TEST(longest_names)
+{
+    char name[65], key[65], text[512], json_text[512];
+
+    memset(name, 'n', 64);
+    memset(key, 'k', 64);
+    name[64] = key[64] = '\0';
+    snprintf(text, sizeof text, "[plugin %s]\n%s = v\n", name, key);
+    snprintf(json_text, sizeof json_text, "{\"%s\":\"v\"}", key);
+    expect_read(text);
+    expect_json(name, json_text);
+    name[63] = '\0';
+    expect_json(name, "{}");
+}
+END_TEST
+
+/* Around the buffer of inih and up to the longest line, with and without a comment. */
+START_TEST(long_lines)
+{
+    static const char *tails[] = {"", "\n", "\r\n", " \t ; comment = x\n[host]\nmax_runs = 3\n"};
+
+    for (size_t length = 1; length <= CONFIG_LINE_MAX - 64; length += length < 420 ? 1 : 9973) {
+        for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+            char *text = long_value(length, tails[i]);
+            expect_read(text);
+            ck_assert_uint_eq(strlen(config_plugin(config, "p")->pairs->value), length);
+            ck_assert_uint_eq(strspn(config_plugin(config, "p")->pairs->value, "x"), length);
+            free(text);
+        }
+    }
+    ck_assert_uint_eq(config->max_runs, 3);
+}
+END_TEST
+
+/* What ends a value ends it wherever inih stops looking. */
+START_TEST(long_values_as_short_ones)
+{
+    static const char *tails[] = {" a;b", " a ;b", " = : x", "\t;x ; y", " # x", ";", " ;"};
+
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        char pad[301], shape[400], text[900];
+        const struct config_pair *pair;
+        memset(pad, 'x', 300);
+        pad[300] = '\0';
+        snprintf(shape, sizeof shape, "%s%s", pad, tails[i]);
+        snprintf(text, sizeof text, "[plugin p]\nshort = %s\nlong = %s\n", shape + 299, shape);
+        expect_read(text);
+        pair = config_plugin(config, "p")->pairs;
+        ck_assert_str_eq(pair->next->value + 299, pair->value);
+    }
+}
+END_TEST
+
+START_TEST(long_comment)
+{
+    char text[1000];
+
+    memset(text, '=', sizeof text);
+    text[0] = '#';
+    strcpy(text + 900, "\n[host]\nheartbeat = 7\n");
+    expect_read(text);
+    ck_assert_uint_eq(config->heartbeat, 7);
+}
+END_TEST
+
+START_TEST(second_file_overrides)
+{
+    expect_read("[host]\nheartbeat = 7\n[plugin p]\na = 1\n");
+    expect_read("[host]\nheartbeat = 8\n[plugin p]\na = 2\n");
+    ck_assert_uint_eq(config->heartbeat, 8);
+    expect_json("p", "{\"a\":\"2\"}");
+}
+END_TEST
+
+START_TEST(printed_defaults_are_a_file)
+{
+    FILE *file = fopen(FILE_NAME, "w");
+
+    ck_assert_ptr_nonnull(file);
+    config_print_defaults(file);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_msg(config_read(config, FILE_NAME, error, sizeof error) == 0, "%s", error);
+    ck_assert_str_eq(config->listen, "127.0.0.1:8080");
+    ck_assert_uint_eq(config_plugin(config, "NAME")->stack, 262144);
+    expect_json("NAME", "{}");
+}
+END_TEST
+
+/* ---- listen ---- */
+
+START_TEST(address_of_ipv4)
+{
+    struct sockaddr_storage storage;
+    struct sockaddr_in in;
+
+    set("host.listen=192.0.2.1:65535");
+    config_address(config, &storage);
+    memcpy(&in, &storage, sizeof in);
+    ck_assert_int_eq(in.sin_family, AF_INET);
+    ck_assert_uint_eq(ntohs(in.sin_port), 65535);
+    ck_assert_uint_eq(ntohl(in.sin_addr.s_addr), 0xc0000201);
+}
+END_TEST
+
+START_TEST(address_of_ipv6)
+{
+    struct sockaddr_storage storage;
+    struct sockaddr_in6 in6;
+
+    set("host.listen=[::1]:0");
+    config_address(config, &storage);
+    memcpy(&in6, &storage, sizeof in6);
+    ck_assert_int_eq(in6.sin6_family, AF_INET6);
+    ck_assert_uint_eq(in6.sin6_port, 0);
+    ck_assert(IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr));
+}
+END_TEST
+
+START_TEST(bad_addresses)
+{
+    static const char *bad[] = {"",           "8080",        ":8080",
+                                "127.0.0.1",  "127.0.0.1:",  "::1:80",
+                                "[::1]",      "[::1]80",     "[]:80",
+                                "[:80",       "]:80",        "[127.0.0.1]:80",
+                                "127.1:80",   "localhost:1", "1.2.3.4:65536",
+                                "1.2.3.4:-1", "1.2.3.4:+1",  "1.2.3.4:8x",
+                                "1.2.3.4: 8", "[::1:80",     "1.2.3.4:99999999999999999999"};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char assignment[128], message[300];
+        snprintf(assignment, sizeof assignment, "host.listen=%s", bad[i]);
+        snprintf(message, sizeof message,
+                 "--set %s: listen must be a numeric ADDRESS:PORT such as 127.0.0.1:8080 or "
+                 "[::1]:8080, not '%s'",
+                 assignment, bad[i]);
+        expect_set_refusal(assignment, message);
+    }
+    ck_assert_str_eq(config->listen, "127.0.0.1:8080");
+}
+END_TEST
+
+START_TEST(long_address)
+{
+    char assignment[300] = "host.listen=[";
+
+    memset(assignment + 13, '1', 200);
+    strcpy(assignment + 213, "]:1");
+    ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
+}
+END_TEST
+
+/* ---- what is refused in a file ---- */
+
+START_TEST(missing_file)
+{
+    ck_assert_int_eq(config_read(config, "none.ini", error, sizeof error), -ENOENT);
+    ck_assert_str_eq(error, "none.ini: cannot be read: No such file or directory");
+}
+END_TEST
+
+START_TEST(unreadable_file)
+{
+    if (geteuid() == 0)
+        return;
+    file_write("", 0);
+    ck_assert_int_eq(chmod(FILE_NAME, 0), 0);
+    ck_assert_int_eq(config_read(config, FILE_NAME, error, sizeof error), -EACCES);
+    ck_assert_str_eq(error, "sluice.ini: cannot be read: Permission denied");
+}
+END_TEST
+
+START_TEST(folder_as_file)
+{
+    ck_assert_int_eq(config_read(config, ".", error, sizeof error), -EISDIR);
+    ck_assert_str_eq(error, ".: cannot be read: Is a directory");
+}
+END_TEST
+
+START_TEST(unknown_key_with_a_near_one)
+{
+    expect_refusal("[host]\n\nlisen = 127.0.0.1:1\n",
+                   "sluice.ini:3: unknown key 'lisen' in [host]; did you mean 'listen'?");
+    expect_refusal("[host]\nmax_run = 1\n",
+                   "sluice.ini:2: unknown key 'max_run' in [host]; did you mean 'max_runs'?");
+    expect_refusal("[host]\nPlugin = 1\n",
+                   "sluice.ini:2: unknown key 'Plugin' in [host]; did you mean 'plugins'?");
+}
+END_TEST
+
+START_TEST(unknown_key)
+{
+    expect_refusal(
+        "[host]\nthreads = 4\n",
+        "sluice.ini:2: unknown key 'threads' in [host]; keys are listen, plugins, max_body, "
+        "max_connections, max_runs, connection_timeout, heartbeat, start_timeout, "
+        "shutdown_timeout, forward_headers");
+}
+END_TEST
+
+START_TEST(numbers)
+{
+    expect_refusal("[plugin p]\n\nthreads = many\n",
+                   "sluice.ini:3: threads must be 1 to 4096, not 'many'");
+    expect_refusal("[plugin p]\nthreads = 0\n", "sluice.ini:2: threads must be 1 to 4096, not '0'");
+    expect_refusal("[plugin p]\nthreads = 4097\n",
+                   "sluice.ini:2: threads must be 1 to 4096, not '4097'");
+    expect_refusal("[plugin p]\nthreads = -1\n",
+                   "sluice.ini:2: threads must be 1 to 4096, not '-1'");
+    expect_refusal("[plugin p]\nthreads = 4K\n",
+                   "sluice.ini:2: threads must be 1 to 4096, not '4K'");
+    expect_refusal("[plugin p]\nthreads =\n", "sluice.ini:2: threads must be 1 to 4096, not ''");
+    expect_refusal("[plugin p]\nthreads = 4294967297\n",
+                   "sluice.ini:2: threads must be 1 to 4096, not '4294967297'");
+    expect_refusal("[host]\nmax_runs = 0\n",
+                   "sluice.ini:2: max_runs must be 1 to 1048576, not '0'");
+    expect_refusal(
+        "[host]\nmax_connections = 99999999999999999999\n",
+        "sluice.ini:2: max_connections must be 1 to 1048576, not '99999999999999999999'");
+}
+END_TEST
+
+START_TEST(durations)
+{
+    expect_refusal("[host]\nheartbeat = 15s\n",
+                   "sluice.ini:2: heartbeat must be 1 to 3600 seconds, not '15s'");
+    expect_refusal("[host]\nconnection_timeout = 0\n",
+                   "sluice.ini:2: connection_timeout must be 1 to 3600 seconds, not '0'");
+    expect_refusal("[host]\nstart_timeout = 1.5\n",
+                   "sluice.ini:2: start_timeout must be 1 to 3600 seconds, not '1.5'");
+    expect_refusal("[host]\nshutdown_timeout = 3601\n",
+                   "sluice.ini:2: shutdown_timeout must be 0 to 3600 seconds, not '3601'");
+}
+END_TEST
+
+START_TEST(bad_sizes)
+{
+    expect_refusal("[host]\nmax_body = 2M\n",
+                   "sluice.ini:2: max_body must be 1 to 1M bytes, not '2M'");
+    expect_refusal("[host]\nmax_body = 0\n",
+                   "sluice.ini:2: max_body must be 1 to 1M bytes, not '0'");
+    expect_refusal("[host]\nmax_body = 1048577\n",
+                   "sluice.ini:2: max_body must be 1 to 1M bytes, not '1048577'");
+    expect_refusal("[plugin p]\nstack = 65535\n",
+                   "sluice.ini:2: stack must be 64K to 64M bytes, not '65535'");
+    expect_refusal("[plugin p]\nstack = 17592186044417M\n",
+                   "sluice.ini:2: stack must be 64K to 64M bytes, not '17592186044417M'");
+    expect_refusal("[plugin p]\nstack = 1 M\n",
+                   "sluice.ini:2: stack must be 64K to 64M bytes, not '1 M'");
+    expect_refusal("[plugin p]\nstack = 1MB\n",
+                   "sluice.ini:2: stack must be 64K to 64M bytes, not '1MB'");
+    expect_refusal("[plugin p]\nstack = M\n",
+                   "sluice.ini:2: stack must be 64K to 64M bytes, not 'M'");
+}
+END_TEST
+
+START_TEST(empty_folder)
+{
+    expect_refusal("[host]\nplugins =\n",
+                   "sluice.ini:2: plugins must be the path of a folder, not ''");
+}
+END_TEST
+
+START_TEST(header_names)
+{
+    static const char *bad[] = {"a b", "a,,b", ",a", "a,", "a: b", "a;b", ","};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[100], message[200];
+        snprintf(text, sizeof text, "[host]\nforward_headers = %s\n", bad[i]);
+        snprintf(message, sizeof message,
+                 "sluice.ini:2: forward_headers must be header names separated by commas, not '%s'",
+                 bad[i]);
+        expect_refusal(text, message);
+    }
+    set("host.forward_headers=a");
+    set("host.forward_headers= a ,\tb,c ");
+    set("host.forward_headers=");
+}
+END_TEST
+
+START_TEST(unknown_section)
+{
+    expect_refusal(
+        "[host]\n\n\n\n\n\n[plugins ask]\n",
+        "sluice.ini:7: [plugins ask] is not a section; sections are [host] and [plugin NAME]");
+    expect_refusal(
+        "[plugin]\n",
+        "sluice.ini:1: [plugin] is not a section; sections are [host] and [plugin NAME]");
+    expect_refusal("[]\n",
+                   "sluice.ini:1: [] is not a section; sections are [host] and [plugin NAME]");
+    expect_refusal("[Host]\n",
+                   "sluice.ini:1: [Host] is not a section; sections are [host] and [plugin NAME]");
+}
+END_TEST
+
+START_TEST(section_syntax)
+{
+    expect_refusal("[host\nheartbeat = 1\n", "sluice.ini:1: '[host' has no ']'");
+    expect_refusal("[host] heartbeat = 1\n",
+                   "sluice.ini:1: only a comment may follow [host] on its line");
+}
+END_TEST
+
+START_TEST(plugin_names)
+{
+    char text[200] = "[plugin ";
+
+    expect_refusal("[plugin a b]\n",
+                   "sluice.ini:1: 'a b' is not a plugin's name; it has 1 to 64 letters, "
+                   "digits, '-', '_' and '.'");
+    expect_refusal("[plugin ../x]\n", "sluice.ini:1: '../x' is not a plugin's name; it has 1 to 64 "
+                                      "letters, digits, '-', '_' and '.'");
+    memset(text + 8, 'n', 65);
+    strcpy(text + 73, "]\n");
+    ck_assert_int_eq(read_bytes(text, strlen(text)), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(error, "nnn' is not a plugin's name"));
+}
+END_TEST
+
+START_TEST(key_outside_a_section)
+{
+    expect_refusal("# sluice\nlisten = 127.0.0.1:1\n",
+                   "sluice.ini:2: 'listen' is outside a section; put "
+                   "it below [host] or [plugin NAME]");
+}
+END_TEST
+
+START_TEST(no_equals_sign)
+{
+    expect_refusal("[host]\nheartbeat 15\nlisen = 1\n",
+                   "sluice.ini:2: no '=' in this line; write KEY = VALUE");
+    expect_refusal("[host]\nheartbeat ; = 15\n",
+                   "sluice.ini:2: no '=' in this line; write KEY = VALUE");
+    expect_refusal("[host]\nheartbeat", "sluice.ini:2: no '=' in this line; write KEY = VALUE");
+    expect_refusal("[host]\n = 15",
+                   "sluice.ini:2: the line is indented; begin it at the left edge, and "
+                   "write each value on one line");
+    expect_refusal("[host]\n= 15", "sluice.ini:2: no key before the '='");
+    expect_refusal("[plugin p]\n= 15", "sluice.ini:2: no key before the '='");
+}
+END_TEST
+
+START_TEST(long_line_without_equals_sign)
+{
+    char text[1000] = "[plugin p]\n";
+
+    memset(text + strlen(text), 'x', 500);
+    expect_refusal(text, "sluice.ini:2: no '=' in this line; write KEY = VALUE");
+    strcat(text, " = y");
+    ck_assert_int_eq(read_bytes(text, strlen(text)), -EINVAL);
+}
+END_TEST
+
+START_TEST(author_keys)
+{
+    expect_refusal(
+        "[plugin p]\nlisten 127.0.0.1:8080\n",
+        "sluice.ini:2: 'listen 127.0.0.1' is not a key; a key has 1 to 64 letters, digits, '-' "
+        "and '_'");
+    expect_refusal("[plugin p]\na.b = 1\n",
+                   "sluice.ini:2: 'a.b' is not a key; a key has 1 to 64 letters, "
+                   "digits, '-' and '_'");
+}
+END_TEST
+
+START_TEST(key_set_twice)
+{
+    expect_refusal("[host]\nheartbeat = 1\nheartbeat = 1\n",
+                   "sluice.ini:3: heartbeat is set twice, first in line 2");
+    expect_refusal("[plugin p]\nk = 1\n[host]\nheartbeat = 1\n[plugin p]\nk = 2\n",
+                   "sluice.ini:6: k is set twice, first in line 2");
+    strcpy(error, "untouched");
+    expect_read("[plugin p]\nk = 1\n[plugin q]\nk = 2\nheartbeat = 1\n[host]\nheartbeat = 1\n");
+}
+END_TEST
+
+START_TEST(indented_line)
+{
+    expect_refusal(
+        "[host]\nheartbeat = 1\n  max_runs = 2\n",
+        "sluice.ini:3: the line is indented; begin it at the left edge, and write each value on "
+        "one line");
+    expect_refusal(
+        "[plugin p]\nprompt = one\n\ttwo\n",
+        "sluice.ini:3: the line is indented; begin it at the left edge, and write each value on "
+        "one line");
+    expect_refusal(" [host]\n",
+                   "sluice.ini:1: the line is indented; begin it at the left edge, and write "
+                   "each value on one line");
+}
+END_TEST
+
+START_TEST(line_beyond_the_longest)
+{
+    char *text = long_value(CONFIG_LINE_MAX - 3, "\n");
+
+    expect_refusal(text, "sluice.ini:2: the line is longer than 65536 bytes");
+    text[strlen(text) - 2] = '\n';
+    strcpy(error, "untouched");
+    expect_read(text);
+    free(text);
+}
+END_TEST
+
+START_TEST(nul_byte)
+{
+    static const char text[] = "[host]\nheartbeat = 1\0\n";
+
+    ck_assert_int_eq(read_bytes(text, sizeof text - 1), -EINVAL);
+    ck_assert_str_eq(error, "sluice.ini:2: a NUL byte; the file must be UTF-8 text");
+}
+END_TEST
+
+START_TEST(not_utf8)
+{
+    expect_refusal("[plugin p]\nname = gr\xfc\xdf\n",
+                   "sluice.ini:2: the value of name is not UTF-8");
+}
+END_TEST
+
+START_TEST(control_bytes_are_masked)
+{
+    expect_refusal("[host]\nheartbeat = \033[31m\n",
+                   "sluice.ini:2: heartbeat must be 1 to 3600 seconds, not '?[31m'");
+}
+END_TEST
+
+START_TEST(first_error_is_told)
+{
+    expect_refusal("[host]\nheartbeat = x\nlisen = 1\n[x]\n",
+                   "sluice.ini:2: heartbeat must be 1 to 3600 seconds, not 'x'");
+    expect_refusal("[host]\nheartbeat\nmax_runs = x\n",
+                   "sluice.ini:2: no '=' in this line; write KEY = VALUE");
+}
+END_TEST
+
+START_TEST(small_error_buffer)
+{
+    char small[16];
+
+    file_write("[host]\nx = 1\n", 13);
+    ck_assert_int_eq(config_read(config, FILE_NAME, small, sizeof small), -EINVAL);
+    ck_assert_str_eq(small, "sluice.ini:2: u");
+    ck_assert_int_eq(config_read(config, FILE_NAME, small, 4), -EINVAL);
+    ck_assert_str_eq(small, "slu");
+    ck_assert_int_eq(config_read(config, FILE_NAME, NULL, 0), -EINVAL);
+}
+END_TEST
+
+/* ---- --set ---- */
+
+START_TEST(set_overrides_the_file)
+{
+    expect_read(
+        "[host]\nheartbeat = 7\nmax_runs = 3\n[plugin ask]\nk = file\nthreads = 8\nother = x\n");
+    set("host.heartbeat=9");
+    set("plugin.ask.k=set");
+    set("plugin.ask.threads=2");
+    ck_assert_uint_eq(config->heartbeat, 9);
+    ck_assert_uint_eq(config->max_runs, 3);
+    ck_assert_uint_eq(config_plugin(config, "ask")->threads, 2);
+    expect_json("ask", "{\"k\":\"set\",\"other\":\"x\"}");
+}
+END_TEST
+
+START_TEST(set_splits_at_the_last_dot)
+{
+    set("plugin.a.b.key=x.y=z");
+    expect_json("a.b", "{\"key\":\"x.y=z\"}");
+    expect_json("a", "{}");
+}
+END_TEST
+
+START_TEST(set_keeps_the_value_whole)
+{
+    set("plugin.p.prompt= one ; not a comment\ntwo\n");
+    expect_json("p", "{\"prompt\":\" one ; not a comment\\ntwo\\n\"}");
+    set("plugin.p.prompt=");
+    expect_json("p", "{\"prompt\":\"\"}");
+}
+END_TEST
+
+START_TEST(set_twice_takes_the_last)
+{
+    set("host.heartbeat=9");
+    set("host.heartbeat=10");
+    ck_assert_uint_eq(config->heartbeat, 10);
+}
+END_TEST
+
+START_TEST(set_unknown)
+{
+    expect_set_refusal("host.lisen=x",
+                       "--set host.lisen=x: unknown key 'lisen' in [host]; did you mean 'listen'?");
+    expect_set_refusal("host.=x", "--set host.=x: no key before the '='");
+    expect_set_refusal("plugin.p.=x", "--set plugin.p.=x: no key before the '='");
+}
+END_TEST
+
+START_TEST(set_syntax)
+{
+    static const char *bad[] = {"",   "host",       "host.listen", "listen=1:1",    "plugin=x",
+                                "=x", "plugin.p=x", "plugin.p.k",  "plugins.p.k=v", "host=x.y"};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char message[200];
+        snprintf(message, sizeof message, "--set %s: write host.KEY=VALUE or plugin.NAME.KEY=VALUE",
+                 bad[i]);
+        expect_set_refusal(bad[i], message);
+    }
+}
+END_TEST
+
+START_TEST(set_bad_values)
+{
+    expect_set_refusal("plugin.ask.threads=many",
+                       "--set plugin.ask.threads=many: threads must be 1 to 4096, not 'many'");
+    expect_set_refusal("plugin.a/b.k=v",
+                       "--set plugin.a/b.k=v: 'a/b' is not a plugin's name; it has 1 to "
+                       "64 letters, digits, '-', '_' and '.'");
+    expect_set_refusal("plugin..k=v",
+                       "--set plugin..k=v: '' is not a plugin's name; it has 1 to 64 "
+                       "letters, digits, '-', '_' and '.'");
+    expect_set_refusal("plugin.p.k k=v",
+                       "--set plugin.p.k k=v: 'k k' is not a key; a key has 1 to 64 "
+                       "letters, digits, '-' and '_'");
+    expect_set_refusal("plugin.p.k=\xff", "--set plugin.p.k=\xff: the value of k is not UTF-8");
+    expect_set_refusal("host.heartbeat=1\n2",
+                       "--set host.heartbeat=1?2: heartbeat must be 1 to 3600 "
+                       "seconds, not '1?2'");
+}
+END_TEST
+
+START_TEST(set_long)
+{
+    char *assignment = calloc(1, 100000);
+
+    strcpy(assignment, "host.max_runs=");
+    memset(assignment + 14, '1', 90000);
+    ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(error, "1: max_runs must be 1 to 1048576, not '1"));
+    memcpy(assignment, "plugin.prompt.k=", 16);
+    set(assignment);
+    ck_assert_uint_eq(strlen(config_plugin(config, "prompt")->pairs->value), 90000 - 2);
+    free(assignment);
+}
+END_TEST
+
+static TCase *case_create(Suite *suite, const char *name)
+{
+    TCase *tcase = tcase_create(name);
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 60);
+    suite_add_tcase(suite, tcase);
+    return tcase;
+}
+
+static void add_accepted(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "accepted");
+
+    tcase_add_test(tcase, defaults);
+    tcase_add_test(tcase, defaults_of_plugin);
+    tcase_add_test(tcase, destroy_null);
+    tcase_add_test(tcase, empty_file);
+    tcase_add_test(tcase, host_keys);
+    tcase_add_test(tcase, plugin_keys);
+    tcase_add_test(tcase, sizes);
+    tcase_add_test(tcase, json);
+    tcase_add_test(tcase, keys_differ_by_case);
+    tcase_add_test(tcase, host_key_names_in_plugin_are_the_authors);
+    tcase_add_test(tcase, crlf_and_no_newline_at_the_end);
+    tcase_add_test(tcase, byte_order_mark);
+    tcase_add_test(tcase, section_spacing_and_comments);
+    tcase_add_test(tcase, sections_of_one_name_merge);
+    tcase_add_test(tcase, longest_names);
+    tcase_add_test(tcase, long_lines);
+    tcase_add_test(tcase, long_values_as_short_ones);
+    tcase_add_test(tcase, long_comment);
+    tcase_add_test(tcase, second_file_overrides);
+    tcase_add_test(tcase, printed_defaults_are_a_file);
+}
+
+static void add_listen(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "listen");
+
+    tcase_add_test(tcase, address_of_ipv4);
+    tcase_add_test(tcase, address_of_ipv6);
+    tcase_add_test(tcase, bad_addresses);
+    tcase_add_test(tcase, long_address);
+}
+
+static void add_refused(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "refused");
+
+    tcase_add_test(tcase, missing_file);
+    tcase_add_test(tcase, unreadable_file);
+    tcase_add_test(tcase, folder_as_file);
+    tcase_add_test(tcase, unknown_key_with_a_near_one);
+    tcase_add_test(tcase, unknown_key);
+    tcase_add_test(tcase, numbers);
+    tcase_add_test(tcase, durations);
+    tcase_add_test(tcase, bad_sizes);
+    tcase_add_test(tcase, empty_folder);
+    tcase_add_test(tcase, header_names);
+    tcase_add_test(tcase, unknown_section);
+    tcase_add_test(tcase, section_syntax);
+    tcase_add_test(tcase, plugin_names);
+    tcase_add_test(tcase, key_outside_a_section);
+    tcase_add_test(tcase, no_equals_sign);
+    tcase_add_test(tcase, long_line_without_equals_sign);
+    tcase_add_test(tcase, author_keys);
+    tcase_add_test(tcase, key_set_twice);
+    tcase_add_test(tcase, indented_line);
+    tcase_add_test(tcase, line_beyond_the_longest);
+    tcase_add_test(tcase, nul_byte);
+    tcase_add_test(tcase, not_utf8);
+    tcase_add_test(tcase, control_bytes_are_masked);
+    tcase_add_test(tcase, first_error_is_told);
+    tcase_add_test(tcase, small_error_buffer);
+}
+
+static void add_set(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "set");
+
+    tcase_add_test(tcase, set_overrides_the_file);
+    tcase_add_test(tcase, set_splits_at_the_last_dot);
+    tcase_add_test(tcase, set_keeps_the_value_whole);
+    tcase_add_test(tcase, set_twice_takes_the_last);
+    tcase_add_test(tcase, set_unknown);
+    tcase_add_test(tcase, set_syntax);
+    tcase_add_test(tcase, set_bad_values);
+    tcase_add_test(tcase, set_long);
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("config");
+    SRunner *runner;
+    int failed;
+
+    add_accepted(suite);
+    add_listen(suite);
+    add_refused(suite);
+    add_set(suite);
+    if (mkdtemp(folder) == NULL || chdir(folder) != 0)
+        return EXIT_FAILURE;
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    unlink(FILE_NAME);
+    rmdir(folder);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
