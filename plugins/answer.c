@@ -251,7 +251,7 @@ static size_t unit_size(const struct unit *unit)
 static void choose_units(struct composer *composer)
 {
     struct unit *best = best_unit(composer, 0);
-    double least = best ? best->score * 0.5 : 0;
+    double least = best ? best->score * 0.42 : 0;
     size_t size = 0;
 
     for (size_t count = 0; best && count < ANSWER_PARTS; count++) {

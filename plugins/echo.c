@@ -1,32 +1,29 @@
 /*
- * echo: says back what it is told, a word at a time. The template to copy: a
- * configuration, an input, functions that emit from their own depth, errors.
+ * echo: says back what it is told, word by word. The template to copy: an
+ * input, functions that emit from their own depth, a configuration, errors.
  *
- *     {"text":"to be or not"}  ->  step, text ..., step, echo
+ *     {"text":"to be or not"}
  */
-#include "agent_json.h"
-
+#include <sluice/agent_json.h>
 #include <string.h>
 
-static char separator[8];
+static cJSON *config;
 
-static int create(const char *config, const char *state, void **self)
+static int create(const char *config_json, const char *state_json, void **self)
 {
-    cJSON *json = cJSON_Parse(config);
-    const char *wanted = json_string(json, "separator", " ");
-    int status = strlen(wanted) < sizeof separator ? 0 : -EINVAL;
-
-    if (status == 0)
-        strcpy(separator, wanted);
-    else
-        agent_log(AGENT_LOG_ERROR, "separator has more than %zu bytes", sizeof separator - 1);
-    cJSON_Delete(json);
-    (void)state;
+    (void)state_json;
     (void)self;
-    return status;
+    config = cJSON_Parse(config_json); /* [plugin echo] separator = ... */
+    return config ? 0 : -ENOMEM;
 }
 
-/* As deep in the call stack as there are words: nothing is handed up. */
+static void destroy(void *self)
+{
+    (void)self;
+    cJSON_Delete(config);
+}
+
+/* As deep in the call stack as there are words, and nothing is handed up. */
 static int say_words(char *text)
 {
     char *rest = strchr(text, ' ');
@@ -35,9 +32,9 @@ static int say_words(char *text)
     if (rest)
         *rest++ = '\0';
     status = emit_text(text);
-    if (status == 0 && rest && (status = emit_text(separator)) == 0)
-        status = say_words(rest);
-    return status; /* -ECANCELED when nobody listens any more */
+    if (status == 0 && rest)
+        status = emit_text(json_string(config, "separator", " "));
+    return status == 0 && rest ? say_words(rest) : status;
 }
 
 static int handle(void *self, const char *input)
@@ -47,17 +44,16 @@ static int handle(void *self, const char *input)
     int status;
 
     (void)self;
-    if (!cJSON_IsString(text)) {
-        cJSON_Delete(json);
-        return run_fail("bad_input", "send {\"text\": \"...\"}");
+    if (cJSON_IsString(text)) {
+        emit_event("step", "{\"name\":\"say\",\"status\":\"started\"}");
+        status = say_words(text->valuestring); /* -ECANCELED if the client left */
+        emit_event("step", "{\"name\":\"say\",\"status\":\"finished\"}");
+    } else {
+        status = run_fail("bad_input", "send {\"text\": \"...\"}");
     }
-    emit_event("step", "{\"name\":\"say\",\"status\":\"started\"}");
-    status = say_words(text->valuestring);
-    emit_event("step", "{\"name\":\"say\",\"status\":\"finished\"}");
-    emit_event("echo", input);
     cJSON_Delete(json);
     return status;
 }
 
 AGENT_PLUGIN(.name = "echo", .version = "1.0", .description = "Says back what it is told",
-             .create = create, .handle = handle)
+             .create = create, .handle = handle, .destroy = destroy)

@@ -32,7 +32,7 @@
  * is not searched for, if there are others: it costs much and tells little.
  */
 #define COMMON_MIN   10000
-#define COMMON_SHARE 2
+#define COMMON_SHARE 4
 #define FILE_SHARE   2 /* passages of one file among the results, while others fit */
 
 static const char schema[] =

@@ -38,6 +38,7 @@ struct roff {
     char last;      /* the last character of text */
     enum table table;
     bool cell; /* inside T{ and T} of a table */
+    bool row;  /* a row has started, but nothing of it was written */
 };
 
 /* ---- escapes ------------------------------------------------------------ */
@@ -237,7 +238,7 @@ static const struct mdoc_macro mdoc_macros[] = {
     {"Fl", "-", "", "", 0},       {"Fn", "", "", "", 1},       {"Fo", "", "", "(", 0},
     {"Fc", "", ")", "", 0},       {"Ft", "", "", "", 0},       {"Ic", "", "", "", 0},
     {"In", "", "<", ">", 0},      {"Li", "", "", "", 0},       {"Lk", "", "", "", 0},
-    {"Ms", "", "", "", 0},        {"Mt", "", "", "", 0},       {"Nd", "", "- ", "", 0},
+    {"Ms", "", "", "", 0},        {"Mt", "", "", "", 0},       {"Nd", "", "-", "", 0},
     {"Nm", "", "", "", 0},        {"No", "", "", "", 0},       {"Oc", "", "]", "", 0},
     {"Oo", "", "[", "", 0},       {"Op", "", "[", "]", 0},     {"Pa", "", "", "", 0},
     {"Pc", "", ")", "", 0},       {"Po", "", "(", "", 0},      {"Pq", "", "(", ")", 0},
@@ -519,7 +520,7 @@ static void request_table(struct roff *roff, char *arguments)
 {
     (void)arguments;
     roff->table = TABLE_FORMAT;
-    roff->cell = false;
+    roff->cell = roff->row = false;
     roff->kind = LINE_BREAK;
 }
 
@@ -633,6 +634,7 @@ static void roff_request(struct roff *roff, char *line)
 static void roff_row(struct roff *roff, char *line)
 {
     bool starts = !roff->cell;
+    bool blank;
     size_t length;
 
     if (strncmp(line, "T}", 2) == 0) {
@@ -644,7 +646,10 @@ static void roff_row(struct roff *roff, char *line)
         roff->cell = true;
         line[length - 2] = '\0';
     }
-    if (line[strspn(line, "_=- \t")] == '\0')
+    starts = starts || roff->row;
+    blank = line[strspn(line, "_=- \t")] == '\0';
+    roff->row = blank && starts;
+    if (blank)
         return;
     for (char *tab = line; (tab = strchr(tab, '\t')) != NULL;)
         *tab = ' ';

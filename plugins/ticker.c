@@ -10,7 +10,7 @@
  * where ns is CLOCK_MONOTONIC at that moment, in nanoseconds, and pad fills
  * the JSON up to so many bytes.
  */
-#include "agent_json.h"
+#include <sluice/agent_json.h>
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -84,7 +84,7 @@ static int run_schedule(const struct schedule *schedule, char *json, size_t size
 
 static int handle(void *self, const char *input)
 {
-    struct schedule schedule;
+    struct schedule schedule = {0};
     size_t size;
     char *json;
     int status = read_schedule(input, &schedule);

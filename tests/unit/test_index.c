@@ -1,0 +1,774 @@
+/*
+ * The index of plugin ask, from the words of a question to an answer. The files
+ * that are indexed are made in a folder of their own.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* nftw() */
+#endif
+
+#include "answer.h"
+#include "document.h"
+#include "index.h"
+#include "markup.h"
+#include "passage.h"
+#include "roff.h"
+#include "words.h"
+
+#include <check.h>
+#include <errno.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+/* ---- roff --------------------------------------------------------------- */
+
+static void check_roff(const char *source, const char *expected)
+{
+    char *text = roff_text(source);
+
+    ck_assert_ptr_nonnull(text);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+
+START_TEST(roff_headings_and_paragraphs)
+{
+    check_roff(".TH LS 1\n.SH NAME\nls \\- list\n.PP\nMore\n", " \n# NAME\nls - list\n\nMore\n");
+    check_roff(".SH\nNAME\n.SS \"A B\"\n", "\n# NAME\n# A B\n");
+}
+END_TEST
+
+START_TEST(roff_escapes)
+{
+    check_roff("\\fBbold\\fR \\f(CWx\\f[R] a\\-b \\(bu \\[bu] \\e \\& \\(lqq\\(rq\n",
+               "bold x a-b • • \\  “q”\n");
+    check_roff("a\\s-1B\\s0c\\h'2n'd\\*(Aqe\\u\\[u00E9]\\\"gone\n", "aBcd'eé\n");
+    check_roff("cut \\", "cut \n");
+    check_roff("cut \\f(", "cut \n");
+    check_roff("cut \\[", "cut \n");
+    check_roff("cut \\h'", "cut \n");
+}
+END_TEST
+
+START_TEST(roff_fonts)
+{
+    check_roff(".BR ls (1),\n", "ls(1),\n");
+    check_roff(".B two words\n.I \"one arg\"\n", "two words\none arg\n");
+    check_roff(".BI \\-p \" pid\"\n", "-p pid\n");
+}
+END_TEST
+
+START_TEST(roff_items)
+{
+    check_roff(".TP\n\\-x\nExtract.\n.IP \\-y 4\nYes.\n.IP \\(bu 2\nDot.\n",
+               "\n* -x:\nExtract.\n* -y:\nYes.\n* \nDot.\n");
+    check_roff(".TP\n.PD 0\n.BI \\-f \" file\"\n\nUse it.\n", "\n \n* -f file:\n \nUse it.\n");
+}
+END_TEST
+
+START_TEST(roff_code)
+{
+    check_roff(".nf\ntar xf a\n  b\n\nc\n.fi\nprose\n",
+               " \n    tar xf a\n      b\n \n    c\n \nprose\n");
+    check_roff("run:\n.RS 4\nlsof \\-i\n.RE\n", "run:\n\n    lsof -i\n\n");
+    check_roff("$ ls \\e\n    \\-l\n", "    $ ls \\\n        -l\n");
+}
+END_TEST
+
+START_TEST(roff_leaves_out_definitions)
+{
+    check_roff(".de XX\nno\n..\nyes\n.ig\nno\n..\n", " \n \n \nyes\n \n \n \n");
+    check_roff(".if t \\{\\\nno\n.\\}\nyes\n", " \n \n \nyes\n");
+    check_roff(".ie n \\{\\\nyes\n.\\}\n.el \\{\\\nno\n.\\}\nend\n", " \nyes\n \n \n \n \nend\n");
+    check_roff(".\\\" comment\n.de never ends\n", " \n \n");
+}
+END_TEST
+
+START_TEST(roff_mdoc)
+{
+    check_roff(".Sh NAME\n.Nm ls\n.Nd list\n", "# NAME\nls\n- list\n");
+    check_roff(".Nm ls\n.Nm\n.Op Fl a\n.Fl x Ar file , Xr cat 1 .\n",
+               "ls\nls\n[-a]\n-x file, cat(1).\n");
+    check_roff(".Bl -tag\n.It Fl l Ns Ar n\nLong.\n.El\n", "\n* -ln:\nLong.\n\n");
+    check_roff(".Fn open \"const char *p\" flags .\n.Dq so .\n",
+               "open(const char *p, flags).\n“so”.\n");
+}
+END_TEST
+
+START_TEST(roff_tables)
+{
+    check_roff(".TS\nl l.\na\tb\n_\nT{\nlong\nT}\tc\n.TE\n", "\n \n* a b\n \n \n* long\nc\n\n");
+}
+END_TEST
+
+static size_t count_lines(const char *text)
+{
+    size_t lines = 0;
+
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+START_TEST(roff_keeps_the_number_of_lines)
+{
+    static const char *const pieces[] = {
+        ".TP", ".SH", "\\f(",      ".nf", "x:",     ".RS",    "T{", ".TS",
+        "l.",  "",    ".if n \\{", ".el", "'br\\}", ".It Fl", ".TE"};
+    size_t count = sizeof(pieces) / sizeof(pieces[0]);
+
+    srand(7);
+    for (int round = 0; round < 500; round++) {
+        char source[512] = "";
+        char *text;
+        for (int i = 0; i < 20; i++) {
+            strcat(source, pieces[(size_t)rand() % count]);
+            strcat(source, "\n");
+        }
+        text = roff_text(source);
+        ck_assert_uint_eq(count_lines(text), 20);
+        free(text);
+    }
+}
+END_TEST
+
+/* ---- markup ------------------------------------------------------------- */
+
+static void check_markup(enum markup markup, const char *source, const char *expected)
+{
+    char *text = markup_text(source, markup);
+
+    ck_assert_ptr_nonnull(text);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+
+START_TEST(markup_markdown)
+{
+    check_markup(MARKUP_MARKDOWN, "# One #\n\nText **bold**\n- item\n",
+                 "# One\n\nText bold\n* item\n");
+    check_markup(MARKUP_MARKDOWN, "```c\nint x;\n```\n", " \n    int x;\n \n");
+    check_markup(MARKUP_MARKDOWN, "| a | b |\n|---|---|\n| c | d |\n", "* a — b\n \n* c — d\n");
+    check_markup(MARKUP_MARKDOWN, "Like:\n\n    code\n\ntext\n", "Like:\n\n    code\n\ntext\n");
+}
+END_TEST
+
+START_TEST(markup_plain)
+{
+    check_markup(MARKUP_PLAIN, "Title\n=====\n\ntext\n", "# Title\n\n\ntext\n");
+    check_markup(MARKUP_PLAIN, "#hash\n  indented\n", " #hash\nindented\n");
+    check_markup(MARKUP_PLAIN, "", "");
+}
+END_TEST
+
+START_TEST(markup_header)
+{
+    check_markup(MARKUP_HEADER, "/*\n * Opens it.\n */\nint open_it(void);\n",
+                 "\nOpens it.\n\n    int open_it(void);\n");
+    check_markup(MARKUP_HEADER, "/* ---- emit ------\n *\n * Text\n */\n", "# emit\n\nText\n\n");
+    check_markup(MARKUP_HEADER, "// one\nint x; /* y */\n", "one\n    int x; /* y */\n");
+}
+END_TEST
+
+/* ---- passages ----------------------------------------------------------- */
+
+struct seen {
+    size_t count;
+    unsigned lines[64];
+    char headings[64][32];
+    size_t longest;
+    char first[256];
+};
+
+static int see_passage(void *argument, const char *heading, const char *text, unsigned line)
+{
+    struct seen *seen = argument;
+
+    if (seen->count == 0)
+        snprintf(seen->first, sizeof(seen->first), "%s", text);
+    seen->lines[seen->count] = line;
+    snprintf(seen->headings[seen->count], sizeof(seen->headings[0]), "%s", heading);
+    if (strlen(text) > seen->longest)
+        seen->longest = strlen(text);
+    return ++seen->count == 64 ? -ENOSPC : 0;
+}
+
+START_TEST(passage_lines_and_headings)
+{
+    struct seen seen = {0};
+
+    ck_assert_int_eq(passage_split("\n\nintro\n# One\n\n \ntext\nmore\n\nlast\n# Two\n# Three\nend",
+                                   see_passage, &seen),
+                     0);
+    ck_assert_uint_eq(seen.count, 3);
+    ck_assert_uint_eq(seen.lines[0], 3);
+    ck_assert_str_eq(seen.headings[0], "");
+    ck_assert_uint_eq(seen.lines[1], 7);
+    ck_assert_str_eq(seen.headings[1], "One");
+    ck_assert_uint_eq(seen.lines[2], 13);
+    ck_assert_str_eq(seen.headings[2], "Three");
+}
+END_TEST
+
+START_TEST(passage_without_words)
+{
+    struct seen seen = {0};
+
+    ck_assert_int_eq(passage_split("# A\n---\n\n* \n# B\n", see_passage, &seen), 0);
+    ck_assert_uint_eq(seen.count, 0);
+}
+END_TEST
+
+START_TEST(passage_cuts_long_lines)
+{
+    struct seen seen = {0};
+    char text[3 * PASSAGE_MAX];
+
+    for (size_t i = 0; i < sizeof(text) - 1; i++)
+        text[i] = i % 7 == 6 ? ' ' : 'w';
+    text[sizeof(text) - 1] = '\0';
+    ck_assert_int_eq(passage_split(text, see_passage, &seen), 0);
+    ck_assert_uint_ge(seen.count, 3);
+    ck_assert_uint_le(seen.longest, PASSAGE_MAX);
+    ck_assert_uint_eq(seen.lines[2], 1);
+}
+END_TEST
+
+START_TEST(passage_keeps_code_with_its_lead)
+{
+    struct seen seen = {0};
+    char text[PASSAGE_TARGET + 200];
+    size_t length = PASSAGE_TARGET - 20;
+
+    memset(text, 'x', length);
+    strcpy(text + length, " so run:\n\n    make check and all else\n\nother text\n");
+    ck_assert_int_eq(passage_split(text, see_passage, &seen), 0);
+    ck_assert_uint_eq(seen.count, 2);
+    ck_assert_uint_eq(seen.lines[1], 5);
+}
+END_TEST
+
+START_TEST(passage_function_can_stop)
+{
+    struct seen seen = {.count = 63};
+
+    ck_assert_int_eq(passage_split("# A\nx\n# B\ny\n", see_passage, &seen), -ENOSPC);
+    ck_assert_uint_eq(seen.count, 64);
+}
+END_TEST
+
+/* ---- words -------------------------------------------------------------- */
+
+static void check_query(const char *question, const char *expected)
+{
+    struct words words;
+    char query[WORDS_QUERY];
+
+    words_read(&words, question);
+    words_query(&words, UINT32_MAX, query, sizeof(query));
+    ck_assert_str_eq(query, expected);
+}
+
+START_TEST(words_stop_words_are_left_out)
+{
+    check_query("How do I extract the Archive?", "\"extract\" OR \"archive\"");
+    check_query("what is it", "\"what\" OR \"is\" OR \"it\"");
+    check_query("extract extracting extracts", "\"extract\"");
+}
+END_TEST
+
+START_TEST(words_are_no_operators)
+{
+    check_query("\"a\" AND b* NEAR(c, 2) -d ^e {f}:g",
+                "\"b\" OR \"near\" OR \"c\" OR \"2\" OR \"d\" OR \"e\" OR \"f\" OR \"g\"");
+    check_query("x\" OR title:\"y", "\"x\" OR \"title\" OR \"y\"");
+}
+END_TEST
+
+START_TEST(words_of_nothing)
+{
+    check_query("", "");
+    check_query(" ?!. — “ ”", "");
+}
+END_TEST
+
+START_TEST(words_in_unicode)
+{
+    check_query("ÄPFEL “naïve” 日本", "\"äpfel\" OR \"naïve\" OR \"日本\"");
+}
+END_TEST
+
+START_TEST(words_are_limited)
+{
+    struct words words;
+    char question[3 * QUESTION_MAX];
+    char query[WORDS_QUERY];
+
+    memset(question, 'a', sizeof(question));
+    question[sizeof(question) - 1] = '\0';
+    words_read(&words, question);
+    ck_assert_uint_eq(words.count, 1);
+    ck_assert_uint_eq(strlen(words.word[0]), WORD_SIZE - 1);
+    *question = '\0';
+    for (int i = 0; i < 200; i++)
+        sprintf(question + strlen(question), "w%d ", i);
+    words_read(&words, question);
+    ck_assert_uint_eq(words.count, WORDS_MAX);
+    words_query(&words, UINT32_MAX, query, sizeof(query));
+    ck_assert_uint_lt(strlen(query), sizeof(query));
+}
+END_TEST
+
+START_TEST(words_long_ones_are_cut_between_characters)
+{
+    struct words words;
+    char question[WORD_SIZE * 2 + 1] = "x";
+
+    for (size_t i = 0; i < WORD_SIZE / 2 + 3; i++)
+        strcat(question, "ä");
+    words_read(&words, question);
+    ck_assert_uint_eq(words.count, 1);
+    ck_assert_uint_eq(strlen(words.word[0]) % 2, 1);
+}
+END_TEST
+
+START_TEST(words_found_by_stem)
+{
+    static const char text[] = "Compression of files; registered.";
+    struct words words;
+
+    words_read(&words, "compress a file, registers nothing");
+    ck_assert_uint_eq(words_found(&words, text, strlen(text)), 7);
+    ck_assert_double_eq(words_weight(&words, 5), 2);
+}
+END_TEST
+
+/* ---- documents ---------------------------------------------------------- */
+
+START_TEST(document_kinds)
+{
+    static const struct {
+        const char *name;
+        enum document_kind kind;
+    } cases[] = {
+        {"ls.1", DOCUMENT_MANUAL},
+        {"ls.1.gz", DOCUMENT_MANUAL},
+        {"SSL_new.3ssl", DOCUMENT_MANUAL},
+        {"a.md", DOCUMENT_MARKDOWN},
+        {"a.md.gz", DOCUMENT_MARKDOWN},
+        {"README", DOCUMENT_PLAIN},
+        {"readme.txt", DOCUMENT_PLAIN},
+        {"README.Debian.gz", DOCUMENT_PLAIN},
+        {"README.html", DOCUMENT_NONE},
+        {"changelog.gz", DOCUMENT_RECORD},
+        {"copyright", DOCUMENT_RECORD},
+        {"agent.h", DOCUMENT_HEADER},
+        {"a.rst", DOCUMENT_PLAIN},
+        {"a.png", DOCUMENT_NONE},
+        {"a.gz", DOCUMENT_NONE},
+        {"a.10", DOCUMENT_NONE},
+        {"a", DOCUMENT_NONE},
+        {"", DOCUMENT_NONE},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        ck_assert_msg(document_kind(cases[i].name) == cases[i].kind, "%s", cases[i].name);
+}
+END_TEST
+
+/* ---- a small tree ------------------------------------------------------- */
+
+static char tree[64];
+
+static const char *tree_path(const char *name)
+{
+    static char path[512];
+
+    snprintf(path, sizeof(path), "%s/%s", tree, name);
+    return path;
+}
+
+static void write_file(const char *name, const void *bytes, size_t length)
+{
+    FILE *file = fopen(tree_path(name), "w");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(bytes, 1, length, file), length);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    write_file(name, text, strlen(text));
+}
+
+static void write_gzip(const char *name, const char *text)
+{
+    gzFile file = gzopen(tree_path(name), "w");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_gt(gzputs(file, text), 0);
+    ck_assert_int_eq(gzclose(file), Z_OK);
+}
+
+static void write_manuals(void)
+{
+    write_gzip("man/tar.1.gz",
+               ".TH TAR 1\n.SH NAME\ntar \\- an archiving utility\n.SH DESCRIPTION\n"
+               "Stores many files in one file.\n.SH OPTIONS\n.TP\n\\-x, \\-\\-extract\n"
+               "Extract files from an archive.\n.SH EXAMPLES\nTo extract an archive, run:\n"
+               ".PP\n.nf\ntar \\-xf archive.tar\n.fi\n");
+    write_text("man/cat.1", ".TH CAT 1\n.SH NAME\ncat \\- concatenate files\n.SH DESCRIPTION\n"
+                            "Writes files to standard output.\n");
+    write_text("man/libz.so.1", "plain text with the name of a manual page\n");
+}
+
+static void write_large(void)
+{
+    char *bytes = malloc(DOCUMENT_MAX + 10);
+
+    memset(bytes, 'l', DOCUMENT_MAX + 10);
+    write_file("large.txt", bytes, DOCUMENT_MAX + 10);
+    free(bytes);
+}
+
+static void tree_make(void)
+{
+    strcpy(tree, "/tmp/test_index.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(tree));
+    ck_assert_int_eq(mkdir(tree_path("man"), 0700), 0);
+    ck_assert_int_eq(mkdir(tree_path(".hidden"), 0700), 0);
+    write_manuals();
+    write_text("guide.md", "# Guide\n\nWelcome.\n\n## Start\n\nTo start the server, run it.\n");
+    write_text("changelog", "Fixed: extract the archive, extract archive, tar archive\n");
+    write_text("again.md", "# Guide\n\nWelcome.\n\n## Start\n\nTo start the server, run it.\n");
+    write_text("latin.txt", "Gr\xfc\xdf"
+                            "e an alle, caf\xc3\xa9\n");
+    write_file("binary.txt", "a\0b", 3);
+    write_file("broken.txt.gz", "\x1f\x8b\x08\x00 not really", 15);
+    write_text("empty.txt", "");
+    write_text("picture.png", "png");
+    write_text(".hidden/secret.txt", "zebra secret\n");
+    write_large();
+    ck_assert_int_eq(symlink(tree, tree_path("loop")), 0);
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *at)
+{
+    (void)info;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
+static void tree_remove(void)
+{
+    nftw(tree, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct index *tree_index(void)
+{
+    struct index *index = NULL;
+    char error[256] = "";
+
+    ck_assert_msg(index_create(tree, &index, error, sizeof(error)) == 0, "%s", error);
+    return index;
+}
+
+START_TEST(index_counts_what_it_reads)
+{
+    struct index *index = tree_index();
+    struct index_counts counts;
+
+    index_counts(index, &counts);
+    ck_assert_uint_eq(counts.files, 6);
+    ck_assert_uint_eq(counts.other, 1);
+    ck_assert_uint_eq(counts.large, 1);
+    ck_assert_uint_eq(counts.binary, 2);
+    ck_assert_uint_eq(counts.empty, 1);
+    ck_assert_uint_eq(counts.duplicates, 1);
+    ck_assert_uint_eq(counts.unreadable, 0);
+    index_destroy(index);
+}
+END_TEST
+
+START_TEST(index_ranks_the_manual_first)
+{
+    struct index *index = tree_index();
+    struct findings findings;
+    const struct passage *best = &findings.passages[0];
+
+    ck_assert_int_eq(index_search(index, "How do I extract a tar archive?", 4, &findings), 0);
+    ck_assert_uint_ge(findings.count, 2);
+    ck_assert_str_eq(best->title, "tar - an archiving utility");
+    ck_assert_str_eq(best->file, tree_path("man/tar.1.gz"));
+    ck_assert_str_eq(best->heading, "EXAMPLES");
+    ck_assert_uint_eq(best->line, 11);
+    ck_assert_double_gt(best->score, 0);
+    findings_finish(&findings);
+    index_destroy(index);
+}
+END_TEST
+
+static void check_found(struct index *index, const char *question, size_t expected)
+{
+    struct findings findings;
+
+    ck_assert_int_eq(index_search(index, question, INDEX_RESULTS_MAX, &findings), 0);
+    ck_assert_msg(findings.count == expected, "%s: %zu", question, findings.count);
+    findings_finish(&findings);
+}
+
+START_TEST(index_takes_any_question)
+{
+    struct index *index = tree_index();
+
+    check_found(index, "", 0);
+    check_found(index, "?", 0);
+    check_found(index, "zebra", 0);
+    check_found(index, "grüße", 1);
+    check_found(index, "Café", 1);
+    check_found(index, "\"server\" AND (server*", 1);
+    check_found(index, "NEAR(server)) ; DROP TABLE passage; --", 1);
+    check_found(index, "server 💥 \x01 ^:{}", 1);
+    check_found(index, "the", 3);
+    index_destroy(index);
+}
+END_TEST
+
+START_TEST(index_keeps_to_the_maximum)
+{
+    struct index *index = tree_index();
+    struct findings findings;
+
+    ck_assert_int_eq(index_search(index, "files archive", 1, &findings), 0);
+    ck_assert_uint_eq(findings.count, 1);
+    findings_finish(&findings);
+    index_destroy(index);
+}
+END_TEST
+
+static void check_refused(const char *paths, int status, const char *says)
+{
+    struct index *index = NULL;
+    char error[256] = "";
+
+    ck_assert_int_eq(index_create(paths, &index, error, sizeof(error)), status);
+    ck_assert_ptr_null(index);
+    ck_assert_msg(strstr(error, says) != NULL, "%s", error);
+}
+
+START_TEST(index_refuses_bad_paths)
+{
+    char paths[600];
+
+    check_refused("", -EINVAL, "no path");
+    check_refused(":::", -EINVAL, "no path");
+    check_refused(tree_path("nowhere"), -ENOENT, "nowhere");
+    check_refused(tree_path("picture.png/x"), -ENOTDIR, "picture.png/x");
+    check_refused(tree_path("empty.txt"), -ENODATA, "nothing to index");
+    snprintf(paths, sizeof(paths), "%s:/nowhere/at/all", tree);
+    check_refused(paths, -ENOENT, "/nowhere/at/all");
+}
+END_TEST
+
+START_TEST(index_reads_a_named_file_of_any_name)
+{
+    struct index *index = NULL;
+    char error[256];
+
+    ck_assert_int_eq(index_create(tree_path("picture.png"), &index, error, sizeof(error)), 0);
+    check_found(index, "png", 1);
+    index_destroy(index);
+    index_destroy(NULL);
+}
+END_TEST
+
+/* ---- threads ------------------------------------------------------------ */
+
+#define THREADS  8
+#define SEARCHES 200
+
+static void *search_often(void *argument)
+{
+    static const char *const questions[] = {"extract archive", "start the server", "cat files"};
+    struct findings findings;
+    size_t found = 0;
+
+    for (size_t i = 0; i < SEARCHES; i++)
+        if (index_search(argument, questions[i % 3], 3, &findings) == 0) {
+            found += findings.count > 0;
+            findings_finish(&findings);
+        }
+    return (void *)found;
+}
+
+START_TEST(index_is_searched_by_many_threads)
+{
+    struct index *index = tree_index();
+    pthread_t threads[THREADS];
+    void *found;
+
+    for (size_t i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, search_often, index), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], &found), 0);
+        ck_assert_uint_eq((size_t)found, SEARCHES);
+    }
+    index_destroy(index);
+}
+END_TEST
+
+/* ---- answers ------------------------------------------------------------ */
+
+START_TEST(answer_takes_sentences_with_their_code)
+{
+    struct index *index = tree_index();
+    struct findings findings;
+    struct answer answer;
+    bool code = false;
+
+    ck_assert_int_eq(index_search(index, "How do I extract a tar archive?", 4, &findings), 0);
+    ck_assert_int_eq(answer_compose(&findings, &answer), 0);
+    ck_assert(answer.direct);
+    ck_assert_uint_ge(answer.count, 2);
+    for (size_t i = 0; i < answer.count; i++)
+        code |= strcmp(answer.parts[i].text, "To extract an archive, run:") == 0 &&
+                strcmp(answer.parts[i].code, "    tar -xf archive.tar\n") == 0 &&
+                answer.parts[i].line == 11;
+    ck_assert(code);
+    answer_finish(&answer);
+    findings_finish(&findings);
+    index_destroy(index);
+}
+END_TEST
+
+static char *read_source(const char *name)
+{
+    char *text = calloc(1, 64 * 1024);
+    gzFile file = gzopen(tree_path(name), "r");
+
+    ck_assert_int_ge(gzread(file, text, 64 * 1024 - 1), 0);
+    gzclose_r(file);
+    return text;
+}
+
+static const char *line_of(const char *text, unsigned line)
+{
+    while (--line > 0 && (text = strchr(text, '\n')) != NULL)
+        text++;
+    return text;
+}
+
+START_TEST(answer_names_the_line_of_each_sentence)
+{
+    struct index *index = tree_index();
+    char *source = read_source("man/tar.1.gz");
+    struct findings findings;
+    struct answer answer;
+
+    ck_assert_int_eq(index_search(index, "extract files with tar", 4, &findings), 0);
+    ck_assert_int_eq(answer_compose(&findings, &answer), 0);
+    for (size_t i = 0; i < answer.count; i++)
+        if (strncmp(answer.parts[i].text, "-x, ", 4) == 0)
+            ck_assert_int_eq(strncmp(line_of(source, answer.parts[i].line), "\\-x, ", 5), 0);
+    answer_finish(&answer);
+    findings_finish(&findings);
+    free(source);
+    index_destroy(index);
+}
+END_TEST
+
+START_TEST(answer_to_nothing)
+{
+    struct findings findings = {.count = 0};
+    struct answer answer;
+
+    ck_assert_int_eq(answer_compose(&findings, &answer), 0);
+    ck_assert_uint_eq(answer.count, 0);
+    ck_assert(!answer.direct);
+    answer_finish(&answer);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------- */
+
+static TCase *text_cases(void)
+{
+    TCase *cases = tcase_create("text");
+
+    tcase_add_test(cases, roff_headings_and_paragraphs);
+    tcase_add_test(cases, roff_escapes);
+    tcase_add_test(cases, roff_fonts);
+    tcase_add_test(cases, roff_items);
+    tcase_add_test(cases, roff_code);
+    tcase_add_test(cases, roff_leaves_out_definitions);
+    tcase_add_test(cases, roff_mdoc);
+    tcase_add_test(cases, roff_tables);
+    tcase_add_test(cases, roff_keeps_the_number_of_lines);
+    tcase_add_test(cases, markup_plain);
+    tcase_add_test(cases, markup_markdown);
+    tcase_add_test(cases, markup_header);
+    tcase_add_test(cases, passage_without_words);
+    tcase_add_test(cases, passage_lines_and_headings);
+    tcase_add_test(cases, passage_cuts_long_lines);
+    tcase_add_test(cases, passage_keeps_code_with_its_lead);
+    tcase_add_test(cases, passage_function_can_stop);
+    return cases;
+}
+
+static TCase *word_cases(void)
+{
+    TCase *cases = tcase_create("words");
+
+    tcase_add_test(cases, words_of_nothing);
+    tcase_add_test(cases, words_stop_words_are_left_out);
+    tcase_add_test(cases, words_are_no_operators);
+    tcase_add_test(cases, words_in_unicode);
+    tcase_add_test(cases, words_are_limited);
+    tcase_add_test(cases, words_long_ones_are_cut_between_characters);
+    tcase_add_test(cases, words_found_by_stem);
+    tcase_add_test(cases, document_kinds);
+    return cases;
+}
+
+static TCase *index_cases(void)
+{
+    TCase *cases = tcase_create("index");
+
+    tcase_add_unchecked_fixture(cases, tree_make, tree_remove);
+    tcase_set_timeout(cases, 60);
+    tcase_add_test(cases, index_counts_what_it_reads);
+    tcase_add_test(cases, index_ranks_the_manual_first);
+    tcase_add_test(cases, index_takes_any_question);
+    tcase_add_test(cases, index_keeps_to_the_maximum);
+    tcase_add_test(cases, index_refuses_bad_paths);
+    tcase_add_test(cases, index_reads_a_named_file_of_any_name);
+    tcase_add_test(cases, index_is_searched_by_many_threads);
+    tcase_add_test(cases, answer_to_nothing);
+    tcase_add_test(cases, answer_takes_sentences_with_their_code);
+    tcase_add_test(cases, answer_names_the_line_of_each_sentence);
+    return cases;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("index");
+    SRunner *runner;
+    int failed;
+
+    suite_add_tcase(suite, text_cases());
+    suite_add_tcase(suite, word_cases());
+    suite_add_tcase(suite, index_cases());
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
