@@ -433,8 +433,10 @@ void http_destroy(struct http *http)
     if (http == NULL)
         return;
     TAILQ_FOREACH(request, &http->requests, in_http) {
-        if (request->parked)
+        if (request->parked) {
+            parked_spoil(request->parked);
             on_left(request);
+        }
     }
     uv_close((uv_handle_t *)&http->poll, on_handle_closed);
     uv_close((uv_handle_t *)&http->timer, on_handle_closed);

@@ -41,7 +41,7 @@ void http_quiesce(struct http *http);
 /* Requests that are not ended. */
 size_t http_open_requests(const struct http *http);
 
-/* Ends all requests, as if their clients left. NULL is fine. */
+/* Resets the connections of all open requests, as if their clients left. NULL is fine. */
 void http_destroy(struct http *http);
 
 /* ---- the request ---- */

@@ -192,6 +192,13 @@ ssize_t parked_send(struct parked *parked, const struct iovec *pieces, int count
     return status == 0 || status == -EAGAIN ? sent : status;
 }
 
+void parked_spoil(struct parked *parked)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(parked->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     free(handle->data);

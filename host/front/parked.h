@@ -39,6 +39,9 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
  */
 ssize_t parked_send(struct parked *parked, const struct iovec *pieces, int count);
 
+/* From now on the connection can only end as reset, so that its end looks like none. */
+void parked_spoil(struct parked *parked);
+
 /* Gives the connection back to libmicrohttpd. NULL is fine. */
 void parked_resume(struct parked *parked);
 

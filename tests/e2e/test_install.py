@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""What `make install` installs is enough to build, check and serve plugins."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+SRCDIR = pathlib.Path(os.environ["SLUICE_SRCDIR"]).resolve()
+BUILD = pathlib.Path(os.environ["SLUICE"]).resolve().parent
+
+PLUGIN = """
+#include <sluice/agent.h>
+static int handle(void *self, const char *input)
+{
+    (void)self;
+    return emit_event("echo", input);
+}
+AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
+"""
+
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
+
+
+class Install(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.root = pathlib.Path(cls.folder.name, "root")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        subprocess.run(
+            ["make", "-C", str(BUILD), "--silent", "install", "DESTDIR=%s" % cls.root],
+            check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def one(self, name):
+        found = list(self.root.rglob(name))
+        self.assertEqual(len(found), 1, "%s: %s" % (name, found))
+        return found[0]
+
+    def pkg_config(self, *words):
+        env = dict(os.environ, PKG_CONFIG_SYSROOT_DIR=str(self.root),
+                   PKG_CONFIG_PATH=str(self.one("sluice.pc").parent))
+        return subprocess.run(["pkg-config", *words, "sluice"], check=True, env=env,
+                              stdout=subprocess.PIPE, text=True).stdout.split()
+
+    def build(self, compiler, suffix, *flags):
+        source = pathlib.Path(self.folder.name, "mine" + suffix)
+        plugin = pathlib.Path(self.folder.name, "mine.so")
+        source.write_text(PLUGIN)
+        subprocess.run(
+            [compiler, *flags, *STRICT, "-shared", "-fPIC", *self.pkg_config("--cflags"),
+             str(source), "-o", str(plugin), "-Wl,-z,defs"], check=True)
+        return plugin
+
+    def sluice(self, *words):
+        return subprocess.run([str(self.one("sluice.pc").parents[2] / "bin" / "sluice"), *words],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+
+    def exported(self, plugin):
+        symbols = subprocess.run(["nm", "-D", "--defined-only", str(plugin)], check=True,
+                                 stdout=subprocess.PIPE, text=True).stdout
+        return [line.split()[-1] for line in symbols.splitlines()]
+
+    def test_plugin_in_c99(self):
+        plugin = self.build("cc", ".c", "-std=c99")
+        self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+        done = self.sluice("run", str(plugin), '{"x":1}')
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn('event: echo\ndata: {"x":1}\n', done.stdout)
+
+    def test_plugin_in_cxx20(self):
+        plugin = self.build("c++", ".cc", "-std=c++20")
+        self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+        done = self.sluice("check", str(plugin))
+        self.assertEqual(done.stdout, "mine 0.1, thread mode: fit to serve\n")
+
+    def test_reference_plugins_are_where_serve_looks(self):
+        folder = self.pkg_config("--variable=pluginsdir")[0]
+        usage = self.sluice("serve", "--help").stdout
+        self.assertIn(folder.replace(str(self.root), ""), usage)
+        for name in ("ask.so", "echo.so", "ticker.so"):
+            self.assertTrue((self.one("echo.so").parent / name).exists(), name)
+
+    def test_documents_of_ask_are_installed(self):
+        plugin = self.one("ask.so").read_bytes()
+        folder = self.one("configuration.md").parent
+        self.assertIn(str(folder).replace(str(self.root), "").encode(), plugin)
+
+
+if __name__ == "__main__":
+    unittest.main()

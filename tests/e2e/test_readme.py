@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""What the README says, done as it says it: every command, the first plugin, its stream."""
+
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+SRCDIR = pathlib.Path(os.environ["SLUICE_SRCDIR"]).resolve()
+BUILD = pathlib.Path(os.environ["SLUICE"]).resolve().parent
+README = (SRCDIR / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(r"^```%s\n(.*?)^```$" % language, README, re.M | re.S)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def clean_environment():
+    """The environment of a newcomer's shell, not that of a running make."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+
+
+def without_ids(stream):
+    return re.sub(r"\b[0-7][0-9a-hj-km-np-tv-z]{25}\b", "ID", stream)
+
+
+class Readme(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = pathlib.Path(self.folder.name)
+        for name in ("README.md", "docs", "sdk", "plugins"):
+            (self.path / name).symlink_to(SRCDIR / name)
+        (self.path / "build").symlink_to(BUILD)
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def shell(self, script):
+        done = subprocess.run(
+            ["bash", "-eu"], input=script, cwd=self.path, env=clean_environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_bootstrap_knows_its_commands(self):
+        bootstrap = (SRCDIR / "bootstrap").read_text()
+        commands = re.findall(r"^\./bootstrap (\w+)", blocks("sh")[0], re.M)
+        self.assertEqual(commands, ["demo", "check"])
+        for command in commands:
+            self.assertIn("\n%s)" % command, bootstrap)
+
+    def test_demo_answers_and_exits(self):
+        output = self.shell("sh plugins/demo.sh build </dev/null")
+        self.assertIn("event: citation\n", output)
+        self.assertIn("event: text\n", output)
+        self.assertIn("AGENT_PLUGIN", output)
+        self.assertTrue(output.endswith('event: done\ndata: {"status":"finished"' + output.rsplit(
+            '{"status":"finished"', 1)[1]))
+
+    def test_demo_on_a_terminal_serves_until_interrupted(self):
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(self.path)
+            os.execvp("sh", ["sh", "plugins/demo.sh", "build"])
+        output = b""
+        while b"Ctrl-C stops it." not in output:
+            self.assertTrue(select.select([terminal], [], [], 60)[0], output)
+            output += os.read(terminal, 65536)
+        address = re.search(rb"Still serving on http://127\.0\.0\.1:(\d+)", output).group(1)
+        socket.create_connection(("127.0.0.1", int(address))).close()
+        os.write(terminal, b"\x03")
+        try:
+            while os.read(terminal, 65536):
+                pass
+        except OSError:  # the terminal is gone with its last process
+            pass
+        status = os.waitpid(child, 0)[1]
+        self.assertEqual(os.waitstatus_to_exitcode(status), 130)
+        with self.assertRaises(OSError):
+            socket.create_connection(("127.0.0.1", int(address)))
+        os.close(terminal)
+
+    def test_commands_in_order(self):
+        (self.path / "hello.c").write_text(blocks("c")[0])
+        script = "".join(blocks("sh")[1:]).replace("8080", str(free_port()))
+        output = self.shell(script)
+        self.assertIn("hello 1.0, thread mode: fit to serve\n", output)
+        sample = without_ids(blocks("")[0])
+        self.assertIn(sample, without_ids(output))
+        self.assertTrue((self.path / "root").is_dir())
+
+    def test_names_only_files_that_exist(self):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+            self.assertTrue((SRCDIR / target).exists(), target)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    unittest.main()
