@@ -12,8 +12,8 @@
  *
  * The result is {answer, citations}.
  */
-#include "agent.h"
-#include "agent_json.h"
+#include <sluice/agent.h>
+#include <sluice/agent_json.h>
 
 #include "answer.h"
 #include "index.h"

@@ -3,13 +3,13 @@
 # about the documents of this tree: demo.sh BUILD [QUESTION]. On a terminal it
 # keeps serving until Ctrl-C.
 set -eu
-build=$1
+build=$(cd "$1" && pwd)
 question=${2:-How is a plugin registered?}
-tree=$(dirname "$0")/..
+cd "$(dirname "$0")/.."
 log=$(mktemp)
 
 "$build/sluice" serve --listen 127.0.0.1:0 --plugins "$build/plugins/.libs" \
-    --set "plugin.ask.documents=$tree/README.md:$tree/docs:$tree/sdk" 2>"$log" &
+    --set plugin.ask.documents=README.md:docs:sdk 2>"$log" &
 server=$!
 stop() {
     kill "$server" 2>/dev/null || :
