@@ -147,7 +147,7 @@ static int session_load(struct session *session, const struct settings *settings
     struct worker_settings worker_settings;
     struct plugin_refusal refusal;
     char *config = NULL;
-    int status = worker_open(session->worker, settings->plugin, &refusal);
+    int status = worker_open(session->worker, settings->plugin, settings->plugin, &refusal);
 
     if (status == 0) {
         const char *name = worker_plugin(session->worker)->name;

@@ -269,7 +269,7 @@ size_t json_compact(char *out, const char *text, size_t length)
     for (const char *p = text; p < text + length;) {
         size_t step = *p == '"' ? string_length(p) : 1;
         if (!is_white((unsigned char)*p)) {
-            memcpy(to, p, step);
+            memmove(to, p, step);
             to += step;
         }
         p += step;

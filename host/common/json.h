@@ -16,7 +16,7 @@
  */
 ssize_t json_check(const char *text, size_t length);
 
-/* Copies valid JSON without white space between tokens; returns the length. */
+/* Copies valid JSON without white space between tokens; returns the length. out may be text. */
 size_t json_compact(char *out, const char *text, size_t length);
 
 /*

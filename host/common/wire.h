@@ -9,17 +9,20 @@
  * is about no run. To add a frame, add a line to WIRE_FRAMES and say here what
  * its payload is:
  *
- *     OPEN     JSON {"path","generation","log"}
+ *     OPEN     JSON {"path","file","generation","log"}: what to load, and what the
+ *              operator calls it
  *     CREATE   its most threads NUL its bytes of stack NUL its configuration as
  *              JSON NUL its state as JSON, or nothing, NUL
  *     START    key NUL value NUL ..., the run's variables; see worker/ctx.h
  *     CANCEL   -
  *     CREDIT   u32: so many more bytes of events may be on their way
  *     PING     u64, comes back in PONG
- *     QUIT     -: destroy the plugin and leave
+ *     SAVE     -: asks for STATE
+ *     QUIT     -: cancel what runs, destroy the plugin and leave
  *
  *     HELLO    JSON {"name","version","description","mode"}; the front answers
  *              with CREATE
+ *     STATE    the plugin's state as JSON, or nothing
  *     READY    -
  *     REFUSED  JSON {"step","reason"}; the worker leaves
  *     EVENT    u8 length of the type | type | JSON
@@ -44,6 +47,7 @@
 #define WIRE_EVENT_MAX (960u * 1024) /* AGENT_EVENT_MAX */
 #define WIRE_TYPE_MAX 64u            /* AGENT_TYPE_MAX */
 #define WIRE_TEXT_MAX (64u * 1024)
+#define WIRE_STATE_MAX (1024u * 1024)
 #define WIRE_START_MAX (2u * 1024 * 1024)
 #define WIRE_CHARGE 96u
 
@@ -54,9 +58,11 @@
     X(START, FRONT, 0, WIRE_START_MAX)                                                             \
     X(CANCEL, FRONT, 0, 0)                                                                         \
     X(CREDIT, FRONT, 4, 4)                                                                         \
+    X(SAVE, FRONT, 0, 0)                                                                           \
     X(PING, FRONT, 8, 8)                                                                           \
     X(QUIT, FRONT, 0, 0)                                                                           \
     X(HELLO, WORKER, 2, WIRE_TEXT_MAX)                                                             \
+    X(STATE, WORKER, 0, WIRE_STATE_MAX)                                                            \
     X(READY, WORKER, 0, 0)                                                                         \
     X(REFUSED, WORKER, 2, WIRE_TEXT_MAX)                                                           \
     X(EVENT, WORKER, 3, 1 + WIRE_TYPE_MAX + WIRE_EVENT_MAX)                                        \

@@ -36,6 +36,9 @@ struct config_plugin {
     char *name;
     unsigned threads;
     size_t stack;              /* bytes */
+    unsigned workers;
+    size_t memory_limit; /* bytes, 0 is none */
+    unsigned max_runs;   /* of one worker, 0 is no limit */
     struct config_pair *pairs; /* in the order they were first set; link: next */
 };
 
@@ -47,6 +50,10 @@ struct config {
     unsigned max_runs;           /* live ones */
     unsigned connection_timeout; /* seconds */
     unsigned heartbeat;          /* seconds */
+    unsigned stuck_timeout;      /* seconds */
+    unsigned drain_timeout;      /* seconds */
+    unsigned max_generations;    /* of one plugin, live ones */
+    char *admin;                 /* path of the socket; "" for the default */
     unsigned start_timeout;      /* seconds */
     unsigned shutdown_timeout;   /* seconds, 0 is at once */
     char *forward_headers;       /* names, separated by commas and blanks; may be "" */

@@ -1,4 +1,8 @@
 /*
+ * One timer serves whatever the state needs next: the start's end, the pings,
+ * the end of the time to leave. While it drains, pings go on and look at the
+ * deadline.
+ *
  * A process ends when it has been reaped: then what its socket still holds is
  * read, so that no event it sent is lost, its remaining runs are ended, and
  * its owner is told. Everything else that goes wrong (a socket that closes, a
@@ -11,6 +15,7 @@
 #include "common/link.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "front/numbers.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -21,70 +26,39 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PING_PERIOD_MS 1000
-
 /* How long a worker may live on without its socket. */
 #define DEAF_MS 1000
+
+/* How long cancelled runs have to stop before their worker is killed. */
+#define CANCEL_MS 2000
+
+/* How long a worker without runs may take to leave. */
+#define QUIT_MS 2000
+
+#define NEVER UINT64_MAX
 
 struct process {
     uv_loop_t *loop;
     uv_process_t child;
-    uv_timer_t timer; /* until ready: its start_timeout; then pings; then the kill */
+    uv_timer_t timer;
     int handles;      /* not yet closed */
     struct link *link;
     struct process_spec spec;
-    enum { STARTING, CREATING, READY, LEAVING } state;
-    struct run **runs; /* by number */
-    uint32_t capacity;
-    uint32_t *free_numbers; /* a stack */
-    uint32_t free_count;
-    uint32_t live;
+    enum { STARTING, GREETED, CREATING, READY, DRAINING, LEAVING } state;
+    struct numbers runs;
+    uint64_t started;
     uint64_t stray_emits;
-    bool deaf;       /* its socket is closed */
+    size_t memory;
+    uint64_t answered_at; /* ms of the loop's clock, of the last PONG */
+    uint64_t deadline;    /* ms of the loop's clock, of DRAINING */
+    bool stuck;
+    bool cancelled;       /* what did not end before the deadline */
+    bool deaf;            /* its socket is closed */
+    enum run_error error; /* what its runs end with if it dies */
     char note[1200]; /* why it was killed or refused; "" if for no reason known */
     const struct process_handler *handler;
     void *data;
 };
-
-/* ---- runs by number ---- */
-
-static void numbers_grow(struct process *process)
-{
-    uint32_t capacity = process->capacity ? process->capacity * 2 : 16;
-
-    process->runs = mem_realloc(process->runs, capacity * sizeof *process->runs);
-    process->free_numbers =
-        mem_realloc(process->free_numbers, capacity * sizeof *process->free_numbers);
-    for (uint32_t number = capacity; number-- > process->capacity;) {
-        process->runs[number] = NULL;
-        process->free_numbers[process->free_count++] = number;
-    }
-    process->capacity = capacity;
-}
-
-static uint32_t process_take_number(struct process *process, struct run *run)
-{
-    uint32_t number;
-
-    if (process->free_count == 0)
-        numbers_grow(process);
-    number = process->free_numbers[--process->free_count];
-    process->runs[number] = run;
-    process->live++;
-    return number;
-}
-
-static void process_free_number(struct process *process, uint32_t number)
-{
-    process->runs[number] = NULL;
-    process->free_numbers[process->free_count++] = number;
-    process->live--;
-}
-
-static struct run *process_run(const struct process *process, uint32_t number)
-{
-    return number < process->capacity ? process->runs[number] : NULL;
-}
 
 /* ---- to the worker ---- */
 
@@ -110,7 +84,8 @@ static void process_open_plugin(struct process *process)
     cJSON *json = cJSON_CreateObject();
     char *text;
 
-    cJSON_AddStringToObject(json, "path", process->spec.path);
+    cJSON_AddStringToObject(json, "path", "/proc/self/fd/3");
+    cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
     cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
     cJSON_AddNumberToObject(json, "log", log_limit());
     text = cJSON_PrintUnformatted(json);
@@ -121,23 +96,20 @@ static void process_open_plugin(struct process *process)
 
 bool process_has_room(const struct process *process)
 {
-    return process->state == READY && !process->deaf && link_backlog(process->link) < LINK_BACKLOG_MAX;
+    return process->state == READY && !process->deaf && !process->stuck &&
+           link_backlog(process->link) < LINK_BACKLOG_MAX;
 }
 
 void process_start(struct process *process, struct run *run, const struct run_agent *agent)
 {
     static const struct executor executor = {.cancel = executor_cancel, .credit = executor_credit};
-    uint32_t number = process_take_number(process, run);
+    uint32_t number = numbers_take(&process->runs, run);
     struct buf *pairs = run_pairs(run, agent);
 
     process_send(process, WIRE_START, number, buf_data(pairs), buf_length(pairs));
     buf_finish(pairs);
+    process->started++;
     run_start(run, agent, &executor, process, number);
-}
-
-void process_kill(struct process *process)
-{
-    uv_process_kill(&process->child, SIGKILL);
 }
 
 __attribute__((format(printf, 2, 3))) static void process_condemn(struct process *process,
@@ -149,8 +121,84 @@ __attribute__((format(printf, 2, 3))) static void process_condemn(struct process
     if (!process->note[0])
         vsnprintf(process->note, sizeof process->note, format, args);
     va_end(args);
-    process_kill(process);
+    uv_process_kill(&process->child, SIGKILL);
 }
+
+void process_kill(struct process *process, enum run_error error, const char *reason)
+{
+    process->error = error;
+    process_condemn(process, "%s", reason);
+}
+
+/* ---- the heartbeat ---- */
+
+static void read_memory(struct process *process)
+{
+    char path[48];
+    unsigned long pages;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/statm", process->child.pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return;
+    if (fscanf(file, "%*u %lu", &pages) == 1)
+        process->memory = pages * (size_t)sysconf(_SC_PAGESIZE);
+    fclose(file);
+}
+
+static void check_stuck(struct process *process)
+{
+    uint64_t silent = uv_now(process->loop) - process->answered_at;
+
+    if (process->stuck || silent < process->spec.stuck_timeout * UINT64_C(1000))
+        return;
+    process->stuck = true;
+    log_plugin("a worker is stuck: its loop does not answer; fibers must not block or compute for "
+               "long file=%s generation=%llu pid=%d runs=%u",
+               image_file(process->spec.image), (unsigned long long)process->spec.generation,
+               process->child.pid, process->runs.live);
+    if (process->handler->stuck)
+        process->handler->stuck(process->data);
+}
+
+static void cancel_runs(struct process *process)
+{
+    process->cancelled = true;
+    process->deadline = uv_now(process->loop) + CANCEL_MS;
+    for (uint32_t number = 0; number < process->runs.capacity; number++) {
+        if (process->runs.taken[number])
+            run_cancel(process->runs.taken[number]);
+    }
+}
+
+static void check_deadline(struct process *process)
+{
+    if (process->state != DRAINING || uv_now(process->loop) < process->deadline)
+        return;
+    if (process->stuck)
+        process_kill(process, RUN_ERROR_worker_stuck, "killed because its loop did not answer");
+    else if (process->cancelled)
+        process_kill(process, RUN_ERROR_drain_timeout,
+                     "killed because its runs did not stop when they were cancelled");
+    else
+        cancel_runs(process);
+}
+
+static void on_ping_time(uv_timer_t *timer)
+{
+    struct process *process = timer->data;
+    uint64_t now = clock_now();
+
+    process_send(process, WIRE_PING, 0, &now, sizeof now);
+    read_memory(process);
+    check_stuck(process);
+    check_deadline(process);
+    if (process->handler->pinged)
+        process->handler->pinged(process->data);
+}
+
+/* ---- the way out ---- */
 
 static void on_kill_time(uv_timer_t *timer)
 {
@@ -161,9 +209,33 @@ static void on_kill_time(uv_timer_t *timer)
 
 void process_quit(struct process *process, uint64_t timeout_ms)
 {
+    if (process->state == LEAVING)
+        return;
     process->state = LEAVING;
     process_send(process, WIRE_QUIT, 0, NULL, 0);
     uv_timer_start(&process->timer, on_kill_time, timeout_ms, 0);
+}
+
+void process_drain(struct process *process, uint64_t timeout_ms)
+{
+    uint64_t now = uv_now(process->loop);
+    uint64_t deadline = timeout_ms > NEVER - now ? NEVER : now + timeout_ms;
+
+    if (process->state == LEAVING)
+        return;
+    if (process->state < READY || process->runs.live == 0) {
+        process_quit(process, QUIT_MS);
+        return;
+    }
+    if (process->state != DRAINING || (deadline < process->deadline && !process->cancelled))
+        process->deadline = deadline;
+    process->state = DRAINING;
+}
+
+static void process_ended_run(struct process *process)
+{
+    if (process->state == DRAINING && process->runs.live == 0)
+        process_quit(process, QUIT_MS);
 }
 
 /* ---- from the worker ---- */
@@ -175,12 +247,23 @@ static const char *string_of(const cJSON *json, const char *name)
     return text ? text : "";
 }
 
-static void process_create_plugin(struct process *process, const struct process_setup *setup)
+void process_refuse(struct process *process, const char *reason)
+{
+    process_condemn(process, "%s", reason);
+}
+
+void process_save_state(struct process *process)
+{
+    process_send(process, WIRE_SAVE, 0, NULL, 0);
+}
+
+void process_create(struct process *process, const struct process_setup *setup)
 {
     struct buf payload = {0};
 
-    buf_printf(&payload, "%u%c%zu%c%s%c%c", setup->threads, 0, setup->stack, 0, setup->config, 0,
-               0); /* no state */
+    process->state = CREATING;
+    buf_printf(&payload, "%u%c%zu%c%s%c%s%c", setup->threads, 0, setup->stack, 0, setup->config, 0,
+               setup->state ? setup->state : "", 0);
     process_send(process, WIRE_CREATE, 0, buf_data(&payload), buf_length(&payload));
     buf_finish(&payload);
 }
@@ -191,20 +274,13 @@ static int process_greeted(struct process *process, const cJSON *json)
                                   .version = string_of(json, "version"),
                                   .description = string_of(json, "description"),
                                   .mode = string_of(json, "mode")};
-    struct process_setup setup;
-    char reason[512];
 
     if (process->state == LEAVING)
         return 0;
     if (process->state != STARTING || !*hello.name)
         return -EPROTO;
-    if (process->handler->hello(process->data, &hello, &setup, reason, sizeof reason) < 0) {
-        process_condemn(process, "%s", reason);
-        return 0;
-    }
-    process->state = CREATING;
-    process_create_plugin(process, &setup);
-    free(setup.config);
+    process->state = GREETED;
+    process->handler->hello(process->data, &hello);
     return 0;
 }
 
@@ -227,12 +303,15 @@ static int on_refused(struct process *process, const struct wire_frame *frame)
     return 0;
 }
 
-static void on_ping_time(uv_timer_t *timer)
+static int on_state(struct process *process, const struct wire_frame *frame)
 {
-    struct process *process = timer->data;
-    uint64_t now = clock_now();
+    char *state = mem_alloc(frame->length + 1);
 
-    process_send(process, WIRE_PING, 0, &now, sizeof now);
+    memcpy(state, frame->data, frame->length);
+    if (process->handler->saved)
+        process->handler->saved(process->data, state);
+    free(state);
+    return 0;
 }
 
 static int on_ready(struct process *process)
@@ -242,14 +321,15 @@ static int on_ready(struct process *process)
     if (process->state != CREATING)
         return -EPROTO;
     process->state = READY;
-    uv_timer_start(&process->timer, on_ping_time, PING_PERIOD_MS, PING_PERIOD_MS);
+    process->answered_at = uv_now(process->loop);
+    uv_timer_start(&process->timer, on_ping_time, PROCESS_PING_MS, PROCESS_PING_MS);
     process->handler->ready(process->data);
     return 0;
 }
 
 static int on_event(struct process *process, const struct wire_frame *frame)
 {
-    struct run *run = process_run(process, frame->run);
+    struct run *run = numbers_find(&process->runs, frame->run);
     struct run_event event;
 
     if (run == NULL || wire_read_event(frame, &event.type, &event.type_length, &event.json,
@@ -260,13 +340,16 @@ static int on_event(struct process *process, const struct wire_frame *frame)
 
 static int on_end(struct process *process, const struct wire_frame *frame)
 {
-    struct run *run = process_run(process, frame->run);
+    struct run *run = numbers_find(&process->runs, frame->run);
     struct wire_end end;
 
     if (run == NULL || wire_read_end(frame, &end) < 0)
         return -EPROTO;
-    process_free_number(process, frame->run);
-    return run_end(run, &end);
+    numbers_give_back(&process->runs, frame->run);
+    if (run_end(run, &end) < 0)
+        return -EPROTO;
+    process_ended_run(process);
+    return 0;
 }
 
 static int on_pong(struct process *process, const struct wire_frame *frame)
@@ -275,6 +358,8 @@ static int on_pong(struct process *process, const struct wire_frame *frame)
 
     memcpy(pong, frame->data, sizeof pong);
     process->stray_emits = pong[1];
+    process->answered_at = uv_now(process->loop);
+    process->stuck = false;
     return 0;
 }
 
@@ -289,6 +374,8 @@ static int on_frame(void *data, const struct wire_frame *frame)
         return on_ready(process);
     case WIRE_REFUSED:
         return on_refused(process, frame);
+    case WIRE_STATE:
+        return on_state(process, frame);
     case WIRE_EVENT:
         return on_event(process, frame);
     case WIRE_END:
@@ -327,9 +414,8 @@ static void on_handle_closed(uv_handle_t *handle)
 
     if (--process->handles > 0)
         return;
-    free((char *)process->spec.path);
-    free(process->runs);
-    free(process->free_numbers);
+    image_unref(process->spec.image);
+    numbers_finish(&process->runs);
     free(process);
 }
 
@@ -354,28 +440,32 @@ static void describe_end(const struct process *process, int64_t status, int sign
 
 static void fail_runs(struct process *process, const char *reason)
 {
-    struct wire_end end = {.status = WIRE_FAILED, .code = "worker_crashed", .message = reason,
+    struct wire_end end = {.status = WIRE_FAILED,
+                           .code = run_error_code(process->error),
+                           .message = reason,
                            .result = ""};
 
-    for (uint32_t number = 0; number < process->capacity; number++) {
-        if (process->runs[number])
-            run_end(process->runs[number], &end);
+    for (uint32_t number = 0; number < process->runs.capacity; number++) {
+        if (process->runs.taken[number])
+            run_end(process->runs.taken[number], &end);
     }
 }
 
 static void on_exit_status(uv_process_t *child, int64_t status, int signal)
 {
     struct process *process = child->data;
+    bool was_told;
     char reason[1280];
 
     link_drain(process->link);
     describe_end(process, status, signal, reason, sizeof reason);
-    if (process->state == READY || (process->state == LEAVING && (status || signal)))
+    was_told = process->state == LEAVING && status == 0 && signal == 0;
+    if (process->state >= READY && !was_told)
         log_plugin("a worker died: %s file=%s generation=%llu pid=%d runs=%u", reason,
-                   process->spec.path, (unsigned long long)process->spec.generation, child->pid,
-                   process->live);
+                   image_file(process->spec.image), (unsigned long long)process->spec.generation,
+                   child->pid, process->runs.live);
     fail_runs(process, reason);
-    process->handler->gone(process->data, reason);
+    process->handler->gone(process->data, reason, was_told);
     process_destroy(process);
 }
 
@@ -391,18 +481,19 @@ static void on_start_timeout(uv_timer_t *timer)
 
 static int spawn_child(struct process *process, int socket)
 {
-    uv_stdio_container_t stdio[3] = {
+    uv_stdio_container_t stdio[4] = {
         {.flags = UV_INHERIT_FD, .data.fd = socket},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+        {.flags = UV_INHERIT_FD, .data.fd = image_fd(process->spec.image)},
     };
-    char *args[] = {"sluice", "worker", (char *)process->spec.path, NULL};
+    char *args[] = {"sluice", "worker", (char *)image_file(process->spec.image), NULL};
     uv_process_options_t options = {
         .file = "/proc/self/exe", /* this binary, even if its file was replaced */
         .args = args,
         .flags = UV_PROCESS_DETACHED, /* a terminal's Ctrl-C is for the front */
         .stdio = stdio,
-        .stdio_count = 3,
+        .stdio_count = 4,
         .exit_cb = on_exit_status,
     };
 
@@ -437,7 +528,7 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
 
     process->loop = loop;
     process->spec = *spec;
-    process->spec.path = mem_strdup(spec->path);
+    image_ref(spec->image);
     process->handler = handler;
     process->data = data;
     process->child.data = process->timer.data = process;
@@ -464,7 +555,31 @@ int process_pid(const struct process *process)
 
 size_t process_live(const struct process *process)
 {
-    return process->live;
+    return process->runs.live;
+}
+
+uint64_t process_started(const struct process *process)
+{
+    return process->started;
+}
+
+size_t process_memory(const struct process *process)
+{
+    return process->memory;
+}
+
+const char *process_state(const struct process *process)
+{
+    static const char *const states[] = {[STARTING] = "starting", [GREETED] = "starting",
+                                         [CREATING] = "starting", [READY] = "serving",
+                                         [DRAINING] = "draining", [LEAVING] = "leaving"};
+
+    return process->stuck ? "stuck" : states[process->state];
+}
+
+bool process_is_ready(const struct process *process)
+{
+    return process->state == READY;
 }
 
 uint64_t process_stray_emits(const struct process *process)

@@ -208,6 +208,11 @@ void run_unref(struct run *run)
     free(run);
 }
 
+const char *run_error_code(enum run_error error)
+{
+    return errors[error].code;
+}
+
 const char *run_id(const struct run *run)
 {
     return run->id;

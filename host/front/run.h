@@ -40,6 +40,9 @@ enum run_state {
 /* Why the host ends a run as failed: the code on the wire, and words for people. */
 #define RUN_ERRORS(X)                                                                              \
     X(worker_crashed, "the agent's worker process died")                                           \
+    X(worker_stuck, "the agent's worker process did not answer any more")                          \
+    X(drain_timeout, "the agent did not end in the time that its old version had left")            \
+    X(memory_limit, "the agent's worker process used too much memory")                             \
     X(unavailable, "the agent cannot be started")                                                  \
     X(shutdown, "the server is stopping")
 
@@ -80,6 +83,9 @@ struct run_agent {
     const char *version;
     uint64_t generation;
 };
+
+/* The code, as clients see it. */
+const char *run_error_code(enum run_error error);
 
 /* All runs of the front. */
 struct runs;

@@ -104,12 +104,13 @@ static int role_open(struct role *role, const cJSON *json)
 {
     static const struct worker_sink sink = {.take = on_take, .left = on_left};
     const char *path = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "path"));
+    const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "file"));
     struct plugin_refusal refusal;
 
-    if (path == NULL || role->worker)
+    if (path == NULL || file == NULL || role->worker)
         return -EPROTO;
     role->worker = worker_create(&role->loop, &sink, role);
-    if (worker_open(role->worker, path, &refusal) < 0) {
+    if (worker_open(role->worker, path, file, &refusal) < 0) {
         role_refuse(role, &refusal);
         return 0;
     }
@@ -190,6 +191,9 @@ static int on_frame(void *data, const struct wire_frame *frame)
         return on_credit(role, frame);
     case WIRE_PING:
         return on_ping(role, frame);
+    case WIRE_SAVE:
+        worker_save_state(role->worker);
+        return 0;
     case WIRE_QUIT:
         role->quitting = true;
         worker_quit(role->worker);

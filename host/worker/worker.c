@@ -100,9 +100,10 @@ static int add_logged(int status, struct plugin_refusal *refusal)
     return status;
 }
 
-int worker_open(struct worker *worker, const char *path, struct plugin_refusal *refusal)
+int worker_open(struct worker *worker, const char *path, const char *file,
+                struct plugin_refusal *refusal)
 {
-    return plugin_open(path, runtime_host(), &worker->plugin, refusal);
+    return plugin_open(path, file, runtime_host(), &worker->plugin, refusal);
 }
 
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
@@ -271,6 +272,14 @@ void worker_send(struct worker *worker, int type, const void *data, size_t lengt
     outbox_lock(worker->outbox);
     wire_append(outbox_frames(worker->outbox), (enum wire_type)type, 0, data, length);
     outbox_unlock(worker->outbox);
+}
+
+void worker_save_state(struct worker *worker)
+{
+    char *state = plugin_save_state(worker->plugin, WIRE_STATE_MAX);
+
+    worker_send(worker, WIRE_STATE, state, state ? strlen(state) : 0);
+    free(state);
 }
 
 void worker_flush(struct worker *worker)
