@@ -21,22 +21,18 @@
 
 #define CONFIG_ERROR_SIZE 1024
 
-/* Longest line of a file, in bytes without its newline. */
-#define CONFIG_LINE_MAX 65536
+/* Longest config_plugin_json(), in bytes; a plugin with more is refused. */
+#define CONFIG_JSON_MAX (512 * 1024)
 
-/* One of the author's keys. */
-struct config_pair {
-    struct config_pair *next;
-    char *key;
-    char *value; /* UTF-8 */
-};
+struct cJSON;
 
 struct config_plugin {
     struct config_plugin *next;
-    char *name;
+    char *name; /* NULL in plugin_defaults */
     unsigned threads;
-    size_t stack;              /* bytes */
-    struct config_pair *pairs; /* in the order they were first set; link: next */
+    size_t stack;        /* bytes */
+    struct cJSON *pairs; /* a string for each of the author's keys, in the order first set */
+    size_t json_size;    /* of the pairs, bytes */
 };
 
 struct config {
@@ -72,7 +68,8 @@ const struct config_plugin *config_plugin(const struct config *config, const cha
 
 /*
  * What the plugin's create() gets: a JSON object with a string member for each
- * of the author's keys, without the host's. The caller frees it.
+ * of the author's keys, without the host's; at most CONFIG_JSON_MAX bytes. The
+ * caller frees it.
  */
 char *config_plugin_json(const struct config *config, const char *name);
 
