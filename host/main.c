@@ -14,6 +14,13 @@ static const char usage[] =
     "  run     run one agent once, here, and print its stream\n"
     "  check   load a plugin in a process of its own and say whether it is fit to serve\n"
     "\n"
+    "To a running server:\n"
+    "\n"
+    "  list      show its plugins, generations and workers\n"
+    "  reload    swap a plugin for its file as it is now, or all that has changed\n"
+    "  rollback  swap a plugin for the generation before\n"
+    "  drain     let a plugin take no more runs\n"
+    "\n"
     "  sluice COMMAND --help   what a command takes\n"
     "  sluice --version        the version\n";
 
@@ -31,6 +38,10 @@ static const struct {
     {"serve", cli_serve},
     {"run", cli_run},
     {"check", cli_check},
+    {"list", cli_list},
+    {"reload", cli_reload},
+    {"rollback", cli_rollback},
+    {"drain", cli_drain},
     {"worker", role_worker}, /* what serve and check start */
 };
 

@@ -24,23 +24,22 @@ struct check {
     struct process *process;
     char *name, *version, *mode;
     bool ready;
+    bool fit;
 };
 
-static int on_hello(void *data, const struct process_hello *hello, struct process_setup *setup,
-                    char *reason, size_t reason_size)
+static void on_hello(void *data, const struct process_hello *hello)
 {
     struct check *check = data;
     const struct config_plugin *plugin = config_plugin(check->settings->config, hello->name);
+    char *config = config_plugin_json(check->settings->config, hello->name);
+    struct process_setup setup = {
+        .threads = plugin->threads, .stack = plugin->stack, .config = config};
 
-    (void)reason;
-    (void)reason_size;
     check->name = strdup(hello->name);
     check->version = strdup(hello->version);
     check->mode = strdup(hello->mode);
-    setup->threads = plugin->threads;
-    setup->stack = plugin->stack;
-    setup->config = config_plugin_json(check->settings->config, hello->name);
-    return 0;
+    process_create(check->process, &setup);
+    free(config);
 }
 
 static void on_ready(void *data)
@@ -51,11 +50,12 @@ static void on_ready(void *data)
     process_quit(check->process, QUIT_TIMEOUT_MS);
 }
 
-static void on_gone(void *data, const char *reason)
+static void on_gone(void *data, const char *reason, bool was_told)
 {
     struct check *check = data;
 
-    if (check->ready)
+    check->fit = check->ready && was_told;
+    if (check->fit)
         printf("%s %s, %s mode: fit to serve\n", check->name, check->version, check->mode);
     else
         fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin, reason);
@@ -65,19 +65,25 @@ static int check_plugin(struct check *check)
 {
     static const struct process_handler handler = {
         .hello = on_hello, .ready = on_ready, .gone = on_gone};
-    struct process_spec spec = {.path = check->settings->plugin,
-                                .generation = 1,
-                                .start_timeout = check->settings->config->start_timeout};
+    struct process_spec spec = {.generation = 1,
+                                .start_timeout = check->settings->config->start_timeout,
+                                .stuck_timeout = check->settings->config->stuck_timeout};
     uv_loop_t loop;
+    char reason[1024];
     int status;
 
+    if (image_create(check->settings->plugin, &spec.image, reason, sizeof reason) < 0) {
+        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin, reason);
+        return 1;
+    }
     uv_loop_init(&loop);
     status = process_spawn(&loop, &spec, &handler, check, &check->process);
     if (status < 0)
         fprintf(stderr, "sluice: a worker cannot be started: %s\n", uv_strerror(status));
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
-    return check->ready ? 0 : 1;
+    image_unref(spec.image);
+    return check->fit ? 0 : 1;
 }
 
 int cli_check(int argc, char **argv)

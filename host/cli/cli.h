@@ -9,6 +9,10 @@
 int cli_serve(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_list(int argc, char **argv);
+int cli_reload(int argc, char **argv);
+int cli_rollback(int argc, char **argv);
+int cli_drain(int argc, char **argv);
 
 /* Says on standard error how to get help on a subcommand; returns 2. */
 int cli_misused(const char *subcommand);

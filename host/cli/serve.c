@@ -45,6 +45,8 @@ static const char short_options[] = "c:nvh";
 
 /* What is asked for besides settings. */
 struct request {
+    int argc;
+    char **argv;
     const char *file;
     bool only_check;
     bool only_help;
@@ -96,27 +98,41 @@ static int apply_settings(int argc, char **argv, struct config *config, char *er
     return status;
 }
 
-static int serve(int argc, char **argv, const struct request *request, struct config *config)
+/* The configuration that file and command line make; NULL and why if it is refused. */
+static struct config *make_config(void *data, char *error, size_t size)
+{
+    const struct request *request = data;
+    struct config *config = config_create();
+
+    if ((request->file && config_read(config, request->file, error, size) < 0) ||
+        apply_settings(request->argc, request->argv, config, error, size) < 0) {
+        config_destroy(config);
+        return NULL;
+    }
+    return config;
+}
+
+static int serve(struct request *request)
 {
     char error[CONFIG_ERROR_SIZE];
+    struct config *config = make_config(request, error, sizeof error);
+    int status = 0;
 
-    if ((request->file && config_read(config, request->file, error, sizeof error) < 0) ||
-        apply_settings(argc, argv, config, error, sizeof error) < 0) {
+    if (config == NULL) {
         fprintf(stderr, "sluice: %s\n", error);
         return 1;
     }
-    if (request->only_check) {
+    if (request->only_check)
         printf("the configuration is fine\n");
-        return 0;
-    }
-    return front_main(config);
+    else
+        status = front_main(config, make_config, request);
+    config_destroy(config);
+    return status;
 }
 
 int cli_serve(int argc, char **argv)
 {
-    struct request request = {0};
-    struct config *config;
-    int status;
+    struct request request = {.argc = argc, .argv = argv};
 
     if (!read_request(argc, argv, &request))
         return cli_misused("serve");
@@ -128,8 +144,5 @@ int cli_serve(int argc, char **argv)
         config_print_defaults(stdout);
         return 0;
     }
-    config = config_create();
-    status = serve(argc, argv, &request, config);
-    config_destroy(config);
-    return status;
+    return serve(&request);
 }

@@ -21,25 +21,21 @@
 
 #define CONFIG_ERROR_SIZE 1024
 
-/* Longest line of a file, in bytes without its newline. */
-#define CONFIG_LINE_MAX 65536
+/* Longest config_plugin_json(), in bytes; a plugin with more is refused. */
+#define CONFIG_JSON_MAX (512 * 1024)
 
-/* One of the author's keys. */
-struct config_pair {
-    struct config_pair *next;
-    char *key;
-    char *value; /* UTF-8 */
-};
+struct cJSON;
 
 struct config_plugin {
     struct config_plugin *next;
-    char *name;
+    char *name; /* NULL in plugin_defaults */
     unsigned threads;
-    size_t stack;              /* bytes */
+    size_t stack;        /* bytes */
     unsigned workers;
-    size_t memory_limit; /* bytes, 0 is none */
-    unsigned max_runs;   /* of one worker, 0 is no limit */
-    struct config_pair *pairs; /* in the order they were first set; link: next */
+    size_t memory_limit; /* of a worker, bytes; 0 is none */
+    unsigned max_runs;   /* of a worker; 0 is no limit */
+    struct cJSON *pairs; /* a string for each of the author's keys, in the order first set */
+    size_t json_size;    /* of the pairs, bytes */
 };
 
 struct config {
@@ -50,17 +46,20 @@ struct config {
     unsigned max_runs;           /* live ones */
     unsigned connection_timeout; /* seconds */
     unsigned heartbeat;          /* seconds */
-    unsigned stuck_timeout;      /* seconds */
-    unsigned drain_timeout;      /* seconds */
-    unsigned max_generations;    /* of one plugin, live ones */
-    char *admin;                 /* path of the socket; "" for the default */
     unsigned start_timeout;      /* seconds */
     unsigned shutdown_timeout;   /* seconds, 0 is at once */
+    unsigned stuck_timeout;      /* seconds */
+    unsigned drain_timeout;      /* seconds, 0 is at once */
+    unsigned max_generations;    /* of one plugin, live */
+    char *admin;                 /* path of the operators' socket, or CONFIG_AUTO */
     char *forward_headers;       /* names, separated by commas and blanks; may be "" */
 
     struct config_plugin *sections; /* in the order they were first named; link: next */
     struct config_plugin plugin_defaults;
 };
+
+/* As a path: let the host choose. */
+#define CONFIG_AUTO "auto"
 
 /* Every setting has its default. */
 struct config *config_create(void);
@@ -79,9 +78,13 @@ const struct config_plugin *config_plugin(const struct config *config, const cha
 
 /*
  * What the plugin's create() gets: a JSON object with a string member for each
- * of the author's keys, without the host's. The caller frees it.
+ * of the author's keys, without the host's; at most CONFIG_JSON_MAX bytes. The
+ * caller frees it.
  */
 char *config_plugin_json(const struct config *config, const char *name);
+
+/* Exchanges all of two configurations, for those who know one by its place. */
+void config_swap(struct config *a, struct config *b);
 
 /* Writes a commented file with every key at its default. */
 void config_print_defaults(FILE *out);

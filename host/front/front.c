@@ -11,6 +11,7 @@
 #include "front/front.h"
 
 #include "common/log.h"
+#include "front/admin.h"
 #include "front/api.h"
 
 #include <arpa/inet.h>
@@ -30,10 +31,13 @@
 
 struct front {
     uv_loop_t loop;
-    const struct config *config;
+    struct config *config; /* its content changes, its place does not */
+    struct config *(*reread)(void *data, char *error, size_t size);
+    void *data; /* of reread() */
     struct http *http;
+    struct admin *admin;
     struct api api;
-    uv_signal_t interrupted, terminated;
+    uv_signal_t interrupted, terminated, hung_up;
     uv_timer_t deadline; /* of the step */
     uv_prepare_t turn;   /* active while stopping */
     enum { SERVING, DRAINING, FLUSHING, LEAVING } step;
@@ -66,6 +70,7 @@ static void on_workers_stopped(void *data)
     streams_destroy(front->api.streams);
     uv_close((uv_handle_t *)&front->interrupted, NULL);
     uv_close((uv_handle_t *)&front->terminated, NULL);
+    uv_close((uv_handle_t *)&front->hung_up, NULL);
     uv_close((uv_handle_t *)&front->deadline, NULL);
     uv_close((uv_handle_t *)&front->turn, NULL);
 }
@@ -87,6 +92,7 @@ static void front_flush(struct front *front)
     if (http_open_requests(front->http) > 0 && !front->late)
         return;
     http_destroy(front->http);
+    admin_close(front->admin);
     front_set_step(front, LEAVING, 0);
     registry_stop(front->api.registry, on_workers_stopped);
 }
@@ -114,6 +120,46 @@ static void on_signal(uv_signal_t *handle, int number)
     http_quiesce(front->http);
     front_set_step(front, DRAINING, front->config->shutdown_timeout * UINT64_C(1000));
     uv_prepare_start(&front->turn, on_turn);
+}
+
+/* ---- changing ---- */
+
+/* What is bound at the start stays as it is until the next one. */
+static void warn_of_restart(const struct config *old, const struct config *new)
+{
+    if (strcmp(old->listen, new->listen) != 0 || strcmp(old->plugins, new->plugins) != 0 ||
+        strcmp(old->admin, new->admin) != 0 || old->max_connections != new->max_connections ||
+        old->connection_timeout != new->connection_timeout || old->max_body != new->max_body ||
+        old->heartbeat != new->heartbeat)
+        log_warn("listen, plugins, admin, max_connections, connection_timeout, max_body and "
+                 "heartbeat change only when the server starts again");
+}
+
+static int front_refresh(void *data, char *error, size_t size)
+{
+    struct front *front = data;
+    struct config *config = front->reread(front->data, error, size);
+
+    if (config == NULL) {
+        log_error("the configuration is refused, the old one stays: %s", error);
+        return -EINVAL;
+    }
+    warn_of_restart(front->config, config);
+    config_swap(front->config, config);
+    config_destroy(config);
+    log_info("the configuration was read again");
+    registry_refresh(front->api.registry);
+    return 0;
+}
+
+static void on_hang_up(uv_signal_t *handle, int number)
+{
+    struct front *front = handle->data;
+    char error[CONFIG_ERROR_SIZE];
+
+    (void)number;
+    if (front->step == SERVING)
+        front_refresh(front, error, sizeof error);
 }
 
 /* ---- starting ---- */
@@ -180,12 +226,14 @@ static void front_watch_signals(struct front *front)
     signal(SIGPIPE, SIG_IGN);
     uv_signal_init(&front->loop, &front->interrupted);
     uv_signal_init(&front->loop, &front->terminated);
+    uv_signal_init(&front->loop, &front->hung_up);
     uv_timer_init(&front->loop, &front->deadline);
     uv_prepare_init(&front->loop, &front->turn);
-    front->interrupted.data = front->terminated.data = front->deadline.data = front->turn.data =
-        front;
+    front->interrupted.data = front->terminated.data = front->hung_up.data = front;
+    front->deadline.data = front->turn.data = front;
     uv_signal_start(&front->interrupted, on_signal, SIGINT);
     uv_signal_start(&front->terminated, on_signal, SIGTERM);
+    uv_signal_start(&front->hung_up, on_hang_up, SIGHUP);
 }
 
 static int front_open_http(struct front *front)
@@ -220,9 +268,29 @@ static int front_open_plugins(struct front *front)
     return status;
 }
 
-int front_main(const struct config *config)
+/* Serving goes on without it: what it is for can be done with files and signals. */
+static void front_open_admin(struct front *front)
 {
-    struct front front = {.config = config};
+    char path[108];
+    int status;
+
+    if (strcmp(front->config->admin, CONFIG_AUTO) == 0)
+        admin_default_path(path, sizeof path);
+    else
+        snprintf(path, sizeof path, "%s", front->config->admin);
+    status = admin_open(&front->loop, path, front->api.registry, front_refresh, front,
+                        &front->admin);
+    if (status == 0)
+        log_info("operators' commands are taken admin=%s", path);
+    else
+        log_warn("no operators' commands are taken: %s; name another socket with host.admin "
+                 "admin=%s", uv_strerror(status), path);
+}
+
+int front_main(struct config *config,
+               struct config *(*reread)(void *data, char *error, size_t size), void *data)
+{
+    struct front front = {.config = config, .reread = reread, .data = data};
     int status;
 
     log_open("front", "", log_limit());
@@ -241,6 +309,8 @@ int front_main(const struct config *config)
     if (status < 0) {
         http_destroy(front.http);
         on_workers_stopped(&front);
+    } else {
+        front_open_admin(&front);
     }
     uv_run(&front.loop, UV_RUN_DEFAULT);
     uv_loop_close(&front.loop);

@@ -4,7 +4,12 @@
 
 #include "front/config.h"
 
-/* Serves until SIGINT or SIGTERM. The exit status. */
-int front_main(const struct config *config);
+/*
+ * Serves until SIGINT or SIGTERM. The exit status. reread: makes the
+ * configuration anew for SIGHUP and `sluice reload`; NULL and an error if
+ * something in it is refused.
+ */
+int front_main(struct config *config,
+               struct config *(*reread)(void *data, char *error, size_t size), void *data);
 
 #endif

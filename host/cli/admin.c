@@ -1,0 +1,252 @@
+/* list, reload, rollback, drain: a question to a running server over its operators' socket. */
+#include "cli/cli.h"
+
+#include "front/admin.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define SOCKET_USAGE                                                                               \
+    "      --admin PATH        the server's socket, as host.admin in its configuration\n"          \
+    "  -h, --help              print this\n"
+
+static const char list_usage[] =
+    "usage: sluice list [OPTION]...\n"
+    "\n"
+    "Shows each plugin of the running server, its generations and their workers.\n"
+    "\n"
+    "      --json              print all there is as JSON\n" SOCKET_USAGE;
+
+static const char reload_usage[] =
+    "usage: sluice reload [OPTION]... [NAME]\n"
+    "\n"
+    "Swaps the plugin NAME for its file as it is now, and waits until the new\n"
+    "generation serves. Without NAME, reads the configuration again and swaps what\n"
+    "has changed. Exit status 1 and the reason if the new one is refused; the old\n"
+    "one serves on then.\n"
+    "\n" SOCKET_USAGE;
+
+static const char rollback_usage[] =
+    "usage: sluice rollback [OPTION]... NAME\n"
+    "\n"
+    "Swaps the plugin NAME for the generation before, which needs no file.\n"
+    "\n" SOCKET_USAGE;
+
+static const char drain_usage[] =
+    "usage: sluice drain [OPTION]... NAME\n"
+    "\n"
+    "The plugin NAME takes no more runs until it is reloaded; live ones may finish.\n"
+    "\n" SOCKET_USAGE;
+
+struct question {
+    const char *socket;
+    const char *name; /* NULL for none */
+    bool json;
+};
+
+/* ---- the socket ---- */
+
+static int open_socket(const char *given)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (given && strlen(given) >= sizeof address.sun_path) {
+        fprintf(stderr, "sluice: the socket's path is too long: %s\n", given);
+        close(fd);
+        return -1;
+    }
+    if (given)
+        strcpy(address.sun_path, given);
+    else
+        admin_default_path(address.sun_path, sizeof address.sun_path);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    fprintf(stderr, "sluice: no server answers at %s: %s; name its socket with --admin\n",
+            address.sun_path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* The answer, NULL if there is none. */
+static cJSON *ask(int fd, const char *command, const char *name)
+{
+    cJSON *question = cJSON_CreateObject(), *answer;
+    struct buf got = {0};
+    ssize_t length = 1;
+    char *text;
+
+    cJSON_AddStringToObject(question, "command", command);
+    if (name)
+        cJSON_AddStringToObject(question, "name", name);
+    text = cJSON_PrintUnformatted(question);
+    dprintf(fd, "%s\n", text);
+    cJSON_free(text);
+    cJSON_Delete(question);
+    while (length > 0) {
+        length = read(fd, buf_reserve(&got, 65536), 65536);
+        if (length > 0)
+            buf_commit(&got, (size_t)length);
+    }
+    text = buf_steal(&got);
+    answer = cJSON_Parse(text);
+    free(text);
+    return answer;
+}
+
+/* ---- list ---- */
+
+static const char *text_of(const cJSON *json, const char *name)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
+
+    return text ? text : "-";
+}
+
+static double number_of(const cJSON *json, const char *name)
+{
+    const cJSON *number = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    return cJSON_IsNumber(number) ? number->valuedouble : 0;
+}
+
+static void print_worker(const cJSON *plugin, const cJSON *generation, const cJSON *worker)
+{
+    printf("%-16s %-10s %4.0f  %-10s %7.0f %6.0f %8.0f %7.1fM %6.0fs\n", text_of(plugin, "name"),
+           text_of(generation, "version"), number_of(generation, "generation"),
+           text_of(worker, "state"), number_of(worker, "pid"), number_of(worker, "live_runs"),
+           number_of(generation, "restarts"), number_of(worker, "memory") / 1048576,
+           number_of(worker, "age_s"));
+}
+
+static void print_generation(const cJSON *plugin, const cJSON *generation)
+{
+    const cJSON *workers = cJSON_GetObjectItemCaseSensitive(generation, "workers"), *worker;
+
+    cJSON_ArrayForEach(worker, workers) print_worker(plugin, generation, worker);
+    if (cJSON_GetArraySize(workers) == 0)
+        printf("%-16s %-10s %4.0f  %-10s %7s %6s %8.0f %8s %6.0fs\n", text_of(plugin, "name"),
+               text_of(generation, "version"), number_of(generation, "generation"),
+               text_of(generation, "state"), "-", "-", number_of(generation, "restarts"), "-",
+               number_of(generation, "age_s"));
+}
+
+static void print_plugin(const cJSON *plugin)
+{
+    const cJSON *generations = cJSON_GetObjectItemCaseSensitive(plugin, "generations");
+    const cJSON *generation;
+
+    cJSON_ArrayForEach(generation, generations) print_generation(plugin, generation);
+    if (cJSON_GetArraySize(generations) == 0)
+        printf("%-16s %-10s %4s  %-10s\n", text_of(plugin, "name"), "-", "-",
+               text_of(plugin, "state"));
+    if (cJSON_HasObjectItem(plugin, "last_error"))
+        printf("    last error: %s\n", text_of(plugin, "last_error"));
+}
+
+static void print_list(const cJSON *answer, bool json)
+{
+    const cJSON *plugins = cJSON_GetObjectItemCaseSensitive(answer, "plugins"), *plugin;
+
+    if (json) {
+        char *text = cJSON_Print(answer);
+        puts(text);
+        cJSON_free(text);
+        return;
+    }
+    printf("%-16s %-10s %4s  %-10s %7s %6s %8s %8s %7s\n", "PLUGIN", "VERSION", "GEN", "STATE",
+           "PID", "RUNS", "RESTARTS", "MEMORY", "AGE");
+    cJSON_ArrayForEach(plugin, plugins) print_plugin(plugin);
+}
+
+/* ---- the commands ---- */
+
+/* False if there is nothing to do but to exit with the status. */
+static bool read_question(int argc, char **argv, const char *usage, struct question *question,
+                          int *status)
+{
+    static const struct option options[] = {{"admin", required_argument, NULL, 'a'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int code;
+
+    while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (code == 'h') {
+            fputs(usage, stdout);
+            *status = 0;
+            return false;
+        }
+        if (code == '?') {
+            *status = cli_misused(argv[0]);
+            return false;
+        }
+        if (code == 'a')
+            question->socket = optarg;
+        question->json |= code == 'j';
+    }
+    question->name = argv[optind];
+    return true;
+}
+
+static int put_question(const char *command, const struct question *question)
+{
+    int fd = open_socket(question->socket);
+    cJSON *answer = fd < 0 ? NULL : ask(fd, command, question->name);
+    bool ok = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok"));
+
+    if (ok && strcmp(command, "list") == 0)
+        print_list(answer, question->json);
+    else if (fd >= 0 && !ok)
+        fprintf(stderr, "sluice: %s\n", answer ? text_of(answer, "error") : "the server is gone");
+    cJSON_Delete(answer);
+    if (fd >= 0)
+        close(fd);
+    return ok ? 0 : 1;
+}
+
+/* names: how many are wanted, 0, 1, or -1 for at most one. */
+static int command(int argc, char **argv, const char *usage, int names)
+{
+    struct question question = {0};
+    int status, given;
+
+    if (!read_question(argc, argv, usage, &question, &status))
+        return status;
+    given = argc - optind;
+    if (given > 1 || (names >= 0 && given != names)) {
+        fprintf(stderr, "sluice %s: %s\n", argv[0], names == 0 ? "takes no name" : "wants one NAME");
+        return cli_misused(argv[0]);
+    }
+    if (strcmp(argv[0], "reload") == 0 && given == 0)
+        return put_question("refresh", &question);
+    return put_question(argv[0], &question);
+}
+
+int cli_list(int argc, char **argv)
+{
+    return command(argc, argv, list_usage, 0);
+}
+
+int cli_reload(int argc, char **argv)
+{
+    return command(argc, argv, reload_usage, -1);
+}
+
+int cli_rollback(int argc, char **argv)
+{
+    return command(argc, argv, rollback_usage, 1);
+}
+
+int cli_drain(int argc, char **argv)
+{
+    return command(argc, argv, drain_usage, 1);
+}
