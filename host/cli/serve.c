@@ -17,7 +17,7 @@ static const char usage[] =
     "  -c, --config FILE       read the configuration from FILE (INI)\n"
     "      --listen ADDR:PORT  where to listen, 127.0.0.1:8080 if not given; a port\n"
     "                          of 0 takes a free one\n"
-    "      --plugins DIR       the plugin folder, " SLUICE_PLUGIN_DIR " if not given\n"
+    "      --plugins DIR       the plugin folder, the installed one if not given\n"
     "      --set host.KEY=VALUE\n"
     "      --set plugin.NAME.KEY=VALUE\n"
     "                          override one setting; may be given many times\n"
