@@ -12,7 +12,7 @@ static const char usage[] =
     "\n"
     "  serve   serve the agents of a plugin folder over HTTP\n"
     "  run     run one agent once, here, and print its stream\n"
-    "  check   load a plugin in a process of its own and say whether it is fit to serve\n"
+    "  check   load a plugin in a process of its own; say whether it is fit to serve\n"
     "\n"
     "To a running server:\n"
     "\n"

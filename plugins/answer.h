@@ -2,8 +2,9 @@
  * answer.h - an answer made of sentences of the passages that were found.
  *
  * The sentences that have most of the question's words are taken, from the
- * better passages rather than from others, and stay in reading order. Code
- * goes with the sentence before it.
+ * better passages rather than from others. Passages stay in the order of the
+ * findings, the best first, and sentences in reading order. Code goes with the
+ * sentence before it.
  */
 #ifndef PLUGIN_ANSWER_H
 #define PLUGIN_ANSWER_H

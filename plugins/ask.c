@@ -7,11 +7,17 @@
  * function that does the work:
  *
  *     step       {name: "search" | "answer", status, counts}
- *     citation   {file, line, score, heading?} for each passage that is used
+ *     citation   {file, line, score, heading?} for each passage that is used;
+ *                score is above 0, higher is better, and compares the passages
+ *                of one answer only
  *     text       the answer: sentences of the documents, each with its source
  *
  * The result is {answer, citations}.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* vasprintf() */
+#endif
+
 #include <sluice/agent.h>
 #include <sluice/agent_json.h>
 
@@ -21,6 +27,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,141 +37,81 @@
 #endif
 
 #define PASSAGES_DEFAULT 4
-#define SOURCE_MAX       512 /* bytes of a source's name in the text */
-
-struct ask {
-    struct index *index;
-};
 
 /* One answer on its way to the client. */
 struct reply {
-    const struct findings *findings;
     struct answer answer;
     struct text text; /* what was said so far */
     cJSON *citations;
 };
 
-/* ---- steps -------------------------------------------------------------- */
-
-static int step_started(const char *name)
-{
-    cJSON *step = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(step, "name", name);
-    cJSON_AddStringToObject(step, "status", "started");
-    return emit_json("step", step);
-}
-
-static int step_finished(const char *name, const char *counted, size_t count)
-{
-    cJSON *step = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(step, "name", name);
-    cJSON_AddStringToObject(step, "status", "finished");
-    cJSON_AddNumberToObject(step, counted, (double)count);
-    return emit_json("step", step);
-}
-
 /* ---- text --------------------------------------------------------------- */
 
-static int say(struct reply *reply, const char *text)
+/* Emits a piece of the answer, and keeps it for the result. */
+AGENT_PRINTF(2, 3) static int say(struct reply *reply, const char *format, ...)
 {
-    text_add(&reply->text, text);
-    return emit_text(text);
+    va_list args;
+    char *piece = NULL;
+    int status = -ENOMEM;
+
+    va_start(args, format);
+    if (vasprintf(&piece, format, args) >= 0) {
+        text_add(&reply->text, piece);
+        status = emit_text(piece);
+        free(piece);
+    }
+    va_end(args);
+    return status;
 }
 
-/* The document, unless it is that of the last sentence, and the section. */
-static void add_title(struct text *title, const struct passage *passage, const struct passage *last)
-{
-    bool same = last && strcmp(last->file, passage->file) == 0;
-
-    if (!same)
-        text_add(title, *passage->title ? passage->title : passage->file);
-    if (!same && *passage->heading)
-        text_add(title, ", ");
-    text_add(title, *passage->heading || !same ? passage->heading : "…");
-}
-
+/* The document and the section, as far as the last sentence was not of them, too. */
 static int say_title(struct reply *reply, const struct passage *passage, const struct passage *last)
 {
-    struct text title = {0};
-    char *line;
-    int status;
+    bool file = !last || strcmp(last->file, passage->file) != 0;
 
-    if (reply->text.length > 0)
-        text_add(&title, "\n");
-    add_title(&title, passage, last);
-    text_add(&title, ":\n");
-    line = text_take(&title);
-    status = line ? say(reply, line) : -ENOMEM;
-    free(line);
-    return status;
-}
-
-static int say_source(struct reply *reply, const struct answer_part *part)
-{
-    char source[SOURCE_MAX];
-
-    snprintf(source, sizeof(source), "%s[%s:%u]\n", *part->text ? " " : "", part->passage->file,
-             part->line);
-    return say(reply, source);
-}
-
-static int say_sentence(struct reply *reply, const struct answer_part *part, const char *bullet)
-{
-    int status = bullet ? say(reply, bullet) : 0;
-
-    if (status == 0 && *part->text)
-        status = say(reply, part->text);
-    if (status == 0)
-        status = say_source(reply, part);
-    if (status == 0 && *part->code)
-        status = say(reply, part->code);
-    return status;
-}
-
-static bool is_same_section(const struct passage *a, const struct passage *b)
-{
-    return strcmp(a->file, b->file) == 0 && strcmp(a->heading, b->heading) == 0;
+    if (!file && strcmp(last->heading, passage->heading) == 0)
+        return 0;
+    return say(reply, "%s%s%s%s:\n", last ? "\n" : "",
+               !file             ? ""
+               : *passage->title ? passage->title
+                                 : passage->file,
+               file && *passage->heading ? ", " : "", passage->heading);
 }
 
 /* A sentence that is the title, as in section NAME, needs none above it. */
 static int say_part(struct reply *reply, const struct answer_part *part, const struct passage *last)
 {
-    int status = 0;
+    bool titled = strcmp(part->text, part->passage->title) == 0;
+    int status = titled ? 0 : say_title(reply, part->passage, last);
 
-    if (strcmp(part->text, part->passage->title) == 0)
-        return say_sentence(reply, part, last ? "\n" : NULL);
-    if (last == NULL || !is_same_section(last, part->passage))
-        status = say_title(reply, part->passage, last);
-    return status < 0 ? status : say_sentence(reply, part, "- ");
-}
-
-static int say_parts(struct reply *reply)
-{
-    const struct passage *last = NULL;
-    int status = 0;
-
-    for (size_t i = 0; i < reply->answer.count && status == 0; i++) {
-        status = say_part(reply, &reply->answer.parts[i], last);
-        last = reply->answer.parts[i].passage;
-    }
+    if (status == 0)
+        status = say(reply, "%s%s%s[%s:%u]\n",
+                     !titled ? "- "
+                     : last  ? "\n"
+                             : "",
+                     part->text, *part->text ? " " : "", part->passage->file, part->line);
+    if (status == 0 && *part->code)
+        status = say(reply, "%s", part->code);
     return status;
 }
 
 static int say_answer(struct reply *reply)
 {
+    const struct answer *answer = &reply->answer;
     int status = 0;
 
-    if (reply->answer.count == 0)
+    if (answer->count == 0)
         return say(reply, "The documents say nothing about this.\n");
-    if (!reply->answer.direct)
+    if (!answer->direct)
         status = say(reply, "The documents do not answer this directly. Closest:\n");
-    return status < 0 ? status : say_parts(reply);
+    for (size_t i = 0; i < answer->count && status == 0; i++)
+        status = say_part(reply, &answer->parts[i], i > 0 ? answer->parts[i - 1].passage : NULL);
+    return status;
 }
 
 /* ---- citations ---------------------------------------------------------- */
 
+/* {file, line, score, heading?}; a higher score is better. */
 static cJSON *citation_json(const struct passage *passage)
 {
     cJSON *citation = cJSON_CreateObject();
@@ -177,100 +124,87 @@ static cJSON *citation_json(const struct passage *passage)
     return citation;
 }
 
-static int cite(struct reply *reply, const struct passage *passage)
-{
-    cJSON_AddItemToArray(reply->citations, citation_json(passage));
-    return emit_json("citation", citation_json(passage));
-}
-
-static bool is_used(const struct answer *answer, const struct passage *passage)
-{
-    for (size_t i = 0; i < answer->count; i++)
-        if (answer->parts[i].passage == passage)
-            return true;
-    return false;
-}
-
 static int cite_passages(struct reply *reply)
 {
+    const struct passage *last = NULL;
     int status = 0;
 
-    for (size_t i = 0; i < reply->findings->count && status == 0; i++)
-        if (is_used(&reply->answer, &reply->findings->passages[i]))
-            status = cite(reply, &reply->findings->passages[i]);
+    for (size_t i = 0; i < reply->answer.count && status == 0; i++) {
+        const struct passage *passage = reply->answer.parts[i].passage;
+        if (passage != last) {
+            cJSON_AddItemToArray(reply->citations, citation_json(passage));
+            status = emit_json("citation", citation_json(passage));
+        }
+        last = passage;
+    }
     return status;
 }
 
 /* ---- the run ------------------------------------------------------------ */
 
-static int finish_with(struct reply *reply)
+static int step(const char *name, const char *status, const char *counted, size_t count)
+{
+    cJSON *json = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(json, "name", name);
+    cJSON_AddStringToObject(json, "status", status);
+    if (counted)
+        cJSON_AddNumberToObject(json, counted, (double)count);
+    return emit_json("step", json);
+}
+
+/* The result: {answer, citations} */
+static int finish(struct reply *reply)
 {
     cJSON *result = cJSON_CreateObject();
-    char *json = NULL;
-    int status = -ENOMEM;
+    char *text = text_take(&reply->text);
+    char *json;
+    int status;
 
-    text_add(&reply->text, "");
-    if (!reply->text.failed)
-        cJSON_AddStringToObject(result, "answer", reply->text.data);
+    cJSON_AddStringToObject(result, "answer", text ? text : "");
     cJSON_AddItemReferenceToObject(result, "citations", reply->citations);
-    if (!reply->text.failed)
-        json = cJSON_PrintUnformatted(result);
-    if (json)
-        status = run_result(json);
+    json = cJSON_PrintUnformatted(result);
+    status = text && json ? run_result(json) : -ENOMEM;
     cJSON_free(json);
     cJSON_Delete(result);
+    free(text);
     return status;
 }
 
-static int compose_and_say(struct reply *reply)
+static int reply_with(const struct findings *findings)
 {
-    int status = step_started("answer");
+    struct reply reply = {.citations = cJSON_CreateArray()};
+    int status = step("answer", "started", NULL, 0);
 
     if (status == 0)
-        status = answer_compose(reply->findings, &reply->answer);
+        status = answer_compose(findings, &reply.answer);
     if (status == 0)
-        status = cite_passages(reply);
+        status = cite_passages(&reply);
     if (status == 0)
-        status = say_answer(reply);
+        status = say_answer(&reply);
     if (status == 0)
-        status = step_finished("answer", "sentences", reply->answer.count);
-    return status < 0 ? status : finish_with(reply);
-}
-
-static int reply_to(const struct findings *findings)
-{
-    struct reply reply = {.findings = findings, .citations = cJSON_CreateArray()};
-    int status = compose_and_say(&reply);
-
+        status = step("answer", "finished", "sentences", reply.answer.count);
+    if (status == 0)
+        status = finish(&reply);
     answer_finish(&reply.answer);
     text_finish(&reply.text);
     cJSON_Delete(reply.citations);
     return status;
 }
 
-static int search(struct ask *ask, const char *question, size_t max, struct findings *findings)
-{
-    int status = step_started("search");
-
-    if (status == 0)
-        status = index_search(ask->index, question, max, findings);
-    return status < 0 ? status : step_finished("search", "passages", findings->count);
-}
-
-static int answer_question(struct ask *ask, const char *question, size_t max)
+static int answer_question(struct index *index, const char *question, size_t max)
 {
     struct findings findings = {.count = 0};
-    int status = search(ask, question, max, &findings);
+    int status = step("search", "started", NULL, 0);
 
     if (status == 0)
-        status = reply_to(&findings);
+        status = index_search(index, question, max, &findings);
+    if (status == 0)
+        status = step("search", "finished", "passages", findings.count);
+    if (status == 0)
+        status = reply_with(&findings);
     findings_finish(&findings);
     return status;
-}
-
-static bool is_blank(const char *string)
-{
-    return string[strspn(string, " \t\r\n")] == '\0';
 }
 
 static int handle(void *self, const char *input)
@@ -290,68 +224,40 @@ static int handle(void *self, const char *input)
 
 /* ---- the plugin --------------------------------------------------------- */
 
-static void log_counts(const struct index *index)
+static void log_counts(const struct index_counts *counts)
 {
-    struct index_counts counts;
-
-    index_counts(index, &counts);
     agent_log(AGENT_LOG_INFO,
               "indexed %" PRIu64 " files as %" PRIu64 " passages; skipped %" PRIu64
               " that are no documents, %" PRIu64 " too large, %" PRIu64 " binary, %" PRIu64
               " empty, %" PRIu64 " repeated, %" PRIu64 " unreadable",
-              counts.files, counts.passages, counts.other, counts.large, counts.binary,
-              counts.empty, counts.duplicates, counts.unreadable);
+              counts->files, counts->passages, counts->other, counts->large, counts->binary,
+              counts->empty, counts->duplicates, counts->unreadable);
 }
 
 static int create(const char *config, const char *state, void **self)
 {
     cJSON *settings = cJSON_Parse(config ? config : "{}");
-    struct ask *ask = calloc(1, sizeof(*ask));
+    const char *documents = json_string(settings, "documents", ASK_DOCUMENTS);
+    struct index *index = NULL;
     char error[512] = "out of memory";
-    int status = -ENOMEM;
+    int status = index_create(documents, &index, error, sizeof(error));
 
     (void)state;
-    if (ask)
-        status = index_create(json_string(settings, "documents", ASK_DOCUMENTS), &ask->index, error,
-                              sizeof(error));
     if (status < 0) {
         agent_log(AGENT_LOG_ERROR, "documents: %s", error);
-        free(ask);
     } else {
-        log_counts(ask->index);
-        *self = ask;
+        log_counts(index_counts(index));
+        *self = index;
     }
     cJSON_Delete(settings);
     return status;
 }
 
-/* A passage must be found by its own words. */
-static int selftest(void *self)
-{
-    struct ask *ask = self;
-    struct findings findings;
-    char sample[256];
-    int status = index_sample(ask->index, sample, sizeof(sample));
-
-    if (status == 0)
-        status = index_search(ask->index, sample, 1, &findings);
-    if (status == 0) {
-        status = findings.count == 1 ? 0 : -ENODATA;
-        findings_finish(&findings);
-    }
-    if (status < 0)
-        agent_log(AGENT_LOG_ERROR, "a passage was not found by its own words: %s", sample);
-    return status;
-}
-
 static void destroy(void *self)
 {
-    struct ask *ask = self;
-
-    index_destroy(ask->index);
-    free(ask);
+    index_destroy(self);
 }
 
 AGENT_PLUGIN(.name = "ask", .version = "1.0",
              .description = "Answers questions from the documents of this machine, with sources",
-             .create = create, .selftest = selftest, .handle = handle, .destroy = destroy)
+             .create = create, .handle = handle, .destroy = destroy)

@@ -7,94 +7,58 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <zlib.h>
 
+#define RECORDS " authors changelog changes copying copyright history license news thanks "
+#define PLAINS  " bugs contributing faq hacking install notes readme todo usage "
+
 /* ---- kinds -------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    enum document_kind kind;
-} extensions[] = {
-    {"txt", DOCUMENT_PLAIN},   {"text", DOCUMENT_PLAIN}, {"rst", DOCUMENT_PLAIN},
-    {"md", DOCUMENT_MARKDOWN}, {"h", DOCUMENT_HEADER},   {"markdown", DOCUMENT_MARKDOWN},
-};
-
-/* Names that need no extension, in any case. */
-static const struct {
-    const char *name;
-    enum document_kind kind;
-} names[] = {
-    {"README", DOCUMENT_PLAIN},     {"FAQ", DOCUMENT_PLAIN},      {"INSTALL", DOCUMENT_PLAIN},
-    {"TODO", DOCUMENT_PLAIN},       {"BUGS", DOCUMENT_PLAIN},     {"HACKING", DOCUMENT_PLAIN},
-    {"NOTES", DOCUMENT_PLAIN},      {"USAGE", DOCUMENT_PLAIN},    {"CONTRIBUTING", DOCUMENT_PLAIN},
-    {"NEWS", DOCUMENT_RECORD},      {"CHANGES", DOCUMENT_RECORD}, {"CHANGELOG", DOCUMENT_RECORD},
-    {"HISTORY", DOCUMENT_RECORD},   {"THANKS", DOCUMENT_RECORD},  {"AUTHORS", DOCUMENT_RECORD},
-    {"COPYRIGHT", DOCUMENT_RECORD}, {"COPYING", DOCUMENT_RECORD}, {"LICENSE", DOCUMENT_RECORD},
-};
-
-static enum document_kind kind_of_name(const char *name, size_t length)
+/* The length of a path or name without ".gz". */
+static size_t plain_length(const char *name)
 {
-    size_t word = strcspn(name, ".-_");
-
-    if (word > length)
-        word = length;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (strlen(names[i].name) == word && strncasecmp(names[i].name, name, word) == 0)
-            return names[i].kind;
-    return DOCUMENT_NONE;
+    size_t length = strlen(name);
+    return length > 3 && strcasecmp(name + length - 3, ".gz") == 0 ? length - 3 : length;
 }
 
 static enum document_kind kind_of_extension(const char *extension, size_t length)
 {
-    for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++)
-        if (strlen(extensions[i].name) == length &&
-            strncasecmp(extensions[i].name, extension, length) == 0)
-            return extensions[i].kind;
+    if (is_listed(" txt text rst ", extension, length))
+        return DOCUMENT_PLAIN;
+    if (is_listed(" md markdown ", extension, length))
+        return DOCUMENT_MARKDOWN;
+    if (is_listed(" h ", extension, length))
+        return DOCUMENT_HEADER;
+    /* a section of the manual, such as 1 or 3ssl */
+    if (length > 0 && length <= 8 && *extension >= '1' && *extension <= '9' &&
+        strspn(extension + 1, "abcdefghijklmnopqrstuvwxyz") >= length - 1)
+        return DOCUMENT_MANUAL;
     return DOCUMENT_NONE;
-}
-
-/* A section of the manual: 1 to 9, and a few small letters at most. */
-static bool is_section(const char *extension, size_t length)
-{
-    if (length == 0 || length > 8 || *extension < '1' || *extension > '9')
-        return false;
-    for (size_t i = 1; i < length; i++)
-        if (!islower((unsigned char)extension[i]))
-            return false;
-    return true;
-}
-
-/* README.Debian and README.source, but not README.html. */
-static bool is_part_of_name(const char *extension, size_t length)
-{
-    return isupper((unsigned char)*extension) || (length == 6 && !strncmp(extension, "source", 6));
 }
 
 enum document_kind document_kind(const char *name)
 {
-    size_t length = strlen(name);
-    const char *extension = NULL;
-    enum document_kind named, kind;
+    char lower[256] = "";
+    size_t length = plain_length(name), word;
+    const char *dot = NULL;
+    enum document_kind kind;
 
-    if (length > 3 && strcasecmp(name + length - 3, ".gz") == 0)
-        length -= 3;
-    for (size_t i = 1; i < length; i++)
-        if (name[i] == '.')
-            extension = name + i + 1;
-    named = kind_of_name(name, length);
-    if (extension == NULL)
-        return named;
-    length -= (size_t)(extension - name);
-    kind = kind_of_extension(extension, length);
-    if (kind != DOCUMENT_NONE)
-        return named == DOCUMENT_RECORD ? named : kind;
-    if (is_section(extension, length))
-        return DOCUMENT_MANUAL;
-    return is_part_of_name(extension, length) ? named : DOCUMENT_NONE;
+    for (size_t i = 0; i < length && i < sizeof(lower) - 1; i++) {
+        lower[i] = (char)tolower((unsigned char)name[i]);
+        dot = i > 0 && lower[i] == '.' ? lower + i : dot;
+    }
+    word = strcspn(lower, ".-_");
+    kind = dot ? kind_of_extension(dot + 1, strlen(dot + 1)) : DOCUMENT_NONE;
+    if (is_listed(RECORDS, lower, word) && (kind != DOCUMENT_NONE || dot == NULL))
+        return DOCUMENT_RECORD;
+    /* README.Debian and README.source, but not README.html */
+    if (is_listed(PLAINS, lower, word) &&
+        (dot == NULL || isupper((unsigned char)name[dot + 1 - lower]) || !strcmp(dot, ".source")))
+        return kind == DOCUMENT_NONE ? DOCUMENT_PLAIN : kind;
+    return kind;
 }
 
 /* ---- source ------------------------------------------------------------- */
@@ -107,238 +71,143 @@ static int source_error(gzFile file)
     return status == Z_ERRNO && errno ? -errno : status == Z_MEM_ERROR ? -ENOMEM : -EILSEQ;
 }
 
-static int source_fill(gzFile file, struct text *source)
-{
-    char block[32 * 1024];
-    int length;
-
-    while ((length = gzread(file, block, sizeof(block))) > 0) {
-        text_add_bytes(source, block, (size_t)length);
-        if (source->length > DOCUMENT_MAX)
-            return -EFBIG;
-    }
-    return length < 0 ? source_error(file) : source->failed ? -ENOMEM : 0;
-}
-
+/* Reads the bytes of a file, which may be compressed. */
 static int source_read(const char *path, struct text *source)
 {
+    char block[32 * 1024];
     gzFile file;
-    int status;
+    int length, status;
 
     errno = 0;
     file = gzopen(path, "rbe");
     if (file == NULL)
         return errno ? -errno : -ENOMEM;
-    status = source_fill(file, source);
+    while ((length = gzread(file, block, sizeof(block))) > 0 && source->length <= DOCUMENT_MAX)
+        text_add_bytes(source, block, (size_t)length);
+    status = length < 0                                   ? source_error(file)
+             : source->failed                             ? -ENOMEM
+             : source->length > DOCUMENT_MAX              ? -EFBIG
+             : source->length == 0                        ? -ENODATA
+             : memchr(source->data, '\0', source->length) ? -EILSEQ
+                                                          : 0;
     gzclose_r(file);
     return status;
 }
 
-static uint64_t hash_bytes(const char *bytes, size_t length)
+static uint64_t hash_string(const char *string)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
+    for (; *string; string++)
+        hash = (hash ^ (unsigned char)*string) * UINT64_C(0x100000001b3);
     return hash;
-}
-
-/* A NUL, or one control character in fifty, is not found in a text. */
-static bool is_binary(const char *bytes, size_t length)
-{
-    size_t controls = 0;
-
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        if (c == '\0')
-            return true;
-        controls += c < 0x20 && !isspace(c) && c != 0x1b && c != '\b';
-    }
-    return controls > length / 50;
-}
-
-/* The bytes at the start that are plain ASCII without control characters. */
-static size_t plain_length(const char *bytes, const char *end)
-{
-    const char *at = bytes;
-
-    while (at < end && (*at == '\n' || *at == '\t' || (*at >= 0x20 && *at < 0x7f)))
-        at++;
-    return (size_t)(at - bytes);
-}
-
-/* UTF-8 with '\n' as the only control character but for tabs. */
-static char *source_text(const char *bytes, size_t length)
-{
-    struct text text = {0};
-    const char *end = bytes + length;
-
-    while (bytes < end) {
-        size_t plain = plain_length(bytes, end);
-        size_t sequence = text_sequence(bytes + plain, (size_t)(end - bytes) - plain);
-        text_add_bytes(&text, bytes, plain);
-        bytes += plain;
-        if (bytes == end)
-            break;
-        if (sequence == 0)
-            text_add_rune(&text, (unsigned char)*bytes);
-        else if (sequence > 1)
-            text_add_bytes(&text, bytes, sequence);
-        else if (*bytes != '\r')
-            text_add_char(&text, ' ');
-        bytes += sequence ? sequence : 1;
-    }
-    return text_take(&text);
 }
 
 /* ---- text --------------------------------------------------------------- */
 
-/* A file such as library.so.1 has a manual page's name only. */
-static bool is_manual(const char *source)
-{
-    return strstr(source, ".SH") || strstr(source, ".Sh") || strncmp(source, ".so ", 4) == 0;
-}
-
 static char *readable_text(enum document_kind kind, const char *source)
 {
-    switch (kind) {
-    case DOCUMENT_MANUAL:
-        return is_manual(source) ? roff_text(source) : markup_text(source, MARKUP_PLAIN);
-    case DOCUMENT_MARKDOWN:
-        return markup_text(source, MARKUP_MARKDOWN);
-    case DOCUMENT_HEADER:
-        return markup_text(source, MARKUP_HEADER);
-    default:
-        return markup_text(source, MARKUP_PLAIN);
-    }
+    /* a file such as library.so.1 has a manual page's name only */
+    if (kind == DOCUMENT_MANUAL &&
+        (strstr(source, ".SH") || strstr(source, ".Sh") || !strncmp(source, ".so ", 4)))
+        return roff_text(source);
+    return markup_text(source, kind == DOCUMENT_MARKDOWN ? MARKUP_MARKDOWN
+                               : kind == DOCUMENT_HEADER ? MARKUP_HEADER
+                                                         : MARKUP_PLAIN);
 }
 
-/* Adds what stands before the end to the title, as much as fits, on one line. */
-static void title_add(char *title, const char *start, const char *end)
+/* "ls - list directory contents": the first paragraph after the first heading. */
+static char *manual_title(const char *text)
 {
-    size_t length = strlen(title);
-    size_t bytes;
-
-    for (; start < end && *start; start += bytes) {
-        bytes = text_sequence(start, (size_t)(end - start));
-        if (bytes == 0 || length + bytes >= DOCUMENT_TITLE)
-            break;
-        if (!isspace((unsigned char)*start))
-            memcpy(title + length, start, bytes);
-        else if (length > 0 && title[length - 1] != ' ')
-            title[length] = ' ';
-        else
-            continue;
-        length += bytes;
-    }
-    while (length > 0 && title[length - 1] == ' ')
-        length--;
-    title[length] = '\0';
-}
-
-static const char *paragraph_end(const char *start)
-{
-    const char *end = strpbrk(start, "\n");
-
-    while (end && end[1] != '\n' && end[1] != '#')
-        end = strpbrk(end + 1, "\n");
-    return end ? end : start + strlen(start);
-}
-
-/* The last folder and the name, without ".gz". */
-static void title_path(char *title, const char *path)
-{
-    const char *end = path + strlen(path);
-    const char *start = end;
-    int slashes = 0;
-
-    while (start > path && (slashes += start[-1] == '/') < 2)
-        start--;
-    if (end - start > 3 && strcasecmp(end - 3, ".gz") == 0)
-        end -= 3;
-    title_add(title, start, end);
-}
-
-static void title_join(char *title, const char *start, const char *end)
-{
-    size_t length = strlen(title);
-
-    if (length + 3 >= DOCUMENT_TITLE)
-        return;
-    memcpy(title + length, ": ", 3);
-    title_add(title, start, end);
-}
-
-static void document_title(struct document *document, const char *path)
-{
-    const char *text = document->text;
     const char *heading = *text == '#' ? text : strstr(text, "\n#");
     const char *line = heading ? strchr(heading + 1, '\n') : NULL;
+    struct text title = {0};
 
-    if (document->kind == DOCUMENT_RECORD)
-        return;
-    if (document->kind == DOCUMENT_MANUAL && line) {
-        line += strspn(line, " \n");
-        title_add(document->title, line, paragraph_end(line));
-        return;
+    line += line ? strspn(line, " \n") : 0;
+    while (line && *line && *line != '\n' && *line != '#') {
+        size_t length = strcspn(line, "\n");
+        text_add(&title, title.length > 0 ? " " : "");
+        text_add_bytes(&title, line, length);
+        text_trim(&title, " ");
+        line += length + (line[length] == '\n');
     }
-    title_path(document->title, path);
-    if (document->kind == DOCUMENT_MARKDOWN && line) {
-        heading += strspn(heading, "\n# ");
-        title_join(document->title, heading, line);
-    }
+    if (title.data)
+        title.data[text_cut(title.data, DOCUMENT_TITLE)] = '\0';
+    return text_take(&title);
 }
 
-/* Records, and the sections of the manual about calls rather than commands. */
+/* The last folder and the name; of Markdown also the first heading. */
+static char *file_title(const struct document *document, enum document_kind kind)
+{
+    const char *start = document->file + strlen(document->file);
+    const char *heading = *document->text == '#' ? document->text : strstr(document->text, "\n#");
+    struct text title = {0};
+
+    for (int slashes = 0; start > document->file && (slashes += start[-1] == '/') < 2;)
+        start--;
+    text_add_bytes(&title, start, plain_length(start));
+    if (kind == DOCUMENT_MARKDOWN && heading) {
+        heading += strspn(heading, "\n# ");
+        text_add(&title, ": ");
+        text_add_bytes(&title, heading, text_cut(heading, strcspn(heading, "\n")));
+    }
+    return text_take(&title);
+}
+
+/* Records, and the sections of the manual about calls rather than commands, are worth less. */
 static double document_worth(enum document_kind kind, const char *path)
 {
-    size_t length = strlen(path);
-    const char *section;
+    const char *section = path + plain_length(path);
 
-    if (kind != DOCUMENT_MANUAL)
-        return kind == DOCUMENT_RECORD ? 0.5 : 1;
-    if (length > 3 && strcasecmp(path + length - 3, ".gz") == 0)
-        length -= 3;
-    for (section = path + length; section > path && section[-1] != '.';)
+    while (section > path && section[-1] != '.')
         section--;
-    return strchr("239", *section) ? 0.8 : 1;
+    return kind == DOCUMENT_RECORD                              ? 0.5
+           : kind == DOCUMENT_MANUAL && strchr("239", *section) ? 0.8
+                                                                : 1;
 }
 
-static bool has_text(const char *text)
+static int document_fill(struct document *document, enum document_kind kind, const char *path,
+                         const struct text *bytes)
 {
-    return text[strspn(text, " \n*")] != '\0';
+    struct text file = {0}, source = {0};
+    char *readable;
+
+    text_add_foreign(&file, path, strlen(path));
+    text_add_foreign(&source, bytes->data, bytes->length);
+    document->file = text_take(&file);
+    readable = text_take(&source);
+    document->text = readable ? readable_text(kind, readable) : NULL;
+    free(readable);
+    if (document->file == NULL || document->text == NULL)
+        return -ENOMEM;
+    if (document->text[strspn(document->text, " \n*")] == '\0')
+        return -ENODATA;
+    document->title = kind == DOCUMENT_RECORD   ? strdup("")
+                      : kind == DOCUMENT_MANUAL ? manual_title(document->text)
+                                                : file_title(document, kind);
+    document->hash = hash_string(bytes->data);
+    document->worth = document_worth(kind, path);
+    return document->title ? 0 : -ENOMEM;
 }
 
 int document_read(const char *path, enum document_kind kind, struct document *document)
 {
-    struct text source = {0};
-    char *readable = NULL;
-    int status = source_read(path, &source);
+    struct text bytes = {0};
+    int status = source_read(path, &bytes);
 
     memset(document, 0, sizeof(*document));
-    if (status < 0)
-        goto out;
-    status = source.length == 0 ? -ENODATA : is_binary(source.data, source.length) ? -EILSEQ : 0;
-    if (status < 0)
-        goto out;
-    document->kind = kind;
-    document->worth = document_worth(kind, path);
-    document->hash = hash_bytes(source.data, source.length);
-    readable = source_text(source.data, source.length);
-    document->text = readable ? readable_text(kind, readable) : NULL;
-    status = document->text == NULL ? -ENOMEM : has_text(document->text) ? 0 : -ENODATA;
     if (status == 0)
-        document_title(document, path);
-    else
+        status = document_fill(document, kind, path, &bytes);
+    if (status < 0)
         document_finish(document);
-out:
-    free(readable);
-    text_finish(&source);
+    text_finish(&bytes);
     return status;
 }
 
 void document_finish(struct document *document)
 {
+    free(document->file);
+    free(document->title);
     free(document->text);
-    document->text = NULL;
+    memset(document, 0, sizeof(*document));
 }

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define DOCUMENT_MAX   (2 * 1024 * 1024) /* bytes, after decompression */
-#define DOCUMENT_TITLE 160               /* bytes with NUL */
+#define DOCUMENT_TITLE 160               /* bytes of a manual page's title */
 
 enum document_kind {
     DOCUMENT_NONE,     /* not known to be a document */
@@ -20,11 +20,11 @@ enum document_kind {
 };
 
 struct document {
-    enum document_kind kind;
-    uint64_t hash;              /* of the source */
-    char title[DOCUMENT_TITLE]; /* of a manual page "ls - list directory contents" */
-    double worth;               /* 1, or less for what newcomers seldom look for */
-    char *text;                 /* as passage.h describes */
+    uint64_t hash; /* of the source */
+    double worth;  /* 1, or less for what newcomers seldom look for */
+    char *file;    /* its path, as UTF-8 */
+    char *title;   /* of a manual page "ls - list directory contents" */
+    char *text;    /* as passage.h describes */
 };
 
 /* Says by a file's name what it is; ".gz" at its end does not matter. */

@@ -2,11 +2,10 @@
  * index.h - an index of documents in memory, for search by plain questions.
  *
  * index_create() reads all documents once; then the index does not change.
- * index_search() may be called on any number of threads at once: the database
- * is shared by a few connections, one for each processor up to
- * INDEX_CONNECTIONS; a search takes one for itself and waits while all are
- * taken. index_create() and index_destroy() are called by one thread, while
- * no other uses the index.
+ * index_search() may be called on any number of threads at once: each search
+ * has a connection of its own to the database in memory; INDEX_SEARCHES run at
+ * a time, further ones wait. index_create() and index_destroy() are called by
+ * one thread, while no other uses the index.
  *
  * A search reads INDEX_CANDIDATES passages at most, so its memory is bounded
  * whatever the question and the documents.
@@ -19,10 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INDEX_CONNECTIONS 16
+#define INDEX_SEARCHES    8
 #define INDEX_CANDIDATES  160
 #define INDEX_RESULTS_MAX 10
-#define INDEX_DEPTH_MAX   32 /* folders within folders */
 
 struct index;
 
@@ -39,13 +37,12 @@ struct index_counts {
 };
 
 struct passage {
-    char *file;
-    char *title;    /* of the document, "" if it has none */
-    char *heading;  /* of the section, "" if it has none */
-    char *text;     /* lines as passage.h describes them */
-    unsigned line;  /* in the source, decompressed; from 1 */
-    double score;   /* greater is better */
-    uint32_t words; /* those of the question that occur, as words_found() */
+    char *file;    /* its path, as UTF-8 */
+    char *title;   /* of the document, "" if it has none */
+    char *heading; /* of the section, "" if it has none */
+    char *text;    /* lines as passage.h describes them */
+    unsigned line; /* in the source, decompressed; from 1 */
+    double score;  /* above 0, higher is better; no meaning across questions */
 };
 
 struct findings {
@@ -66,14 +63,12 @@ int index_create(const char *paths, struct index **out, char *error, size_t erro
 /* NULL is fine. */
 void index_destroy(struct index *index);
 
-void index_counts(const struct index *index, struct index_counts *counts);
-
-/* Copies the start of the first passage, for a test whether it is found. 0 or -EIO. */
-int index_sample(struct index *index, char *text, size_t size);
+/* They live as long as the index. */
+const struct index_counts *index_counts(const struct index *index);
 
 /*
  * Finds the passages that fit the question best, max of them at most. 0, also
- * if there are none; -ENOMEM; -EIO. Only then findings_finish() is not needed.
+ * if there are none; -ENOMEM; -EIO. After an error there is nothing to finish.
  */
 int index_search(struct index *index, const char *question, size_t max, struct findings *findings);
 

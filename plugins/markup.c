@@ -2,7 +2,6 @@
 
 #include "text.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,16 +18,24 @@ struct reader {
     bool comment;   /* inside a comment of C */
 };
 
-static void put_line(struct reader *reader, const char *start, const char *string, size_t length)
+/* Ends the line before these characters at its end. */
+static void trim(char *line, const char *characters)
 {
-    while (length > 0 && isspace((unsigned char)string[length - 1]))
-        length--;
+    size_t length = strlen(line);
+
+    while (length > 0 && strchr(characters, line[length - 1]))
+        line[--length] = '\0';
+}
+
+static void put_line(struct reader *reader, const char *start, char *string)
+{
+    trim(string, " \t");
     text_add(&reader->out, start);
-    text_add_bytes(&reader->out, string, length);
-    text_add_char(&reader->out, '\n');
+    text_add(&reader->out, string);
     reader->code = strcmp(start, "    ") == 0;
-    reader->lead = length > 0 && string[length - 1] == ':';
+    reader->lead = reader->code ? reader->lead : *string && string[strlen(string) - 1] == ':';
     reader->paragraph = strcmp(start, "# ") != 0;
+    text_add_char(&reader->out, '\n');
 }
 
 static void put_break(struct reader *reader)
@@ -37,33 +44,21 @@ static void put_break(struct reader *reader)
     reader->paragraph = false;
 }
 
-/* A line of the source without text of its own. */
-static void put_nothing(struct reader *reader)
-{
-    text_add(&reader->out, " \n");
-}
-
-static void put_code(struct reader *reader, const char *line)
-{
-    bool lead = reader->lead;
-
-    put_line(reader, "    ", line, strlen(line));
-    reader->lead = lead;
-}
-
-static bool is_blank(const char *string)
-{
-    return string[strspn(string, " \t")] == '\0';
-}
-
 /* Columns of white space at the start. */
 static size_t indentation(const char *line)
 {
     size_t columns = 0;
 
     for (; *line == ' ' || *line == '\t'; line++)
-        columns += *line == '\t' ? 8 - columns % 8 : 1;
+        columns += *line == '\t' ? 8 : 1;
     return columns;
+}
+
+/* What is indented, without the indentation that makes it code. */
+static char *code_text(char *line)
+{
+    size_t blanks = strspn(line, " ");
+    return line + (blanks > 4 ? 4 : blanks < 4 && line[blanks] == '\t' ? blanks + 1 : blanks);
 }
 
 /* ---- prose -------------------------------------------------------------- */
@@ -71,11 +66,8 @@ static size_t indentation(const char *line)
 /* Three or more times the same mark, and nothing else. */
 static bool is_rule(const char *line)
 {
-    size_t length = strlen(line);
-
-    while (length > 0 && isspace((unsigned char)line[length - 1]))
-        length--;
-    return length >= 3 && strchr("=-~^*+#_", *line) && strspn(line, (char[]){*line, 0}) >= length;
+    size_t length = strspn(line, (char[]){*line, 0});
+    return length >= 3 && strchr("=-~^*+#_", *line) && is_blank(line + length);
 }
 
 static bool is_underlined(const struct reader *reader, const char *line, const char *next)
@@ -84,100 +76,58 @@ static bool is_underlined(const struct reader *reader, const char *line, const c
            is_rule(next) && strlen(next) + 3 >= strlen(line);
 }
 
-/* The text after the marks that start an item, or NULL. */
-static const char *item_text(const char *line)
-{
-    size_t digits = strspn(line, "0123456789");
-
-    if (*line && strchr("-*+", *line) && line[1] == ' ')
-        return line + 2 + strspn(line + 2, " ");
-    if (strncmp(line, "• ", strlen("• ")) == 0)
-        return line + strlen("• ");
-    if (digits > 0 && digits < 4 && strchr(".)", line[digits]) && line[digits + 1] == ' ')
-        return line;
-    return NULL;
-}
-
 /* Without the marks of bold type, which mean nothing in plain text. */
-static void put_prose(struct reader *reader, const char *start, const char *string)
+static void put_prose(struct reader *reader, const char *start, char *string)
 {
-    struct text plain = {0};
-    const char *mark;
+    char *mark = reader->markup == MARKUP_MARKDOWN ? strstr(string, "**") : NULL;
 
-    while (reader->markup == MARKUP_MARKDOWN && (mark = strstr(string, "**")) != NULL) {
-        text_add_bytes(&plain, string, (size_t)(mark - string));
-        string = mark + 2;
-    }
-    text_add(&plain, string);
-    if (plain.failed)
-        reader->out.failed = true;
-    else
-        put_line(reader, *start == '\0' && *string == '#' ? " " : start, plain.data, plain.length);
-    text_finish(&plain);
+    for (; mark; mark = strstr(mark, "**"))
+        memmove(mark, mark + 2, strlen(mark + 2) + 1);
+    put_line(reader, *start == '\0' && *string == '#' ? " " : start, string);
 }
 
-/* A row of a Markdown table, its cells joined by dashes. */
-static void put_row(struct reader *reader, const char *line)
+/* A row of a Markdown table is an item, its cells joined by dashes. */
+static void put_row(struct reader *reader, char *line)
 {
     struct text row = {0};
+    char *cell;
 
     if (line[strspn(line, "|-: \t")] == '\0') {
-        put_nothing(reader);
+        text_add(&reader->out, " \n");
         return;
     }
-    while (*line) {
-        size_t length;
-        line += strspn(line, "| \t");
-        length = strcspn(line, "|");
-        if (length == 0)
-            break;
-        if (row.length > 0)
-            text_add(&row, " — ");
-        text_add_bytes(&row, line, length);
-        while (row.length > 0 && row.data[row.length - 1] == ' ')
-            row.data[--row.length] = '\0';
-        line += length;
-    }
-    text_add(&row, "");
-    if (row.failed)
-        reader->out.failed = true;
-    else
+    while ((cell = strsep(&line, "|")) != NULL)
+        if (!is_blank(cell)) {
+            text_add(&row, row.length > 0 ? " — " : "");
+            text_add(&row, cell + strspn(cell, " \t"));
+            text_trim(&row, " \t");
+        }
+    if (row.data && !row.failed)
         put_prose(reader, "* ", row.data);
+    reader->out.failed |= row.failed;
     text_finish(&row);
 }
 
-static void put_heading(struct reader *reader, const char *line)
+static void put_heading(struct reader *reader, char *line)
 {
-    size_t length;
-
+    trim(line, "# \t");
     line += strspn(line, "# \t");
-    length = strlen(line);
-    while (length > 0 && strchr("# \t", line[length - 1]))
-        length--;
-    if (length == 0)
+    if (*line == '\0')
         put_break(reader);
     else
-        put_line(reader, "# ", line, length);
+        put_line(reader, "# ", line);
 }
 
-static bool is_fence(const char *line)
+static void read_marked(struct reader *reader, char *line)
 {
-    return strncmp(line, "```", 3) == 0 || strncmp(line, "~~~", 3) == 0;
-}
-
-static bool is_code(const struct reader *reader, const char *line)
-{
-    return indentation(line) >= 4 && (reader->code || (reader->lead && !reader->paragraph));
-}
-
-static void read_marked(struct reader *reader, const char *line)
-{
-    const char *text = line + strspn(line, " \t");
-    const char *item = item_text(text);
+    char *text = line + strspn(line, " \t");
+    const char *dot = text + strspn(text, "0123456789");
     bool markdown = reader->markup == MARKUP_MARKDOWN;
 
-    if (item)
-        put_prose(reader, "* ", item);
+    if (strchr("-*+", *text) && text[1] == ' ')
+        put_prose(reader, "* ", text + 2 + strspn(text + 2, " "));
+    else if (dot > text && dot < text + 4 && strchr(".)", *dot) && dot[1] == ' ')
+        put_prose(reader, "* ", text);
     else if (markdown && *line == '#' && line[strspn(line, "#")] == ' ')
         put_heading(reader, line);
     else if (markdown && *text == '|')
@@ -186,25 +136,30 @@ static void read_marked(struct reader *reader, const char *line)
         put_prose(reader, "", text);
 }
 
-static void read_prose(struct reader *reader, const char *line, const char *next)
+static bool is_code(const struct reader *reader, const char *line)
+{
+    return indentation(line) >= 4 && (reader->code || (reader->lead && !reader->paragraph));
+}
+
+static void read_prose(struct reader *reader, char *line, const char *next)
 {
     bool underline = reader->underline;
+    const char *text = line + strspn(line, " ");
 
     reader->underline = false;
-    if (reader->markup == MARKUP_MARKDOWN && is_fence(line + strspn(line, " "))) {
+    if (reader->markup == MARKUP_MARKDOWN &&
+        (!strncmp(text, "```", 3) || !strncmp(text, "~~~", 3))) {
         reader->fence = !reader->fence;
-        put_nothing(reader);
+        text_add(&reader->out, " \n");
     } else if (reader->fence) {
-        put_code(reader, line);
-    } else if (is_blank(line)) {
-        put_break(reader);
-    } else if (underline || is_rule(line)) {
+        put_line(reader, "    ", line);
+    } else if (is_blank(line) || underline || is_rule(line)) {
         put_break(reader);
     } else if (is_underlined(reader, line, next)) {
         reader->underline = true;
         put_heading(reader, line);
     } else if (is_code(reader, line)) {
-        put_code(reader, line[0] == '\t' ? line + 1 : line + strspn(line, " ") % 5);
+        put_line(reader, "    ", code_text(line));
     } else {
         read_marked(reader, line);
     }
@@ -212,59 +167,36 @@ static void read_prose(struct reader *reader, const char *line, const char *next
 
 /* ---- C headers ---------------------------------------------------------- */
 
-/* A comment such as "---- name ----" is a heading, one of marks alone none. */
-static bool put_ruled(struct reader *reader, const char *string, size_t length)
-{
-    static const char marks[] = "-=*#~ ";
-    size_t skip = strspn(string, marks);
-
-    if (!strstr(string, "----") && !strstr(string, "====") && !strstr(string, "****"))
-        return false;
-    if (skip >= length) {
-        put_break(reader);
-        return true;
-    }
-    while (length > skip && strchr(marks, string[length - 1]))
-        length--;
-    put_line(reader, "# ", string + skip, length - skip);
-    return true;
-}
-
-/* What a line of a comment says, without its marks. */
+/* What a line of a comment says; "---- name ----" is a heading. */
 static void put_comment(struct reader *reader, char *string)
 {
-    size_t length = strlen(string);
+    static const char marks[] = "-=*#~ ";
+    char *end = strstr(string, "*/");
 
-    if (length >= 2 && strcmp(string + length - 2, "*/") == 0)
-        string[length -= 2] = '\0';
-    if (is_blank(string))
+    if (end)
+        *end = '\0';
+    if (string[strspn(string, marks)] == '\0') {
         put_break(reader);
-    else if (put_ruled(reader, string, length))
-        return;
-    else if (indentation(string) >= 4)
-        put_code(reader, string + 4);
-    else
+    } else if (strstr(string, "----") || strstr(string, "====")) {
+        trim(string, marks);
+        put_line(reader, "# ", string + strspn(string, marks));
+    } else if (indentation(string) >= 4) {
+        put_line(reader, "    ", code_text(string));
+    } else {
         put_prose(reader, "", string + strspn(string, " \t"));
-}
-
-static void read_comment(struct reader *reader, char *line)
-{
-    char *text = line + strspn(line, " \t");
-
-    reader->comment = strstr(line, "*/") == NULL;
-    if (*text == '*' && text[1] != '/')
-        text++;
-    put_comment(reader, text + (*text == ' '));
+    }
 }
 
 static void read_header(struct reader *reader, char *line)
 {
     char *text = line + strspn(line, " \t");
     char *opens = strstr(line, "/*");
-    char *closes = opens ? strstr(opens + 2, "*/") : NULL;
+    char *closes = strstr(opens ? opens + 2 : line, "*/");
 
     if (reader->comment) {
-        read_comment(reader, line);
+        reader->comment = closes == NULL;
+        text += *text == '*' && text[1] != '/';
+        put_comment(reader, text + (*text == ' '));
     } else if (*text == '\0') {
         put_break(reader);
     } else if (strncmp(text, "//", 2) == 0) {
@@ -274,35 +206,28 @@ static void read_header(struct reader *reader, char *line)
         put_comment(reader, text + strspn(text, "/*! "));
     } else {
         reader->comment = opens && !closes;
-        put_code(reader, line);
+        put_line(reader, "    ", line);
     }
 }
 
 /* ------------------------------------------------------------------------- */
 
-static void read_lines(struct reader *reader, char *rest)
-{
-    char *line = strsep(&rest, "\n");
-    char *next;
-
-    while (line && (*line || rest)) {
-        next = strsep(&rest, "\n");
-        if (reader->markup == MARKUP_HEADER)
-            read_header(reader, line);
-        else
-            read_prose(reader, line, next);
-        line = next;
-    }
-}
-
 char *markup_text(const char *source, enum markup markup)
 {
     struct reader reader = {.markup = markup};
     char *copy = strdup(source);
+    char *rest = copy;
+    char *line = rest ? strsep(&rest, "\n") : NULL;
 
-    if (copy == NULL)
-        return NULL;
-    read_lines(&reader, copy);
+    reader.out.failed = copy == NULL;
+    while (line && (*line || rest)) {
+        char *next = strsep(&rest, "\n");
+        if (markup == MARKUP_HEADER)
+            read_header(&reader, line);
+        else
+            read_prose(&reader, line, next);
+        line = next;
+    }
     free(copy);
     return text_take(&reader.out);
 }

@@ -30,8 +30,7 @@ static void split_flush(struct split *split)
 {
     struct text *text = &split->text;
 
-    while (text->length > 0 && strchr(" \n", text->data[text->length - 1]))
-        text->data[--text->length] = '\0';
+    text_trim(text, " \n");
     if (text->failed || split->heading.failed)
         split->status = -ENOMEM;
     else if (split->status == 0 && text->length > 0 && has_words(text->data))
@@ -51,18 +50,7 @@ static void split_append(struct split *split, const char *line, size_t length)
         split->lead = line[length - 1] == ':';
 }
 
-/* Where to cut a line: after a word, or at least not inside a character. */
-static size_t cut_length(const char *line, size_t length)
-{
-    size_t cut = PASSAGE_MAX;
-
-    if (length <= PASSAGE_MAX)
-        return length;
-    while (cut > PASSAGE_MAX / 2 && line[cut] != ' ')
-        cut--;
-    return line[cut] == ' ' ? cut : text_cut(line, PASSAGE_MAX);
-}
-
+/* A line that is too long is cut after a word, or at least not inside a character. */
 static void split_text(struct split *split, const char *line, size_t length)
 {
     bool item = strncmp(line, "* ", 2) == 0;
@@ -70,7 +58,11 @@ static void split_text(struct split *split, const char *line, size_t length)
     if (split->text.length + length > PASSAGE_MAX || (item && split->text.length >= PASSAGE_TARGET))
         split_flush(split);
     while (length > PASSAGE_MAX) {
-        size_t cut = cut_length(line, length);
+        size_t cut = PASSAGE_MAX;
+        while (cut > PASSAGE_MAX / 2 && line[cut - 1] != ' ')
+            cut--;
+        if (line[cut - 1] != ' ')
+            cut = text_cut(line, PASSAGE_MAX);
         split_append(split, line, cut);
         split_flush(split);
         line += cut;
@@ -88,35 +80,18 @@ static void split_heading(struct split *split, const char *line, size_t length)
     text_add_bytes(&split->heading, line + marks, length > marks ? length - marks : 0);
 }
 
-/* The bytes up to the end of the paragraph that comes next. */
-static size_t paragraph_length(const char *at)
-{
-    const char *start = at + strspn(at, "\n");
-    const char *end = strstr(start, "\n\n");
-    return end ? (size_t)(end - start) : strlen(start);
-}
-
 /* At the end of a paragraph: does the next one belong into the passage? */
 static void split_paragraph(struct split *split, const char *rest)
 {
     const char *next = rest + strspn(rest, "\n");
-    size_t length = split->text.length + paragraph_length(rest);
+    const char *end = strstr(next, "\n\n");
+    size_t length = split->text.length + (end ? (size_t)(end - next) : strlen(next));
     bool code = strncmp(next, "    ", 4) == 0;
 
     if (length > PASSAGE_MAX || (length > PASSAGE_TARGET && !code && !split->lead))
         split_flush(split);
     else if (split->text.length > 0)
         split_append(split, "", 0);
-}
-
-static void split_line(struct split *split, const char *line, size_t length, const char *rest)
-{
-    if (*line == '#')
-        split_heading(split, line, length);
-    else if (length == 0)
-        split_paragraph(split, rest);
-    else if (length > 1 || *line != ' ' || split->text.length > 0)
-        split_text(split, line, length);
 }
 
 int passage_split(const char *text, passage_function *each, void *argument)
@@ -128,7 +103,12 @@ int passage_split(const char *text, passage_function *each, void *argument)
         size_t length = strcspn(text, "\n");
         const char *rest = text + length + (text[length] == '\n');
         split.line++;
-        split_line(&split, text, length, rest);
+        if (*text == '#')
+            split_heading(&split, text, length);
+        else if (length == 0)
+            split_paragraph(&split, rest);
+        else if (length > 1 || *text != ' ' || split.text.length > 0)
+            split_text(&split, text, length);
         text = rest;
     }
     split_flush(&split);

@@ -4,21 +4,14 @@
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static const char *const stop_words[] = {
-    "a",      "about", "all",     "also",   "am",    "an",    "and",   "any",   "are",    "as",
-    "at",     "be",    "been",    "but",    "by",    "can",   "could", "did",   "do",     "does",
-    "doing",  "each",  "explain", "for",    "from",  "get",   "give",  "had",   "happen", "happens",
-    "has",    "have",  "how",     "i",      "if",    "in",    "into",  "is",    "it",     "its",
-    "just",   "know",  "let",     "like",   "may",   "me",    "mean",  "means", "might",  "must",
-    "my",     "need",  "not",     "of",     "on",    "one",   "only",  "or",    "our",    "out",
-    "please", "see",   "shall",   "should", "show",  "so",    "some",  "tell",  "than",   "that",
-    "the",    "their", "them",    "then",   "there", "these", "they",  "this",  "those",  "to",
-    "up",     "us",    "want",    "was",    "way",   "we",    "were",  "what",  "when",   "where",
-    "which",  "who",   "why",     "will",   "with",  "would", "you",   "your",
-};
+static const char stop_words[] =
+    " a about all also am an and any are as at be been but by can could did do does doing each"
+    " explain for from get give had happen happens has have how i if in into is it its just know"
+    " let like may me mean means might must my need not of on one only or our out please see shall"
+    " should show so some tell than that the their them then there these they this those to up us"
+    " want was way we were what when where which who why will with would you your ";
 
 /* Longer ones first; at least three letters are left. */
 static const char *const suffixes[] = {
@@ -26,15 +19,9 @@ static const char *const suffixes[] = {
     "ed",     "er",    "es",   "ly",   "s",   "e",   "y",
 };
 
-static int compare_stop(const void *word, const void *stop)
-{
-    return strcmp(word, *(const char *const *)stop);
-}
-
 static bool is_stop_word(const char *word)
 {
-    return bsearch(word, stop_words, sizeof(stop_words) / sizeof(stop_words[0]),
-                   sizeof(stop_words[0]), compare_stop) != NULL;
+    return is_listed(stop_words, word, strlen(word));
 }
 
 /* The bytes of a character that separates words; 0 if it belongs to one. */
@@ -79,10 +66,8 @@ static void lower(const char *word, size_t length, char *out)
     out[i] = '\0';
 }
 
-static bool cut_suffix(char *word)
+static bool cut_suffix(char *word, size_t length)
 {
-    size_t length = strlen(word);
-
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         size_t cut = strlen(suffixes[i]);
         if (length >= cut + 3 && strcmp(word + length - cut, suffixes[i]) == 0) {
@@ -97,7 +82,7 @@ static void stem(char *word)
 {
     size_t length;
 
-    while (cut_suffix(word))
+    while (cut_suffix(word, strlen(word)))
         ;
     length = strlen(word);
     if (length > 3 && word[length - 1] == word[length - 2])
@@ -107,36 +92,27 @@ static void stem(char *word)
     word[length] = '\0';
 }
 
-static bool is_known(const struct words *words, const char *stemmed)
+/* The set of the one word that has this stem, or the empty one. */
+static uint32_t words_find(const struct words *words, const char *stemmed)
 {
     for (size_t i = 0; i < words->count; i++)
         if (strcmp(words->stem[i], stemmed) == 0)
-            return true;
-    return false;
+            return UINT32_C(1) << i;
+    return 0;
 }
 
-static void words_add(struct words *words, const char *start, size_t length, bool stops)
+static void words_collect(struct words *words, const char *at, bool stops)
 {
-    char word[WORD_SIZE], stemmed[WORD_SIZE];
-
-    lower(start, length, word);
-    strcpy(stemmed, word);
-    stem(stemmed);
-    if ((!stops && is_stop_word(word)) || is_known(words, stemmed))
-        return;
-    strcpy(words->word[words->count], word);
-    strcpy(words->stem[words->count], stemmed);
-    words->weight[words->count++] = 1;
-}
-
-static void words_collect(struct words *words, const char *question, bool stops)
-{
-    const char *end = question + strnlen(question, QUESTION_MAX);
+    const char *end = at + strnlen(at, QUESTION_MAX);
     size_t length;
 
-    while (words->count < WORDS_MAX && (length = next_word(&question, end)) > 0) {
-        words_add(words, question, length, stops);
-        question += length;
+    for (; words->count < WORDS_MAX && (length = next_word(&at, end)) > 0; at += length) {
+        char *word = words->word[words->count], *stemmed = words->stem[words->count];
+        lower(at, length, word);
+        strcpy(stemmed, word);
+        stem(stemmed);
+        if ((stops || !is_stop_word(word)) && !words_find(words, stemmed))
+            words->weight[words->count++] = 1;
     }
 }
 
@@ -148,30 +124,27 @@ void words_read(struct words *words, const char *question)
         words_collect(words, question, true);
 }
 
-void words_query(const struct words *words, uint32_t set, char *query, size_t size)
+void words_query(const struct words *words, char *query, size_t size)
 {
     size_t length = 0;
 
     *query = '\0';
     for (size_t i = 0; i < words->count && length < size; i++)
-        if (set & UINT32_C(1) << i)
-            length += (size_t)snprintf(query + length, size - length, "%s\"%s\"",
-                                       length ? " OR " : "", words->word[i]);
+        length += (size_t)snprintf(query + length, size - length, "%s\"%s\"", length ? " OR " : "",
+                                   words->word[i]);
 }
 
-uint32_t words_found(const struct words *words, const char *text, size_t length)
+uint32_t words_found(const struct words *words, const char *text)
 {
-    const char *end = text + length;
+    const char *end = text + strlen(text);
     char word[WORD_SIZE];
     uint32_t found = 0;
+    size_t length;
 
-    while ((length = next_word(&text, end)) > 0) {
+    for (; (length = next_word(&text, end)) > 0; text += length) {
         lower(text, length, word);
-        text += length;
         stem(word);
-        for (size_t i = 0; i < words->count; i++)
-            if (strcmp(words->stem[i], word) == 0)
-                found |= UINT32_C(1) << i;
+        found |= words_find(words, word);
     }
     return found;
 }

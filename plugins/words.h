@@ -28,13 +28,13 @@ struct words {
 void words_read(struct words *words, const char *question);
 
 /*
- * An FTS5 query for any of the words in the set, each a quoted string, so that
- * nothing in them is an operator. size should be WORDS_QUERY. "" for no words.
+ * An FTS5 query for any of the words, each a quoted string, so that nothing in
+ * them is an operator. size should be WORDS_QUERY. "" for no words.
  */
-void words_query(const struct words *words, uint32_t set, char *query, size_t size);
+void words_query(const struct words *words, char *query, size_t size);
 
 /* The words that occur in the text: bit i stands for word i. */
-uint32_t words_found(const struct words *words, const char *text, size_t length);
+uint32_t words_found(const struct words *words, const char *text);
 
 /* The sum of the weights of the words in the set. */
 double words_weight(const struct words *words, uint32_t set);

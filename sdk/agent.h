@@ -185,9 +185,10 @@ __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_
 
 /* ---- emit ---------------------------------------------------------------
  *
- * Put an event into the run's stream. It is in the stream, in order, when the
- * call has returned; it does not wait for the network, only for space while
- * the run's buffer is full because its reader is behind.
+ * Put an event into the run's stream, in the order of the calls. They do not
+ * wait for the network, only for space while the run's buffer is full because
+ * its reader is behind. Events leave the worker within its loop's turn; if it
+ * crashes, the last ones may be lost with it.
  *
  *     -ENXIO      no run here; counted, and logged once
  *     -EINVAL     type or JSON is not valid; nothing is emitted

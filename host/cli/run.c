@@ -221,7 +221,7 @@ static int run(const struct settings *settings, const char *input)
     return status < 0 ? 1 : session_finish(&session);
 }
 
-/* Standard input whole, with a NUL; NULL if it is too large or unreadable. */
+/* Standard input whole, "" if it is no text; NULL, and a message, if it cannot be had. */
 static char *read_input(void)
 {
     struct buf input = {0};
@@ -232,6 +232,8 @@ static char *read_input(void)
         if (got > 0)
             buf_commit(&input, (size_t)got);
     }
+    if (memchr(buf_data(&input), '\0', buf_length(&input)))
+        buf_consume(&input, buf_length(&input));
     if (got == 0)
         return buf_steal(&input);
     fprintf(stderr, "sluice: standard input %s\n",

@@ -13,7 +13,7 @@
 
 struct link {
     uv_poll_t poll;
-    uv_prepare_t turn_end; /* active while something is to be sent */
+    uv_idle_t turn_end; /* active while something is to be sent */
     int fd;
     int handles; /* not yet closed */
     enum wire_side peer;
@@ -31,7 +31,7 @@ static void link_end(struct link *link, const char *reason)
         return;
     link->ended = true;
     uv_poll_stop(&link->poll);
-    uv_prepare_stop(&link->turn_end);
+    uv_idle_stop(&link->turn_end);
     link->handler->ended(link->data, reason);
 }
 
@@ -94,16 +94,16 @@ static void link_watch(struct link *link, bool blocked)
     uv_poll_start(&link->poll, UV_READABLE | (blocked ? UV_WRITABLE : 0), on_poll);
 }
 
-static void on_turn_end(uv_prepare_t *prepare)
+static void on_turn_end(uv_idle_t *idle)
 {
-    link_flush(prepare->data);
+    link_flush(idle->data);
 }
 
 void link_flush(struct link *link)
 {
     bool was_blocked = link->blocked;
 
-    uv_prepare_stop(&link->turn_end);
+    uv_idle_stop(&link->turn_end);
     while (!link->ended && buf_length(&link->out) > 0) {
         ssize_t sent = send(link->fd, buf_data(&link->out), buf_length(&link->out),
                             MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -128,7 +128,7 @@ void link_flush(struct link *link)
 struct buf *link_out(struct link *link)
 {
     if (!link->ended && !link->blocked && !uv_is_active((uv_handle_t *)&link->turn_end))
-        uv_prepare_start(&link->turn_end, on_turn_end);
+        uv_idle_start(&link->turn_end, on_turn_end);
     return &link->out;
 }
 
@@ -165,7 +165,7 @@ int link_open(uv_loop_t *loop, int fd, enum wire_side peer, const struct link_ha
         free(link);
         return status;
     }
-    uv_prepare_init(loop, &link->turn_end);
+    uv_idle_init(loop, &link->turn_end);
     link->poll.data = link->turn_end.data = link;
     link->fd = fd;
     link->handles = 2;

@@ -2,6 +2,9 @@
  * One end of a front-worker connection on a libuv loop: reads frames and hands
  * them over, writes what is queued with one send a loop turn.
  *
+ * The end of a turn is an idle handle, here and elsewhere: unlike a prepare
+ * handle, one that is started while its phase runs keeps the loop from waiting.
+ *
  * What is queued to be sent is bounded by its users: link_backlog() tells how
  * much is waiting, and whoever queues more stops at LINK_BACKLOG_MAX.
  */

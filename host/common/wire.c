@@ -1,7 +1,6 @@
 #include "common/wire.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 static const struct {
@@ -14,6 +13,34 @@ static const struct {
     WIRE_FRAMES(X)
 #undef X
 };
+
+static const char word_chars[256] = {
+    ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, ['0' ... '9'] = 1,
+    ['_'] = 1,         ['-'] = 1,         ['.'] = 1,         [':'] = 1};
+
+size_t wire_word_length(const char *word)
+{
+    size_t length = 0;
+
+    while (length <= WIRE_TYPE_MAX && word_chars[(unsigned char)word[length]])
+        length++;
+    return word[length] == '\0' && length <= WIRE_TYPE_MAX ? length : 0;
+}
+
+bool wire_type_is_free(const char *type, size_t length)
+{
+    static const char *const taken[] = {"run", "gap", "done", "error", "open"};
+
+    for (size_t i = 0; i < length; i++) {
+        if (!word_chars[(unsigned char)type[i]])
+            return false;
+    }
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        if (length == strlen(taken[i]) && memcmp(type, taken[i], length) == 0)
+            return false;
+    }
+    return length > 0 && length <= WIRE_TYPE_MAX;
+}
 
 const char *wire_name(enum wire_type type)
 {

@@ -39,6 +39,7 @@
 
 #include "common/buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -107,6 +108,12 @@ static inline size_t wire_charge(size_t type_length, size_t json_length)
 {
     return type_length + json_length + WIRE_CHARGE;
 }
+
+/* The length of an event's type or an error's code, 0 if it is not a valid one. */
+size_t wire_word_length(const char *word);
+
+/* Whether agents may emit this type: it is valid, and not the host's or EventSource's own. */
+bool wire_type_is_free(const char *type, size_t length);
 
 const char *wire_name(enum wire_type type);
 

@@ -56,7 +56,7 @@ static void reply_busy(struct http_request *request, const char *detail)
 
 /* ---- what an agent may know of the request ---- */
 
-/* The form of W3C Trace Context: version, trace id, parent id, flags. */
+/* W3C Trace Context, 3.2: version, trace id, parent id, flags; neither id all zero, no version ff. */
 static bool traceparent_is_valid(const char *value)
 {
     static const char form[] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
@@ -67,7 +67,8 @@ static bool traceparent_is_valid(const char *value)
         if (form[i] == '-' ? value[i] != '-' : !strchr("0123456789abcdef", value[i]))
             return false;
     }
-    return true;
+    return strncmp(value, "ff", 2) != 0 && strspn(value + 3, "0") < 32 &&
+           strspn(value + 36, "0") < 16;
 }
 
 static void add_header(struct buf *pairs, const struct http_request *request, const char *name)

@@ -79,7 +79,13 @@ void eventlog_trim(struct eventlog *log, uint64_t upto)
 {
     assert(upto >= log->start && upto <= log->end);
     log->start = upto;
-    if (log->start < log->end || log->capacity <= CAPACITY_KEEP)
+    if (log->capacity > CAPACITY_KEEP)
+        eventlog_release(log);
+}
+
+void eventlog_release(struct eventlog *log)
+{
+    if (log->start < log->end)
         return;
     free(log->ring);
     log->ring = NULL;

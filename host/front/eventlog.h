@@ -25,6 +25,9 @@ int eventlog_view(const struct eventlog *log, uint64_t from, struct iovec pieces
 /* Forgets what is before the offset. */
 void eventlog_trim(struct eventlog *log, uint64_t upto);
 
+/* Gives the memory of an empty log back; it may be appended to again. */
+void eventlog_release(struct eventlog *log);
+
 void eventlog_finish(struct eventlog *log);
 
 #endif

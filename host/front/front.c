@@ -298,8 +298,10 @@ int front_main(struct config *config,
              http_library(), uv_version_string(), cJSON_Version());
     raise_file_limit();
     uv_loop_init(&front.loop);
-    if (front_open_http(&front) < 0)
+    if (front_open_http(&front) < 0) {
+        uv_loop_close(&front.loop);
         return 1;
+    }
     front_watch_signals(&front);
     front.api.config = config;
     front.api.runs = runs_create(&front.loop, RETAIN_S);

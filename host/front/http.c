@@ -195,9 +195,10 @@ void http_stream(struct http_request *request, const char *content_type,
     request->data = data;
 }
 
-ssize_t http_stream_send(struct http_request *request, const struct iovec *pieces, int count)
+int http_stream_send(struct http_request *request, const struct iovec *pieces, int count,
+                     size_t *sent)
 {
-    return parked_send(request->parked, pieces, count);
+    return parked_send(request->parked, pieces, count, sent);
 }
 
 void http_stream_end(struct http_request *request)

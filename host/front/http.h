@@ -77,7 +77,8 @@ void http_stream(struct http_request *request, const char *content_type,
                  const struct http_stream_handler *handler, void *data);
 
 /* As parked_send(). */
-ssize_t http_stream_send(struct http_request *request, const struct iovec *pieces, int count);
+int http_stream_send(struct http_request *request, const struct iovec *pieces, int count,
+                     size_t *sent);
 
 /* All is sent; the request is not to be touched any more. */
 void http_stream_end(struct http_request *request);

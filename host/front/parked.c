@@ -87,7 +87,7 @@ static size_t total_length(const struct iovec *pieces, int count)
 /* Opens a chunk for so many bytes, unless one is open. */
 static void parked_open_chunk(struct parked *parked, size_t length)
 {
-    if (parked->chunk_left > 0)
+    if (parked->chunk_left > 0 || length == 0)
         return;
     parked->chunk_left = length;
     if (parked->chunked)
@@ -111,7 +111,7 @@ static int parked_frame(const struct parked *parked, const struct iovec *pieces,
             out[n].iov_len = left;
         left -= out[n++].iov_len;
     }
-    if (parked->chunked && left == 0)
+    if (parked->chunked && parked->chunk_left > 0 && left == 0)
         out[n++] = (struct iovec){(void *)"\r\n", 2};
     return n;
 }
@@ -135,7 +135,7 @@ static size_t parked_account(struct parked *parked, size_t written)
     return body;
 }
 
-/* One write; how many of the pieces' bytes it took. -EAGAIN if it did not take all it was given. */
+/* One write; body is how many of the pieces' bytes it took. -EAGAIN if it did not take all. */
 static int parked_write(struct parked *parked, const struct iovec *pieces, int count, size_t *body)
 {
     struct iovec framed[PIECES_MAX + 2];
@@ -172,24 +172,24 @@ static int skip(struct iovec *pieces, int count, size_t bytes)
 }
 
 /* Usually one write; a chunk that was left open before needs a second one for what follows it. */
-ssize_t parked_send(struct parked *parked, const struct iovec *pieces, int count)
+int parked_send(struct parked *parked, const struct iovec *pieces, int count, size_t *sent)
 {
     struct iovec rest[PIECES_MAX];
-    ssize_t sent = 0;
     int status = 0;
 
+    *sent = 0;
     if (parked->left)
         return -EPIPE;
     memcpy(rest, pieces, (size_t)count * sizeof *pieces);
-    while (count > 0 && status == 0) {
+    while ((count > 0 || parked->owed_length > 0) && status == 0) {
         size_t body = 0;
         status = parked_write(parked, rest, count, &body);
-        sent += (ssize_t)body;
+        *sent += body;
         count = skip(rest, count, body);
     }
     if (status == -EAGAIN)
         parked_watch(parked, UV_WRITABLE);
-    return status == 0 || status == -EAGAIN ? sent : status;
+    return status;
 }
 
 void parked_spoil(struct parked *parked)

@@ -33,11 +33,12 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
                   const struct parked_handler *handler, void *data, struct parked **out);
 
 /*
- * Sends as much of the pieces as the socket takes, never waiting: how many of
- * their bytes are sent, or -errno. If fewer than all, writable() is called
- * later, and the next call's pieces must begin with the bytes that were left.
+ * Sends as much of the pieces as the socket takes, never waiting; sent says how
+ * many of their bytes. 0 if all is out. -EAGAIN if not: writable() is called
+ * later, and the next call's pieces must begin with the bytes that were left, if
+ * there are any; it is due even if only framing was left. Other -errno.
  */
-ssize_t parked_send(struct parked *parked, const struct iovec *pieces, int count);
+int parked_send(struct parked *parked, const struct iovec *pieces, int count, size_t *sent);
 
 /* From now on the connection can only end as reset, so that its end looks like none. */
 void parked_spoil(struct parked *parked);

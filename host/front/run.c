@@ -307,6 +307,8 @@ static void run_trim(struct run *run)
     uint64_t unread, credit;
 
     eventlog_trim(&run->log, run_read_upto(run));
+    if (run_has_ended(run))
+        eventlog_release(&run->log);
     unread = 2 * (run->log.end - run->log.start);
     credit = run->spent - run->returned;
     if (run->executor == NULL || credit < unread + CREDIT_STEP)
@@ -364,14 +366,11 @@ void run_start(struct run *run, const struct run_agent *agent, const struct exec
     buf_finish(&json);
 }
 
-/* The bytes that would break the stream's lines, or another's event type. */
+/* A worker is not trusted with the stream's lines, nor with the host's events. */
 static bool event_is_safe(const struct run_event *event)
 {
-    for (size_t i = 0; i < event->type_length; i++) {
-        if (event->type[i] <= ' ' || event->type[i] >= 0x7f)
-            return false;
-    }
-    return !memchr(event->json, '\n', event->json_length) &&
+    return wire_type_is_free(event->type, event->type_length) &&
+           !memchr(event->json, '\n', event->json_length) &&
            !memchr(event->json, '\r', event->json_length);
 }
 

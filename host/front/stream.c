@@ -23,7 +23,7 @@ struct stream {
 
 struct streams {
     uv_loop_t *loop;
-    uv_prepare_t turn_end; /* active while a stream is dirty */
+    uv_idle_t turn_end; /* active while a stream is dirty */
     uv_timer_t heartbeat;
     uint64_t heartbeat_ms;
     int handles; /* not yet closed */
@@ -80,25 +80,20 @@ static void stream_flush(struct stream *stream)
     struct run *run = stream->subscriber.run;
     struct iovec pieces[3];
     int count = stream_view(stream, pieces);
-    size_t total = 0;
-    ssize_t sent = 0;
+    size_t sent;
 
     if (!stream->opened || stream->blocked)
         return;
-    for (int i = 0; i < count; i++)
-        total += pieces[i].iov_len;
-    if (count > 0)
-        sent = http_stream_send(stream->request, pieces, count);
-    stream->blocked = sent < (ssize_t)total;
+    stream->blocked = http_stream_send(stream->request, pieces, count, &sent) < 0;
     if (sent > 0)
-        stream_account(stream, (size_t)sent);
+        stream_account(stream, sent);
     if (!stream->blocked && run_has_ended(run))
         stream_end(stream);
 }
 
-static void on_turn_end(uv_prepare_t *prepare)
+static void on_turn_end(uv_idle_t *idle)
 {
-    struct streams *streams = prepare->data;
+    struct streams *streams = idle->data;
     struct stream *stream;
 
     while ((stream = TAILQ_FIRST(&streams->dirty))) {
@@ -106,7 +101,7 @@ static void on_turn_end(uv_prepare_t *prepare)
         stream->dirty = false;
         stream_flush(stream);
     }
-    uv_prepare_stop(prepare);
+    uv_idle_stop(idle);
 }
 
 static void stream_touch(struct stream *stream)
@@ -116,7 +111,7 @@ static void stream_touch(struct stream *stream)
     if (stream->dirty || stream->blocked || !stream->opened)
         return;
     if (TAILQ_EMPTY(&streams->dirty))
-        uv_prepare_start(&streams->turn_end, on_turn_end);
+        uv_idle_start(&streams->turn_end, on_turn_end);
     stream->dirty = true;
     TAILQ_INSERT_TAIL(&streams->dirty, stream, in_dirty);
 }
@@ -203,7 +198,7 @@ struct streams *streams_create(uv_loop_t *loop, unsigned heartbeat_s)
     streams->handles = 2;
     TAILQ_INIT(&streams->open);
     TAILQ_INIT(&streams->dirty);
-    uv_prepare_init(loop, &streams->turn_end);
+    uv_idle_init(loop, &streams->turn_end);
     uv_timer_init(loop, &streams->heartbeat);
     streams->turn_end.data = streams->heartbeat.data = streams;
     uv_timer_start(&streams->heartbeat, on_heartbeat, HEARTBEAT_CHECK_MS, HEARTBEAT_CHECK_MS);

@@ -104,9 +104,12 @@ void job_credit(struct job *job, size_t bytes)
 int job_spend(struct job *job, struct task *task, size_t cost)
 {
     while (!job_is_stopped(job) && (job->credit < cost || outbox_is_full(job->outbox))) {
-        outbox_join_crowd(job->outbox, task);
+        bool crowded = outbox_is_full(job->outbox);
+        if (crowded)
+            outbox_join_crowd(job->outbox, task);
         task_wait(task, FIBER_NO_TIMEOUT);
-        outbox_leave_crowd(job->outbox, task);
+        if (crowded)
+            outbox_leave_crowd(job->outbox, task);
     }
     if (job_is_stopped(job))
         return -ECANCELED;

@@ -16,14 +16,14 @@ struct outbox {
     bool poked;
     int handles;
     uv_async_t wake_up;
-    uv_prepare_t turn_end; /* active when the turn has something to end */
+    uv_idle_t turn_end; /* active when the turn has something to end */
     const struct outbox_sink *sink;
     void *data;
 };
 
-static void on_turn_end(uv_prepare_t *prepare)
+static void on_turn_end(uv_idle_t *idle)
 {
-    outbox_flush(prepare->data);
+    outbox_flush(idle->data);
 }
 
 static void on_wake_up(uv_async_t *async)
@@ -40,7 +40,7 @@ struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, vo
     TAILQ_INIT(&outbox->ready);
     TAILQ_INIT(&outbox->crowd);
     uv_async_init(loop, &outbox->wake_up, on_wake_up);
-    uv_prepare_init(loop, &outbox->turn_end);
+    uv_idle_init(loop, &outbox->turn_end);
     outbox->wake_up.data = outbox->turn_end.data = outbox;
     outbox->handles = 2;
     outbox->sink = sink;
@@ -87,7 +87,7 @@ void outbox_poke(struct outbox *outbox)
         return;
     outbox->poked = true;
     if (pthread_equal(pthread_self(), outbox->loop_thread))
-        uv_prepare_start(&outbox->turn_end, on_turn_end);
+        uv_idle_start(&outbox->turn_end, on_turn_end);
     else
         uv_async_send(&outbox->wake_up);
 }
@@ -149,6 +149,16 @@ static void outbox_run_ready(struct outbox *outbox)
     }
 }
 
+/* If the sink took all, what had to wait behind that is next. */
+static void outbox_hand_over(struct outbox *outbox)
+{
+    outbox->sink->take(outbox->data, &outbox->leaving);
+    outbox_lock(outbox);
+    if (buf_length(&outbox->leaving) == 0 && buf_length(&outbox->frames) > 0)
+        outbox_poke(outbox);
+    outbox_unlock(outbox);
+}
+
 /* What is poked while it runs is done by it, but for fibers that become ready at its end. */
 void outbox_flush(struct outbox *outbox)
 {
@@ -156,7 +166,7 @@ void outbox_flush(struct outbox *outbox)
 
     outbox_lock(outbox);
     outbox->poked = true;
-    uv_prepare_stop(&outbox->turn_end);
+    uv_idle_stop(&outbox->turn_end);
     outbox_run_ready(outbox);
     if (buf_length(&outbox->leaving) == 0)
         buf_swap(&outbox->leaving, &outbox->frames);
@@ -166,9 +176,9 @@ void outbox_flush(struct outbox *outbox)
     }
     outbox->poked = !TAILQ_EMPTY(&outbox->ready);
     if (outbox->poked)
-        uv_async_send(&outbox->wake_up);
+        uv_idle_start(&outbox->turn_end, on_turn_end);
     outbox_unlock(outbox);
     if (buf_length(&outbox->leaving) > 0)
-        outbox->sink->take(outbox->data, &outbox->leaving);
+        outbox_hand_over(outbox);
     outbox->sink->turn_ended(outbox->data);
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct role {
@@ -210,9 +211,12 @@ static int on_frame(void *data, const struct wire_frame *frame)
  */
 static int role_take_socket(void)
 {
-    int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    int type, fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    socklen_t length = sizeof type;
     int null = open("/dev/null", O_RDONLY);
 
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
+        return -errno;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "sluice worker");
     signal(SIGPIPE, SIG_IGN);

@@ -53,30 +53,6 @@ static int stray_emit(const char *type)
     return -ENXIO;
 }
 
-/* The length of a type or code, 0 if it is not valid. */
-static size_t word_length(const char *word)
-{
-    static const char valid[256] = {
-        ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, ['0' ... '9'] = 1,
-        ['_'] = 1,         ['-'] = 1,         ['.'] = 1,         [':'] = 1};
-    size_t length = 0;
-
-    while (length <= AGENT_TYPE_MAX && valid[(unsigned char)word[length]])
-        length++;
-    return word[length] == '\0' && length <= AGENT_TYPE_MAX ? length : 0;
-}
-
-static bool type_is_reserved(const char *type)
-{
-    static const char *const reserved[] = {"run", "gap", "done", "error", "open"};
-
-    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
-        if (strcmp(type, reserved[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void write_compact(const struct payload *payload, char *json)
 {
     if (payload->json_length == payload->length)
@@ -122,8 +98,8 @@ static int host_emit_event(const char *type, const char *json)
 
     if (task == NULL)
         return stray_emit(type ? type : "");
-    type_length = type ? word_length(type) : 0;
-    if (type_length == 0 || type_is_reserved(type) || json == NULL)
+    type_length = type ? strlen(type) : 0;
+    if (!wire_type_is_free(type, type_length) || json == NULL)
         return -EINVAL;
     payload.length = strlen(json);
     length = json_check(json, payload.length);
@@ -283,7 +259,7 @@ static int host_run_fail(const char *code, const char *format, va_list args)
 
     if (task == NULL)
         return -ENXIO;
-    if (code == NULL || word_length(code) == 0)
+    if (code == NULL || wire_word_length(code) == 0)
         code = "agent_error";
     vsnprintf(message, sizeof message, format, args);
     outbox_lock(task->job->outbox);

@@ -83,8 +83,8 @@ class Install(unittest.TestCase):
 
     def test_reference_plugins_are_where_serve_looks(self):
         folder = self.pkg_config("--variable=pluginsdir")[0]
-        usage = self.sluice("serve", "--help").stdout
-        self.assertIn(folder.replace(str(self.root), ""), usage)
+        defaults = self.sluice("serve", "--defaults").stdout
+        self.assertIn("\nplugins = %s\n" % folder.replace(str(self.root), ""), defaults)
         for name in ("ask.so", "echo.so", "ticker.so"):
             self.assertTrue((self.one("echo.so").parent / name).exists(), name)
 

@@ -18,7 +18,9 @@ README = (SRCDIR / "README.md").read_text()
 
 
 def blocks(language):
-    return re.findall(r"^```%s\n(.*?)^```$" % language, README, re.M | re.S)
+    """The fenced blocks that say they are in this language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+    return [text for said, text in found if said == language]
 
 
 def free_port():

@@ -1,0 +1,1823 @@
+/*
+ * The worker with a sink that takes notes. The plugins are unit_probe.so and
+ * unit_probe_fiber.so, in the folder that SLUICE_TEST_PLUGINS names; they call
+ * the functions named agent_... below as agents. Most tests run once in each
+ * mode.
+ *
+ * Agents may not assert, since a failed assertion leaves by longjmp(): they
+ * note what they saw, and the test looks at the notes when their run is over.
+ *
+ * In every test the sink itself checks that no run overdraws its credit, and
+ * that nothing follows a run's end.
+ */
+#include "worker/worker.h"
+
+#include "../plugins/unit_probe.h"
+#include "agent.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/wire.h"
+#include "worker/outbox.h"
+#include "worker/runtime.h"
+
+#include <check.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOUR_MS (60 * 60 * 1000)
+#define RUNS    4096 /* numbers that tests use are below */
+
+/* ---- the sink ---- */
+
+struct record {
+    uint32_t run;
+    char type[WIRE_TYPE_MAX + 1];
+    size_t length; /* of the JSON */
+    char json[96]; /* cut */
+};
+
+/* What is known of a run. */
+struct account {
+    size_t events;
+    size_t credit;
+    bool ended;
+    enum wire_status status;
+    char *code;
+    char *message;
+    char *result;
+};
+
+static uv_loop_t loop;
+static struct worker *worker;
+static struct probe_life life;
+static struct account accounts[RUNS];
+static struct record *records;
+static size_t record_count;
+static unsigned other_frames; /* about no run */
+static unsigned times_left;
+static size_t sink_takes; /* so many bytes at once */
+
+static void note_event(const struct wire_frame *frame)
+{
+    const char *type, *json;
+    size_t type_length, json_length;
+    struct record *record;
+
+    ck_assert_int_eq(wire_read_event(frame, &type, &type_length, &json, &json_length), 0);
+    ck_assert_int_eq(json_check(json, json_length), (ssize_t)json_length);
+    ck_assert_uint_le(wire_charge(type_length, json_length), accounts[frame->run].credit);
+    accounts[frame->run].credit -= wire_charge(type_length, json_length);
+    accounts[frame->run].events++;
+    if (record_count % 1024 == 0)
+        records = realloc(records, (record_count + 1024) * sizeof *records);
+    record = &records[record_count++];
+    *record = (struct record){.run = frame->run, .length = json_length};
+    memcpy(record->type, type, type_length);
+    memcpy(record->json, json, json_length < 95 ? json_length : 95);
+}
+
+static void note_end(const struct wire_frame *frame)
+{
+    struct account *account = &accounts[frame->run];
+    struct wire_end end;
+
+    ck_assert_int_eq(wire_read_end(frame, &end), 0);
+    account->ended = true;
+    account->status = end.status;
+    account->code = strdup(end.code);
+    account->message = strdup(end.message);
+    account->result = strdup(end.result);
+}
+
+static void note_frame(const struct wire_frame *frame)
+{
+    if (frame->type != WIRE_EVENT && frame->type != WIRE_END) {
+        ck_assert_uint_eq(frame->run, 0);
+        other_frames++;
+        return;
+    }
+    ck_assert_uint_lt(frame->run, RUNS);
+    ck_assert(!accounts[frame->run].ended);
+    if (frame->type == WIRE_EVENT)
+        note_event(frame);
+    else
+        note_end(frame);
+}
+
+/* The loop is stopped, so that uv_run() returns to the test, which may wait for this. */
+static void on_take(void *data, struct buf *frames)
+{
+    static struct buf arrived;
+    struct wire_frame frame;
+    size_t length = buf_length(frames) < sink_takes ? buf_length(frames) : sink_takes;
+    ssize_t size;
+
+    ck_assert_ptr_eq(data, &life);
+    ck_assert_uint_gt(buf_length(frames), 0);
+    buf_append(&arrived, buf_data(frames), length);
+    buf_consume(frames, length);
+    while ((size = wire_next(&arrived, WIRE_WORKER, &frame)) > 0) {
+        note_frame(&frame);
+        buf_consume(&arrived, (size_t)size);
+    }
+    ck_assert_int_eq(size, 0);
+    uv_stop(&loop);
+}
+
+static void on_left(void *data)
+{
+    ck_assert_ptr_eq(data, &life);
+    times_left++;
+    uv_stop(&loop);
+}
+
+static const struct worker_sink sink = {.take = on_take, .left = on_left};
+
+/* ---- notes of agents ---- */
+
+static struct {
+    int status[16];
+    unsigned count;
+    char text[8][64];
+    struct agent_ctx *captured;
+    pthread_t thread;
+} notes;
+
+static void note_status(int status)
+{
+    notes.status[notes.count++] = status;
+}
+
+static void note_text(int slot, const char *text)
+{
+    snprintf(notes.text[slot], sizeof notes.text[slot], "%s", text ? text : "none");
+}
+
+/* ---- the worker ---- */
+
+static const char *plugin_path(const char *name)
+{
+    static char path[PATH_MAX];
+    const char *folder = getenv("SLUICE_TEST_PLUGINS");
+
+    ck_assert_msg(folder != NULL, "SLUICE_TEST_PLUGINS does not say where the plugins are");
+    snprintf(path, sizeof path, "%s/%s.so", folder, name);
+    return path;
+}
+
+static void open_plugin(const char *name)
+{
+    struct plugin_refusal refusal = {.step = "none"};
+    int status = worker_open(worker, plugin_path(name), &refusal);
+
+    ck_assert_msg(status == 0, "%s: %s", refusal.step, refusal.reason);
+    ck_assert_str_eq(worker_plugin(worker)->name, name);
+}
+
+static int create_plugin(unsigned threads, const char *state, struct plugin_refusal *refusal)
+{
+    struct worker_settings settings = {.threads = threads, .stack_size = 256 * 1024};
+    char config[64];
+
+    snprintf(config, sizeof config, "{\"life\":\"%p\"}", (void *)&life);
+    return worker_create_plugin(worker, &settings, config, state, refusal);
+}
+
+static void setup(void)
+{
+    struct account whole = {.credit = WIRE_WINDOW};
+
+    log_open("test", "", LOG_FATAL);
+    for (size_t i = 0; i < RUNS; i++)
+        accounts[i] = whole;
+    memset(&life, 0, sizeof life);
+    memset(&notes, 0, sizeof notes);
+    record_count = 0;
+    other_frames = times_left = 0;
+    sink_takes = SIZE_MAX;
+    ck_assert_int_eq(uv_loop_init(&loop), 0);
+    worker = worker_create(&loop, &sink, &life);
+}
+
+static void setup_plugin(const char *name, unsigned threads)
+{
+    struct plugin_refusal refusal = {.step = "none"};
+
+    setup();
+    open_plugin(name);
+    ck_assert_int_eq(create_plugin(threads, NULL, &refusal), 0);
+}
+
+static void setup_threads(void)
+{
+    setup_plugin("unit_probe", 16);
+}
+
+static void setup_two_threads(void)
+{
+    setup_plugin("unit_probe", 2);
+}
+
+static void setup_fibers(void)
+{
+    setup_plugin("unit_probe_fiber", 0);
+}
+
+static void teardown(void)
+{
+    worker_destroy(worker);
+    while (uv_run(&loop, UV_RUN_DEFAULT))
+        ;
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    for (size_t i = 0; i < RUNS; i++) {
+        free(accounts[i].code);
+        free(accounts[i].message);
+        free(accounts[i].result);
+    }
+    free(records);
+    records = NULL;
+}
+
+/* Starts a run whose agent is the plugin itself. */
+static void start_plugin(uint32_t run, const char *input)
+{
+    struct buf pairs = {0};
+    char mark[16];
+
+    snprintf(mark, sizeof mark, "%u", run);
+    wire_append_pair(&pairs, "input", input);
+    wire_append_pair(&pairs, PROBE_MARK, mark);
+    ck_assert_int_eq(worker_start(worker, run, buf_data(&pairs), buf_length(&pairs)), 0);
+    buf_finish(&pairs);
+}
+
+/* Starts a run whose agent is this function. */
+static void start(uint32_t run, int (*agent)(void))
+{
+    struct buf pairs = {0};
+    char address[32], mark[16];
+    void *pointer;
+
+    memcpy(&pointer, &agent, sizeof pointer);
+    snprintf(address, sizeof address, "%p", pointer);
+    snprintf(mark, sizeof mark, "%u", run);
+    wire_append_pair(&pairs, "input", "{\"a\": 1}");
+    wire_append_pair(&pairs, "run.id", "abc");
+    wire_append_pair(&pairs, PROBE_CALL, address);
+    wire_append_pair(&pairs, PROBE_MARK, mark);
+    ck_assert_int_eq(worker_start(worker, run, buf_data(&pairs), buf_length(&pairs)), 0);
+    buf_finish(&pairs);
+}
+
+static void give_credit(uint32_t run, size_t bytes)
+{
+    accounts[run].credit += bytes;
+    worker_credit(worker, run, bytes);
+}
+
+static void wait_for_end(uint32_t run)
+{
+    while (!accounts[run].ended)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void wait_for_events(uint32_t run, size_t count)
+{
+    while (accounts[run].events < count)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+/* Runs the agent to its end. */
+static void run_agent(int (*agent)(void))
+{
+    start(1, agent);
+    wait_for_end(1);
+}
+
+/* Turns the loop until it has nothing to do at once; false if that does not come. */
+static bool loop_comes_to_rest(void)
+{
+    unsigned quiet = 0;
+
+    for (int turn = 0; turn < 1000 && quiet < 4; turn++) {
+        struct pollfd fd = {.fd = uv_backend_fd(&loop), .events = POLLIN};
+        uv_run(&loop, UV_RUN_NOWAIT);
+        quiet = uv_backend_timeout(&loop) != 0 && poll(&fd, 1, 0) == 0 ? quiet + 1 : 0;
+    }
+    return quiet == 4;
+}
+
+static const struct record *nth_event(uint32_t run, size_t nth)
+{
+    for (size_t i = 0; i < record_count; i++) {
+        if (records[i].run == run && nth-- == 0)
+            return &records[i];
+    }
+    ck_abort_msg("run %u has no such event", run);
+    return NULL;
+}
+
+static void expect_event(uint32_t run, size_t nth, const char *type, const char *json)
+{
+    const struct record *record = nth_event(run, nth);
+
+    ck_assert_str_eq(record->type, type);
+    ck_assert_str_eq(record->json, json);
+}
+
+static void expect_end(uint32_t run, enum wire_status status, const char *code, const char *message,
+                       const char *result)
+{
+    ck_assert_int_eq(accounts[run].status, status);
+    ck_assert_str_eq(accounts[run].code, code);
+    ck_assert_str_eq(accounts[run].message, message);
+    ck_assert_str_eq(accounts[run].result, result);
+}
+
+static void expect_finished(uint32_t run)
+{
+    expect_end(run, WIRE_FINISHED, "", "", "");
+}
+
+static void expect_cancelled(uint32_t run)
+{
+    expect_end(run, WIRE_CANCELLED, "", "", "");
+}
+
+/* ---- load ---- */
+
+START_TEST(without_a_plugin)
+{
+    ck_assert_ptr_null(worker_plugin(worker));
+    worker_send(worker, WIRE_READY, NULL, 0);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(other_frames, 1);
+}
+END_TEST
+
+START_TEST(no_worker)
+{
+    worker_destroy(NULL);
+}
+END_TEST
+
+START_TEST(missing_file)
+{
+    struct plugin_refusal refusal;
+    const char *path = plugin_path("unit_no_such_file");
+
+    ck_assert_int_eq(worker_open(worker, path, &refusal), -EINVAL);
+    ck_assert_str_eq(refusal.step, "open");
+    ck_assert_ptr_nonnull(strstr(refusal.reason, path));
+    ck_assert_ptr_null(worker_plugin(worker));
+}
+END_TEST
+
+START_TEST(created_and_tested)
+{
+    struct plugin_refusal refusal;
+
+    open_plugin("unit_probe");
+    ck_assert_int_eq(worker_plugin(worker)->mode, AGENT_THREAD);
+    ck_assert_int_eq(life.created, 0);
+    ck_assert_int_eq(create_plugin(1, "{\"kept\":1}", &refusal), 0);
+    ck_assert_int_eq(life.created, 1);
+    ck_assert_int_eq(life.tested, 1);
+    ck_assert_int_eq(life.destroyed, 0);
+    ck_assert_str_eq(life.state, "{\"kept\":1}");
+    ck_assert_ptr_eq(strstr(life.config, "{\"life\":"), life.config);
+}
+END_TEST
+
+START_TEST(create_without_state)
+{
+    struct plugin_refusal refusal;
+
+    open_plugin("unit_probe_fiber");
+    ck_assert_int_eq(worker_plugin(worker)->mode, AGENT_FIBER);
+    ck_assert_int_eq(create_plugin(1, NULL, &refusal), 0);
+    ck_assert_str_eq(life.state, "none");
+}
+END_TEST
+
+START_TEST(create_fails)
+{
+    struct plugin_refusal refusal;
+
+    life.create_status = -ENOENT;
+    open_plugin("unit_probe");
+    ck_assert_int_lt(create_plugin(1, NULL, &refusal), 0);
+    ck_assert_str_eq(refusal.step, "create");
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "create() returned -2"));
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in create"));
+    ck_assert_int_eq(life.tested, 0);
+}
+END_TEST
+
+START_TEST(selftest_fails)
+{
+    struct plugin_refusal refusal;
+
+    life.selftest_status = -EIO;
+    open_plugin("unit_probe");
+    ck_assert_int_lt(create_plugin(1, NULL, &refusal), 0);
+    ck_assert_str_eq(refusal.step, "selftest");
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "selftest() returned -5"));
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in selftest"));
+}
+END_TEST
+
+/* ---- the plugin's own code, from any place of it ---- */
+
+START_TEST(from_a_helper)
+{
+    start_plugin(7, "\"helper\"");
+    wait_for_end(7);
+    expect_finished(7);
+    ck_assert_uint_eq(record_count, 1);
+    expect_event(7, 0, "helper", "7");
+}
+END_TEST
+
+START_TEST(from_a_recursion)
+{
+    start_plugin(7, "\"recursion\"");
+    wait_for_end(7);
+    expect_finished(7);
+    ck_assert_uint_eq(record_count, 5);
+    for (int depth = 1; depth <= 5; depth++) {
+        char type[24];
+        snprintf(type, sizeof type, "depth%d", depth);
+        expect_event(7, (size_t)depth - 1, type, "7");
+    }
+}
+END_TEST
+
+START_TEST(from_a_second_source_file)
+{
+    start_plugin(7, "\"second\"");
+    wait_for_end(7);
+    expect_finished(7);
+    expect_event(7, 0, "second", "7");
+}
+END_TEST
+
+START_TEST(from_a_bound_thread)
+{
+    start_plugin(7, "\"thread\"");
+    wait_for_end(7);
+    expect_finished(7);
+    expect_event(7, 0, "thread", "7");
+}
+END_TEST
+
+START_TEST(from_a_thread_that_is_not_bound)
+{
+    uint64_t before = runtime_stray_emits();
+    char wanted[16];
+
+    start_plugin(7, "\"stray\"");
+    wait_for_end(7);
+    expect_finished(7);
+    snprintf(wanted, sizeof wanted, "%d", -ENXIO);
+    ck_assert_uint_eq(record_count, 1);
+    expect_event(7, 0, "returned", wanted);
+    ck_assert_uint_eq(runtime_stray_emits(), before + 1);
+}
+END_TEST
+
+START_TEST(many_runs_at_once)
+{
+    static const char *const types[] = {"helper", "depth1", "depth2", "depth3",
+                                        "depth4", "depth5", "second", "thread"};
+    enum { COUNT = 30 };
+
+    for (uint32_t run = 1; run <= COUNT; run++)
+        start_plugin(run, "\"all\"");
+    for (uint32_t run = 1; run <= COUNT; run++) {
+        char mark[16];
+        wait_for_end(run);
+        expect_finished(run);
+        snprintf(mark, sizeof mark, "%u", run);
+        ck_assert_uint_eq(accounts[run].events, 8);
+        for (size_t i = 0; i < 8; i++)
+            expect_event(run, i, types[i], mark);
+    }
+}
+END_TEST
+
+/* ---- emit ---- */
+
+static int agent_emits(void)
+{
+    note_status(emit_event("step", " {\"name\" : [ 1, \" a \\\" b \" ] }\n"));
+    note_status(emit_text("say \"hi\"\n\xc3\xa4"));
+    note_status(emit_text(""));
+    note_status(emit_event("A.b-c_d:9", "null"));
+    return 0;
+}
+
+START_TEST(events_as_they_leave)
+{
+    run_agent(agent_emits);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(notes.status[i], 0);
+    ck_assert_uint_eq(record_count, 4);
+    expect_event(1, 0, "step", "{\"name\":[1,\" a \\\" b \"]}");
+    expect_event(1, 1, "text", "{\"delta\":\"say \\\"hi\\\"\\n\xc3\xa4\"}");
+    expect_event(1, 2, "text", "{\"delta\":\"\"}");
+    expect_event(1, 3, "A.b-c_d:9", "null");
+}
+END_TEST
+
+static int agent_emits_bad_types(void)
+{
+    static const char *const types[] = {"run", "gap", "done", "error",    "open", "",
+                                        "a b", "a\n", "a/b",  "\xc3\xa4", NULL};
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        note_status(emit_event(types[i], "{}"));
+    return 0;
+}
+
+START_TEST(reserved_and_bad_types)
+{
+    run_agent(agent_emits_bad_types);
+    ck_assert_uint_eq(notes.count, 11);
+    for (unsigned i = 0; i < notes.count; i++)
+        ck_assert_msg(notes.status[i] == -EINVAL, "%u: %d", i, notes.status[i]);
+    ck_assert_uint_eq(record_count, 0);
+    expect_finished(1);
+}
+END_TEST
+
+static int agent_emits_long_types(void)
+{
+    char type[AGENT_TYPE_MAX + 2];
+
+    memset(type, 't', sizeof type);
+    type[AGENT_TYPE_MAX + 1] = '\0';
+    note_status(emit_event(type, "{}"));
+    type[AGENT_TYPE_MAX] = '\0';
+    note_status(emit_event(type, "{}"));
+    return 0;
+}
+
+START_TEST(longest_type)
+{
+    run_agent(agent_emits_long_types);
+    ck_assert_int_eq(notes.status[0], -EINVAL);
+    ck_assert_int_eq(notes.status[1], 0);
+    ck_assert_uint_eq(record_count, 1);
+    ck_assert_uint_eq(strlen(records[0].type), AGENT_TYPE_MAX);
+}
+END_TEST
+
+static int agent_emits_bad_json(void)
+{
+    static const char *const bad[] = {"", "{", "{a:1}", "[1,]", "\"\xff\"", "1 2", NULL};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        note_status(emit_event("x", bad[i]));
+    note_status(emit_text("\xff"));
+    note_status(emit_text("\xed\xa0\x80"));
+    note_status(emit_text(NULL));
+    return 0;
+}
+
+START_TEST(invalid_json_and_utf8)
+{
+    run_agent(agent_emits_bad_json);
+    ck_assert_uint_eq(notes.count, 10);
+    for (unsigned i = 0; i < notes.count; i++)
+        ck_assert_msg(notes.status[i] == -EINVAL, "%u: %d", i, notes.status[i]);
+    ck_assert_uint_eq(record_count, 0);
+}
+END_TEST
+
+/* A JSON string with so many letters inside, and white space around. */
+static char *long_string(size_t letters, size_t white)
+{
+    char *json = malloc(letters + white + 3);
+
+    memset(json, ' ', white);
+    memset(json + white, 'a', letters + 2);
+    json[white] = json[white + letters + 1] = '"';
+    json[white + letters + 2] = '\0';
+    return json;
+}
+
+static int emit_long(size_t letters, size_t white)
+{
+    char *json = long_string(letters, white);
+    int status = emit_event("x", json);
+
+    free(json);
+    return status;
+}
+
+/* Each line break takes two bytes when it is escaped. */
+static int emit_breaks(size_t count)
+{
+    char *text = malloc(count + 1);
+    int status;
+
+    memset(text, '\n', count);
+    text[count] = '\0';
+    status = emit_text(text);
+    free(text);
+    return status;
+}
+
+static int agent_emits_too_much(void)
+{
+    note_status(emit_long(AGENT_EVENT_MAX - 1, 0));
+    note_status(emit_long(2 * AGENT_EVENT_MAX, 0));
+    note_status(emit_breaks(AGENT_EVENT_MAX / 2));
+    note_status(emit_long(AGENT_EVENT_MAX - 2, 1000));
+    return 0;
+}
+
+START_TEST(oversize)
+{
+    run_agent(agent_emits_too_much);
+    ck_assert_int_eq(notes.status[0], -EMSGSIZE);
+    ck_assert_int_eq(notes.status[1], -EMSGSIZE);
+    ck_assert_int_eq(notes.status[2], -EMSGSIZE);
+    ck_assert_int_eq(notes.status[3], 0);
+    ck_assert_uint_eq(record_count, 1);
+    ck_assert_uint_eq(records[0].length, AGENT_EVENT_MAX);
+}
+END_TEST
+
+START_TEST(from_nowhere)
+{
+    uint64_t before = runtime_stray_emits();
+
+    ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
+    ck_assert_int_eq(emit_event(NULL, NULL), -ENXIO);
+    ck_assert_int_eq(emit_text("x"), -ENXIO);
+    ck_assert_uint_eq(runtime_stray_emits(), before + 3);
+    ck_assert_ptr_null(ctx_get("input"));
+    ck_assert_int_eq(ctx_set("a", "1"), -ENXIO);
+    ck_assert_ptr_null(ctx_capture());
+    ck_assert_int_eq(ctx_bind(NULL), 0);
+    ctx_release(NULL);
+    ck_assert_int_eq(run_cancelled(), 0);
+    ck_assert_int_eq(run_fail("x", "y"), -ENXIO);
+    ck_assert_int_eq(run_result("1"), -ENXIO);
+    ck_assert_int_eq(agent_sleep(0), -ENXIO);
+}
+END_TEST
+
+static int agent_nothing(void)
+{
+    return 0;
+}
+
+START_TEST(from_the_loop_while_a_run_waits)
+{
+    start(1, agent_nothing);
+    ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
+    wait_for_end(1);
+    ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
+    ck_assert_uint_eq(record_count, 0);
+}
+END_TEST
+
+static int agent_emits_nothing_but_sleeps(void)
+{
+    return agent_sleep(HOUR_MS);
+}
+
+START_TEST(from_the_loop_while_a_run_sleeps)
+{
+    start(1, agent_emits_nothing_but_sleeps);
+    ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
+    ck_assert_ptr_null(ctx_get("input"));
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+}
+END_TEST
+
+/* ---- credit ---- */
+
+#define CHUNK      (64 * 1024)
+#define CHUNK_COST (CHUNK + 1 + WIRE_CHARGE)
+#define IN_WINDOW  (WIRE_WINDOW / CHUNK_COST)
+
+/* More than a window takes. */
+static int agent_floods(void)
+{
+    for (size_t i = 0; i < IN_WINDOW + 5; i++) {
+        int status = emit_long(CHUNK - 2, 0);
+        if (status < 0) {
+            note_status(status);
+            return status;
+        }
+    }
+    return 0;
+}
+
+START_TEST(waits_without_credit)
+{
+    start(1, agent_floods);
+    wait_for_events(1, IN_WINDOW);
+    for (size_t i = 1; i <= 5; i++) {
+        ck_assert(!accounts[1].ended);
+        give_credit(1, CHUNK_COST);
+        wait_for_events(1, IN_WINDOW + i);
+        ck_assert_uint_eq(accounts[1].events, IN_WINDOW + i);
+    }
+    wait_for_end(1);
+    expect_finished(1);
+}
+END_TEST
+
+START_TEST(all_credit_at_once)
+{
+    start(1, agent_floods);
+    wait_for_events(1, IN_WINDOW);
+    give_credit(1, WIRE_WINDOW);
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW + 5);
+}
+END_TEST
+
+/* What is left of the window counts, and a byte too few is too few. */
+START_TEST(too_little_credit)
+{
+    size_t missing = CHUNK_COST - WIRE_WINDOW % CHUNK_COST;
+
+    start(1, agent_floods);
+    wait_for_events(1, IN_WINDOW);
+    give_credit(1, 1);
+    give_credit(1, missing - 2);
+    loop_comes_to_rest();
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW);
+    give_credit(1, 1);
+    wait_for_events(1, IN_WINDOW + 1);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+}
+END_TEST
+
+START_TEST(cancelled_without_credit)
+{
+    start(1, agent_floods);
+    wait_for_events(1, IN_WINDOW);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(notes.status[0], -ECANCELED);
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW);
+}
+END_TEST
+
+START_TEST(others_go_on_while_one_waits)
+{
+    start(1, agent_floods);
+    wait_for_events(1, IN_WINDOW);
+    start(2, agent_emits);
+    wait_for_end(2);
+    expect_finished(2);
+    ck_assert(!accounts[1].ended);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+}
+END_TEST
+
+/* A run that waits for its reader costs nothing meanwhile. */
+START_TEST(loop_rests_while_a_run_has_no_credit)
+{
+    start(1, agent_floods);
+    wait_for_events(1, IN_WINDOW);
+    ck_assert_msg(loop_comes_to_rest(), "the loop spins");
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+}
+END_TEST
+
+/* ---- the sink's pace ---- */
+
+START_TEST(sink_takes_a_little_at_a_time)
+{
+    sink_takes = 777;
+    start_plugin(1, "\"recursion\"");
+    start(2, agent_emits_too_much);
+    while (!accounts[1].ended || !accounts[2].ended) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+        worker_flush(worker);
+    }
+    ck_assert_uint_eq(accounts[1].events, 5);
+    ck_assert_uint_eq(accounts[2].events, 1);
+}
+END_TEST
+
+/*
+ * What was emitted after the sink had to leave frames must leave as well, once
+ * the sink says that it can take more. In fiber mode all of this is
+ * deterministic: no frame can still be on its way.
+ */
+START_TEST(sink_catches_up)
+{
+    sink_takes = 0;
+    start_plugin(1, "\"helper\"");
+    ck_assert(loop_comes_to_rest());
+    start_plugin(2, "\"helper\"");
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(record_count, 0);
+    sink_takes = SIZE_MAX;
+    worker_flush(worker);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(accounts[1].events, 1);
+    ck_assert(accounts[1].ended);
+    ck_assert_uint_eq(accounts[2].events, 1);
+    ck_assert(accounts[2].ended);
+}
+END_TEST
+
+START_TEST(quits_when_the_sink_catches_up)
+{
+    sink_takes = 0;
+    start_plugin(1, "\"helper\"");
+    ck_assert(loop_comes_to_rest());
+    start_plugin(2, "\"helper\"");
+    worker_quit(worker);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(times_left, 0);
+    sink_takes = SIZE_MAX;
+    worker_flush(worker);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(times_left, 1);
+}
+END_TEST
+
+#define FLOODS (2 * OUTBOX_MAX / WIRE_WINDOW)
+
+static int agent_fills_its_window(void)
+{
+    for (size_t i = 0; i < IN_WINDOW; i++) {
+        int status = emit_long(CHUNK - 2, 0);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+/* More than the outbox takes, with a sink that stands still at first. */
+START_TEST(full_outbox)
+{
+    sink_takes = 0;
+    for (uint32_t run = 1; run <= FLOODS; run++)
+        start(run, agent_fills_its_window);
+    loop_comes_to_rest();
+    ck_assert_uint_eq(record_count, 0);
+    sink_takes = SIZE_MAX;
+    for (uint32_t run = 1; run <= FLOODS; run++) {
+        while (!accounts[run].ended) {
+            worker_flush(worker);
+            uv_run(&loop, UV_RUN_NOWAIT);
+        }
+        expect_finished(run);
+        ck_assert_uint_eq(accounts[run].events, IN_WINDOW);
+    }
+}
+END_TEST
+
+/* Agents wait when the outbox is full: what it holds is bounded. */
+START_TEST(full_outbox_makes_agents_wait)
+{
+    size_t ended = 0;
+
+    sink_takes = 0;
+    for (uint32_t run = 1; run <= 2 * FLOODS; run++)
+        start(run, agent_fills_its_window);
+    loop_comes_to_rest();
+    sink_takes = SIZE_MAX;
+    worker_flush(worker);
+    for (uint32_t run = 1; run <= 2 * FLOODS; run++)
+        ended += accounts[run].ended;
+    ck_assert_uint_lt(ended, 2 * FLOODS);
+    ck_assert_uint_le(record_count * CHUNK_COST, 2 * OUTBOX_MAX + 2 * CHUNK_COST);
+    for (uint32_t run = 1; run <= 2 * FLOODS; run++) {
+        while (!accounts[run].ended) {
+            worker_flush(worker);
+            uv_run(&loop, UV_RUN_NOWAIT);
+        }
+    }
+}
+END_TEST
+
+/* One word of the sink is enough for all that waits. */
+START_TEST(waiting_agents_go_on_when_the_sink_catches_up)
+{
+    sink_takes = 0;
+    for (uint32_t run = 1; run <= 2 * FLOODS; run++)
+        start(run, agent_fills_its_window);
+    ck_assert(loop_comes_to_rest());
+    sink_takes = SIZE_MAX;
+    worker_flush(worker);
+    ck_assert(loop_comes_to_rest());
+    for (uint32_t run = 1; run <= 2 * FLOODS; run++) {
+        ck_assert(accounts[run].ended);
+        ck_assert_uint_eq(accounts[run].events, IN_WINDOW);
+    }
+}
+END_TEST
+
+/* ---- cancel and sleep ---- */
+
+static int agent_sleeps_long(void)
+{
+    emit_event("asleep", "1");
+    note_status(run_cancelled());
+    note_status(agent_sleep(HOUR_MS));
+    note_status(run_cancelled());
+    note_status(emit_event("late", "1"));
+    note_status(emit_text("late"));
+    note_status(agent_sleep(HOUR_MS));
+    return 0;
+}
+
+START_TEST(cancel_wakes_a_sleeper)
+{
+    start(1, agent_sleeps_long);
+    wait_for_events(1, 1);
+    ck_assert(!accounts[1].ended);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], -ECANCELED);
+    ck_assert_int_eq(notes.status[2], 1);
+    ck_assert_int_eq(notes.status[3], -ECANCELED);
+    ck_assert_int_eq(notes.status[4], -ECANCELED);
+    ck_assert_int_eq(notes.status[5], -ECANCELED);
+    ck_assert_uint_eq(record_count, 1);
+}
+END_TEST
+
+static int agent_sleeps(void)
+{
+    emit_event("asleep", "1");
+    return agent_sleep(HOUR_MS);
+}
+
+START_TEST(cancel_wakes_only_its_run)
+{
+    for (uint32_t run = 1; run <= 10; run++)
+        start(run, agent_sleeps);
+    for (uint32_t run = 1; run <= 10; run++)
+        wait_for_events(run, 1);
+    for (uint32_t run = 1; run <= 10; run++) {
+        ck_assert(!accounts[run].ended);
+        worker_cancel(worker, run);
+        worker_cancel(worker, run);
+        wait_for_end(run);
+        expect_cancelled(run);
+    }
+}
+END_TEST
+
+START_TEST(cancel_unknown)
+{
+    worker_cancel(worker, 0);
+    worker_cancel(worker, 5);
+    worker_cancel(worker, UINT32_MAX);
+    worker_credit(worker, 5, 1);
+    worker_credit(worker, UINT32_MAX, 1);
+    start(5, agent_nothing);
+    wait_for_end(5);
+    worker_cancel(worker, 5);
+    worker_credit(worker, 5, 1);
+    expect_finished(5);
+}
+END_TEST
+
+static atomic_int open_gate; /* what agents spin on, in thread mode */
+
+static int agent_waits_at_gate(void)
+{
+    emit_event("there", "1");
+    while (!atomic_load(&open_gate))
+        sched_yield();
+    return 0;
+}
+
+/* Both threads are taken, so that the third run waits. */
+START_TEST(cancelled_before_it_has_a_thread)
+{
+    atomic_store(&open_gate, 0);
+    start(1, agent_waits_at_gate);
+    start(2, agent_waits_at_gate);
+    start(3, agent_emits);
+    wait_for_events(1, 1);
+    wait_for_events(2, 1);
+    worker_cancel(worker, 3);
+    atomic_store(&open_gate, 1);
+    for (uint32_t run = 1; run <= 3; run++)
+        wait_for_end(run);
+    expect_finished(1);
+    expect_finished(2);
+    expect_cancelled(3);
+    ck_assert_uint_eq(accounts[3].events, 0);
+    ck_assert_uint_eq(notes.count, 0);
+}
+END_TEST
+
+static atomic_int running, most_running;
+
+static int agent_counts_itself(void)
+{
+    int now = atomic_fetch_add(&running, 1) + 1, most = atomic_load(&most_running);
+
+    while (now > most && !atomic_compare_exchange_weak(&most_running, &most, now))
+        ;
+    agent_sleep(2);
+    atomic_fetch_sub(&running, 1);
+    return 0;
+}
+
+START_TEST(no_more_threads_than_allowed)
+{
+    atomic_store(&running, 0);
+    atomic_store(&most_running, 0);
+    for (uint32_t run = 1; run <= 12; run++)
+        start(run, agent_counts_itself);
+    for (uint32_t run = 1; run <= 12; run++)
+        wait_for_end(run);
+    ck_assert_int_ge(atomic_load(&most_running), 1);
+    ck_assert_int_le(atomic_load(&most_running), 2);
+}
+END_TEST
+
+static int agent_naps(void)
+{
+    note_status(agent_sleep(0));
+    note_status(agent_sleep(1));
+    note_status(agent_sleep(3));
+    return 0;
+}
+
+START_TEST(sleep_returns)
+{
+    run_agent(agent_naps);
+    expect_finished(1);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(notes.status[i], 0);
+}
+END_TEST
+
+static int agent_sleeps_50(void)
+{
+    agent_sleep(50);
+    return emit_event("up", "50");
+}
+
+static int agent_sleeps_1(void)
+{
+    agent_sleep(1);
+    return emit_event("up", "1");
+}
+
+START_TEST(sleepers_do_not_hold_each_other_up)
+{
+    start(1, agent_sleeps_50);
+    start(2, agent_sleeps_1);
+    wait_for_end(1);
+    wait_for_end(2);
+    ck_assert_str_eq(records[0].json, "1");
+    ck_assert_str_eq(records[1].json, "50");
+}
+END_TEST
+
+/* Its time is over before the loop turns again, and something else wakes it as well. */
+START_TEST(woken_twice_in_one_turn)
+{
+    uint64_t started = uv_hrtime();
+
+    start(1, agent_sleeps_1);
+    while (uv_hrtime() - started < 3 * 1000 * 1000)
+        ;
+    give_credit(1, 1);
+    wait_for_end(1);
+    ck_assert(loop_comes_to_rest());
+    expect_finished(1);
+    ck_assert_uint_eq(accounts[1].events, 1);
+}
+END_TEST
+
+START_TEST(thousands_at_once)
+{
+    for (uint32_t run = 1; run <= 2000; run++)
+        start(run, agent_sleeps_1);
+    for (uint32_t run = 1; run <= 2000; run++) {
+        wait_for_end(run);
+        expect_finished(run);
+        ck_assert_uint_eq(accounts[run].events, 1);
+    }
+}
+END_TEST
+
+/* ---- ctx ---- */
+
+static int agent_uses_ctx(void)
+{
+    const char *first, *host = ctx_get("input");
+
+    note_text(0, host);
+    note_text(1, ctx_get("run.id"));
+    note_text(2, ctx_get("a"));
+    note_status(ctx_set("a", "1"));
+    first = ctx_get("a");
+    note_status(ctx_set("a", "2"));
+    note_text(3, ctx_get("a"));
+    note_status(ctx_set("a", NULL));
+    note_text(4, ctx_get("a"));
+    note_text(5, first); /* still valid */
+    note_text(6, ctx_get(NULL));
+    note_text(7, host);
+    return 0;
+}
+
+START_TEST(get_and_set)
+{
+    run_agent(agent_uses_ctx);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(notes.status[i], 0);
+    ck_assert_str_eq(notes.text[0], "{\"a\": 1}");
+    ck_assert_str_eq(notes.text[1], "abc");
+    ck_assert_str_eq(notes.text[2], "none");
+    ck_assert_str_eq(notes.text[3], "2");
+    ck_assert_str_eq(notes.text[4], "none");
+    ck_assert_str_eq(notes.text[5], "1");
+    ck_assert_str_eq(notes.text[6], "none");
+    ck_assert_str_eq(notes.text[7], "{\"a\": 1}");
+}
+END_TEST
+
+static int agent_sets_badly(void)
+{
+    static const char *const keys[] = {NULL, "", "a b", "input", "run.id", "auth.subject"};
+    char key[AGENT_CTX_KEY_MAX + 2];
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        note_status(ctx_set(keys[i], "x"));
+    memset(key, 'k', sizeof key);
+    key[AGENT_CTX_KEY_MAX + 1] = '\0';
+    note_status(ctx_set(key, "x"));
+    note_status(ctx_set("run.id", NULL));
+    note_text(0, ctx_get("run.id"));
+    return 0;
+}
+
+START_TEST(set_errors)
+{
+    static const int wanted[] = {-EINVAL, -EINVAL, -EINVAL, -EPERM,
+                                 -EPERM,  -EPERM,  -EINVAL, -EPERM};
+
+    run_agent(agent_sets_badly);
+    ck_assert_uint_eq(notes.count, 8);
+    for (int i = 0; i < 8; i++)
+        ck_assert_msg(notes.status[i] == wanted[i], "%d: %d", i, notes.status[i]);
+    ck_assert_str_eq(notes.text[0], "abc");
+}
+END_TEST
+
+static int agent_sets_too_much(void)
+{
+    char *value = long_string(AGENT_CTX_MAX / 2, 0);
+
+    note_status(ctx_set("a", value));
+    note_status(ctx_set("b", value));
+    note_status(ctx_set("c", "small"));
+    note_status(ctx_get("a") && strcmp(ctx_get("a"), value) == 0);
+    note_text(0, ctx_get("b"));
+    free(value);
+    return 0;
+}
+
+START_TEST(set_too_much)
+{
+    run_agent(agent_sets_too_much);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], -ENOSPC);
+    ck_assert_int_eq(notes.status[2], 0);
+    ck_assert_int_eq(notes.status[3], 1);
+    ck_assert_str_eq(notes.text[0], "none");
+}
+END_TEST
+
+static int agent_sets_its_mark(void)
+{
+    int status = ctx_set("mine", ctx_get(PROBE_MARK));
+
+    return status < 0 || (status = agent_sleep(2)) < 0 ? status
+                                                       : emit_event("mine", ctx_get("mine"));
+}
+
+START_TEST(runs_do_not_share_variables)
+{
+    for (uint32_t run = 1; run <= 10; run++)
+        start(run, agent_sets_its_mark);
+    for (uint32_t run = 1; run <= 10; run++) {
+        char mark[16];
+        wait_for_end(run);
+        snprintf(mark, sizeof mark, "%u", run);
+        expect_event(run, 0, "mine", mark);
+    }
+}
+END_TEST
+
+/* ---- capture and bind ---- */
+
+static void *thread_sets(void *captured)
+{
+    note_status(ctx_bind(captured));
+    note_text(0, ctx_get("before"));
+    note_text(1, ctx_get("after"));
+    note_status(ctx_set("before", "thread's"));
+    note_status(ctx_set("own", "1"));
+    note_text(2, ctx_get("before"));
+    note_status(ctx_bind(captured)); /* begins anew */
+    note_text(3, ctx_get("before"));
+    note_text(4, ctx_get("own"));
+    note_status(ctx_bind(NULL));
+    note_text(5, ctx_get("before"));
+    return NULL;
+}
+
+static int agent_captures(void)
+{
+    struct agent_ctx *captured;
+    pthread_t thread;
+
+    ctx_set("before", "agent's");
+    captured = ctx_capture();
+    ctx_set("after", "1");
+    if (pthread_create(&thread, NULL, thread_sets, captured) != 0)
+        return -EAGAIN;
+    pthread_join(thread, NULL);
+    ctx_release(captured);
+    note_text(6, ctx_get("before"));
+    note_text(7, ctx_get("own"));
+    return 0;
+}
+
+START_TEST(captures_are_snapshots)
+{
+    run_agent(agent_captures);
+    expect_finished(1);
+    for (unsigned i = 0; i < notes.count; i++)
+        ck_assert_int_eq(notes.status[i], 0);
+    ck_assert_str_eq(notes.text[0], "agent's");
+    ck_assert_str_eq(notes.text[1], "none");
+    ck_assert_str_eq(notes.text[2], "thread's");
+    ck_assert_str_eq(notes.text[3], "agent's");
+    ck_assert_str_eq(notes.text[4], "none");
+    ck_assert_str_eq(notes.text[5], "none");
+    ck_assert_str_eq(notes.text[6], "agent's");
+    ck_assert_str_eq(notes.text[7], "none");
+}
+END_TEST
+
+static int agent_binds_itself(void)
+{
+    struct agent_ctx *captured = ctx_capture();
+
+    note_status(ctx_bind(captured));
+    note_status(ctx_bind(NULL));
+    ctx_release(captured);
+    return emit_event("still", "1");
+}
+
+START_TEST(agents_cannot_bind_themselves)
+{
+    run_agent(agent_binds_itself);
+    ck_assert_int_eq(notes.status[0], -EBUSY);
+    ck_assert_int_eq(notes.status[1], -EBUSY);
+    expect_event(1, 0, "still", "1");
+}
+END_TEST
+
+static int agent_keeps_a_capture(void)
+{
+    ctx_set("kept", "1");
+    notes.captured = ctx_capture();
+    return 0;
+}
+
+START_TEST(capture_outlives_its_run)
+{
+    run_agent(agent_keeps_a_capture);
+    ck_assert_int_eq(ctx_bind(notes.captured), 0);
+    ck_assert_int_eq(emit_event("late", "1"), -ECANCELED);
+    ck_assert_int_eq(emit_text("late"), -ECANCELED);
+    ck_assert_int_eq(agent_sleep(HOUR_MS), -ECANCELED);
+    ck_assert_int_eq(run_cancelled(), 1);
+    ctx_release(notes.captured);
+    ck_assert_str_eq(ctx_get("kept"), "1"); /* bound threads stay bound */
+    ck_assert_str_eq(ctx_get("run.id"), "abc");
+    ck_assert_int_eq(ctx_bind(NULL), 0);
+    ck_assert_ptr_null(ctx_get("kept"));
+    ck_assert_int_eq(emit_event("late", "1"), -ENXIO);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(record_count, 0);
+}
+END_TEST
+
+/* Its number belongs to another run by then, which must not get the events. */
+START_TEST(late_events_miss_the_next_run)
+{
+    struct account whole = {.credit = WIRE_WINDOW};
+
+    run_agent(agent_keeps_a_capture);
+    free(accounts[1].code);
+    free(accounts[1].message);
+    free(accounts[1].result);
+    accounts[1] = whole;
+    start(1, agent_sleeps);
+    wait_for_events(1, 1);
+    ck_assert_int_eq(ctx_bind(notes.captured), 0);
+    ck_assert_int_eq(emit_event("late", "1"), -ECANCELED);
+    ck_assert_int_eq(ctx_bind(NULL), 0);
+    ctx_release(notes.captured);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    ck_assert_uint_eq(accounts[1].events, 1);
+}
+END_TEST
+
+static void *thread_floods(void *captured)
+{
+    ctx_bind(captured);
+    ctx_release(captured);
+    agent_floods();
+    return NULL; /* still bound */
+}
+
+/* Returns while its thread still emits, or waits for credit. */
+static int agent_leaves_its_thread(void)
+{
+    return -pthread_create(&notes.thread, NULL, thread_floods, ctx_capture());
+}
+
+START_TEST(end_wakes_bound_threads)
+{
+    run_agent(agent_leaves_its_thread);
+    expect_finished(1);
+    pthread_join(notes.thread, NULL);
+    ck_assert_int_eq(notes.status[0], -ECANCELED);
+    ck_assert(loop_comes_to_rest());
+}
+END_TEST
+
+/* Returns when its thread has taken all credit. */
+static int agent_leaves_its_waiting_thread(void)
+{
+    int status = agent_leaves_its_thread();
+
+    while (status == 0 && !atomic_load(&open_gate))
+        status = agent_sleep(1);
+    return status;
+}
+
+START_TEST(end_wakes_bound_threads_without_credit)
+{
+    atomic_store(&open_gate, 0);
+    start(1, agent_leaves_its_waiting_thread);
+    wait_for_events(1, IN_WINDOW);
+    atomic_store(&open_gate, 1);
+    wait_for_end(1);
+    expect_finished(1);
+    pthread_join(notes.thread, NULL);
+    ck_assert_int_eq(notes.status[0], -ECANCELED);
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW);
+}
+END_TEST
+
+START_TEST(cancel_wakes_bound_threads)
+{
+    atomic_store(&open_gate, 0);
+    start(1, agent_leaves_its_waiting_thread);
+    wait_for_events(1, IN_WINDOW);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    pthread_join(notes.thread, NULL);
+    ck_assert_int_eq(notes.status[0], -ECANCELED);
+}
+END_TEST
+
+#define EMITTERS 4
+#define EACH     200
+
+static void *thread_emits_much(void *captured)
+{
+    long failures = ctx_bind(captured) != 0;
+
+    for (int i = 0; i < EACH; i++)
+        failures += emit_event("much", ctx_get(PROBE_MARK)) != 0;
+    return (void *)failures;
+}
+
+static int agent_has_many_threads(void)
+{
+    struct agent_ctx *captured = ctx_capture();
+    pthread_t threads[EMITTERS];
+    int started = 0;
+
+    while (started < EMITTERS &&
+           pthread_create(&threads[started], NULL, thread_emits_much, captured) == 0)
+        started++;
+    for (int i = 0; i < EACH; i++)
+        emit_event("much", ctx_get(PROBE_MARK));
+    for (int i = 0; i < started; i++) {
+        void *failures;
+        pthread_join(threads[i], &failures);
+        if (failures)
+            run_fail("lost", "an emit failed");
+    }
+    ctx_release(captured);
+    return started == EMITTERS ? 0 : -EAGAIN;
+}
+
+START_TEST(many_threads_in_each_run)
+{
+    for (uint32_t run = 1; run <= 5; run++)
+        start(run, agent_has_many_threads);
+    for (uint32_t run = 1; run <= 5; run++) {
+        wait_for_end(run);
+        expect_finished(run);
+        ck_assert_uint_eq(accounts[run].events, (EMITTERS + 1) * EACH);
+    }
+    for (size_t i = 0; i < record_count; i++)
+        ck_assert_uint_eq(strtoul(records[i].json, NULL, 10), records[i].run);
+}
+END_TEST
+
+/* ---- ends ---- */
+
+START_TEST(finished)
+{
+    run_agent(agent_nothing);
+    expect_finished(1);
+}
+END_TEST
+
+static int agent_returns_error(void)
+{
+    return -EIO;
+}
+
+START_TEST(failed_by_its_return_value)
+{
+    run_agent(agent_returns_error);
+    expect_end(1, WIRE_FAILED, "agent_error", "handle() returned -5 (Input/output error)", "");
+}
+END_TEST
+
+static int agent_returns_7(void)
+{
+    return 7;
+}
+
+START_TEST(failed_by_a_positive_value)
+{
+    run_agent(agent_returns_7);
+    expect_end(1, WIRE_FAILED, "agent_error", "handle() returned 7 (not a negative errno)", "");
+}
+END_TEST
+
+static int agent_fails(void)
+{
+    note_status(run_fail("no_model", "model %s: %d", "x", 503));
+    note_status(run_fail("second", "reason"));
+    run_result("{\"a\":1}");
+    return 0;
+}
+
+START_TEST(first_reason_stays)
+{
+    run_agent(agent_fails);
+    ck_assert_int_lt(notes.status[0], 0);
+    ck_assert_int_lt(notes.status[1], 0);
+    expect_end(1, WIRE_FAILED, "no_model", "model x: 503", "");
+}
+END_TEST
+
+static int agent_fails_badly(void)
+{
+    return run_fail("not a code", "%2000d", 1);
+}
+
+START_TEST(bad_code_and_long_message)
+{
+    run_agent(agent_fails_badly);
+    ck_assert_int_eq(accounts[1].status, WIRE_FAILED);
+    ck_assert_str_eq(accounts[1].code, "agent_error");
+    ck_assert_uint_eq(strlen(accounts[1].message), 1023);
+}
+END_TEST
+
+static int agent_gives_results(void)
+{
+    note_status(run_result("1"));
+    note_status(run_result(" { \"a\" : [ 1 , 2 ] } "));
+    note_status(run_result("{"));
+    note_status(run_result(NULL));
+    return 0;
+}
+
+START_TEST(last_result_counts)
+{
+    run_agent(agent_gives_results);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], 0);
+    ck_assert_int_eq(notes.status[2], -EINVAL);
+    ck_assert_int_eq(notes.status[3], -EINVAL);
+    expect_end(1, WIRE_FINISHED, "", "", "{\"a\":[1,2]}");
+}
+END_TEST
+
+static int result_long(size_t letters)
+{
+    char *json = long_string(letters, 3);
+    int status = run_result(json);
+
+    free(json);
+    return status;
+}
+
+static int agent_gives_long_results(void)
+{
+    note_status(result_long(AGENT_EVENT_MAX - 2));
+    note_status(result_long(AGENT_EVENT_MAX - 1));
+    return 0;
+}
+
+START_TEST(longest_result)
+{
+    run_agent(agent_gives_long_results);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], -EMSGSIZE);
+    ck_assert_uint_eq(strlen(accounts[1].result), AGENT_EVENT_MAX);
+}
+END_TEST
+
+static int agent_fails_when_cancelled(void)
+{
+    run_result("1");
+    agent_sleeps();
+    return run_fail("stopped", "it was told to stop");
+}
+
+START_TEST(cancelled_whatever_it_says)
+{
+    start(1, agent_fails_when_cancelled);
+    wait_for_events(1, 1);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+}
+END_TEST
+
+/* ---- start ---- */
+
+static int start_bytes(uint32_t run, const char *pairs, size_t length)
+{
+    return worker_start(worker, run, pairs, length);
+}
+
+START_TEST(bad_starts)
+{
+    ck_assert_int_eq(start_bytes(1, "", 0), -EPROTO);
+    ck_assert_int_eq(start_bytes(1, "input", 6), -EPROTO);
+    ck_assert_int_eq(start_bytes(1, "input\0{}", 8), -EPROTO);
+    ck_assert_int_eq(start_bytes(1, "input\0{}\0x", 11), -EPROTO);
+    ck_assert_int_eq(start_bytes(1, "other\0{}", 9), -EPROTO);
+    ck_assert_int_eq(start_bytes(WORKER_JOBS_MAX, "input\0{}", 9), -EPROTO);
+    ck_assert_int_eq(start_bytes(UINT32_MAX, "input\0{}", 9), -EPROTO);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(record_count, 0);
+}
+END_TEST
+
+START_TEST(number_is_taken)
+{
+    start(3, agent_sleeps);
+    ck_assert_int_eq(start_bytes(3, "input\0\"helper\"", 15), -EPROTO);
+    wait_for_events(3, 1);
+    worker_cancel(worker, 3);
+    wait_for_end(3);
+    expect_cancelled(3);
+}
+END_TEST
+
+START_TEST(number_is_free_again)
+{
+    struct account whole = {.credit = WIRE_WINDOW};
+
+    for (int i = 0; i < 50; i++) {
+        run_agent(agent_nothing);
+        expect_finished(1);
+        free(accounts[1].code);
+        free(accounts[1].message);
+        free(accounts[1].result);
+        accounts[1] = whole;
+    }
+}
+END_TEST
+
+START_TEST(numbers_far_apart)
+{
+    start(RUNS - 1, agent_sleeps);
+    start(0, agent_sleeps);
+    start(RUNS / 2, agent_sleeps);
+    for (uint32_t run = 0; run < RUNS; run++)
+        worker_cancel(worker, run);
+    wait_for_end(0);
+    wait_for_end(RUNS / 2);
+    wait_for_end(RUNS - 1);
+}
+END_TEST
+
+/* ---- quit ---- */
+
+START_TEST(quit_without_runs)
+{
+    worker_quit(worker);
+    while (times_left == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(times_left, 1);
+    ck_assert_int_eq(life.destroyed, 1);
+}
+END_TEST
+
+START_TEST(quit_ends_all_runs)
+{
+    for (uint32_t run = 1; run <= 10; run++)
+        start(run, agent_sleeps);
+    worker_quit(worker);
+    while (times_left == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    for (uint32_t run = 1; run <= 10; run++) {
+        ck_assert(accounts[run].ended);
+        expect_cancelled(run);
+    }
+    ck_assert_int_eq(life.destroyed, 1);
+}
+END_TEST
+
+/* ---- */
+
+static TCase *case_create(Suite *suite, const char *name, SFun before)
+{
+    TCase *tcase = tcase_create(name);
+
+    suite_add_tcase(suite, tcase);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_checked_fixture(tcase, before, teardown);
+    return tcase;
+}
+
+static void add_load(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "load", setup);
+
+    tcase_add_test(tcase, no_worker);
+    tcase_add_test(tcase, without_a_plugin);
+    tcase_add_test(tcase, missing_file);
+    tcase_add_test(tcase, created_and_tested);
+    tcase_add_test(tcase, create_without_state);
+    tcase_add_test(tcase, create_fails);
+    tcase_add_test(tcase, selftest_fails);
+}
+
+static void add_emit(TCase *tcase)
+{
+    tcase_add_test(tcase, from_a_helper);
+    tcase_add_test(tcase, from_a_recursion);
+    tcase_add_test(tcase, from_a_second_source_file);
+    tcase_add_test(tcase, from_a_bound_thread);
+    tcase_add_test(tcase, from_a_thread_that_is_not_bound);
+    tcase_add_test(tcase, from_nowhere);
+    tcase_add_test(tcase, from_the_loop_while_a_run_waits);
+    tcase_add_test(tcase, from_the_loop_while_a_run_sleeps);
+    tcase_add_test(tcase, many_runs_at_once);
+    tcase_add_test(tcase, events_as_they_leave);
+    tcase_add_test(tcase, reserved_and_bad_types);
+    tcase_add_test(tcase, longest_type);
+    tcase_add_test(tcase, invalid_json_and_utf8);
+    tcase_add_test(tcase, oversize);
+}
+
+static void add_waits(TCase *tcase)
+{
+    tcase_add_test(tcase, waits_without_credit);
+    tcase_add_test(tcase, all_credit_at_once);
+    tcase_add_test(tcase, too_little_credit);
+    tcase_add_test(tcase, cancelled_without_credit);
+    tcase_add_test(tcase, others_go_on_while_one_waits);
+    tcase_add_test(tcase, loop_rests_while_a_run_has_no_credit);
+    tcase_add_test(tcase, sink_takes_a_little_at_a_time);
+    tcase_add_test(tcase, full_outbox);
+    tcase_add_test(tcase, cancel_wakes_a_sleeper);
+    tcase_add_test(tcase, cancel_wakes_only_its_run);
+    tcase_add_test(tcase, cancel_unknown);
+    tcase_add_test(tcase, sleep_returns);
+    tcase_add_test(tcase, sleepers_do_not_hold_each_other_up);
+}
+
+static void add_ctx(TCase *tcase)
+{
+    tcase_add_test(tcase, get_and_set);
+    tcase_add_test(tcase, set_errors);
+    tcase_add_test(tcase, set_too_much);
+    tcase_add_test(tcase, runs_do_not_share_variables);
+    tcase_add_test(tcase, captures_are_snapshots);
+    tcase_add_test(tcase, agents_cannot_bind_themselves);
+    tcase_add_test(tcase, capture_outlives_its_run);
+    tcase_add_test(tcase, late_events_miss_the_next_run);
+    tcase_add_test(tcase, end_wakes_bound_threads);
+    tcase_add_test(tcase, end_wakes_bound_threads_without_credit);
+    tcase_add_test(tcase, cancel_wakes_bound_threads);
+    tcase_add_test(tcase, many_threads_in_each_run);
+}
+
+static void add_ends(TCase *tcase)
+{
+    tcase_add_test(tcase, finished);
+    tcase_add_test(tcase, failed_by_its_return_value);
+    tcase_add_test(tcase, failed_by_a_positive_value);
+    tcase_add_test(tcase, first_reason_stays);
+    tcase_add_test(tcase, bad_code_and_long_message);
+    tcase_add_test(tcase, last_result_counts);
+    tcase_add_test(tcase, longest_result);
+    tcase_add_test(tcase, cancelled_whatever_it_says);
+    tcase_add_test(tcase, bad_starts);
+    tcase_add_test(tcase, number_is_taken);
+    tcase_add_test(tcase, number_is_free_again);
+    tcase_add_test(tcase, numbers_far_apart);
+    tcase_add_test(tcase, quit_without_runs);
+    tcase_add_test(tcase, quit_ends_all_runs);
+}
+
+/* What holds in both modes. */
+static void add_both(Suite *suite)
+{
+    add_emit(case_create(suite, "emit on threads", setup_threads));
+    add_waits(case_create(suite, "waits on threads", setup_threads));
+    add_ctx(case_create(suite, "ctx on threads", setup_threads));
+    add_ends(case_create(suite, "ends on threads", setup_threads));
+    add_emit(case_create(suite, "emit on fibers", setup_fibers));
+    add_waits(case_create(suite, "waits on fibers", setup_fibers));
+    add_ctx(case_create(suite, "ctx on fibers", setup_fibers));
+    add_ends(case_create(suite, "ends on fibers", setup_fibers));
+}
+
+static void add_two_threads(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "two threads", setup_two_threads);
+
+    tcase_add_test(tcase, cancelled_before_it_has_a_thread);
+    tcase_add_test(tcase, no_more_threads_than_allowed);
+}
+
+static void add_fibers(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "fibers only", setup_fibers);
+
+    tcase_add_test(tcase, sink_catches_up);
+    tcase_add_test(tcase, quits_when_the_sink_catches_up);
+    tcase_add_test(tcase, full_outbox_makes_agents_wait);
+    tcase_add_test(tcase, waiting_agents_go_on_when_the_sink_catches_up);
+    tcase_add_test(tcase, woken_twice_in_one_turn);
+    tcase_add_test(tcase, thousands_at_once);
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("worker");
+    SRunner *runner = srunner_create(suite);
+    int failures;
+
+    agent_host_table = runtime_host(); /* of the agents in this file */
+    add_load(suite);
+    add_both(suite);
+    add_two_threads(suite);
+    add_fibers(suite);
+    srunner_run_all(runner, CK_ENV);
+    failures = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}
