@@ -15,7 +15,7 @@
 /* A worker that lived so long died for a new reason. */
 #define STABLE_MS 10000
 
-#define CRASH_LOOP 3
+#define CRASH_LOOP 5
 
 struct worker {
     struct generation *generation;

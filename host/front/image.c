@@ -39,11 +39,11 @@ static int check_whole(int fd, off_t size, const char *file, char *reason, size_
     uint64_t wanted = got < 0 ? 0 : elf_size(&header, (size_t)got);
 
     if (wanted == 0 && size > 0 && size >= (off_t)sizeof header) {
-        snprintf(reason, reason_size, "%s is not a shared object (ELF)", file);
+        snprintf(reason, reason_size, "refused at copy: %s is not a shared object (ELF)", file);
         return -ENOEXEC;
     }
     if (wanted == 0 || (uint64_t)size < wanted) {
-        snprintf(reason, reason_size, "%s is not whole: it has %lld bytes, wanted are %llu", file,
+        snprintf(reason, reason_size, "refused at copy: %s is not whole: it has %lld bytes, wanted are %llu", file,
                  (long long)size, (unsigned long long)(wanted ? wanted : sizeof header));
         return -EAGAIN;
     }
@@ -69,6 +69,10 @@ static int copy_file(int from, const char *file, struct image *image, char *reas
 
     if (fstat(from, &image->copied) < 0)
         return -errno;
+    if (!S_ISREG(image->copied.st_mode)) {
+        snprintf(reason, size, "refused at copy: %s is not a regular file", file);
+        return -EINVAL;
+    }
     status = check_whole(from, image->copied.st_size, file, reason, size);
     if (status < 0)
         return status;
@@ -79,7 +83,7 @@ static int copy_file(int from, const char *file, struct image *image, char *reas
 int image_create(const char *file, struct image **out, char *reason, size_t reason_size)
 {
     struct image *image;
-    int from = open(file, O_RDONLY | O_CLOEXEC);
+    int from = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int status = from < 0 ? -errno : 0;
 
     reason[0] = '\0';
@@ -93,7 +97,7 @@ int image_create(const char *file, struct image **out, char *reason, size_t reas
     }
     if (status < 0) {
         if (!reason[0])
-            snprintf(reason, reason_size, "cannot copy %s: %s", file, strerror(-status));
+            snprintf(reason, reason_size, "refused at copy: %s: %s", file, strerror(-status));
         image_unref(image);
         return status;
     }

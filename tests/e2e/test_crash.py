@@ -111,7 +111,7 @@ class CrashTest(Test):
             self.assertEqual(self.server.run("e2e_crash", {"how": "null"})[-1].json()["status"],
                              "failed")
         agents = {agent["name"]: agent for agent in self.server.get("/agents").json()["agents"]}
-        self.assertIn(agents["e2e_crash"]["state"], ("restarting", "serving"))
+        self.assertIn(agents["e2e_crash"]["state"], ("crash-loop", "serving"))
         self.assertEqual(agents["ticker"]["state"], "serving")
         self.assertEqual(self.server.run("ticker", {"count": 1, "period_ms": 1})[-1].json(),
                          {"status": "finished"})

@@ -77,8 +77,8 @@ class FolderTest(Test):
         server = self.start(fill=fill)
         for name in ("empty", "text", "folder", "dangling"):
             with self.subTest(file=name):
-                self.check_refused(server, name, "refused at open", f"{name}.so")
-        self.check_refused(server, "half")  # the dynamic linker may die of it
+                self.check_refused(server, name, "refused at copy", f"{name}.so")
+        self.check_refused(server, "half", "refused at copy", "is not whole: it has 2000 bytes")
         self.assertEqual(len(server.get("/agents").json()["agents"]), 6)
 
     def test_unreadable_file(self):
@@ -89,7 +89,7 @@ class FolderTest(Test):
 
         if os.getuid() == 0:
             self.skipTest("root reads every file")
-        self.check_refused(self.start(fill=fill), "secret", "refused at open", "Permission denied")
+        self.check_refused(self.start(fill=fill), "secret", "refused at copy", "Permission denied")
 
     def test_same_name_twice(self):
         """One of the two serves; which file has the name is said."""
@@ -158,8 +158,8 @@ class CheckTest(Test):
     def test_files_that_are_no_plugins(self):
         write(self.path("empty.so"), b"")
         write(self.path("text.so"), b"#!/bin/sh\nexit 0\n" * 200)
-        for path, word in ((self.path("empty.so"), "too short"), (self.path("text.so"), "ELF"),
-                           (self.path("none.so"), "No such file"), (self.folder, "directory")):
+        for path, word in ((self.path("empty.so"), "not whole"), (self.path("text.so"), "ELF"),
+                           (self.path("none.so"), "No such file"), (self.folder, "not a regular file")):
             with self.subTest(path=path):
                 ended = self.check(path)
                 self.assertEqual((ended.returncode, ended.stdout), (1, b""))

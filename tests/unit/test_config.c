@@ -16,7 +16,8 @@
 
 #define HOST_KEYS                                                                         \
     "keys are listen, plugins, max_body, max_connections, max_runs, connection_timeout, " \
-    "heartbeat, start_timeout, shutdown_timeout, forward_headers"
+    "heartbeat, start_timeout, shutdown_timeout, stuck_timeout, drain_timeout, "          \
+    "max_generations, admin, forward_headers"
 
 static char folder[] = "/tmp/test_config.XXXXXX";
 static struct config *config;

@@ -174,7 +174,7 @@ static const char *plugin_path(const char *name)
 static void open_plugin(const char *name)
 {
     struct plugin_refusal refusal = {.step = "none"};
-    int status = worker_open(worker, plugin_path(name), &refusal);
+    int status = worker_open(worker, plugin_path(name), plugin_path(name), &refusal);
 
     ck_assert_msg(status == 0, "%s: %s", refusal.step, refusal.reason);
     ck_assert_str_eq(worker_plugin(worker)->name, name);
@@ -372,7 +372,7 @@ START_TEST(missing_file)
     struct plugin_refusal refusal;
     const char *path = plugin_path("unit_no_such_file");
 
-    ck_assert_int_eq(worker_open(worker, path, &refusal), -EINVAL);
+    ck_assert_int_eq(worker_open(worker, path, path, &refusal), -EINVAL);
     ck_assert_str_eq(refusal.step, "open");
     ck_assert_ptr_nonnull(strstr(refusal.reason, path));
     ck_assert_ptr_null(worker_plugin(worker));
