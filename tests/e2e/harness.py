@@ -126,6 +126,7 @@ class Server:
         self.log_path = os.path.join(folder, "log")
         self.mark = uuid.uuid4().hex
         self.address = None
+        self.admin = os.path.join(folder, "sluice", "admin.sock")
         os.mkdir(self.plugin_folder)
         for plugin in plugins:
             os.symlink(plugin_path(plugin), os.path.join(self.plugin_folder, plugin + ".so"))
@@ -133,7 +134,7 @@ class Server:
                      "--plugins", self.plugin_folder]
         for key, value in settings.items():
             self.args += ["--set", f"{key}={value}"]
-        self.env = {**os.environ, **(env or {}), MARK: self.mark}
+        self.env = {**os.environ, "XDG_RUNTIME_DIR": folder, **(env or {}), MARK: self.mark}
         self.process = None
         self.is_stopped = False
 
