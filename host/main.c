@@ -35,14 +35,9 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"serve", cli_serve},
-    {"run", cli_run},
-    {"check", cli_check},
-    {"list", cli_list},
-    {"reload", cli_reload},
-    {"rollback", cli_rollback},
-    {"drain", cli_drain},
-    {"worker", role_worker}, /* what serve and check start */
+    {"serve", cli_serve}, {"run", cli_run},        {"check", cli_check},
+    {"list", cli_list},   {"reload", cli_reload},  {"rollback", cli_rollback},
+    {"drain", cli_drain}, {"worker", role_worker}, /* what serve and check start */
 };
 
 int cli_misused(const char *subcommand)

@@ -45,13 +45,16 @@ static int read_schedule(const char *input, struct schedule *schedule)
 {
     cJSON *json = cJSON_Parse(input);
     double count, period, bytes;
-    bool fine = take(json, "count", 10, 1e9, &count) && take(json, "period_ms", 100, 1e9, &period) &&
+    bool fine = take(json, "count", 10, 1e9, &count) &&
+                take(json, "period_ms", 100, 1e9, &period) &&
                 take(json, "bytes", 0, AGENT_EVENT_MAX, &bytes);
 
     cJSON_Delete(json);
     if (!fine)
-        return run_fail("bad_input", "send {\"count\":N,\"period_ms\":P,\"bytes\":B}; "
-                                     "B is at most %d", AGENT_EVENT_MAX);
+        return run_fail("bad_input",
+                        "send {\"count\":N,\"period_ms\":P,\"bytes\":B}; "
+                        "B is at most %d",
+                        AGENT_EVENT_MAX);
     *schedule = (struct schedule){(uint64_t)count, (uint64_t)period, (size_t)bytes};
     return 0;
 }
@@ -59,7 +62,8 @@ static int read_schedule(const char *input, struct schedule *schedule)
 /* Emits from here, though the loop is the caller's. */
 static int tick(char *json, size_t size, uint64_t n, size_t bytes)
 {
-    int length = snprintf(json, size, "{\"n\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"pad\":\"", n, now_ns());
+    int length =
+        snprintf(json, size, "{\"n\":%" PRIu64 ",\"ns\":%" PRIu64 ",\"pad\":\"", n, now_ns());
     size_t pad = bytes > (size_t)length + 2 ? bytes - (size_t)length - 2 : 0;
 
     memset(json + length, 'x', pad);

@@ -70,7 +70,9 @@
 #ifdef __cplusplus
 extern "C" {
 #define AGENT_EXTERN_C extern "C"
-#define AGENT_OPTIONAL {} /* a member that may be left out */
+#define AGENT_OPTIONAL \
+    {                  \
+    } /* a member that may be left out */
 #else
 #define AGENT_EXTERN_C extern
 #define AGENT_OPTIONAL
@@ -79,14 +81,14 @@ extern "C" {
 /* A plugin loads when its major is the host's and its minor is not above. */
 #define AGENT_ABI_MAJOR 1
 #define AGENT_ABI_MINOR 0
-#define AGENT_ABI ((uint32_t)AGENT_ABI_MAJOR << 16 | AGENT_ABI_MINOR)
+#define AGENT_ABI       ((uint32_t)AGENT_ABI_MAJOR << 16 | AGENT_ABI_MINOR)
 
 /* Limits, in bytes without the terminating NUL. */
-#define AGENT_NAME_MAX 64            /* a plugin's name */
-#define AGENT_TYPE_MAX 64            /* an event's type */
-#define AGENT_EVENT_MAX (960 * 1024) /* an event's JSON, and a result */
+#define AGENT_NAME_MAX    64           /* a plugin's name */
+#define AGENT_TYPE_MAX    64           /* an event's type */
+#define AGENT_EVENT_MAX   (960 * 1024) /* an event's JSON, and a result */
 #define AGENT_CTX_KEY_MAX 128
-#define AGENT_CTX_MAX (1024 * 1024) /* all that one run's ctx_set() calls store */
+#define AGENT_CTX_MAX     (1024 * 1024) /* all that one run's ctx_set() calls store */
 
 enum agent_mode {
     /* Each run has a thread of the worker's pool and may block anywhere. */
@@ -110,7 +112,7 @@ struct agent_plugin {
     enum agent_mode mode AGENT_OPTIONAL;
     /* Letters, digits, '-', '_' and '.'; the agent's name in URLs. */
     const char *name;
-    const char *version;     /* any text for people, such as "1.4.2" */
+    const char *version;                    /* any text for people, such as "1.4.2" */
     const char *description AGENT_OPTIONAL; /* one line for people, or NULL */
 
     /*
@@ -137,7 +139,7 @@ struct agent_plugin {
      * Return JSON for create() of the next generation, in memory from
      * malloc(), which the host frees; or NULL for none. [loader]
      */
-    char *(*save_state)(void *self) AGENT_OPTIONAL;
+    char *(*save_state)(void *self)AGENT_OPTIONAL;
 
     /* The last call; no run is live. [loader] */
     void (*destroy)(void *self) AGENT_OPTIONAL;
@@ -340,15 +342,15 @@ AGENT_PRINTF(2, 3) static inline void agent_log(enum agent_log_level level, cons
  * Registers the plugin; once, in one of its source files, without semicolon:
  *     AGENT_PLUGIN(.name = "hello", .version = "1.0", .handle = handle)
  */
-#define AGENT_PLUGIN(...)                                                      \
-    AGENT_EXTERN_C __attribute__((visibility("default")))                      \
-    const struct agent_plugin *agent_plugin_entry(const struct agent_host *host); \
-    const struct agent_plugin *agent_plugin_entry(const struct agent_host *host)  \
-    {                                                                          \
-        static const struct agent_plugin plugin = {                            \
-            .size = sizeof(struct agent_plugin), .abi = AGENT_ABI, __VA_ARGS__}; \
-        agent_host_table = host;                                               \
-        return &plugin;                                                        \
+#define AGENT_PLUGIN(...)                                                             \
+    AGENT_EXTERN_C __attribute__((visibility("default"))) const struct agent_plugin * \
+    agent_plugin_entry(const struct agent_host *host);                                \
+    const struct agent_plugin *agent_plugin_entry(const struct agent_host *host)      \
+    {                                                                                 \
+        static const struct agent_plugin plugin = {                                   \
+            .size = sizeof(struct agent_plugin), .abi = AGENT_ABI, __VA_ARGS__};      \
+        agent_host_table = host;                                                      \
+        return &plugin;                                                               \
     }
 
 #ifdef __cplusplus

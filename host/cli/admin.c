@@ -13,8 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_USAGE                                                                               \
-    "      --admin PATH        the server's socket, as host.admin in its configuration\n"          \
+#define SOCKET_USAGE                                                                      \
+    "      --admin PATH        the server's socket, as host.admin in its configuration\n" \
     "  -h, --help              print this\n"
 
 static const char list_usage[] =
@@ -223,7 +223,8 @@ static int command(int argc, char **argv, const char *usage, int names)
         return status;
     given = argc - optind;
     if (given > 1 || (names >= 0 && given != names)) {
-        fprintf(stderr, "sluice %s: %s\n", argv[0], names == 0 ? "takes no name" : "wants one NAME");
+        fprintf(stderr, "sluice %s: %s\n", argv[0],
+                names == 0 ? "takes no name" : "wants one NAME");
         return cli_misused(argv[0]);
     }
     if (strcmp(argv[0], "reload") == 0 && given == 0)

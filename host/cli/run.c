@@ -85,8 +85,8 @@ static int take_frame(struct session *session, const struct wire_frame *frame)
     struct run_event event;
     struct wire_end end;
 
-    if (frame->type == WIRE_EVENT &&
-        wire_read_event(frame, &event.type, &event.type_length, &event.json, &event.json_length) == 0)
+    if (frame->type == WIRE_EVENT && wire_read_event(frame, &event.type, &event.type_length,
+                                                     &event.json, &event.json_length) == 0)
         return run_append(session->run, &event);
     if (frame->type != WIRE_END || wire_read_end(frame, &end) < 0)
         return -EPROTO;

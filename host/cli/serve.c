@@ -34,10 +34,14 @@ static const char usage[] =
 enum option_code { LISTEN = 256, PLUGINS, SET, DEFAULTS };
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'}, {"listen", required_argument, NULL, LISTEN},
-    {"plugins", required_argument, NULL, PLUGINS}, {"set", required_argument, NULL, SET},
-    {"check", no_argument, NULL, 'n'}, {"verbose", no_argument, NULL, 'v'},
-    {"defaults", no_argument, NULL, DEFAULTS}, {"help", no_argument, NULL, 'h'},
+    {"config", required_argument, NULL, 'c'},
+    {"listen", required_argument, NULL, LISTEN},
+    {"plugins", required_argument, NULL, PLUGINS},
+    {"set", required_argument, NULL, SET},
+    {"check", no_argument, NULL, 'n'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"defaults", no_argument, NULL, DEFAULTS},
+    {"help", no_argument, NULL, 'h'},
     {0},
 };
 

@@ -9,12 +9,9 @@
 enum { SET = 256, TEXT };
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"set", required_argument, NULL, SET},
-    {"text", no_argument, NULL, TEXT},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
+    {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, SET},
+    {"text", no_argument, NULL, TEXT},        {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},         {0},
 };
 
 static int take_option(struct settings *settings, int code, const char *command)

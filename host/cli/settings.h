@@ -6,10 +6,10 @@
 
 #include <stdbool.h>
 
-#define SETTINGS_USAGE                                                                             \
-    "  -c, --config FILE       read the plugin's section of this configuration (INI)\n"           \
-    "      --set plugin.NAME.KEY=VALUE\n"                                                          \
-    "                          override one setting; may be given many times\n"                    \
+#define SETTINGS_USAGE                                                                  \
+    "  -c, --config FILE       read the plugin's section of this configuration (INI)\n" \
+    "      --set plugin.NAME.KEY=VALUE\n"                                               \
+    "                          override one setting; may be given many times\n"         \
     "  -v, --verbose           log more\n"
 
 struct settings {

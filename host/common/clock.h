@@ -6,7 +6,7 @@
 #include <time.h>
 
 #define CLOCK_MS UINT64_C(1000000)
-#define CLOCK_S UINT64_C(1000000000)
+#define CLOCK_S  UINT64_C(1000000000)
 
 static inline uint64_t clock_now(void)
 {

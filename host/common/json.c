@@ -180,7 +180,7 @@ static bool scan_open(struct scanner *s, bool object)
 
     if (level == JSON_DEPTH_MAX)
         return false;
-    s->is_object[level / 8] &= (uint8_t)~(1u << level % 8);
+    s->is_object[level / 8] &= (uint8_t) ~(1u << level % 8);
     s->is_object[level / 8] |= (uint8_t)((unsigned)object << level % 8);
     s->depth++;
     s->at++;

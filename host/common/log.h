@@ -26,10 +26,10 @@ __attribute__((format(printf, 2, 0))) void log_vline(enum log_level level, const
 /* Logs and aborts. */
 __attribute__((noreturn, format(printf, 1, 2))) void log_fatal(const char *format, ...);
 
-#define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
+#define log_error(...)  log_line(LOG_ERROR, __VA_ARGS__)
 #define log_plugin(...) log_line(LOG_PLUGIN, __VA_ARGS__)
-#define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
-#define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
-#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
+#define log_warn(...)   log_line(LOG_WARN, __VA_ARGS__)
+#define log_info(...)   log_line(LOG_INFO, __VA_ARGS__)
+#define log_debug(...)  log_line(LOG_DEBUG, __VA_ARGS__)
 
 #endif

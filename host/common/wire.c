@@ -15,8 +15,8 @@ static const struct {
 };
 
 static const char word_chars[256] = {
-    ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, ['0' ... '9'] = 1,
-    ['_'] = 1,         ['-'] = 1,         ['.'] = 1,         [':'] = 1};
+    ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, ['0' ... '9'] = 1, ['_'] = 1,
+    ['-'] = 1,         ['.'] = 1,         [':'] = 1};
 
 size_t wire_word_length(const char *word)
 {

@@ -44,30 +44,30 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define WIRE_WINDOW (1024u * 1024)
+#define WIRE_WINDOW    (1024u * 1024)
 #define WIRE_EVENT_MAX (960u * 1024) /* AGENT_EVENT_MAX */
-#define WIRE_TYPE_MAX 64u            /* AGENT_TYPE_MAX */
-#define WIRE_TEXT_MAX (64u * 1024)
+#define WIRE_TYPE_MAX  64u           /* AGENT_TYPE_MAX */
+#define WIRE_TEXT_MAX  (64u * 1024)
 #define WIRE_STATE_MAX (1024u * 1024)
 #define WIRE_START_MAX (2u * 1024 * 1024)
-#define WIRE_CHARGE 96u
+#define WIRE_CHARGE    96u
 
 /* name, sender, least and most bytes of payload */
-#define WIRE_FRAMES(X)                                                                             \
-    X(OPEN, FRONT, 2, WIRE_TEXT_MAX)                                                               \
-    X(CREATE, FRONT, 2, WIRE_START_MAX)                                                            \
-    X(START, FRONT, 0, WIRE_START_MAX)                                                             \
-    X(CANCEL, FRONT, 0, 0)                                                                         \
-    X(CREDIT, FRONT, 4, 4)                                                                         \
-    X(SAVE, FRONT, 0, 0)                                                                           \
-    X(PING, FRONT, 8, 8)                                                                           \
-    X(QUIT, FRONT, 0, 0)                                                                           \
-    X(HELLO, WORKER, 2, WIRE_TEXT_MAX)                                                             \
-    X(STATE, WORKER, 0, WIRE_STATE_MAX)                                                            \
-    X(READY, WORKER, 0, 0)                                                                         \
-    X(REFUSED, WORKER, 2, WIRE_TEXT_MAX)                                                           \
-    X(EVENT, WORKER, 3, 1 + WIRE_TYPE_MAX + WIRE_EVENT_MAX)                                        \
-    X(END, WORKER, 3, WIRE_TEXT_MAX + WIRE_EVENT_MAX)                                              \
+#define WIRE_FRAMES(X)                                      \
+    X(OPEN, FRONT, 2, WIRE_TEXT_MAX)                        \
+    X(CREATE, FRONT, 2, WIRE_START_MAX)                     \
+    X(START, FRONT, 0, WIRE_START_MAX)                      \
+    X(CANCEL, FRONT, 0, 0)                                  \
+    X(CREDIT, FRONT, 4, 4)                                  \
+    X(SAVE, FRONT, 0, 0)                                    \
+    X(PING, FRONT, 8, 8)                                    \
+    X(QUIT, FRONT, 0, 0)                                    \
+    X(HELLO, WORKER, 2, WIRE_TEXT_MAX)                      \
+    X(STATE, WORKER, 0, WIRE_STATE_MAX)                     \
+    X(READY, WORKER, 0, 0)                                  \
+    X(REFUSED, WORKER, 2, WIRE_TEXT_MAX)                    \
+    X(EVENT, WORKER, 3, 1 + WIRE_TYPE_MAX + WIRE_EVENT_MAX) \
+    X(END, WORKER, 3, WIRE_TEXT_MAX + WIRE_EVENT_MAX)       \
     X(PONG, WORKER, 16, 16)
 
 enum wire_side { WIRE_FRONT, WIRE_WORKER };

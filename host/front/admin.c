@@ -138,10 +138,8 @@ static const struct {
     void (*alone)(struct client *client);
     void (*named)(struct registry *registry, const char *name, const struct registry_reply *reply);
 } commands[] = {
-    {"list", do_list, NULL},
-    {"refresh", do_refresh, NULL},
-    {"reload", NULL, registry_reload},
-    {"rollback", NULL, registry_rollback},
+    {"list", do_list, NULL},           {"refresh", do_refresh, NULL},
+    {"reload", NULL, registry_reload}, {"rollback", NULL, registry_rollback},
     {"drain", NULL, registry_drain},
 };
 
@@ -171,8 +169,7 @@ static void client_ask(struct client *client, size_t length)
 
     client->asked = true;
     uv_read_stop((uv_stream_t *)&client->pipe);
-    client_command(client,
-                   cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "command")),
+    client_command(client, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "command")),
                    cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "name")));
     cJSON_Delete(json);
 }
@@ -276,8 +273,9 @@ static int admin_listen(struct admin *admin)
     int status = uv_pipe_bind(&admin->listener, admin->path);
 
     umask(mask);
-    return status < 0 ? status
-                      : uv_listen((uv_stream_t *)&admin->listener, ADMIN_CLIENTS_MAX, on_connection);
+    return status < 0
+               ? status
+               : uv_listen((uv_stream_t *)&admin->listener, ADMIN_CLIENTS_MAX, on_connection);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
@@ -289,8 +287,7 @@ static void on_listener_closed(uv_handle_t *handle)
 }
 
 int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               int (*refresh)(void *data, char *error, size_t size), void *data,
-               struct admin **out)
+               int (*refresh)(void *data, char *error, size_t size), void *data, struct admin **out)
 {
     struct admin *admin;
     int status;

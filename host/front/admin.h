@@ -16,7 +16,7 @@
 #include "front/registry.h"
 
 #define ADMIN_CLIENTS_MAX 64
-#define ADMIN_LINE_MAX 4096
+#define ADMIN_LINE_MAX    4096
 
 struct admin;
 

@@ -37,13 +37,13 @@ struct agent {
     const struct config *config;
     char *file;
     char *name;
-    bool loaded; /* the name is the plugin's own */
+    bool loaded;                    /* the name is the plugin's own */
     TAILQ_HEAD(, version) versions; /* all that have workers, oldest first */
     unsigned version_count;
     struct version *current;   /* NULL: it does not serve */
     struct version *candidate; /* NULL: no swap is under way */
     struct image *tried;       /* of the last swap, whatever became of it; NULL before the first */
-    struct image *before;      /* of the generation before the current one; NULL if there was none */
+    struct image *before; /* of the generation before the current one; NULL if there was none */
     uint64_t last_number;
     uv_timer_t state_time; /* active while the candidate waits for the current one's state */
     bool again;            /* another swap is wanted */
@@ -275,8 +275,10 @@ static bool candidate_may_be_called(struct agent *agent, const char *name, char 
                                     size_t size)
 {
     if (agent->current && strcmp(name, agent->name) != 0) {
-        snprintf(reason, size, "%s holds the agent '%s' now, it held '%s'; put it into a file of "
-                               "its own", agent->file, name, agent->name);
+        snprintf(reason, size,
+                 "%s holds the agent '%s' now, it held '%s'; put it into a file of "
+                 "its own",
+                 agent->file, name, agent->name);
         return false;
     }
     return agent->handler->may_be_called(agent->data, agent, name, reason, size);
@@ -376,7 +378,7 @@ void agent_reload(struct agent *agent, const struct registry_reply *reply)
 
 void agent_rollback(struct agent *agent, const struct registry_reply *reply)
 {
-    const char *error = agent->candidate ? "a swap is under way; try again when it is done"
+    const char *error = agent->candidate        ? "a swap is under way; try again when it is done"
                         : agent->before == NULL ? "there was no generation before this one"
                                                 : NULL;
 
@@ -512,8 +514,10 @@ static const char *agent_state(const struct agent *agent)
 {
     if (agent->current)
         return generation_is_crashing(agent->current->generation) ? "crash-loop" : "serving";
-    return agent->candidate ? "starting" : agent->drained ? "drained" : agent->removed ? "removed"
-                                                                                       : "refused";
+    return agent->candidate ? "starting"
+           : agent->drained ? "drained"
+           : agent->removed ? "removed"
+                            : "refused";
 }
 
 static void describe_text(struct buf *json, const char *name, const char *value)
@@ -547,10 +551,10 @@ void agent_report(const struct agent *agent, struct buf *json)
     describe_text(json, "state", agent_state(agent));
     describe_text(json, "last_error", agent->reason);
     buf_printf(json, ",\"queued_runs\":%zu,\"current\":%llu,\"generations\":[", agent->queued,
-               agent->current
-                   ? (unsigned long long)generation_number(agent->current->generation)
-                   : 0);
-    TAILQ_FOREACH(version, &agent->versions, in_agent) {
+               agent->current ? (unsigned long long)generation_number(agent->current->generation)
+                              : 0);
+    TAILQ_FOREACH(version, &agent->versions, in_agent)
+    {
         buf_puts(json, comma);
         generation_report(version->generation, json);
         comma = ",";

@@ -56,7 +56,8 @@ static void reply_busy(struct http_request *request, const char *detail)
 
 /* ---- what an agent may know of the request ---- */
 
-/* W3C Trace Context, 3.2: version, trace id, parent id, flags; neither id all zero, no version ff. */
+/* W3C Trace Context, 3.2: version, trace id, parent id, flags; neither id all zero, no version ff.
+ */
 static bool traceparent_is_valid(const char *value)
 {
     static const char form[] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
@@ -228,8 +229,9 @@ static void handle_run(const struct api *api, struct http_request *request, cons
     struct buf body = {0};
 
     if (run == NULL) {
-        reply_problem(request, 404, "there is no such run, or it ended so long ago that it is "
-                                    "forgotten");
+        reply_problem(request, 404,
+                      "there is no such run, or it ended so long ago that it is "
+                      "forgotten");
         return;
     }
     run_describe(run, &body);
@@ -264,10 +266,8 @@ static const struct route {
     const char *after;
     void (*handle)(const struct api *api, struct http_request *request, const char *name);
 } routes[] = {
-    {"POST", "/agents/", "/runs", handle_start},
-    {"GET", "/agents", NULL, handle_agents},
-    {"GET", "/runs/", "", handle_run},
-    {"GET", "/healthz", NULL, handle_health},
+    {"POST", "/agents/", "/runs", handle_start}, {"GET", "/agents", NULL, handle_agents},
+    {"GET", "/runs/", "", handle_run},           {"GET", "/healthz", NULL, handle_health},
     {"GET", "/readyz", NULL, handle_ready},
 };
 

@@ -30,7 +30,7 @@ struct config_plugin {
     struct config_plugin *next;
     char *name; /* NULL in plugin_defaults */
     unsigned threads;
-    size_t stack;        /* bytes */
+    size_t stack; /* bytes */
     unsigned workers;
     size_t memory_limit; /* of a worker, bytes; 0 is none */
     unsigned max_runs;   /* of a worker; 0 is no limit */

@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 4096
-#define RETAIN_S 300
-#define FLUSH_MS 1000
+#define RETAIN_S       300
+#define FLUSH_MS       1000
 
 struct front {
     uv_loop_t loop;
@@ -187,7 +187,8 @@ static int front_listen(const struct config *config, char *text, size_t size)
     int on = 1, fd;
 
     config_address(config, &address);
-    length = address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    length =
+        address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
@@ -278,13 +279,14 @@ static void front_open_admin(struct front *front)
         admin_default_path(path, sizeof path);
     else
         snprintf(path, sizeof path, "%s", front->config->admin);
-    status = admin_open(&front->loop, path, front->api.registry, front_refresh, front,
-                        &front->admin);
+    status =
+        admin_open(&front->loop, path, front->api.registry, front_refresh, front, &front->admin);
     if (status == 0)
         log_info("operators' commands are taken admin=%s", path);
     else
         log_warn("no operators' commands are taken: %s; name another socket with host.admin "
-                 "admin=%s", uv_strerror(status), path);
+                 "admin=%s",
+                 uv_strerror(status), path);
 }
 
 int front_main(struct config *config,

@@ -10,7 +10,7 @@
 
 /* The pause before the n-th restart in a row: none, then doubling up to the most. */
 #define RESTART_FIRST_MS 100
-#define RESTART_MOST_MS 10000
+#define RESTART_MOST_MS  10000
 
 /* A worker that lived so long died for a new reason. */
 #define STABLE_MS 10000
@@ -21,7 +21,7 @@ struct worker {
     struct generation *generation;
     struct seat *seat; /* NULL: it may only finish its runs */
     struct process *process;
-    uint64_t since;                /* ms of the loop's clock */
+    uint64_t since;                    /* ms of the loop's clock */
     TAILQ_ENTRY(worker) in_generation; /* in generation->workers */
 };
 
@@ -50,7 +50,7 @@ struct generation {
     unsigned closing; /* seats */
     TAILQ_HEAD(, worker) workers;
     unsigned restarts;
-    char *reason; /* of the last death; NULL if there was none */
+    char *reason;   /* of the last death; NULL if there was none */
     uint64_t since; /* ms of the loop's clock */
     const struct generation_handler *handler;
     void *data;
@@ -104,7 +104,7 @@ void generation_drain(struct generation *generation, uint64_t timeout_ms)
 
     generation_stop_seats(generation);
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        process_drain(worker->process, timeout_ms);
+    process_drain(worker->process, timeout_ms);
     generation_check_closed(generation);
 }
 
@@ -114,7 +114,7 @@ void generation_quit(struct generation *generation, uint64_t timeout_ms)
 
     generation_stop_seats(generation);
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        process_quit(worker->process, timeout_ms);
+    process_quit(worker->process, timeout_ms);
     generation_check_closed(generation);
 }
 
@@ -201,8 +201,8 @@ static void worker_retire(struct worker *worker, const char *why)
     if (seat == NULL || generation->state != SERVING)
         return;
     log_info("a worker is replaced: %s plugin=%s generation=%llu pid=%d runs=%zu", why,
-             generation->name, (unsigned long long)generation->number,
-             process_pid(worker->process), process_live(worker->process));
+             generation->name, (unsigned long long)generation->number, process_pid(worker->process),
+             process_live(worker->process));
     worker->seat = NULL;
     seat->worker = NULL;
     generation->restarts++;
@@ -405,12 +405,12 @@ struct generation *generation_start(uv_loop_t *loop, const struct generation_spe
 
 bool generation_take(struct generation *generation, struct run *run)
 {
-    struct run_agent agent = {.name = generation->name,
-                              .version = generation->version,
-                              .generation = generation->number};
+    struct run_agent agent = {
+        .name = generation->name, .version = generation->version, .generation = generation->number};
     struct worker *worker, *best = NULL;
 
-    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
+    TAILQ_FOREACH(worker, &generation->workers, in_generation)
+    {
         if (worker->seat && process_has_room(worker->process) &&
             (best == NULL || process_live(worker->process) < process_live(best->process)))
             best = worker;
@@ -427,7 +427,8 @@ bool generation_save_state(struct generation *generation)
 {
     struct worker *worker;
 
-    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
+    TAILQ_FOREACH(worker, &generation->workers, in_generation)
+    {
         if (process_has_room(worker->process)) {
             process_save_state(worker->process);
             return true;
@@ -457,11 +458,10 @@ bool generation_is_configured(const struct generation *generation, const struct 
 {
     const struct config_plugin *plugin = config_plugin(config, generation->name);
     char *settings = config_plugin_json(config, generation->name);
-    bool same = strcmp(settings, generation->settings) == 0 &&
-                plugin->threads == generation->threads && plugin->stack == generation->stack &&
-                plugin->memory_limit == generation->memory_limit &&
-                plugin->max_runs == generation->max_runs &&
-                plugin->workers == generation->seat_count;
+    bool same =
+        strcmp(settings, generation->settings) == 0 && plugin->threads == generation->threads &&
+        plugin->stack == generation->stack && plugin->memory_limit == generation->memory_limit &&
+        plugin->max_runs == generation->max_runs && plugin->workers == generation->seat_count;
 
     free(settings);
     return same;
@@ -473,7 +473,7 @@ size_t generation_live(const struct generation *generation)
     size_t live = 0;
 
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        live += process_live(worker->process);
+    live += process_live(worker->process);
     return live;
 }
 
@@ -483,7 +483,7 @@ static uint64_t generation_stray_emits(const struct generation *generation)
     uint64_t stray = 0;
 
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        stray += process_stray_emits(worker->process);
+    stray += process_stray_emits(worker->process);
     return stray;
 }
 
@@ -531,7 +531,8 @@ void generation_report(const struct generation *generation, struct buf *json)
     describe_text(json, "reason", generation->reason);
     buf_printf(json, ",\"restarts\":%u,\"age_s\":%llu,\"workers\":[", generation->restarts,
                (unsigned long long)((uv_now(generation->loop) - generation->since) / 1000));
-    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
+    TAILQ_FOREACH(worker, &generation->workers, in_generation)
+    {
         buf_puts(json, comma);
         report_worker(worker, json);
         comma = ",";

@@ -55,7 +55,9 @@ struct http_request {
     bool too_large;
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
-    struct { char *name, *value; } headers[4];
+    struct {
+        char *name, *value;
+    } headers[4];
     int header_count;
     unsigned status;
     struct parked *parked;
@@ -369,8 +371,7 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct http_sett
         http, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->max_connections,
         MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_END);
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
 }
 
 int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
@@ -433,7 +434,8 @@ void http_destroy(struct http *http)
 
     if (http == NULL)
         return;
-    TAILQ_FOREACH(request, &http->requests, in_http) {
+    TAILQ_FOREACH(request, &http->requests, in_http)
+    {
         if (request->parked) {
             parked_spoil(request->parked);
             on_left(request);

@@ -24,7 +24,7 @@ struct image {
 };
 
 /* What a file that is an ELF object must have at least; 0 if it is none. */
-static uint64_t elf_size(const ElfW(Ehdr) *header, size_t length)
+static uint64_t elf_size(const ElfW(Ehdr) * header, size_t length)
 {
     if (length < sizeof *header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
         return 0;
@@ -43,7 +43,8 @@ static int check_whole(int fd, off_t size, const char *file, char *reason, size_
         return -ENOEXEC;
     }
     if (wanted == 0 || (uint64_t)size < wanted) {
-        snprintf(reason, reason_size, "refused at copy: %s is not whole: it has %lld bytes, wanted are %llu", file,
+        snprintf(reason, reason_size,
+                 "refused at copy: %s is not whole: it has %lld bytes, wanted are %llu", file,
                  (long long)size, (unsigned long long)(wanted ? wanted : sizeof header));
         return -EAGAIN;
     }

@@ -41,7 +41,7 @@ struct process {
     uv_loop_t *loop;
     uv_process_t child;
     uv_timer_t timer;
-    int handles;      /* not yet closed */
+    int handles; /* not yet closed */
     struct link *link;
     struct process_spec spec;
     enum { STARTING, GREETED, CREATING, READY, DRAINING, LEAVING } state;
@@ -55,7 +55,7 @@ struct process {
     bool cancelled;       /* what did not end before the deadline */
     bool deaf;            /* its socket is closed */
     enum run_error error; /* what its runs end with if it dies */
-    char note[1200]; /* why it was killed or refused; "" if for no reason known */
+    char note[1200];      /* why it was killed or refused; "" if for no reason known */
     const struct process_handler *handler;
     void *data;
 };
@@ -570,9 +570,9 @@ size_t process_memory(const struct process *process)
 
 const char *process_state(const struct process *process)
 {
-    static const char *const states[] = {[STARTING] = "starting", [GREETED] = "starting",
-                                         [CREATING] = "starting", [READY] = "serving",
-                                         [DRAINING] = "draining", [LEAVING] = "leaving"};
+    static const char *const states[] = {
+        [STARTING] = "starting", [GREETED] = "starting",  [CREATING] = "starting",
+        [READY] = "serving",     [DRAINING] = "draining", [LEAVING] = "leaving"};
 
     return process->stuck ? "stuck" : states[process->state];
 }

@@ -37,7 +37,8 @@ static struct agent *registry_find(const struct registry *registry, const char *
     struct agent *by_file = NULL;
     struct entry *entry;
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry)
+    {
         if (strcmp(agent_name(entry->agent), name) != 0)
             continue;
         if (agent_is_loaded(entry->agent))
@@ -51,7 +52,8 @@ static struct agent *registry_find_file(const struct registry *registry, const c
 {
     struct entry *entry;
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry)
+    {
         if (strcmp(agent_file(entry->agent), file) == 0)
             return entry->agent;
     }
@@ -79,7 +81,8 @@ static void on_settled(void *data)
 
     if (registry->is_settled || registry->opening)
         return;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry)
+    {
         if (agent_is_starting(entry->agent))
             return;
     }
@@ -94,7 +97,8 @@ static void on_emptied(void *data)
 
     if (registry->stopped == NULL)
         return;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry)
+    {
         if (!agent_is_empty(entry->agent))
             return;
     }
@@ -175,7 +179,7 @@ void registry_refresh(struct registry *registry)
     struct entry *entry;
 
     TAILQ_FOREACH(entry, &registry->entries, in_registry)
-        agent_refresh(entry->agent);
+    agent_refresh(entry->agent);
     registry_scan(registry);
 }
 
@@ -201,7 +205,7 @@ void registry_stop(struct registry *registry, void (*stopped)(void *data))
     watch_close(registry->watch);
     registry->watch = NULL;
     TAILQ_FOREACH(entry, &registry->entries, in_registry)
-        agent_stop(entry->agent);
+    agent_stop(entry->agent);
     registry->stopped = stopped;
     on_emptied(registry);
 }
@@ -277,8 +281,7 @@ void registry_rollback(struct registry *registry, const char *name,
         agent_rollback(agent, reply);
 }
 
-void registry_drain(struct registry *registry, const char *name,
-                    const struct registry_reply *reply)
+void registry_drain(struct registry *registry, const char *name, const struct registry_reply *reply)
 {
     struct agent *agent = registry_find_for(registry, name, reply);
 
@@ -294,7 +297,8 @@ static void each_agent(const struct registry *registry, bool with_removed, struc
     const struct entry *entry;
     const char *comma = "";
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry)
+    {
         if (agent_is_removed(entry->agent) && !with_removed)
             continue;
         buf_puts(json, comma);

@@ -40,7 +40,7 @@ struct run {
     uint32_t number;
     char *error_code;
     char *error_message;
-    uint64_t ended_at; /* ms of the loop's clock */
+    uint64_t ended_at;        /* ms of the loop's clock */
     TAILQ_ENTRY(run) in_list; /* in runs->live or runs->retained */
 };
 
@@ -289,7 +289,8 @@ static uint64_t run_read_upto(const struct run *run)
     const struct subscriber *subscriber;
     uint64_t upto = run->log.end;
 
-    TAILQ_FOREACH(subscriber, &run->subscribers, in_run) {
+    TAILQ_FOREACH(subscriber, &run->subscribers, in_run)
+    {
         if (subscriber->cursor < upto)
             upto = subscriber->cursor;
     }
@@ -323,10 +324,9 @@ static void run_publish(struct run *run, const struct run_event *event)
 {
     char head[ENCODE_SSE_HEAD_MAX];
     struct subscriber *subscriber, *next;
-    struct iovec pieces[3] = {
-        {.iov_base = head},
-        {.iov_base = (void *)event->json, .iov_len = event->json_length},
-        {.iov_base = ENCODE_SSE_TAIL, .iov_len = strlen(ENCODE_SSE_TAIL)}};
+    struct iovec pieces[3] = {{.iov_base = head},
+                              {.iov_base = (void *)event->json, .iov_len = event->json_length},
+                              {.iov_base = ENCODE_SSE_TAIL, .iov_len = strlen(ENCODE_SSE_TAIL)}};
 
     pieces[0].iov_len =
         encode_sse_head(head, run->id, ++run->sequence, event->type, event->type_length);
@@ -430,8 +430,9 @@ static void run_leave_executor(struct run *run)
 
 int run_end(struct run *run, const struct wire_end *end)
 {
-    static const enum run_state by_status[] = {
-        [WIRE_FINISHED] = RUN_finished, [WIRE_FAILED] = RUN_failed, [WIRE_CANCELLED] = RUN_cancelled};
+    static const enum run_state by_status[] = {[WIRE_FINISHED] = RUN_finished,
+                                               [WIRE_FAILED] = RUN_failed,
+                                               [WIRE_CANCELLED] = RUN_cancelled};
 
     if (strpbrk(end->result, "\r\n"))
         return -EPROTO;

@@ -24,11 +24,11 @@
 #define RUN_ID_LENGTH 26
 
 /* state, is an end */
-#define RUN_STATES(X)                                                                              \
-    X(queued, false)                                                                               \
-    X(running, false)                                                                              \
-    X(finished, true)                                                                              \
-    X(failed, true)                                                                                \
+#define RUN_STATES(X) \
+    X(queued, false)  \
+    X(running, false) \
+    X(finished, true) \
+    X(failed, true)   \
     X(cancelled, true)
 
 enum run_state {
@@ -38,12 +38,12 @@ enum run_state {
 };
 
 /* Why the host ends a run as failed: the code on the wire, and words for people. */
-#define RUN_ERRORS(X)                                                                              \
-    X(worker_crashed, "the agent's worker process died")                                           \
-    X(worker_stuck, "the agent's worker process did not answer any more")                          \
-    X(drain_timeout, "the agent did not end in the time that its old version had left")            \
-    X(memory_limit, "the agent's worker process used too much memory")                             \
-    X(unavailable, "the agent cannot be started")                                                  \
+#define RUN_ERRORS(X)                                                                   \
+    X(worker_crashed, "the agent's worker process died")                                \
+    X(worker_stuck, "the agent's worker process did not answer any more")               \
+    X(drain_timeout, "the agent did not end in the time that its old version had left") \
+    X(memory_limit, "the agent's worker process used too much memory")                  \
+    X(unavailable, "the agent cannot be started")                                       \
     X(shutdown, "the server is stopping")
 
 enum run_error {
@@ -67,8 +67,8 @@ struct subscriber {
     /* An event was appended, and lives until this returns. It may unsubscribe itself. */
     void (*appended)(struct subscriber *self, const struct run_event *event);
     struct run *run;
-    uint64_t cursor;                 /* in the run's log: what it has not read yet */
-    TAILQ_ENTRY(subscriber) in_run;  /* in run->subscribers */
+    uint64_t cursor;                /* in the run's log: what it has not read yet */
+    TAILQ_ENTRY(subscriber) in_run; /* in run->subscribers */
 };
 
 /* What executes runs, told in the front's own words: see process.h. */

@@ -16,7 +16,7 @@ struct stream {
     bool opened;    /* the headers are out */
     bool blocked;   /* the socket took no more */
     bool dirty;
-    uint64_t sent_at;            /* ms of the loop's clock */
+    uint64_t sent_at;             /* ms of the loop's clock */
     TAILQ_ENTRY(stream) in_open;  /* in streams->open, least recently sent first */
     TAILQ_ENTRY(stream) in_dirty; /* in streams->dirty */
 };
@@ -49,8 +49,8 @@ static int stream_view(const struct stream *stream, struct iovec pieces[3])
 
     if (buf_length(&stream->own) > 0)
         pieces[count++] = (struct iovec){(void *)buf_data(&stream->own), buf_length(&stream->own)};
-    return count +
-           eventlog_view(run_log(stream->subscriber.run), stream->subscriber.cursor, pieces + count);
+    return count + eventlog_view(run_log(stream->subscriber.run), stream->subscriber.cursor,
+                                 pieces + count);
 }
 
 static void stream_account(struct stream *stream, size_t sent)

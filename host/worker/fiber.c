@@ -25,7 +25,7 @@
 #include <valgrind/valgrind.h>
 #else
 #define VALGRIND_STACK_REGISTER(start, end) 0
-#define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
+#define VALGRIND_STACK_DEREGISTER(id)       ((void)(id))
 #endif
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -180,8 +180,8 @@ static int fiber_create(struct fiber_pool *pool, struct fiber **out)
         free(fiber);
         return status;
     }
-    fiber->valgrind_stack =
-        VALGRIND_STACK_REGISTER(fiber->side.stack, (const char *)fiber->side.stack + pool->stack_size);
+    fiber->valgrind_stack = VALGRIND_STACK_REGISTER(
+        fiber->side.stack, (const char *)fiber->side.stack + pool->stack_size);
 #ifdef __SANITIZE_THREAD__
     fiber->side.tsan_fiber = __tsan_create_fiber(0);
 #endif

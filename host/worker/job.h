@@ -21,8 +21,8 @@ struct job {
     unsigned refs;
     atomic_bool cancelled;
     atomic_bool over;
-    size_t credit;    /* bytes of events that may still leave */
-    char *pairs;      /* the START frame: strings of the first variables */
+    size_t credit; /* bytes of events that may still leave */
+    char *pairs;   /* the START frame: strings of the first variables */
     struct ctx_var *first;
     const struct ctx_var *vars; /* what handle() starts with */
     struct ctx_var **set;       /* what tasks set, to be freed */

@@ -20,8 +20,8 @@ struct role {
     uv_loop_t loop;
     struct link *link;
     struct worker *worker;
-    bool quitting; /* told to leave */
-    bool left;     /* what remains is to send what is queued */
+    bool quitting;  /* told to leave */
+    bool left;      /* what remains is to send what is queued */
     char keys[160]; /* of the log's lines */
 };
 

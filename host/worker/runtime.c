@@ -62,7 +62,7 @@ static void write_compact(const struct payload *payload, char *json)
 }
 
 #define DELTA_BEFORE "{\"delta\":\""
-#define DELTA_AFTER "\"}"
+#define DELTA_AFTER  "\"}"
 
 static void write_delta(const struct payload *payload, char *json)
 {

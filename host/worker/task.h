@@ -21,8 +21,8 @@ struct task {
     struct fiber *fiber;        /* NULL on a thread */
     bool bound;                 /* by ctx_bind() */
     bool woken;
-    bool ready;           /* in the outbox's ready list */
-    pthread_cond_t wake;  /* of a thread */
+    bool ready;                 /* in the outbox's ready list */
+    pthread_cond_t wake;        /* of a thread */
     TAILQ_ENTRY(task) in_job;   /* in job->waiting */
     TAILQ_ENTRY(task) in_crowd; /* in outbox->crowd */
     TAILQ_ENTRY(task) in_ready; /* in outbox->ready */
@@ -33,8 +33,7 @@ struct task *task_current(void);
 void task_set_current(struct task *task);
 
 /* fiber is NULL for a thread. */
-void task_init(struct task *task, struct job *job, const struct ctx_var *vars,
-               struct fiber *fiber);
+void task_init(struct task *task, struct job *job, const struct ctx_var *vars, struct fiber *fiber);
 void task_finish(struct task *task);
 
 /*

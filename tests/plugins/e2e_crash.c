@@ -93,8 +93,8 @@ static const struct {
     const char *how;
     int (*crash)(void);
 } crashes[] = {
-    {"wait", wait_for_end},      {"null", crash_null}, {"abort", crash_abort},
-    {"exit", crash_exit},        {"close", close_all}, {"scribble", scribble},
+    {"wait", wait_for_end},     {"null", crash_null}, {"abort", crash_abort},
+    {"exit", crash_exit},       {"close", close_all}, {"scribble", scribble},
     {"recurse", crash_recurse}, {"ignore", ignore},
 };
 
