@@ -314,8 +314,8 @@ static inline int run_result(const char *json)
 /* ---- wait --------------------------------------------------------------- */
 
 /*
- * Waits without holding up other runs. 0 when the time is over, -ECANCELED as
- * soon as the run is cancelled. [run]
+ * Waits without holding up other runs. 0 when the time is over, to the
+ * millisecond; -ECANCELED as soon as the run is cancelled. [run]
  */
 static inline int agent_sleep(uint32_t ms)
 {

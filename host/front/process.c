@@ -345,9 +345,9 @@ static int on_end(struct process *process, const struct wire_frame *frame)
 
     if (run == NULL || wire_read_end(frame, &end) < 0)
         return -EPROTO;
-    numbers_give_back(&process->runs, frame->run);
     if (run_end(run, &end) < 0)
         return -EPROTO;
+    numbers_give_back(&process->runs, frame->run);
     process_ended_run(process);
     return 0;
 }

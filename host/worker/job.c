@@ -75,10 +75,14 @@ void job_unref(struct job *job)
     free(job);
 }
 
+bool job_is_over(const struct job *job)
+{
+    return atomic_load_explicit(&job->over, memory_order_relaxed);
+}
+
 bool job_is_stopped(const struct job *job)
 {
-    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) ||
-           atomic_load_explicit(&job->over, memory_order_relaxed);
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) || job_is_over(job);
 }
 
 static void job_wake(struct job *job)

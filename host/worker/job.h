@@ -41,6 +41,9 @@ struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs
 struct job *job_ref(struct job *job);
 void job_unref(struct job *job);
 
+/* Whether handle() has returned. Any thread, lock or not. */
+bool job_is_over(const struct job *job);
+
 /* Whether emitting and waiting make no sense any more. Any thread, lock or not. */
 bool job_is_stopped(const struct job *job);
 

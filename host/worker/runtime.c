@@ -146,7 +146,7 @@ static int host_ctx_set(const char *key, const char *value)
     if (ctx_key_is_host(key))
         return -EPERM;
     outbox_lock(task->job->outbox);
-    status = job_set(task->job, task, key, value);
+    status = job_is_over(task->job) ? -ECANCELED : job_set(task->job, task, key, value);
     outbox_unlock(task->job->outbox);
     return status;
 }
@@ -256,6 +256,7 @@ static int host_run_fail(const char *code, const char *format, va_list args)
 {
     struct task *task = task_current();
     char message[1024];
+    int status;
 
     if (task == NULL)
         return -ENXIO;
@@ -263,9 +264,11 @@ static int host_run_fail(const char *code, const char *format, va_list args)
         code = "agent_error";
     vsnprintf(message, sizeof message, format, args);
     outbox_lock(task->job->outbox);
-    job_fail(task->job, code, message);
+    status = job_is_over(task->job) ? -ECANCELED : -EIO;
+    if (status == -EIO)
+        job_fail(task->job, code, message);
     outbox_unlock(task->job->outbox);
-    return -EIO;
+    return status;
 }
 
 static int host_run_result(const char *json)
@@ -273,6 +276,7 @@ static int host_run_result(const char *json)
     struct task *task = task_current();
     ssize_t length = json ? json_check(json, strlen(json)) : -EINVAL;
     char *result;
+    bool over;
 
     if (task == NULL)
         return -ENXIO;
@@ -283,10 +287,11 @@ static int host_run_result(const char *json)
     result = mem_alloc((size_t)length + 1);
     json_compact(result, json, strlen(json));
     outbox_lock(task->job->outbox);
+    over = job_is_over(task->job);
     free(task->job->result);
     task->job->result = result;
     outbox_unlock(task->job->outbox);
-    return 0;
+    return over ? -ECANCELED : 0;
 }
 
 static int host_sleep(uint32_t ms)
