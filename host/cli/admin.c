@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_USAGE                                                                      \
-    "      --admin PATH        the server's socket, as host.admin in its configuration\n" \
+#define SOCKET_USAGE                                                                   \
+    "      --admin PATH        the server's socket, host.admin in its configuration\n" \
     "  -h, --help              print this\n"
 
 static const char list_usage[] =
@@ -104,10 +105,15 @@ static cJSON *ask(int fd, const char *command, const char *name)
 
 /* ---- list ---- */
 
+/* Names come from files and plugins: what would command the terminal is masked. */
 static const char *text_of(const cJSON *json, const char *name)
 {
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
+    char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
 
+    for (char *at = text; at && *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
+    }
     return text ? text : "-";
 }
 
@@ -131,7 +137,8 @@ static void print_generation(const cJSON *plugin, const cJSON *generation)
 {
     const cJSON *workers = cJSON_GetObjectItemCaseSensitive(generation, "workers"), *worker;
 
-    cJSON_ArrayForEach(worker, workers) print_worker(plugin, generation, worker);
+    cJSON_ArrayForEach(worker, workers)
+        print_worker(plugin, generation, worker);
     if (cJSON_GetArraySize(workers) == 0)
         printf("%-16s %-10s %4.0f  %-10s %7s %6s %8.0f %8s %6.0fs\n", text_of(plugin, "name"),
                text_of(generation, "version"), number_of(generation, "generation"),
@@ -144,7 +151,8 @@ static void print_plugin(const cJSON *plugin)
     const cJSON *generations = cJSON_GetObjectItemCaseSensitive(plugin, "generations");
     const cJSON *generation;
 
-    cJSON_ArrayForEach(generation, generations) print_generation(plugin, generation);
+    cJSON_ArrayForEach(generation, generations)
+        print_generation(plugin, generation);
     if (cJSON_GetArraySize(generations) == 0)
         printf("%-16s %-10s %4s  %-10s\n", text_of(plugin, "name"), "-", "-",
                text_of(plugin, "state"));
@@ -164,7 +172,8 @@ static void print_list(const cJSON *answer, bool json)
     }
     printf("%-16s %-10s %4s  %-10s %7s %6s %8s %8s %7s\n", "PLUGIN", "VERSION", "GEN", "STATE",
            "PID", "RUNS", "RESTARTS", "MEMORY", "AGE");
-    cJSON_ArrayForEach(plugin, plugins) print_plugin(plugin);
+    cJSON_ArrayForEach(plugin, plugins)
+        print_plugin(plugin);
 }
 
 /* ---- the commands ---- */
@@ -221,6 +230,7 @@ static int command(int argc, char **argv, const char *usage, int names)
 
     if (!read_question(argc, argv, usage, &question, &status))
         return status;
+    signal(SIGPIPE, SIG_IGN); /* a server that closes at once is told of in words */
     given = argc - optind;
     if (given > 1 || (names >= 0 && given != names)) {
         fprintf(stderr, "sluice %s: %s\n", argv[0],

@@ -11,6 +11,9 @@
 
 #define READ_SIZE (256 * 1024)
 
+/* What a dead peer left is bounded by its socket's buffer; what its children write is not read. */
+#define DRAIN_READS 16
+
 struct link {
     uv_poll_t poll;
     uv_idle_t turn_end; /* active while something is to be sent */
@@ -151,7 +154,7 @@ void link_take(struct link *link, struct buf *frames)
 
 void link_drain(struct link *link)
 {
-    while (!link->ended && link_read(link))
+    for (int i = 0; i < DRAIN_READS && !link->ended && link_read(link); i++)
         ;
 }
 

@@ -18,7 +18,7 @@ struct admin {
     uv_pipe_t listener;
     char *path;
     struct registry *registry;
-    int (*refresh)(void *data, char *error, size_t size);
+    void (*refresh)(void *data, const struct registry_reply *reply);
     void *data;
     unsigned client_count;
     TAILQ_HEAD(, client) clients;
@@ -127,10 +127,10 @@ static void do_list(struct client *client)
 
 static void do_refresh(struct client *client)
 {
-    char error[1024];
-    int status = client->admin->refresh(client->admin->data, error, sizeof error);
+    struct registry_reply reply = {.done = on_done, .data = client};
 
-    client_answer(client, status < 0 ? error : NULL);
+    client->refs++;
+    client->admin->refresh(client->admin->data, &reply);
 }
 
 static const struct {
@@ -248,10 +248,13 @@ static int make_folder(const char *path)
 static int clear_path(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat found;
     int fd, status;
 
     if (strlen(path) >= sizeof address.sun_path)
         return -ENAMETOOLONG;
+    if (lstat(path, &found) == 0 && !S_ISSOCK(found.st_mode))
+        return -EEXIST;
     strcpy(address.sun_path, path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -287,7 +290,8 @@ static void on_listener_closed(uv_handle_t *handle)
 }
 
 int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               int (*refresh)(void *data, char *error, size_t size), void *data, struct admin **out)
+               void (*refresh)(void *data, const struct registry_reply *reply), void *data,
+               struct admin **out)
 {
     struct admin *admin;
     int status;

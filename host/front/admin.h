@@ -28,11 +28,11 @@ void admin_default_path(char *path, size_t size);
 
 /*
  * Listens at the path, whose folder is made if need be. refresh: reads the
- * configuration again and brings the registry up to it; -errno and an error.
- * -EADDRINUSE if another server listens there.
+ * configuration again, brings the registry up to it, and replies. -EADDRINUSE
+ * if another server listens there, -EEXIST if the path is no socket.
  */
 int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               int (*refresh)(void *data, char *error, size_t size), void *data,
+               void (*refresh)(void *data, const struct registry_reply *reply), void *data,
                struct admin **out);
 
 /* Closes all connections and removes the socket. NULL is fine. */

@@ -29,8 +29,10 @@ struct waiting_run {
 
 struct waiting_reply {
     struct registry_reply reply;
-    STAILQ_ENTRY(waiting_reply) next; /* in agent->replies */
+    STAILQ_ENTRY(waiting_reply) next; /* in agent->replies or agent->later */
 };
+
+STAILQ_HEAD(reply_list, waiting_reply);
 
 struct agent {
     uv_loop_t *loop;
@@ -42,18 +44,20 @@ struct agent {
     unsigned version_count;
     struct version *current;   /* NULL: it does not serve */
     struct version *candidate; /* NULL: no swap is under way */
-    struct image *tried;       /* of the last swap, whatever became of it; NULL before the first */
-    struct image *before; /* of the generation before the current one; NULL if there was none */
+    struct image *tried;       /* the file as it last was swapped to, or refused; NULL if never */
+    struct image *before;      /* of what was current before; NULL if nothing was */
     uint64_t last_number;
     uv_timer_t state_time; /* active while the candidate waits for the current one's state */
-    bool again;            /* another swap is wanted */
+    bool again;            /* another swap is wanted, */
+    struct image *next;    /* to this image; NULL is the file as it is then */
     bool drained;          /* by the operator */
     bool removed;          /* its file is gone */
     bool stopping;
     char *reason; /* why the last swap failed, or the agent crashes; NULL if all is well */
     STAILQ_HEAD(, waiting_run) queue;
     size_t queued;
-    STAILQ_HEAD(, waiting_reply) replies; /* of the swap under way */
+    struct reply_list replies; /* of the swap under way */
+    struct reply_list later;   /* of the one that is wanted again */
     const struct agent_handler *handler;
     void *data;
 };
@@ -131,34 +135,66 @@ void agent_submit(struct agent *agent, struct run *run)
 
 /* ---- swaps ---- */
 
-static void agent_reply(struct agent *agent, const char *error)
+static void replies_add(struct reply_list *replies, const struct registry_reply *reply)
 {
     struct waiting_reply *waiting;
 
-    while ((waiting = STAILQ_FIRST(&agent->replies))) {
-        STAILQ_REMOVE_HEAD(&agent->replies, next);
+    if (reply == NULL)
+        return;
+    waiting = mem_alloc(sizeof *waiting);
+    waiting->reply = *reply;
+    STAILQ_INSERT_TAIL(replies, waiting, next);
+}
+
+static void replies_send(struct reply_list *replies, const char *error)
+{
+    struct waiting_reply *waiting;
+
+    while ((waiting = STAILQ_FIRST(replies))) {
+        STAILQ_REMOVE_HEAD(replies, next);
         waiting->reply.done(waiting->reply.data, error);
         free(waiting);
     }
 }
 
-static void agent_retire(struct agent *agent, struct version *version)
-{
-    (void)agent;
-    generation_drain(version->generation, agent->config->drain_timeout * UINT64_C(1000));
-}
-
-/* The agent stops serving. */
-static void agent_let_go(struct agent *agent)
+/* Puts the next one, or none, in the current one's place. */
+static void agent_set_current(struct agent *agent, struct version *next)
 {
     struct version *old = agent->current;
 
-    agent->current = NULL;
-    if (old)
-        agent_retire(agent, old);
+    agent->current = next;
+    if (old == NULL)
+        return;
+    image_unref(agent->before);
+    agent->before = image_ref(generation_image(old->generation));
+    generation_drain(old->generation, agent->config->drain_timeout * UINT64_C(1000));
 }
 
-static void agent_begin(struct agent *agent);
+static void agent_forget_next(struct agent *agent)
+{
+    agent->again = false;
+    image_unref(agent->next);
+    agent->next = NULL;
+}
+
+/* Stops serving, and the swap that is under way. */
+static void agent_let_go(struct agent *agent, const char *why)
+{
+    struct version *candidate = agent->candidate;
+
+    agent->candidate = NULL;
+    uv_timer_stop(&agent->state_time);
+    agent_forget_next(agent);
+    set_text(&agent->reason, why);
+    if (candidate)
+        generation_quit(candidate->generation, QUIT_MS);
+    agent_set_current(agent, NULL);
+    queue_fail(agent);
+    replies_send(&agent->replies, why);
+    replies_send(&agent->later, why);
+}
+
+static void agent_swap_again(struct agent *agent);
 
 static void agent_swap_failed(struct agent *agent, const char *reason)
 {
@@ -167,27 +203,22 @@ static void agent_swap_failed(struct agent *agent, const char *reason)
               reason, agent->file);
     if (agent->current == NULL)
         queue_fail(agent);
-    agent_reply(agent, reason);
+    replies_send(&agent->replies, reason);
     agent->handler->settled(agent->data);
 }
 
 static void agent_switch(struct agent *agent)
 {
-    struct version *old = agent->current;
+    struct version *next = agent->candidate;
 
-    agent->current = agent->candidate;
     agent->candidate = NULL;
+    agent_set_current(agent, next);
     agent->drained = agent->removed = false;
     set_text(&agent->reason, NULL);
     log_info("a plugin serves plugin=%s version=%s generation=%llu file=%s", agent->name,
              generation_version(agent->current->generation),
              (unsigned long long)generation_number(agent->current->generation), agent->file);
-    if (old) {
-        image_unref(agent->before);
-        agent->before = image_ref(generation_image(old->generation));
-        agent_retire(agent, old);
-    }
-    agent_reply(agent, NULL);
+    replies_send(&agent->replies, NULL);
     agent->handler->settled(agent->data);
 }
 
@@ -198,8 +229,7 @@ static void on_ready(void *data)
 
     if (version == agent->candidate) {
         agent_switch(agent);
-        if (agent->again)
-            agent_begin(agent);
+        agent_swap_again(agent);
     }
     queue_start(agent);
 }
@@ -213,8 +243,10 @@ static void on_failed(void *data, const char *reason)
         return;
     agent->candidate = NULL;
     uv_timer_stop(&agent->state_time);
-    if (!agent->stopping)
-        agent_swap_failed(agent, reason);
+    if (agent->stopping)
+        return;
+    agent_swap_failed(agent, reason);
+    agent_swap_again(agent);
 }
 
 static void on_crashing(void *data, const char *reason)
@@ -240,8 +272,7 @@ static void on_closed(void *data)
     log_info("a generation is gone plugin=%s generation=%llu", agent->name,
              (unsigned long long)generation_number(version->generation));
     free(version);
-    if (agent->again && agent->candidate == NULL && !agent->stopping)
-        agent_begin(agent);
+    agent_swap_again(agent);
     if (agent_is_empty(agent))
         agent->handler->emptied(agent->data);
 }
@@ -290,6 +321,8 @@ static void on_hello(void *data, const struct process_hello *hello)
     struct agent *agent = version->agent;
     char reason[512];
 
+    if (version != agent->candidate)
+        return;
     if (!candidate_may_be_called(agent, hello->name, reason, sizeof reason)) {
         generation_refuse(version->generation, reason);
         return;
@@ -316,9 +349,6 @@ static void agent_start(struct agent *agent, struct image *image)
         .image = image, .number = ++agent->last_number, .config = agent->config};
     struct version *version = mem_alloc(sizeof *version);
 
-    image_ref(image);
-    image_unref(agent->tried);
-    agent->tried = image;
     version->agent = agent;
     TAILQ_INSERT_TAIL(&agent->versions, version, in_agent);
     agent->version_count++;
@@ -335,7 +365,9 @@ static void agent_swap_to(struct agent *agent, struct image *image)
         agent_start(agent, image);
         return;
     }
+    agent_forget_next(agent);
     agent->again = true;
+    agent->next = image_ref(image);
     snprintf(reason, sizeof reason, "%u generations are live; the swap waits until one has drained",
              agent->version_count);
     agent_swap_failed(agent, reason);
@@ -347,33 +379,42 @@ static void agent_begin(struct agent *agent)
     struct image *image;
     char reason[1024];
 
-    agent->again = false;
     if (image_create(agent->file, &image, reason, sizeof reason) < 0) {
         agent_swap_failed(agent, reason);
         return;
     }
+    image_unref(agent->tried);
+    agent->tried = image;
     agent_swap_to(agent, image);
-    image_unref(image);
 }
 
-static void agent_await(struct agent *agent, const struct registry_reply *reply)
+/* The swap that had to wait, if there is one and it need not wait any more. */
+static void agent_swap_again(struct agent *agent)
 {
-    struct waiting_reply *waiting;
+    struct image *next = agent->next;
 
-    if (reply == NULL)
+    if (!agent->again || agent->candidate || agent->stopping)
         return;
-    waiting = mem_alloc(sizeof *waiting);
-    waiting->reply = *reply;
-    STAILQ_INSERT_TAIL(&agent->replies, waiting, next);
+    agent->again = false;
+    agent->next = NULL;
+    STAILQ_CONCAT(&agent->replies, &agent->later);
+    if (next)
+        agent_swap_to(agent, next);
+    else
+        agent_begin(agent);
+    image_unref(next);
 }
 
 void agent_reload(struct agent *agent, const struct registry_reply *reply)
 {
-    agent_await(agent, reply);
-    if (agent->candidate)
+    if (agent->candidate) {
+        agent_forget_next(agent);
         agent->again = true;
-    else
-        agent_begin(agent);
+        replies_add(&agent->later, reply);
+        return;
+    }
+    replies_add(&agent->replies, reply);
+    agent_begin(agent);
 }
 
 void agent_rollback(struct agent *agent, const struct registry_reply *reply)
@@ -386,16 +427,14 @@ void agent_rollback(struct agent *agent, const struct registry_reply *reply)
         reply->done(reply->data, error);
         return;
     }
-    agent_await(agent, reply);
+    replies_add(&agent->replies, reply);
     agent_swap_to(agent, agent->before);
 }
 
 void agent_drain(struct agent *agent)
 {
     agent->drained = true;
-    agent_let_go(agent);
-    set_text(&agent->reason, "its operator drained it");
-    queue_fail(agent);
+    agent_let_go(agent, "its operator drained it");
 }
 
 static void agent_remove(struct agent *agent)
@@ -405,25 +444,35 @@ static void agent_remove(struct agent *agent)
     log_info("a plugin's file is gone; its runs may finish plugin=%s file=%s", agent->name,
              agent->file);
     agent->removed = true;
-    agent_let_go(agent);
-    set_text(&agent->reason, "its file is gone");
-    queue_fail(agent);
+    agent_let_go(agent, "its file is gone");
 }
 
-void agent_refresh(struct agent *agent)
+bool agent_refresh(struct agent *agent, const struct registry_reply *reply)
 {
     struct stat now;
-    bool same;
 
     if (stat(agent->file, &now) < 0) {
         agent_remove(agent);
-        return;
+        return false;
     }
-    same = agent->tried && image_is_current(agent->tried, &now) && !agent->removed;
-    if (same && agent->current)
-        same = generation_is_configured(agent->current->generation, agent->config);
-    if (!same)
-        agent_reload(agent, NULL);
+    if (agent->removed || agent->tried == NULL || !image_is_current(agent->tried, &now)) {
+        agent_reload(agent, reply);
+        return true;
+    }
+    if (agent->current == NULL ||
+        generation_is_configured(agent->current->generation, agent->config))
+        return false;
+    replies_add(&agent->replies, reply);
+    if (agent->candidate == NULL) /* the same code, which may be no more that of the file */
+        agent_swap_to(agent, generation_image(agent->current->generation));
+    return true;
+}
+
+void agent_retry(struct agent *agent)
+{
+    if (agent->current || agent->candidate || agent->drained || agent->removed)
+        return;
+    agent_reload(agent, NULL);
 }
 
 /* ---- the whole ---- */
@@ -444,6 +493,7 @@ struct agent *agent_create(uv_loop_t *loop, const struct config *config, const c
     TAILQ_INIT(&agent->versions);
     STAILQ_INIT(&agent->queue);
     STAILQ_INIT(&agent->replies);
+    STAILQ_INIT(&agent->later);
     uv_timer_init(loop, &agent->state_time);
     agent->state_time.data = agent;
     return agent;
@@ -455,6 +505,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
     image_unref(agent->tried);
     image_unref(agent->before);
+    image_unref(agent->next);
     free(agent->file);
     free(agent->name);
     free(agent->reason);
@@ -473,7 +524,8 @@ void agent_stop(struct agent *agent)
 
     agent->stopping = true;
     uv_timer_stop(&agent->state_time);
-    agent_reply(agent, "the server is stopping");
+    replies_send(&agent->replies, "the server is stopping");
+    replies_send(&agent->later, "the server is stopping");
     for (version = TAILQ_FIRST(&agent->versions); version; version = next) {
         next = TAILQ_NEXT(version, in_agent);
         generation_quit(version->generation, QUIT_MS);
@@ -553,8 +605,7 @@ void agent_report(const struct agent *agent, struct buf *json)
     buf_printf(json, ",\"queued_runs\":%zu,\"current\":%llu,\"generations\":[", agent->queued,
                agent->current ? (unsigned long long)generation_number(agent->current->generation)
                               : 0);
-    TAILQ_FOREACH(version, &agent->versions, in_agent)
-    {
+    TAILQ_FOREACH(version, &agent->versions, in_agent) {
         buf_puts(json, comma);
         generation_report(version->generation, json);
         comma = ",";

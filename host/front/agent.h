@@ -48,10 +48,16 @@ bool agent_is_empty(const struct agent *agent);
 int agent_admit(const struct agent *agent, char *reason, size_t size);
 void agent_submit(struct agent *agent, struct run *run);
 
-/* Swaps if the file or the settings changed; drains if the file is gone. */
-void agent_refresh(struct agent *agent);
+/*
+ * Swaps if the file or the settings changed, and replies then: true; drains if
+ * the file is gone.
+ */
+bool agent_refresh(struct agent *agent, const struct registry_reply *reply);
 
-/* The reply may be NULL. */
+/* Tries again if it is refused. */
+void agent_retry(struct agent *agent);
+
+/* The reply may be NULL, here and above. */
 void agent_reload(struct agent *agent, const struct registry_reply *reply);
 void agent_rollback(struct agent *agent, const struct registry_reply *reply);
 void agent_drain(struct agent *agent);

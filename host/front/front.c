@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -135,31 +136,33 @@ static void warn_of_restart(const struct config *old, const struct config *new)
                  "heartbeat change only when the server starts again");
 }
 
-static int front_refresh(void *data, char *error, size_t size)
+/* The reply may be NULL. */
+static void front_refresh(void *data, const struct registry_reply *reply)
 {
     struct front *front = data;
-    struct config *config = front->reread(front->data, error, size);
+    char error[CONFIG_ERROR_SIZE];
+    struct config *config = front->reread(front->data, error, sizeof error);
 
     if (config == NULL) {
         log_error("the configuration is refused, the old one stays: %s", error);
-        return -EINVAL;
+        if (reply)
+            reply->done(reply->data, error);
+        return;
     }
     warn_of_restart(front->config, config);
     config_swap(front->config, config);
     config_destroy(config);
     log_info("the configuration was read again");
-    registry_refresh(front->api.registry);
-    return 0;
+    registry_refresh(front->api.registry, reply);
 }
 
 static void on_hang_up(uv_signal_t *handle, int number)
 {
     struct front *front = handle->data;
-    char error[CONFIG_ERROR_SIZE];
 
     (void)number;
     if (front->step == SERVING)
-        front_refresh(front, error, sizeof error);
+        front_refresh(front, NULL);
 }
 
 /* ---- starting ---- */
@@ -272,13 +275,14 @@ static int front_open_plugins(struct front *front)
 /* Serving goes on without it: what it is for can be done with files and signals. */
 static void front_open_admin(struct front *front)
 {
-    char path[108];
+    const char *path = front->config->admin;
+    char chosen[PATH_MAX];
     int status;
 
-    if (strcmp(front->config->admin, CONFIG_AUTO) == 0)
-        admin_default_path(path, sizeof path);
-    else
-        snprintf(path, sizeof path, "%s", front->config->admin);
+    if (strcmp(path, CONFIG_AUTO) == 0) {
+        admin_default_path(chosen, sizeof chosen);
+        path = chosen;
+    }
     status =
         admin_open(&front->loop, path, front->api.registry, front_refresh, front, &front->admin);
     if (status == 0)

@@ -104,7 +104,7 @@ void generation_drain(struct generation *generation, uint64_t timeout_ms)
 
     generation_stop_seats(generation);
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-    process_drain(worker->process, timeout_ms);
+        process_drain(worker->process, timeout_ms);
     generation_check_closed(generation);
 }
 
@@ -114,7 +114,7 @@ void generation_quit(struct generation *generation, uint64_t timeout_ms)
 
     generation_stop_seats(generation);
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-    process_quit(worker->process, timeout_ms);
+        process_quit(worker->process, timeout_ms);
     generation_check_closed(generation);
 }
 
@@ -409,8 +409,7 @@ bool generation_take(struct generation *generation, struct run *run)
         .name = generation->name, .version = generation->version, .generation = generation->number};
     struct worker *worker, *best = NULL;
 
-    TAILQ_FOREACH(worker, &generation->workers, in_generation)
-    {
+    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
         if (worker->seat && process_has_room(worker->process) &&
             (best == NULL || process_live(worker->process) < process_live(best->process)))
             best = worker;
@@ -427,8 +426,7 @@ bool generation_save_state(struct generation *generation)
 {
     struct worker *worker;
 
-    TAILQ_FOREACH(worker, &generation->workers, in_generation)
-    {
+    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
         if (process_has_room(worker->process)) {
             process_save_state(worker->process);
             return true;
@@ -473,7 +471,7 @@ size_t generation_live(const struct generation *generation)
     size_t live = 0;
 
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-    live += process_live(worker->process);
+        live += process_live(worker->process);
     return live;
 }
 
@@ -483,7 +481,7 @@ static uint64_t generation_stray_emits(const struct generation *generation)
     uint64_t stray = 0;
 
     TAILQ_FOREACH(worker, &generation->workers, in_generation)
-    stray += process_stray_emits(worker->process);
+        stray += process_stray_emits(worker->process);
     return stray;
 }
 
@@ -531,8 +529,7 @@ void generation_report(const struct generation *generation, struct buf *json)
     describe_text(json, "reason", generation->reason);
     buf_printf(json, ",\"restarts\":%u,\"age_s\":%llu,\"workers\":[", generation->restarts,
                (unsigned long long)((uv_now(generation->loop) - generation->since) / 1000));
-    TAILQ_FOREACH(worker, &generation->workers, in_generation)
-    {
+    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
         buf_puts(json, comma);
         report_worker(worker, json);
         comma = ",";

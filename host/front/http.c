@@ -434,8 +434,7 @@ void http_destroy(struct http *http)
 
     if (http == NULL)
         return;
-    TAILQ_FOREACH(request, &http->requests, in_http)
-    {
+    TAILQ_FOREACH(request, &http->requests, in_http) {
         if (request->parked) {
             parked_spoil(request->parked);
             on_left(request);

@@ -48,12 +48,16 @@ struct process {
     struct numbers runs;
     uint64_t started;
     uint64_t stray_emits;
+    unsigned pings; /* not yet answered */
+    bool saving;    /* its state was asked for */
     size_t memory;
     uint64_t answered_at; /* ms of the loop's clock, of the last PONG */
     uint64_t deadline;    /* ms of the loop's clock, of DRAINING */
     bool stuck;
     bool cancelled;       /* what did not end before the deadline */
     bool deaf;            /* its socket is closed */
+    bool condemned;       /* it was killed, and is not reaped yet */
+    bool refused;         /* its plugin: its owner tells */
     enum run_error error; /* what its runs end with if it dies */
     char note[1200];      /* why it was killed or refused; "" if for no reason known */
     const struct process_handler *handler;
@@ -96,7 +100,7 @@ static void process_open_plugin(struct process *process)
 
 bool process_has_room(const struct process *process)
 {
-    return process->state == READY && !process->deaf && !process->stuck &&
+    return process->state == READY && !process->deaf && !process->condemned && !process->stuck &&
            link_backlog(process->link) < LINK_BACKLOG_MAX;
 }
 
@@ -118,6 +122,7 @@ __attribute__((format(printf, 2, 3))) static void process_condemn(struct process
     va_list args;
 
     va_start(args, format);
+    process->condemned = true;
     if (!process->note[0])
         vsnprintf(process->note, sizeof process->note, format, args);
     va_end(args);
@@ -191,6 +196,7 @@ static void on_ping_time(uv_timer_t *timer)
     uint64_t now = clock_now();
 
     process_send(process, WIRE_PING, 0, &now, sizeof now);
+    process->pings++;
     read_memory(process);
     check_stuck(process);
     check_deadline(process);
@@ -249,11 +255,13 @@ static const char *string_of(const cJSON *json, const char *name)
 
 void process_refuse(struct process *process, const char *reason)
 {
+    process->refused = true;
     process_condemn(process, "%s", reason);
 }
 
 void process_save_state(struct process *process)
 {
+    process->saving = true;
     process_send(process, WIRE_SAVE, 0, NULL, 0);
 }
 
@@ -297,6 +305,11 @@ static int on_refused(struct process *process, const struct wire_frame *frame)
 {
     cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
 
+    if (json == NULL || process->state >= READY) {
+        cJSON_Delete(json);
+        return -EPROTO;
+    }
+    process->refused = true;
     process_condemn(process, "refused at %s: %s", string_of(json, "step"),
                     string_of(json, "reason"));
     cJSON_Delete(json);
@@ -305,8 +318,12 @@ static int on_refused(struct process *process, const struct wire_frame *frame)
 
 static int on_state(struct process *process, const struct wire_frame *frame)
 {
-    char *state = mem_alloc(frame->length + 1);
+    char *state;
 
+    if (!process->saving)
+        return -EPROTO;
+    process->saving = false;
+    state = mem_alloc(frame->length + 1);
     memcpy(state, frame->data, frame->length);
     if (process->handler->saved)
         process->handler->saved(process->data, state);
@@ -356,6 +373,9 @@ static int on_pong(struct process *process, const struct wire_frame *frame)
 {
     uint64_t pong[2];
 
+    if (process->pings == 0)
+        return -EPROTO;
+    process->pings--;
     memcpy(pong, frame->data, sizeof pong);
     process->stray_emits = pong[1];
     process->answered_at = uv_now(process->loop);
@@ -406,6 +426,12 @@ static void on_link_ended(void *data, const char *reason)
         uv_timer_start(&process->timer, on_deaf_time, DEAF_MS, 0);
 }
 
+/* What a worker that is not ready is at. */
+static const char *process_step(const struct process *process)
+{
+    return process->state == STARTING ? "loading" : "in create() or selftest()";
+}
+
 /* ---- its end ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -430,12 +456,20 @@ static void process_destroy(struct process *process)
 static void describe_end(const struct process *process, int64_t status, int signal, char *text,
                          size_t size)
 {
+    char how[160];
+
+    if (signal)
+        snprintf(how, sizeof how, "killed by signal %d (%s)", signal, strsignal(signal));
+    else
+        snprintf(how, sizeof how, "%sexited with status %d",
+                 process->deaf && status ? LINK_CLOSED "; " : "", (int)status);
     if (process->note[0])
         snprintf(text, size, "%s", process->note);
-    else if (signal)
-        snprintf(text, size, "killed by signal %d (%s)", signal, strsignal(signal));
+    else if (process->state < READY)
+        snprintf(text, size, "%s: %s while %s", image_file(process->spec.image), how,
+                 process_step(process));
     else
-        snprintf(text, size, "exited with status %d", (int)status);
+        snprintf(text, size, "%s", how);
 }
 
 static void fail_runs(struct process *process, const char *reason)
@@ -460,10 +494,11 @@ static void on_exit_status(uv_process_t *child, int64_t status, int signal)
     link_drain(process->link);
     describe_end(process, status, signal, reason, sizeof reason);
     was_told = process->state == LEAVING && status == 0 && signal == 0;
-    if (process->state >= READY && !was_told)
+    if (!process->refused && !was_told)
         log_plugin("a worker died: %s file=%s generation=%llu pid=%d runs=%u", reason,
                    image_file(process->spec.image), (unsigned long long)process->spec.generation,
                    child->pid, process->runs.live);
+    kill(-child->pid, SIGKILL); /* what it forked is of its process group */
     fail_runs(process, reason);
     process->handler->gone(process->data, reason, was_told);
     process_destroy(process);
@@ -475,8 +510,9 @@ static void on_start_timeout(uv_timer_t *timer)
 {
     struct process *process = timer->data;
 
-    process_condemn(process, "not ready within %u s; it was %s", process->spec.start_timeout,
-                    process->state == STARTING ? "loading" : "in create() or selftest()");
+    process_condemn(process, "%s: not ready within %u s; it was %s",
+                    image_file(process->spec.image), process->spec.start_timeout,
+                    process_step(process));
 }
 
 static int spawn_child(struct process *process, int socket)

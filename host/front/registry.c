@@ -37,8 +37,7 @@ static struct agent *registry_find(const struct registry *registry, const char *
     struct agent *by_file = NULL;
     struct entry *entry;
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-    {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
         if (strcmp(agent_name(entry->agent), name) != 0)
             continue;
         if (agent_is_loaded(entry->agent))
@@ -52,8 +51,7 @@ static struct agent *registry_find_file(const struct registry *registry, const c
 {
     struct entry *entry;
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-    {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
         if (strcmp(agent_file(entry->agent), file) == 0)
             return entry->agent;
     }
@@ -81,8 +79,7 @@ static void on_settled(void *data)
 
     if (registry->is_settled || registry->opening)
         return;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-    {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
         if (agent_is_starting(entry->agent))
             return;
     }
@@ -97,8 +94,7 @@ static void on_emptied(void *data)
 
     if (registry->stopped == NULL)
         return;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-    {
+    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
         if (!agent_is_empty(entry->agent))
             return;
     }
@@ -107,7 +103,8 @@ static void on_emptied(void *data)
 
 /* ---- the folder ---- */
 
-static void registry_add(struct registry *registry, const char *file)
+static void registry_add(struct registry *registry, const char *file,
+                         const struct registry_reply *reply)
 {
     static const struct agent_handler handler = {
         .may_be_called = may_be_called, .settled = on_settled, .emptied = on_emptied};
@@ -115,7 +112,21 @@ static void registry_add(struct registry *registry, const char *file)
 
     entry->agent = agent_create(registry->loop, registry->config, file, &handler, registry);
     TAILQ_INSERT_TAIL(&registry->entries, entry, in_registry);
-    agent_reload(entry->agent, NULL);
+    agent_reload(entry->agent, reply);
+}
+
+/* True if it swaps, and will reply. A name that becomes free may be what a refused one wants. */
+static bool registry_refresh_agent(struct registry *registry, struct agent *agent,
+                                   const struct registry_reply *reply)
+{
+    bool was_removed = agent_is_removed(agent), swaps = agent_refresh(agent, reply);
+    struct entry *entry;
+
+    if (was_removed || !agent_is_removed(agent))
+        return swaps;
+    TAILQ_FOREACH(entry, &registry->entries, in_registry)
+        agent_retry(entry->agent);
+    return swaps;
 }
 
 /* A file of the folder is there, is another, or is gone. */
@@ -125,9 +136,9 @@ static void on_changed(void *data, const char *file)
     struct agent *agent = registry_find_file(registry, file);
 
     if (agent)
-        agent_refresh(agent);
+        registry_refresh_agent(registry, agent, NULL);
     else
-        registry_add(registry, file);
+        registry_add(registry, file, NULL);
 }
 
 static int is_plugin(const struct dirent *entry)
@@ -135,9 +146,31 @@ static int is_plugin(const struct dirent *entry)
     return watch_is_plugin(entry->d_name);
 }
 
-/* Adds the files that are new; how many there are in all, or -errno. */
-static int registry_scan(struct registry *registry)
+/* The swaps of one registry_refresh(). */
+struct refresh {
+    struct registry_reply reply;
+    unsigned pending;
+    char *error;
+};
+
+static void on_refreshed(void *data, const char *error)
 {
+    struct refresh *refresh = data;
+
+    if (error && refresh->error == NULL)
+        refresh->error = mem_strdup(error);
+    if (--refresh->pending > 0)
+        return;
+    if (refresh->reply.done)
+        refresh->reply.done(refresh->reply.data, refresh->error);
+    free(refresh->error);
+    free(refresh);
+}
+
+/* Adds the files that are new; how many there are in all, or -errno. */
+static int registry_scan(struct registry *registry, struct refresh *refresh)
+{
+    struct registry_reply reply = {.done = on_refreshed, .data = refresh};
     struct dirent **found;
     int count = scandir(registry->folder, &found, is_plugin, alphasort);
 
@@ -145,8 +178,11 @@ static int registry_scan(struct registry *registry)
         return -errno;
     for (int i = 0; i < count; i++) {
         char *file = mem_printf("%s/%s", registry->folder, found[i]->d_name);
-        if (registry_find_file(registry, file) == NULL)
-            registry_add(registry, file);
+        if (registry_find_file(registry, file) == NULL) {
+            if (refresh)
+                refresh->pending++;
+            registry_add(registry, file, refresh ? &reply : NULL);
+        }
         free(file);
         free(found[i]);
     }
@@ -160,7 +196,7 @@ int registry_open(struct registry *registry, const char *folder)
 
     registry->folder = mem_strdup(folder);
     registry->opening = true;
-    status = registry_scan(registry);
+    status = registry_scan(registry, NULL);
     registry->opening = false;
     if (status < 0)
         return status;
@@ -174,13 +210,22 @@ int registry_open(struct registry *registry, const char *folder)
     return 0;
 }
 
-void registry_refresh(struct registry *registry)
+void registry_refresh(struct registry *registry, const struct registry_reply *reply)
 {
+    struct refresh *refresh = mem_alloc(sizeof *refresh);
+    struct registry_reply each = {.done = on_refreshed, .data = refresh};
     struct entry *entry;
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-    agent_refresh(entry->agent);
-    registry_scan(registry);
+    if (reply)
+        refresh->reply = *reply;
+    refresh->pending = 1; /* this function's own */
+    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+        refresh->pending++;
+        if (!registry_refresh_agent(registry, entry->agent, &each))
+            refresh->pending--;
+    }
+    registry_scan(registry, refresh);
+    on_refreshed(refresh, NULL);
 }
 
 /* ---- the whole ---- */
@@ -205,7 +250,7 @@ void registry_stop(struct registry *registry, void (*stopped)(void *data))
     watch_close(registry->watch);
     registry->watch = NULL;
     TAILQ_FOREACH(entry, &registry->entries, in_registry)
-    agent_stop(entry->agent);
+        agent_stop(entry->agent);
     registry->stopped = stopped;
     on_emptied(registry);
 }
@@ -297,9 +342,8 @@ static void each_agent(const struct registry *registry, bool with_removed, struc
     const struct entry *entry;
     const char *comma = "";
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-    {
-        if (agent_is_removed(entry->agent) && !with_removed)
+    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+        if (agent_is_removed(entry->agent) && (!with_removed || agent_is_empty(entry->agent)))
             continue;
         buf_puts(json, comma);
         append(entry->agent, json);

@@ -60,8 +60,11 @@ void registry_submit(struct registry *registry, struct run *run);
 
 /* ---- what operators do ---- */
 
-/* Swaps every plugin whose file or settings are no longer those it was made of. */
-void registry_refresh(struct registry *registry);
+/*
+ * Swaps every plugin whose file or settings are no longer those it was made
+ * of. Replies when all that is done, with the first error; the reply may be NULL.
+ */
+void registry_refresh(struct registry *registry, const struct registry_reply *reply);
 
 /* A new generation of the plugin's file as it is now. */
 void registry_reload(struct registry *registry, const char *name,

@@ -289,8 +289,7 @@ static uint64_t run_read_upto(const struct run *run)
     const struct subscriber *subscriber;
     uint64_t upto = run->log.end;
 
-    TAILQ_FOREACH(subscriber, &run->subscribers, in_run)
-    {
+    TAILQ_FOREACH(subscriber, &run->subscribers, in_run) {
         if (subscriber->cursor < upto)
             upto = subscriber->cursor;
     }
@@ -434,7 +433,9 @@ int run_end(struct run *run, const struct wire_end *end)
                                                [WIRE_FAILED] = RUN_failed,
                                                [WIRE_CANCELLED] = RUN_cancelled};
 
-    if (strpbrk(end->result, "\r\n"))
+    size_t length = strlen(end->result);
+
+    if (length > 0 && (json_check(end->result, length) < 0 || strpbrk(end->result, "\r\n")))
         return -EPROTO;
     if (!run_has_ended(run))
         run_set_end(run, by_status[end->status], end);

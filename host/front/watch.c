@@ -77,8 +77,7 @@ static struct change *watch_find(const struct watch *watch, const char *file)
 {
     struct change *change;
 
-    TAILQ_FOREACH(change, &watch->changes, in_watch)
-    {
+    TAILQ_FOREACH(change, &watch->changes, in_watch) {
         if (strcmp(change->file, file) == 0)
             return change;
     }

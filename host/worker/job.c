@@ -90,7 +90,7 @@ static void job_wake(struct job *job)
     struct task *task;
 
     TAILQ_FOREACH(task, &job->waiting, in_job)
-    task_wake(task);
+        task_wake(task);
 }
 
 void job_cancel(struct job *job)

@@ -172,7 +172,7 @@ void outbox_flush(struct outbox *outbox)
         buf_swap(&outbox->leaving, &outbox->frames);
     if (!outbox_is_full(outbox)) {
         TAILQ_FOREACH(task, &outbox->crowd, in_crowd)
-        task_wake(task);
+            task_wake(task);
     }
     outbox->poked = !TAILQ_EMPTY(&outbox->ready);
     if (outbox->poked)

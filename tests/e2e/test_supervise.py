@@ -1,0 +1,565 @@
+#!/usr/bin/python3
+"""
+Supervision: what the host does when workers die, hang, grow or have had their
+time; and that nobody else notices.
+"""
+
+import os
+import re
+import shutil
+import signal
+import time
+import unittest
+
+from harness import SANITIZED, Swarm, main, plugin_path, text_of, types, wait_for
+from supervising import StampedSwarm, SupervisionTest, exists
+
+FINISHED = {"status": "finished"}
+
+
+class KillTest(SupervisionTest):
+    LIVE = 500
+    LIMIT_S = 1.0 if SANITIZED else 0.1
+
+    def test_worker_with_500_runs_is_killed(self):
+        server = self.watch("fault_restart", "ticker")
+        others = self.bystanders(server, 20)
+        worker = server.serving("fault_restart")[0]
+        swarm = StampedSwarm(server.address)
+        self.addCleanup(swarm.close)
+        for _ in range(self.LIVE):
+            swarm.add("fault_restart", {})
+        swarm.until(lambda: all(stream.parser.count == 2 for stream in swarm.streams),
+                    "all runs are ready")
+        self.assertEqual(server.generation("fault_restart")["workers"][0]["live_runs"], self.LIVE)
+
+        swarm.stamping = True
+        killed_at = time.monotonic()
+        os.kill(worker, signal.SIGKILL)
+        swarm.until_all_ended()
+        swarm.parse()
+
+        for stream in swarm.streams:
+            self.assertTrue(stream.done)
+            self.assertEqual(stream.parser.count, 3)
+            self.check_failed(stream.parser.done, "worker_crashed", "killed by signal 9 (Killed)")
+        slowest = max(swarm.ended_at.values()) - killed_at
+        self.assertLess(slowest, self.LIMIT_S)
+        self.check_obituary(server, "fault_restart", worker, self.LIVE, "signal 9 (Killed)")
+        stream = server.open("fault_restart", {})
+        pid = stream.until("ready").json()["pid"]
+        stream.close()
+        self.assertNotEqual(pid, worker)
+        self.assertLess(time.monotonic() - killed_at, 10 if SANITIZED else 1,
+                        "a new run works within a second")
+        others.check()
+
+    def test_each_death_has_its_obituary(self):
+        server = self.watch("fault_restart")
+        pids = []
+        for number in range(3):
+            worker = server.wait_serving("fault_restart")[0]
+            pids.append(worker)
+            streams = [server.open("fault_restart", {}) for _ in range(number)]
+            for stream in streams:
+                stream.until("ready")
+            os.kill(worker, signal.SIGABRT)
+            self.check_obituary(server, "fault_restart", worker, number, "signal 6 (Aborted)")
+            for stream in streams:
+                self.assertEqual(types(stream.rest()), ["run", "ready", "done"])
+        self.assertEqual(len(set(pids)), 3)
+        self.assertEqual(len(server.obituaries()), 3)
+        server.wait_serving("fault_restart")
+        self.assertEqual(server.generation("fault_restart")["restarts"], 3)
+        self.assertEqual(server.generation("fault_restart")["reason"],
+                         "killed by signal 6 (Aborted)")
+
+
+class CrashLoopTest(SupervisionTest):
+    """The plugin's create() crashes as long as the file called poison is there."""
+
+    PAUSES_S = [0, 0.1, 0.2, 0.4, 0.8]
+    REASON = "killed by signal 6 (Aborted)"
+
+    def setUp(self):
+        super().setUp()
+        self.poison = self.path("poison")
+        self.server = self.watch("fault_restart", "ticker",
+                                 settings={"plugin.fault_restart.poison": self.poison})
+        self.others = self.bystanders(self.server)
+
+    def crash(self):
+        """Lets it crash from now on; waits until that is a crash loop."""
+        with open(self.poison, "wb"):
+            pass
+        crashed_at = time.monotonic()
+        os.kill(self.server.serving("fault_restart")[0], signal.SIGABRT)
+        wait_for(lambda: self.server.plugin("fault_restart")["state"] == "crash-loop",
+                 "the crash loop is seen")
+        return crashed_at
+
+    def check_recovered(self, generation):
+        stream = self.server.open("fault_restart", {})
+        self.assertEqual(stream.until("run").json()["generation"], generation)
+        stream.until("ready")
+        stream.close()
+        self.assertEqual(self.server.plugin("fault_restart")["state"], "serving")
+        self.others.check()
+
+    def test_is_visible(self):
+        self.crash()
+        plugin = self.server.plugin("fault_restart")
+        reason = plugin["last_error"]
+        self.assertRegex(reason, f"/fault_restart.so: {re.escape(self.REASON)} while in create\\(\\)")
+        self.assertEqual(plugin["generations"][0]["state"], "crash-loop")
+        self.assertEqual(plugin["generations"][0]["reason"], reason)
+        text = self.server.list_text()
+        self.assertIn(f"last error: {reason}", text)
+        agents = {agent["name"]: agent for agent in self.server.get("/agents").json()["agents"]}
+        self.assertEqual(agents["fault_restart"]["state"], "crash-loop")
+        self.assertEqual(agents["fault_restart"]["reason"], reason)
+        self.assertEqual(agents["ticker"]["state"], "serving")
+        lines = self.server.lines(" error front ", "is in a crash loop", self.REASON,
+                                  "plugin=fault_restart")
+        self.assertEqual(len(lines), 1)
+        self.others.check()
+
+    def test_word_in_the_list(self):
+        """As a row of the table, whether or not a worker is just being started."""
+        self.crash()
+        rows = [line for line in self.server.list_text().splitlines()
+                if line.startswith("fault_restart ")]
+        self.assertTrue(any("crash-loop" in row for row in rows), rows)
+
+    def test_runs_are_refused_with_the_reason(self):
+        self.crash()
+        reason = self.server.plugin("fault_restart")["last_error"]
+        for query in ("", "?mode=wait"):
+            answer = self.server.post("fault_restart", {}, query)
+            self.check_problem(answer, 503, "Service Unavailable",
+                               f"the agent 'fault_restart' is not available: {reason}")
+            self.assertIn("retry-after", answer.headers)
+        self.assertEqual(self.server.get("/healthz").status, 200)
+        self.others.check()
+
+    def test_runs_that_wait_learn_the_reason(self):
+        """Those that came before it was a crash loop get an end, not silence."""
+        with open(self.poison, "wb"):
+            pass
+        os.kill(self.server.serving("fault_restart")[0], signal.SIGABRT)
+        wait_for(self.server.obituaries, "the first death is seen")
+        for _ in range(5):
+            answer = self.server.post("fault_restart", {})
+            self.assertIn(self.REASON.encode(), answer.body)
+            self.assertIn(b'"unavailable"' if answer.status == 200 else b"is not available",
+                          answer.body)
+            self.assertIn(answer.status, (200, 503))
+
+    def test_pauses_grow(self):
+        crashed_at = self.crash()
+        deaths = len(self.PAUSES_S) + 1
+        wait_for(lambda: self.server.generation("fault_restart")["restarts"] >= deaths,
+                 f"it died {deaths} times")
+        self.assertGreaterEqual(time.monotonic() - crashed_at, sum(self.PAUSES_S))
+
+    def test_each_death_has_its_obituary(self):
+        """Also those of workers that never served."""
+        self.crash()
+        os.unlink(self.poison)
+        self.server.wait_serving("fault_restart")
+        restarts = self.server.generation("fault_restart")["restarts"]
+        self.assertGreaterEqual(restarts, 3)
+        lines = self.server.obituaries("fault_restart.so", "generation=1", self.REASON)
+        self.assertEqual(len(lines), restarts, lines)
+
+    def test_recovers_by_itself(self):
+        self.crash()
+        os.unlink(self.poison)
+        self.server.wait_serving("fault_restart")
+        self.check_recovered(1)
+
+    def test_recovers_when_the_file_is_replaced(self):
+        self.crash()
+        fixed = os.path.join(self.server.plugin_folder, ".fixed")
+        shutil.copy(plugin_path("fault_restart_fixed"), fixed)
+        os.rename(fixed, os.path.join(self.server.plugin_folder, "fault_restart.so"))
+        wait_for(lambda: self.server.plugin("fault_restart")["state"] == "serving",
+                 "the new file serves")
+        self.check_recovered(2)
+        self.assertEqual(self.server.generation("fault_restart")["version"], "2.0")
+        wait_for(lambda: len(self.server.plugin("fault_restart")["generations"]) == 1,
+                 "the crashing generation is gone")
+
+    def test_same_file_again_is_refused_and_the_loop_goes_on(self):
+        self.crash()
+        ended = self.server.reload("fault_restart")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(self.REASON.encode(), ended.stderr)
+        self.assertEqual(self.server.plugin("fault_restart")["state"], "crash-loop")
+        os.unlink(self.poison)
+        self.server.wait_serving("fault_restart")
+        self.check_recovered(1)
+
+    def test_server_stops_in_a_crash_loop(self):
+        self.crash()
+        self.server.stop()
+
+
+class StuckTest(SupervisionTest):
+    FOREVER_MS = 3600000
+
+    def begin(self, timeout_s, **settings):
+        self.server = self.watch("fault_loop", "ticker",
+                                 settings={"host.stuck_timeout": timeout_s, **settings})
+        self.others = self.bystanders(self.server)
+        self.worker = self.server.serving("fault_loop")[0]
+
+    def open(self, **value):
+        stream = self.server.open("fault_loop", value)
+        stream.until("ready")
+        return stream
+
+    def test_loop_without_end(self):
+        self.begin(1)
+        neighbour = self.open(ticks=100000, period_ms=10)
+        neighbour.until("tick")
+        stuck = self.open(loop_ms=self.FOREVER_MS)
+        states = wait_for(lambda: (lambda found: found if len(found) == 2 and
+                                   found.get(self.worker) == "stuck" and
+                                   "serving" in found.values() else None)
+                          ({worker["pid"]: worker["state"]
+                            for worker in self.server.workers_of("fault_loop")}),
+                          "a fresh worker serves beside the stuck one")
+        events = self.server.run("fault_loop", {"ticks": 3, "period_ms": 1})
+        self.assertEqual(types(events), ["run", "ready", "tick", "tick", "tick", "done"])
+        self.assertEqual(events[-1].json(), FINISHED)
+        self.others.check()
+        self.assertEqual(types(stuck.rest()), ["run", "ready", "done"])
+        self.check_failed(stuck.done, "worker_stuck", "its loop did not answer")
+        self.check_failed_neighbour(neighbour)
+        self.check_obituary(self.server, "fault_loop", self.worker, 2, "its loop did not answer")
+        self.assertNotIn(self.worker, self.server.children())
+        self.assertEqual(self.server.serving("fault_loop"),
+                         [pid for pid in states if pid != self.worker])
+        lines = self.server.lines(" plugin front ", "a worker is stuck: ", f"pid={self.worker} ",
+                                  "fault_loop.so")
+        self.assertEqual(len(lines), 1)
+        self.others.check()
+
+    def check_failed_neighbour(self, stream):
+        events = stream.rest()
+        self.assertEqual(types(events), ["run", "ready"] + ["tick"] * (len(events) - 3) + ["done"])
+        numbers = [event.json()["n"] for event in events[2:-1]]
+        self.assertEqual(numbers, list(range(1, len(numbers) + 1)))
+        self.check_failed(stream.done, "worker_stuck", "its loop did not answer")
+
+    def test_loop_that_ends_before_the_deadline(self):
+        """All runs of the worker finish; only then does it leave."""
+        self.begin(2)
+        neighbour = self.open(ticks=3, period_ms=100)
+        stuck = self.open(loop_ms=3000)
+        wait_for(lambda: self.server.lines("a worker is stuck: ", f"pid={self.worker} "),
+                 "it is stuck")
+        events = self.server.run("fault_loop", {"ticks": 1, "period_ms": 1})
+        self.assertEqual(events[-1].json(), FINISHED)
+        self.assertEqual(types(stuck.rest()), ["run", "ready", "over", "done"])
+        self.assertEqual(stuck.done, FINISHED)
+        self.assertEqual(types(neighbour.rest()), ["run", "ready", "tick", "tick", "tick", "done"])
+        self.assertEqual(neighbour.done, FINISHED)
+        wait_for(lambda: self.worker not in self.server.children(), "the old worker leaves")
+        self.assertEqual(self.server.obituaries(), [])
+        self.others.check()
+
+    def test_loop_that_is_short(self):
+        """It is no reason to replace the worker."""
+        self.begin(5)
+        stuck = self.open(loop_ms=500)
+        self.assertEqual(types(stuck.rest()), ["run", "ready", "over", "done"])
+        self.assertEqual(self.server.lines("a worker is stuck"), [])
+        self.assertEqual(self.server.serving("fault_loop"), [self.worker])
+
+    def test_process_that_is_stopped(self):
+        """A whole process that stands still, in thread mode too."""
+        server = self.watch("fault_deadlock", "ticker", settings={"host.stuck_timeout": 1})
+        others = self.bystanders(server)
+        worker = server.serving("fault_deadlock")[0]
+        stream = server.open("fault_deadlock", {"how": "lock"})
+        stream.until("ready")
+        os.kill(worker, signal.SIGSTOP)
+        self.assertEqual(types(stream.rest()), ["run", "ready", "done"])
+        self.check_failed(stream.done, "worker_stuck")
+        self.check_obituary(server, "fault_deadlock", worker, 1, "its loop did not answer")
+        self.assertEqual(server.run("fault_deadlock", {})[-1].json(), FINISHED)
+        others.check()
+
+    def test_swap_of_a_stuck_worker(self):
+        self.begin(1, **{"host.drain_timeout": 600})
+        stuck = self.open(loop_ms=self.FOREVER_MS)
+        ended = self.server.reload("fault_loop")
+        self.assertEqual((ended.returncode, ended.stderr), (0, b""))
+        self.assertEqual(types(stuck.rest()), ["run", "ready", "done"])
+        self.check_failed(stuck.done, "worker_stuck")
+        wait_for(lambda: len(self.server.plugin("fault_loop")["generations"]) == 1,
+                 "the old generation is gone")
+        self.assertEqual(self.server.run("fault_loop", {"ticks": 1})[-1].json(), FINISHED)
+        self.others.check()
+
+    def test_server_stops_with_a_stuck_worker(self):
+        self.begin(600)
+        stuck = self.open(loop_ms=self.FOREVER_MS)
+        self.server.stop()
+        self.assertEqual(types(stuck.rest()), ["run", "ready", "done"])
+        self.check_failed(stuck.done, "shutdown")
+
+
+@unittest.skipIf(SANITIZED, "a sanitizer's own memory counts as the worker's")
+class MemoryTest(SupervisionTest):
+    def setUp(self):
+        super().setUp()
+        self.server = self.watch("fault_hog", "ticker",
+                                 settings={"plugin.fault_hog.memory_limit": "100M"})
+        self.others = self.bystanders(self.server)
+        self.worker = self.server.serving("fault_hog")[0]
+
+    def test_memory_is_reported(self):
+        stream = self.server.open("fault_hog", {"mib": 50})
+        stream.until("held")
+        wait_for(lambda: self.server.workers_of("fault_hog")[0]["memory"] > 50 << 20,
+                 "the list has what the run holds")
+        stream.close()
+        self.assertEqual(self.server.serving("fault_hog"), [self.worker])
+
+    def test_over_the_limit(self):
+        """The worker is replaced; its runs finish."""
+        stream = self.server.open("fault_hog", {"mib": 130, "wait_ms": 3000})
+        stream.until("held")
+        wait_for(lambda: self.server.serving("fault_hog") not in ([], [self.worker]),
+                 "a fresh worker serves")
+        self.assertTrue(exists(self.worker))
+        events = self.server.run("fault_hog", {"mib": 1, "wait_ms": 1})
+        self.assertEqual(events[-1].json(), FINISHED)
+        self.assertEqual(types(stream.rest()), ["run", "held", "done"])
+        self.assertEqual(stream.done, FINISHED)
+        wait_for(lambda: self.worker not in self.server.children(), "the old worker leaves")
+        self.assertEqual(self.server.obituaries(), [])
+        lines = self.server.lines("a worker is replaced: ", "memory_limit", f"pid={self.worker} ")
+        self.assertEqual(len(lines), 1)
+        self.others.check()
+
+    def test_twice_over_the_limit(self):
+        """It is killed, and its runs are told why."""
+        neighbour = self.server.open("fault_hog", {})
+        neighbour.until("held")
+        stream = self.server.open("fault_hog", {"mib": 400})
+        self.assertIn(types(stream.rest()), (["run", "held", "done"], ["run", "done"]))
+        self.assertEqual(types(neighbour.rest()), ["run", "held", "done"])
+        for each in (stream, neighbour):
+            self.check_failed(each.done, "memory_limit", "twice its memory_limit")
+        self.check_obituary(self.server, "fault_hog", self.worker, 2, "twice its memory_limit")
+        self.assertEqual(self.server.run("fault_hog", {"wait_ms": 1})[-1].json(), FINISHED)
+        self.others.check()
+
+
+class MaxRunsTest(SupervisionTest):
+    def serve_with(self, max_runs):
+        return self.watch("fault_loop", "ticker",
+                          settings={"plugin.fault_loop.max_runs": max_runs})
+
+    def check_recycled(self, server, restarts):
+        self.assertEqual(server.generation("fault_loop")["restarts"], restarts)
+        self.assertEqual(len(server.lines("a worker is replaced: ", "max_runs")), restarts)
+        wait_for(lambda: len(server.workers_of("fault_loop")) == 1, "the old workers leave")
+        self.assertEqual(server.obituaries(), [])
+
+    def test_one_after_the_other(self):
+        server = self.serve_with(3)
+        others = self.bystanders(server)
+        pids = set()
+        for _ in range(10):
+            pids.add(server.wait_serving("fault_loop")[0])
+            events = server.run("fault_loop", {"ticks": 1})
+            self.assertEqual(types(events), ["run", "ready", "tick", "done"])
+            self.assertEqual(events[-1].json(), FINISHED)
+        self.assertEqual(len(pids), 4)
+        self.check_recycled(server, 3)
+        others.check()
+
+    def test_many_at_once(self):
+        server = self.serve_with(10)
+        swarm = Swarm(server.address)
+        self.addCleanup(swarm.close)
+        for _ in range(100):
+            swarm.add("fault_loop", {"ticks": 5, "period_ms": 20})
+        swarm.finish()
+        for stream in swarm.streams:
+            self.assertEqual(stream.parser.done, FINISHED)
+            self.assertEqual(stream.parser.count, 8)
+        self.check_recycled(server, 10)
+
+
+class WorkersTest(SupervisionTest):
+    EACH = 10
+
+    def fill(self, server, count):
+        streams = [server.open("fault_restart", {}) for _ in range(count)]
+        for stream in streams:
+            stream.until("ready")
+        return streams
+
+    def check_even(self, server):
+        loads = {worker["pid"]: worker["live_runs"]
+                 for worker in server.workers_of("fault_restart")}
+        self.assertEqual(list(loads.values()), [self.EACH] * 3)
+        return sorted(loads)
+
+    def test_three(self):
+        server = self.watch("fault_restart", "ticker",
+                            settings={"plugin.fault_restart.workers": 3})
+        others = self.bystanders(server)
+        pids = server.wait_serving("fault_restart", 3)
+        self.assertEqual(len(set(pids)), 3)
+        streams = self.fill(server, 3 * self.EACH)
+        self.assertEqual(self.check_even(server), sorted(pids))
+
+        victims = [stream for stream in streams
+                   if stream.until("ready").json()["pid"] == pids[0]]
+        os.kill(pids[0], signal.SIGKILL)
+        self.assertEqual(len(victims), self.EACH)
+        for stream in victims:
+            self.assertEqual(types(stream.rest()), ["run", "ready", "done"])
+            self.check_failed(stream.done, "worker_crashed", "signal 9 (Killed)")
+        self.check_obituary(server, "fault_restart", pids[0], self.EACH, "signal 9")
+        fresh = server.wait_serving("fault_restart", 3)
+        self.assertEqual(len(set(fresh) | set(pids)), 4)
+        loads = sorted(worker["live_runs"] for worker in server.workers_of("fault_restart"))
+        self.assertEqual(loads, [0, self.EACH, self.EACH], "the other workers' runs go on")
+        self.fill(server, self.EACH)
+        self.assertEqual(self.check_even(server), sorted(fresh))
+        others.check()
+
+
+class DrainTest(SupervisionTest):
+    def test_deadline(self):
+        """Runs that end in time finish, the others are cancelled."""
+        server = self.watch("fault_loop", "ticker", settings={"host.drain_timeout": 2})
+        others = self.bystanders(server)
+        worker = server.serving("fault_loop")[0]
+        short = server.open("fault_loop", {"ticks": 5, "period_ms": 20})
+        long = server.open("fault_loop", {"ticks": 100000, "period_ms": 20})
+        for stream in (short, long):
+            stream.until("ready")
+        self.assertEqual(server.reload("fault_loop").returncode, 0)
+        events = server.run("fault_loop", {"ticks": 1})
+        self.assertEqual((events[0].json()["generation"], events[-1].json()), (2, FINISHED))
+        self.assertEqual(types(short.rest()), ["run", "ready"] + ["tick"] * 5 + ["done"])
+        self.assertEqual(short.done, FINISHED)
+        events = long.rest()
+        self.assertEqual(types(events), ["run", "ready"] + ["tick"] * (len(events) - 3) + ["done"])
+        self.assertEqual(long.done, {"status": "cancelled"})
+        wait_for(lambda: worker not in server.children(), "the old worker leaves")
+        self.assertEqual(server.obituaries(), [])
+        others.check()
+
+    def check_ignored(self, agent):
+        server = self.watch(agent, "ticker", settings={"host.drain_timeout": 1})
+        others = self.bystanders(server)
+        worker = server.serving(agent)[0]
+        stream = server.open(agent, {"how": "ignore"})
+        stream.until("tick")
+        self.assertEqual(server.reload(agent).returncode, 0)
+        self.assertEqual(server.run(agent, {})[-1].json(), FINISHED)
+        events = stream.rest()
+        self.assertEqual(types(events), ["run", "ready"] + ["tick"] * (len(events) - 3) + ["done"])
+        self.check_failed(stream.done, "drain_timeout",
+                          "killed because its runs did not stop when they were cancelled")
+        self.check_obituary(server, agent, worker, 1, "did not stop when they were cancelled")
+        others.check()
+
+    def test_thread_that_ignores_cancellation(self):
+        self.check_ignored("fault_cancel")
+
+    def test_fiber_that_ignores_cancellation(self):
+        self.check_ignored("fault_cancel_fiber")
+
+
+class OrphanTest(SupervisionTest):
+    def test_no_worker_outlives_the_front(self):
+        """Whatever it does: stuck, deadlocked, stopped, with threads, deaf to signals."""
+        server = self.watch("fault_loop", "fault_deadlock", "fault_stray", "fault_signals",
+                            "fault_cancel", "fault_restart", "ticker",
+                            settings={"host.stuck_timeout": 1})
+        self.assertEqual(server.run("fault_stray", {"how": "spin"})[-1].json(), FINISHED)
+        for how in ("ignore", "block"):
+            self.assertEqual(server.run("fault_signals", {"how": how})[-1].json(), FINISHED)
+        streams = [server.open("fault_loop", {"loop_ms": 3600000}),
+                   server.open("fault_deadlock", {"how": "lock"}),
+                   server.open("fault_cancel", {"how": "ignore"}),
+                   server.open("ticker", {"count": 9, "period_ms": 100000})]
+        for stream in streams:
+            stream.until("run")
+        streams[0].until("ready")
+        os.kill(server.serving("fault_restart")[0], signal.SIGSTOP)
+        wait_for(lambda: server.lines("a worker is stuck", "fault_loop.so"), "it is stuck")
+        self.assertGreaterEqual(len(server.workers()), 7)
+        server.server.is_stopped = True
+        server.signal(signal.SIGKILL)
+        server.wait()
+        wait_for(lambda: not server.pids(), "no worker is left")
+
+
+class LeakTest(SupervisionTest):
+    WORKERS = 13
+    ROUNDS = 4
+
+    def test_nothing_is_left_of_fifty_deaths(self):
+        """Each seat dies a few times, so that its back-off stays short."""
+        server = self.watch("fault_restart", "ticker",
+                            settings={"plugin.fault_restart.workers": self.WORKERS})
+        server.wait_serving("fault_restart", self.WORKERS)
+        others = self.bystanders(server)
+        before = server.descriptors()
+        pids = set()
+        for _ in range(self.ROUNDS):
+            workers = server.wait_serving("fault_restart", self.WORKERS)
+            streams = [server.open("fault_restart", {}) for _ in range(self.WORKERS)]
+            for stream in streams:
+                stream.until("ready")
+            for pid in workers:
+                pids.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            for stream in streams:
+                self.assertEqual(types(stream.rest()), ["run", "ready", "done"])
+                self.check_failed(stream.done, "worker_crashed", "signal 9 (Killed)")
+                stream.close()
+        self.assertGreaterEqual(len(pids), 50)
+        server.wait_serving("fault_restart", self.WORKERS)
+        self.assertEqual(len(server.obituaries("signal 9")), len(pids))
+        wait_for(lambda: server.descriptors() <= before,
+                 f"the front has {before} descriptors again")
+        children = server.children()
+        self.assertEqual(len(children), self.WORKERS + 1)
+        self.assertNotIn("Z", children.values())
+        self.assertEqual(set(children) & pids, set())
+        others.check()
+
+
+class StrayTest(SupervisionTest):
+    def stray(self, server):
+        agents = server.get("/agents").json()["agents"]
+        return {agent["name"]: agent for agent in agents}["fault_stray"]["stray_emits"]
+
+    def test_emits_outside_of_a_run_are_counted(self):
+        server = self.watch("fault_stray")
+        self.assertEqual(self.stray(server), 0)
+        for _ in range(2):
+            events = server.run("fault_stray", {"how": "emit", "count": 500})
+            self.assertEqual(types(events), ["run", "left", "done"])
+            self.assertEqual(text_of(events), "")
+        wait_for(lambda: self.stray(server) == 1000, "all are counted")
+        lines = server.lines(" plugin worker ", "it emitted outside of a run", "plugin=fault_stray",
+                             "generation=1")
+        self.assertEqual(len(lines), 1, "it is said once")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+/*
+ * fault_cancel: a run that ignores cancellation and emits for ever:
+ * {"how":"ignore"}, else it emits ready {} and finishes. See
+ * fault_cancel_fiber.c for the other mode.
+ */
+#ifndef MODE
+#define MODE AGENT_THREAD
+#define NAME "fault_cancel"
+#endif
+
+#include <sluice/agent.h>
+
+#include <string.h>
+#include <unistd.h>
+
+/* A fiber that never parks stalls its loop: it sleeps, as long as that works. */
+static void nap(void)
+{
+    if (MODE == AGENT_FIBER)
+        agent_sleep(10);
+    else
+        usleep(10000);
+}
+
+static int handle(void *self, const char *input)
+{
+    int ignores = strstr(input, "\"ignore\"") != NULL;
+
+    (void)self;
+    emit_event("ready", "{}");
+    while (ignores) {
+        nap();
+        emit_event("tick", "{}");
+    }
+    return 0;
+}
+
+AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
