@@ -1,8 +1,10 @@
 #include "cli/cli.h"
 #include "worker/role.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
     "usage: sluice COMMAND [ARGUMENT]...\n"
@@ -46,10 +48,23 @@ int cli_misused(const char *subcommand)
     return 2;
 }
 
+/* What is closed among 0 to 2 would become a descriptor of ours, and get what is printed. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
 
+    fill_standard_descriptors();
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(name, commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);

@@ -11,8 +11,7 @@ static cJSON *config;
 
 static int create(const char *config_json, const char *state_json, void **self)
 {
-    (void)state_json;
-    (void)self;
+    (void)state_json, (void)self;
     config = cJSON_Parse(config_json); /* [plugin echo] separator = ... */
     return config ? 0 : -ENOMEM;
 }
@@ -23,34 +22,35 @@ static void destroy(void *self)
     cJSON_Delete(config);
 }
 
-/* As deep in the call stack as there are words, and nothing is handed up. */
+static int say(const char *word, int is_last)
+{
+    int status = emit_text(word); /* from its own depth: nothing is handed up */
+
+    return status < 0 || is_last ? status : emit_text(json_string(config, "separator", " "));
+}
+
 static int say_words(char *text)
 {
-    char *rest = strchr(text, ' ');
-    int status;
+    char *rest, *word = strtok_r(text, " ", &rest);
+    int status = 0;
 
-    if (rest)
-        *rest++ = '\0';
-    status = emit_text(text);
-    if (status == 0 && rest)
-        status = emit_text(json_string(config, "separator", " "));
-    return status == 0 && rest ? say_words(rest) : status;
+    for (; word && status == 0; word = strtok_r(NULL, " ", &rest))
+        status = say(word, *rest == '\0');
+    return status; /* -ECANCELED if the client left */
 }
 
 static int handle(void *self, const char *input)
 {
     cJSON *json = cJSON_Parse(input);
     cJSON *text = cJSON_GetObjectItemCaseSensitive(json, "text");
-    int status;
+    int status = -EINVAL;
 
     (void)self;
-    if (cJSON_IsString(text)) {
-        emit_event("step", "{\"name\":\"say\",\"status\":\"started\"}");
-        status = say_words(text->valuestring); /* -ECANCELED if the client left */
-        emit_event("step", "{\"name\":\"say\",\"status\":\"finished\"}");
-    } else {
-        status = run_fail("bad_input", "send {\"text\": \"...\"}");
-    }
+    emit_event("step", "{\"name\":\"say\"}");
+    if (cJSON_IsString(text))
+        status = say_words(text->valuestring);
+    else
+        run_fail("bad_input", "send {\"text\": \"...\"}");
     cJSON_Delete(json);
     return status;
 }

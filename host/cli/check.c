@@ -76,7 +76,8 @@ static int check_plugin(struct check *check)
         fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin, reason);
         return 1;
     }
-    uv_loop_init(&loop);
+    if (uv_loop_init(&loop) < 0)
+        log_fatal("the event loop does not start");
     status = process_spawn(&loop, &spec, &handler, check, &check->process);
     if (status < 0)
         fprintf(stderr, "sluice: a worker cannot be started: %s\n", uv_strerror(status));

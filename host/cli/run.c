@@ -135,7 +135,6 @@ static void on_interrupted(uv_signal_t *handle, int number)
     struct session *session = handle->data;
 
     run_cancel(session->run);
-    uv_signal_stop(handle); /* a second one ends the process */
     (void)number;
 }
 
@@ -204,7 +203,8 @@ static int run(const struct settings *settings, const char *input)
     struct session session = {.text = settings->text};
     int status;
 
-    uv_loop_init(&session.loop);
+    if (uv_loop_init(&session.loop) < 0)
+        log_fatal("the event loop does not start");
     uv_signal_init(&session.loop, &session.interrupted);
     session.interrupted.data = &session;
     session.runs = runs_create(&session.loop, 0);
@@ -213,7 +213,8 @@ static int run(const struct settings *settings, const char *input)
     if (status < 0) {
         on_left(&session);
     } else {
-        uv_signal_start(&session.interrupted, on_interrupted, SIGINT);
+        /* Once: a second one ends the process, even when an agent does not let the loop run. */
+        uv_signal_start_oneshot(&session.interrupted, on_interrupted, SIGINT);
         session_start(&session, input);
     }
     uv_run(&session.loop, UV_RUN_DEFAULT);

@@ -52,9 +52,13 @@ static bool is_digit(unsigned char c)
     return c >= '0' && c <= '9';
 }
 
+/* What stands in a string as it is. */
+static const bool plain[256] = {
+    [0x20 ... 0x21] = true, [0x23 ... 0x5b] = true, [0x5d ... 0x7f] = true};
+
 static bool is_plain(unsigned char c)
 {
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+    return plain[c];
 }
 
 static void scan_white(struct scanner *s)
@@ -82,17 +86,22 @@ static bool scan_escape(struct scanner *s)
     return *s->at++ != 'u' || scan_hex4(s);
 }
 
+static void scan_plain(struct scanner *s)
+{
+    const unsigned char *p = s->at, *end = s->end;
+
+    while (p < end && plain[*p])
+        p++;
+    s->at = p;
+}
+
 static bool scan_string(struct scanner *s)
 {
     if (s->at == s->end || *s->at++ != '"')
         return false;
-    while (s->at < s->end) {
+    for (scan_plain(s); s->at < s->end; scan_plain(s)) {
         unsigned char c = *s->at;
-        size_t step = 1;
-        if (is_plain(c)) {
-            s->at++;
-            continue;
-        }
+        size_t step;
         if (c == '"') {
             s->at++;
             return true;
@@ -113,11 +122,13 @@ static bool scan_string(struct scanner *s)
 
 static bool scan_digits(struct scanner *s)
 {
-    const unsigned char *from = s->at;
+    const unsigned char *p = s->at, *end = s->end;
+    bool any = p < end && is_digit(*p);
 
-    while (s->at < s->end && is_digit(*s->at))
-        s->at++;
-    return s->at > from;
+    while (p < end && is_digit(*p))
+        p++;
+    s->at = p;
+    return any;
 }
 
 static bool scan_number(struct scanner *s)

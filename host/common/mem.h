@@ -10,6 +10,7 @@
 /* Zeroed. */
 void *mem_alloc(size_t size);
 void *mem_realloc(void *old, size_t size);
+char *mem_copy(const char *data, size_t size);
 char *mem_strdup(const char *text);
 __attribute__((format(printf, 1, 2))) char *mem_printf(const char *format, ...);
 

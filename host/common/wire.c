@@ -31,15 +31,18 @@ bool wire_type_is_free(const char *type, size_t length)
 {
     static const char *const taken[] = {"run", "gap", "done", "error", "open"};
 
+    if (length == 0 || length > WIRE_TYPE_MAX)
+        return false;
     for (size_t i = 0; i < length; i++) {
         if (!word_chars[(unsigned char)type[i]])
             return false;
     }
-    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
-        if (length == strlen(taken[i]) && memcmp(type, taken[i], length) == 0)
+    for (size_t i = 0; length <= 5 && i < sizeof taken / sizeof *taken; i++) {
+        if (type[0] == taken[i][0] && length == strlen(taken[i]) &&
+            memcmp(type, taken[i], length) == 0)
             return false;
     }
-    return length > 0 && length <= WIRE_TYPE_MAX;
+    return true;
 }
 
 const char *wire_name(enum wire_type type)
@@ -65,15 +68,16 @@ void wire_append(struct buf *buf, enum wire_type type, uint32_t run, const void 
 char *wire_append_event(struct buf *buf, uint32_t run, const char *type, size_t type_length,
                         size_t json_length)
 {
-    uint8_t length = (uint8_t)type_length;
-    char *json;
+    struct wire_header header = {
+        .length = (uint32_t)(1 + type_length + json_length), .type = WIRE_EVENT, .run = run};
+    char *to = buf_reserve(buf, sizeof header + header.length);
 
-    append_header(buf, WIRE_EVENT, run, 1 + type_length + json_length);
-    buf_append(buf, &length, 1);
-    buf_append(buf, type, type_length);
-    json = buf_reserve(buf, json_length);
-    buf_commit(buf, json_length);
-    return json;
+    memcpy(to, &header, sizeof header);
+    to += sizeof header;
+    *to++ = (char)type_length;
+    memcpy(to, type, type_length);
+    buf_commit(buf, sizeof header + header.length);
+    return to + type_length;
 }
 
 void wire_append_pair(struct buf *pairs, const char *key, const char *value)

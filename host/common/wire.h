@@ -24,7 +24,7 @@
  *              with CREATE
  *     STATE    the plugin's state as JSON, or nothing
  *     READY    -
- *     REFUSED  JSON {"step","reason"}; the worker leaves
+ *     REFUSED  JSON {"step","reason"}; the front ends the worker
  *     EVENT    u8 length of the type | type | JSON
  *     END      u8 status | code NUL | message NUL | result NUL; struct wire_end
  *     PONG     the u64 of PING | u64: how often the plugin emitted outside of a run

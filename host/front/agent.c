@@ -298,7 +298,8 @@ static void on_saved(void *data, const char *state)
     struct version *version = data;
     struct agent *agent = version->agent;
 
-    if (agent->candidate && uv_is_active((uv_handle_t *)&agent->state_time))
+    if (agent->candidate && version == agent->current &&
+        uv_is_active((uv_handle_t *)&agent->state_time))
         candidate_create(agent, state);
 }
 
@@ -444,6 +445,8 @@ static void agent_remove(struct agent *agent)
     log_info("a plugin's file is gone; its runs may finish plugin=%s file=%s", agent->name,
              agent->file);
     agent->removed = true;
+    image_unref(agent->tried);
+    agent->tried = NULL;
     agent_let_go(agent, "its file is gone");
 }
 
@@ -459,9 +462,13 @@ bool agent_refresh(struct agent *agent, const struct registry_reply *reply)
         agent_reload(agent, reply);
         return true;
     }
-    if (agent->current == NULL ||
-        generation_is_configured(agent->current->generation, agent->config))
+    if (agent->current ? generation_is_configured(agent->current->generation, agent->config)
+                       : agent->drained)
         return false;
+    if (agent->current == NULL) {
+        agent_reload(agent, reply);
+        return true;
+    }
     replies_add(&agent->replies, reply);
     if (agent->candidate == NULL) /* the same code, which may be no more that of the file */
         agent_swap_to(agent, generation_image(agent->current->generation));

@@ -140,8 +140,9 @@ static void warn_of_restart(const struct config *old, const struct config *new)
 static void front_refresh(void *data, const struct registry_reply *reply)
 {
     struct front *front = data;
-    char error[CONFIG_ERROR_SIZE];
-    struct config *config = front->reread(front->data, error, sizeof error);
+    char error[CONFIG_ERROR_SIZE] = "the server is stopping";
+    struct config *config =
+        front->step == SERVING ? front->reread(front->data, error, sizeof error) : NULL;
 
     if (config == NULL) {
         log_error("the configuration is refused, the old one stays: %s", error);
@@ -161,8 +162,7 @@ static void on_hang_up(uv_signal_t *handle, int number)
     struct front *front = handle->data;
 
     (void)number;
-    if (front->step == SERVING)
-        front_refresh(front, NULL);
+    front_refresh(front, NULL);
 }
 
 /* ---- starting ---- */
@@ -303,7 +303,11 @@ int front_main(struct config *config,
     log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
              http_library(), uv_version_string(), cJSON_Version());
     raise_file_limit();
-    uv_loop_init(&front.loop);
+    status = uv_loop_init(&front.loop);
+    if (status < 0) {
+        fprintf(stderr, "sluice: the event loop does not start: %s\n", uv_strerror(status));
+        return 1;
+    }
     if (front_open_http(&front) < 0) {
         uv_loop_close(&front.loop);
         return 1;

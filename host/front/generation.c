@@ -203,6 +203,8 @@ static void worker_retire(struct worker *worker, const char *why)
     log_info("a worker is replaced: %s plugin=%s generation=%llu pid=%d runs=%zu", why,
              generation->name, (unsigned long long)generation->number, process_pid(worker->process),
              process_live(worker->process));
+    if (uv_now(generation->loop) - worker->since > STABLE_MS)
+        seat->deaths = 0;
     worker->seat = NULL;
     seat->worker = NULL;
     generation->restarts++;
@@ -223,9 +225,11 @@ static void on_stuck(void *data)
 static void on_pinged(void *data)
 {
     struct worker *worker = data;
-    const struct generation *generation = worker->generation;
+    struct generation *generation = worker->generation;
     size_t memory = process_memory(worker->process), limit = generation->memory_limit;
 
+    if (worker->seat && process_has_room(worker->process))
+        generation->handler->ready(generation->data); /* runs may wait for that */
     if (limit == 0 || memory <= limit)
         return;
     if (memory / 2 > limit)

@@ -33,7 +33,7 @@ struct generation_handler {
     void (*hello)(void *data, const struct process_hello *hello);
     /* The answer to generation_save_state(). */
     void (*saved)(void *data, const char *state);
-    /* It serves now: for the first time, or again. */
+    /* It serves, for the first time or again, or may have room again. */
     void (*ready)(void *data);
     /* It never served, and is closing. The reason is for people. */
     void (*failed)(void *data, const char *reason);

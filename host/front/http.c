@@ -38,6 +38,7 @@ struct http {
     uv_poll_t poll;   /* its epoll descriptor */
     uv_timer_t timer; /* when it wants to run next */
     int handles;      /* not yet closed */
+    bool again;       /* libmicrohttpd must run once more, whatever its timeout says */
     size_t max_body;
     http_handler *handler;
     void *data;
@@ -75,8 +76,11 @@ static void http_run(struct http *http)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
 
+    http->again = false;
     MHD_run(http->daemon);
-    if (MHD_get_timeout(http->daemon, &timeout) == MHD_YES)
+    if (http->again)
+        uv_timer_start(&http->timer, on_timer, 0, 0);
+    else if (MHD_get_timeout(http->daemon, &timeout) == MHD_YES)
         uv_timer_start(&http->timer, on_timer, timeout, 0);
     else
         uv_timer_stop(&http->timer);
@@ -94,9 +98,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     http_run(poll->data);
 }
 
-/* After a connection was resumed: libmicrohttpd's timeout does not count those. */
+/*
+ * After a connection was resumed, which libmicrohttpd's timeout does not count,
+ * or closed: at its limits it listens again only when it runs once more.
+ */
 static void http_run_soon(struct http *http)
 {
+    http->again = true;
     uv_timer_start(&http->timer, on_timer, 0, 0);
 }
 
@@ -278,7 +286,7 @@ static struct http_request *request_create(struct http *http, struct MHD_Connect
     request->connection = connection;
     request->method = method;
     request->path = mem_strdup(path);
-    request->http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
+    request->http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) >= 0;
     length = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
     request->too_large = length && strtoull(length, NULL, 10) > http->max_body;
     TAILQ_INSERT_TAIL(&http->requests, request, in_http);
@@ -356,6 +364,15 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
     free(request);
 }
 
+static void on_connection(void *data, struct MHD_Connection *connection, void **slot,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    (void)connection;
+    (void)slot;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+        http_run_soon(data);
+}
+
 /* ---- the whole ---- */
 
 static void on_mhd_log(void *data, const char *format, va_list args)
@@ -371,7 +388,8 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct http_sett
         http, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->max_connections,
         MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_END);
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
 }
 
 int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
@@ -438,6 +456,8 @@ void http_destroy(struct http *http)
         if (request->parked) {
             parked_spoil(request->parked);
             on_left(request);
+        } else if (request->state == OPENING) { /* its reader must not park it any more */
+            request->state = STREAMING;
         }
     }
     uv_close((uv_handle_t *)&http->poll, on_handle_closed);

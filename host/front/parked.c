@@ -150,7 +150,7 @@ static int parked_write(struct parked *parked, const struct iovec *pieces, int c
         written = sendmsg(parked->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (written < 0 && errno == EINTR);
     if (written < 0)
-        return -errno;
+        return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
     *body = parked_account(parked, (size_t)written);
     return (size_t)written == wanted ? 0 : -EAGAIN;
 }

@@ -56,6 +56,7 @@ struct process {
     bool stuck;
     bool cancelled;       /* what did not end before the deadline */
     bool deaf;            /* its socket is closed */
+    bool reaped;          /* its pid may be another's */
     bool condemned;       /* it was killed, and is not reaped yet */
     bool refused;         /* its plugin: its owner tells */
     enum run_error error; /* what its runs end with if it dies */
@@ -126,7 +127,8 @@ __attribute__((format(printf, 2, 3))) static void process_condemn(struct process
     if (!process->note[0])
         vsnprintf(process->note, sizeof process->note, format, args);
     va_end(args);
-    uv_process_kill(&process->child, SIGKILL);
+    if (!process->reaped)
+        uv_process_kill(&process->child, SIGKILL);
 }
 
 void process_kill(struct process *process, enum run_error error, const char *reason)
@@ -491,6 +493,7 @@ static void on_exit_status(uv_process_t *child, int64_t status, int signal)
     bool was_told;
     char reason[1280];
 
+    process->reaped = true;
     link_drain(process->link);
     describe_end(process, status, signal, reason, sizeof reason);
     was_told = process->state == LEAVING && status == 0 && signal == 0;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct entry {
     struct agent *agent;
@@ -137,7 +138,7 @@ static void on_changed(void *data, const char *file)
 
     if (agent)
         registry_refresh_agent(registry, agent, NULL);
-    else
+    else if (access(file, F_OK) == 0)
         registry_add(registry, file, NULL);
 }
 

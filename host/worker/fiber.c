@@ -9,9 +9,10 @@
  */
 #include "worker/fiber.h"
 
-#include "common/log.h"
+#include "common/clock.h"
 #include "common/mem.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -27,6 +28,14 @@
 #define VALGRIND_STACK_REGISTER(start, end) 0
 #define VALGRIND_STACK_DEREGISTER(id)       ((void)(id))
 #endif
+#ifdef __has_feature /* clang */
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__
+#endif
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__
+#endif
+#endif
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -39,6 +48,18 @@
 
 #define IDLE_MAX 256
 
+/* Wider than any sane frame, so that none jumps over it; address space only. */
+#define GUARD_SIZE (1024u * 1024)
+
+/*
+ * What the C++ runtime keeps per thread: the exceptions being handled. A fiber
+ * that waits in a catch block keeps its own.
+ */
+struct exceptions {
+    void *caught;
+    unsigned uncaught;
+};
+
 /* What one side of a switch needs to be told to the sanitizers. */
 struct side {
     ucontext_t context;
@@ -46,6 +67,7 @@ struct side {
     const void *stack;
     size_t stack_size;
     void *tsan_fiber;
+    struct exceptions exceptions;
 };
 
 struct fiber {
@@ -65,11 +87,12 @@ struct fiber_pool {
     size_t stack_size;
     size_t guard_size;
     struct side loop_side;
+    struct exceptions *exceptions; /* the loop thread's; NULL without libstdc++ */
     LIST_HEAD(, fiber) idle;
     size_t idle_count;
 };
 
-static void switch_sides(struct side *from, struct side *to)
+static void switch_sides(struct exceptions *exceptions, struct side *from, struct side *to)
 {
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_start_switch_fiber(&from->asan_fake_stack, to->stack, to->stack_size);
@@ -77,6 +100,10 @@ static void switch_sides(struct side *from, struct side *to)
 #ifdef __SANITIZE_THREAD__
     __tsan_switch_to_fiber(to->tsan_fiber, 0);
 #endif
+    if (exceptions) {
+        from->exceptions = *exceptions;
+        *exceptions = to->exceptions;
+    }
     swapcontext(&from->context, &to->context);
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_finish_switch_fiber(from->asan_fake_stack, NULL, NULL);
@@ -102,8 +129,19 @@ static void fiber_main(unsigned high, unsigned low)
     for (;;) {
         fiber->fn(fiber, fiber->data);
         fiber->ended = true;
-        switch_sides(&fiber->side, &fiber->pool->loop_side);
+        switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
     }
+}
+
+/* After the plugin was loaded; NULL if it brought no C++ runtime. */
+static struct exceptions *find_exceptions(void)
+{
+    struct exceptions *(*get)(void) = NULL;
+    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    void *symbol = library ? dlsym(library, "__cxa_get_globals") : NULL;
+
+    memcpy(&get, &symbol, sizeof get);
+    return get ? get() : NULL;
 }
 
 struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
@@ -112,9 +150,10 @@ struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
     pool->loop = loop;
-    pool->guard_size = page;
+    pool->guard_size = (GUARD_SIZE + page - 1) / page * page;
     pool->stack_size = (stack_size + page - 1) / page * page;
     LIST_INIT(&pool->idle);
+    pool->exceptions = find_exceptions();
 #ifdef __SANITIZE_THREAD__
     pool->loop_side.tsan_fiber = __tsan_get_current_fiber();
 #endif
@@ -223,7 +262,7 @@ static void fiber_give_back(struct fiber *fiber)
 void fiber_resume(struct fiber *fiber)
 {
     uv_timer_stop(&fiber->timer);
-    switch_sides(&fiber->pool->loop_side, &fiber->side);
+    switch_sides(fiber->pool->exceptions, &fiber->pool->loop_side, &fiber->side);
     if (fiber->ended)
         fiber_give_back(fiber);
 }
@@ -250,8 +289,10 @@ static void on_timeout(uv_timer_t *timer)
 void fiber_park(struct fiber *fiber, uint64_t timeout_ms)
 {
     if (timeout_ms != FIBER_NO_TIMEOUT) {
-        uv_update_time(fiber->pool->loop);
-        uv_timer_start(&fiber->timer, on_timeout, timeout_ms, 0);
+        /* Not uv_update_time(): in a timer's callback it could keep the timers' phase from ending.
+         */
+        uint64_t due = (clock_now() + CLOCK_MS - 1) / CLOCK_MS + timeout_ms;
+        uv_timer_start(&fiber->timer, on_timeout, due - uv_now(fiber->pool->loop), 0);
     }
-    switch_sides(&fiber->side, &fiber->pool->loop_side);
+    switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
 }

@@ -51,6 +51,9 @@ struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs
     memcpy(job->pairs, pairs, length);
     TAILQ_INIT(&job->waiting);
     job_read_pairs(job, strings / 2);
+    outbox_lock(outbox);
+    outbox_hold(outbox);
+    outbox_unlock(outbox);
     return job;
 }
 
@@ -64,6 +67,7 @@ void job_unref(struct job *job)
 {
     if (--job->refs > 0)
         return;
+    outbox_let_go(job->outbox);
     for (size_t i = 0; i < job->set_count; i++)
         free(job->set[i]);
     free(job->set);
@@ -105,9 +109,14 @@ void job_credit(struct job *job, size_t bytes)
     job_wake(job);
 }
 
+bool job_has(const struct job *job, size_t cost)
+{
+    return job->credit >= cost && !outbox_is_full(job->outbox);
+}
+
 int job_spend(struct job *job, struct task *task, size_t cost)
 {
-    while (!job_is_stopped(job) && (job->credit < cost || outbox_is_full(job->outbox))) {
+    while (!job_is_stopped(job) && !job_has(job, cost)) {
         bool crowded = outbox_is_full(job->outbox);
         if (crowded)
             outbox_join_crowd(job->outbox, task);
@@ -152,7 +161,7 @@ void job_finish(struct job *job, int status)
         end.status = WIRE_FAILED;
         end.code = "agent_error";
         snprintf(message, sizeof message, "handle() returned %d (%s)", status,
-                 status < 0 ? strerror(-status) : "not a negative errno");
+                 status < 0 ? strerror((int)(0u - (unsigned)status)) : "not a negative errno");
         end.message = message;
     } else if (job->result) {
         end.result = job->result;

@@ -19,6 +19,7 @@ struct job {
     struct outbox *outbox;
     uint32_t number; /* on the link */
     unsigned refs;
+    bool begun; /* handle() was, or is about to be, called */
     atomic_bool cancelled;
     atomic_bool over;
     size_t credit; /* bytes of events that may still leave */
@@ -52,6 +53,9 @@ void job_cancel(struct job *job);
 
 /* Lets so many more bytes leave. Locked. */
 void job_credit(struct job *job, size_t bytes);
+
+/* Whether an event of this cost need not wait. Locked. */
+bool job_has(const struct job *job, size_t cost);
 
 /*
  * Waits until an event of this cost may leave, and takes the cost: 0, or

@@ -15,6 +15,7 @@ struct outbox {
     TAILQ_HEAD(, task) crowd;
     bool poked;
     int handles;
+    unsigned holders; /* jobs: threads bound to one may lock at any time */
     uv_async_t wake_up;
     uv_idle_t turn_end; /* active when the turn has something to end */
     const struct outbox_sink *sink;
@@ -51,8 +52,14 @@ struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, vo
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct outbox *outbox = handle->data;
+    bool held;
 
     if (--outbox->handles > 0)
+        return;
+    outbox_lock(outbox);
+    held = outbox->holders > 0;
+    outbox_unlock(outbox);
+    if (held) /* the process ends; its threads may not have */
         return;
     pthread_mutex_destroy(&outbox->lock);
     buf_finish(&outbox->frames);
@@ -81,12 +88,17 @@ pthread_mutex_t *outbox_mutex(struct outbox *outbox)
     return &outbox->lock;
 }
 
+bool outbox_is_loop(const struct outbox *outbox)
+{
+    return pthread_equal(pthread_self(), outbox->loop_thread);
+}
+
 void outbox_poke(struct outbox *outbox)
 {
     if (outbox->poked)
         return;
     outbox->poked = true;
-    if (pthread_equal(pthread_self(), outbox->loop_thread))
+    if (outbox_is_loop(outbox))
         uv_idle_start(&outbox->turn_end, on_turn_end);
     else
         uv_async_send(&outbox->wake_up);
@@ -106,6 +118,16 @@ bool outbox_is_full(const struct outbox *outbox)
 bool outbox_is_empty(const struct outbox *outbox)
 {
     return buf_length(&outbox->frames) == 0 && buf_length(&outbox->leaving) == 0;
+}
+
+void outbox_hold(struct outbox *outbox)
+{
+    outbox->holders++;
+}
+
+void outbox_let_go(struct outbox *outbox)
+{
+    outbox->holders--;
 }
 
 void outbox_join_crowd(struct outbox *outbox, struct task *task)

@@ -38,9 +38,17 @@ struct outbox;
 struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, void *data);
 void outbox_destroy(struct outbox *outbox);
 
+/* Its memory stays while it is held: a thread that is bound to a job may outlive the worker.
+ * Locked. */
+void outbox_hold(struct outbox *outbox);
+void outbox_let_go(struct outbox *outbox);
+
 void outbox_lock(struct outbox *outbox);
 void outbox_unlock(struct outbox *outbox);
 pthread_mutex_t *outbox_mutex(struct outbox *outbox);
+
+/* Whether this thread is the loop's. */
+bool outbox_is_loop(const struct outbox *outbox);
 
 /* Where to append frames; they leave at the end of the turn. Locked. */
 struct buf *outbox_frames(struct outbox *outbox);

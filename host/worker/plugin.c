@@ -128,8 +128,9 @@ static int check_members(const char *file, const struct agent_plugin *info,
                       missing);
     if (!name_is_valid(info->name))
         return refuse(refusal, "abi",
-                      "%s: the name '%s' is not 1 to %d of letters, digits, '-', '_' and '.'", file,
-                      info->name, AGENT_NAME_MAX);
+                      "%s: the name '%s' is not 1 to %d of letters, digits, '-', '_' and '.', with "
+                      "no '.' first",
+                      file, info->name, AGENT_NAME_MAX);
     if (info->mode != AGENT_THREAD && info->mode != AGENT_FIBER)
         return refuse(refusal, "abi", "%s: mode %d is neither AGENT_THREAD nor AGENT_FIBER", file,
                       (int)info->mode);
@@ -182,11 +183,11 @@ int plugin_create(struct plugin *plugin, const char *config, const char *state,
 
     if (info->create && (status = info->create(config, state, &plugin->self)) < 0)
         return refuse(refusal, "create", "%s: create() returned %d (%s)", plugin->file, status,
-                      strerror(-status));
+                      strerror((int)(0u - (unsigned)status)));
     plugin->created = true;
     if (info->selftest && (status = info->selftest(plugin->self)) < 0)
         return refuse(refusal, "selftest", "%s: selftest() returned %d (%s)", plugin->file, status,
-                      strerror(-status));
+                      strerror((int)(0u - (unsigned)status)));
     return 0;
 }
 

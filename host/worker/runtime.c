@@ -73,19 +73,27 @@ static void write_delta(const struct payload *payload, char *json)
 }
 
 static int task_emit(struct task *task, const char *type, size_t type_length,
-                     const struct payload *payload)
+                     struct payload *payload)
 {
     struct job *job = task->job;
+    size_t cost = wire_charge(type_length, payload->json_length);
+    char kept_type[AGENT_TYPE_MAX];
+    char *kept = NULL;
     int status;
 
     if (payload->json_length > AGENT_EVENT_MAX)
         return -EMSGSIZE;
     outbox_lock(job->outbox);
-    status = job_spend(job, task, wire_charge(type_length, payload->json_length));
+    if (!job_has(job, cost)) { /* while it waits, another fiber may write over the strings */
+        type = memcpy(kept_type, type, type_length);
+        payload->text = kept = mem_copy(payload->text, payload->length);
+    }
+    status = job_spend(job, task, cost);
     if (status == 0)
         payload->write(payload, wire_append_event(outbox_frames(job->outbox), job->number, type,
                                                   type_length, payload->json_length));
     outbox_unlock(job->outbox);
+    free(kept);
     return status;
 }
 
@@ -225,7 +233,7 @@ static int host_ctx_bind(struct agent_ctx *captured)
     struct task *task = task_current();
     struct task *next;
 
-    if (task && !task->bound)
+    if ((task && !task->bound) || (captured && outbox_is_loop(captured->job->outbox)))
         return -EBUSY;
     pthread_once(&once, make_bound_task_key);
     next = captured ? bind_task(captured) : NULL;
@@ -302,10 +310,11 @@ static int host_sleep(uint32_t ms)
     if (task == NULL)
         return -ENXIO;
     outbox_lock(task->job->outbox);
-    while (!job_is_stopped(task->job) && now < deadline) {
-        if (task_wait(task, (deadline - now + CLOCK_MS - 1) / CLOCK_MS) == -ETIMEDOUT)
-            break;
+    while (!job_is_stopped(task->job)) {
+        task_wait(task, (deadline - now + CLOCK_MS - 1) / CLOCK_MS);
         now = clock_now();
+        if (now >= deadline)
+            break;
     }
     outbox_unlock(task->job->outbox);
     return job_is_stopped(task->job) ? -ECANCELED : 0;

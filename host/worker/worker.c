@@ -148,16 +148,13 @@ static int worker_add(struct worker *worker, struct job *job)
     return 0;
 }
 
+/* Locked. */
 static void worker_finish(struct worker *worker, struct job *job, int status)
 {
-    struct outbox *outbox = worker->outbox;
-
-    outbox_lock(outbox);
     job_finish(job, status);
     worker->jobs[job->number] = NULL;
     worker->live--;
     job_unref(job);
-    outbox_unlock(outbox);
 }
 
 /* The whole of a job, on its fiber or thread. */
@@ -173,7 +170,9 @@ static void worker_execute(const struct assignment *assignment, struct fiber *fi
         status = plugin_handle(assignment->worker->plugin, ctx_find(job->vars, "input"));
     task_set_current(NULL);
     task_finish(&task);
+    outbox_lock(assignment->worker->outbox);
     worker_finish(assignment->worker, job, status);
+    outbox_unlock(assignment->worker->outbox);
 }
 
 static void on_fiber(struct fiber *self, void *data)
@@ -186,9 +185,18 @@ static void on_fiber(struct fiber *self, void *data)
 static void on_thread(void *data)
 {
     struct assignment assignment = *(struct assignment *)data;
+    struct outbox *outbox = assignment.worker->outbox;
+    bool over;
 
     free(data);
-    worker_execute(&assignment, NULL);
+    outbox_lock(outbox);
+    over = job_is_over(assignment.job); /* it was cancelled while it waited for a thread */
+    assignment.job->begun = true;
+    if (over)
+        job_unref(assignment.job);
+    outbox_unlock(outbox);
+    if (!over)
+        worker_execute(&assignment, NULL);
 }
 
 static int worker_assign(struct worker *worker, struct job *job)
@@ -218,8 +226,8 @@ static void worker_reject(struct worker *worker, struct job *job, int status)
     outbox_lock(worker->outbox);
     job->fail_code = mem_strdup("overloaded");
     job->fail_message = mem_strdup(message);
-    outbox_unlock(worker->outbox);
     worker_finish(worker, job, status);
+    outbox_unlock(worker->outbox);
 }
 
 int worker_start(struct worker *worker, uint32_t number, const char *pairs, size_t length)
@@ -235,14 +243,27 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
         outbox_unlock(worker->outbox);
     }
     if (status < 0) {
-        if (job)
+        if (job) {
+            outbox_lock(worker->outbox);
             job_unref(job);
+            outbox_unlock(worker->outbox);
+        }
         return status;
     }
     status = worker_assign(worker, job);
     if (status < 0)
         worker_reject(worker, job, status);
     return 0;
+}
+
+/* One that still waits for a thread ends at once; the thread then finds it over. Locked. */
+static void worker_cancel_job(struct worker *worker, struct job *job)
+{
+    job_cancel(job);
+    if (worker->fibers || job->begun)
+        return;
+    job_ref(job);
+    worker_finish(worker, job, -ECANCELED);
 }
 
 void worker_cancel(struct worker *worker, uint32_t number)
@@ -252,7 +273,7 @@ void worker_cancel(struct worker *worker, uint32_t number)
     outbox_lock(worker->outbox);
     job = worker_job(worker, number);
     if (job)
-        job_cancel(job);
+        worker_cancel_job(worker, job);
     outbox_unlock(worker->outbox);
 }
 
@@ -293,7 +314,7 @@ void worker_quit(struct worker *worker)
     outbox_lock(worker->outbox);
     for (size_t i = 0; i < worker->capacity; i++) {
         if (worker->jobs[i])
-            job_cancel(worker->jobs[i]);
+            worker_cancel_job(worker, worker->jobs[i]);
     }
     outbox_poke(worker->outbox);
     outbox_unlock(worker->outbox);

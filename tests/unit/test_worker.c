@@ -1315,10 +1315,26 @@ static int agent_keeps_a_capture(void)
     return 0;
 }
 
-START_TEST(capture_outlives_its_run)
+/* On a thread of its own: the loop's is not for binding. */
+static void on_a_thread(void *(*fn)(void *captured))
+{
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, fn, notes.captured), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+}
+
+START_TEST(loop_cannot_be_bound)
 {
     run_agent(agent_keeps_a_capture);
-    ck_assert_int_eq(ctx_bind(notes.captured), 0);
+    ck_assert_int_eq(ctx_bind(notes.captured), -EBUSY);
+    ctx_release(notes.captured);
+}
+END_TEST
+
+static void *thread_is_late(void *captured)
+{
+    ck_assert_int_eq(ctx_bind(captured), 0);
     ck_assert_int_eq(emit_event("late", "1"), -ECANCELED);
     ck_assert_int_eq(emit_text("late"), -ECANCELED);
     ck_assert_int_eq(agent_sleep(HOUR_MS), -ECANCELED);
@@ -1329,10 +1345,26 @@ START_TEST(capture_outlives_its_run)
     ck_assert_int_eq(ctx_bind(NULL), 0);
     ck_assert_ptr_null(ctx_get("kept"));
     ck_assert_int_eq(emit_event("late", "1"), -ENXIO);
+    return NULL;
+}
+
+START_TEST(capture_outlives_its_run)
+{
+    run_agent(agent_keeps_a_capture);
+    on_a_thread(thread_is_late);
     ck_assert(loop_comes_to_rest());
     ck_assert_uint_eq(record_count, 0);
 }
 END_TEST
+
+static void *thread_emits_late(void *captured)
+{
+    ck_assert_int_eq(ctx_bind(captured), 0);
+    ck_assert_int_eq(emit_event("late", "1"), -ECANCELED);
+    ck_assert_int_eq(ctx_bind(NULL), 0);
+    ctx_release(captured);
+    return NULL;
+}
 
 /* Its number belongs to another run by then, which must not get the events. */
 START_TEST(late_events_miss_the_next_run)
@@ -1346,10 +1378,7 @@ START_TEST(late_events_miss_the_next_run)
     accounts[1] = whole;
     start(1, agent_sleeps);
     wait_for_events(1, 1);
-    ck_assert_int_eq(ctx_bind(notes.captured), 0);
-    ck_assert_int_eq(emit_event("late", "1"), -ECANCELED);
-    ck_assert_int_eq(ctx_bind(NULL), 0);
-    ctx_release(notes.captured);
+    on_a_thread(thread_emits_late);
     worker_cancel(worker, 1);
     wait_for_end(1);
     ck_assert_uint_eq(accounts[1].events, 1);
@@ -1747,6 +1776,7 @@ static void add_ctx(TCase *tcase)
     tcase_add_test(tcase, captures_are_snapshots);
     tcase_add_test(tcase, agents_cannot_bind_themselves);
     tcase_add_test(tcase, capture_outlives_its_run);
+    tcase_add_test(tcase, loop_cannot_be_bound);
     tcase_add_test(tcase, late_events_miss_the_next_run);
     tcase_add_test(tcase, end_wakes_bound_threads);
     tcase_add_test(tcase, end_wakes_bound_threads_without_credit);
