@@ -35,22 +35,27 @@
  *                                      └── handle() ──┘
  *
  *     phase       errors are seen by                     not allowed there
- *     load        the operator: the plugin is refused    emitting, ctx, sleeping
+ *     load        the operator: the plugin is refused    any call of the host
  *     create      the operator: the plugin is refused    emitting, ctx, sleeping
  *     selftest    the operator: the plugin is refused    emitting, ctx, sleeping
  *     handle      the client: the run ends as failed     blocking, in fiber mode
+ *     save_state  the operator, in the log               emitting, ctx, sleeping
  *     destroy     nobody                                 emitting, ctx, sleeping
  *
  * A plugin is never unloaded: its process ends. So static data, atexit() and
- * thread-local destructors behave as in any program.
+ * thread-local destructors behave as in any program; a worker that is killed
+ * gets none of them, nor destroy().
  *
  * Where a call may be made is said by the tag at its end:
  *
  *     [run]         inside a run: in handle(), in anything it calls, and on a
  *                   thread of the plugin's own that called ctx_bind();
- *                   elsewhere it fails with -ENXIO and does nothing
- *     [any-thread]  anywhere
+ *                   elsewhere it does nothing and fails with -ENXIO (NULL from
+ *                   ctx_get() and ctx_capture(), 0 from run_cancelled())
+ *     [any-thread]  anywhere once the plugin is loaded
  *     [loader]      called by the host on the worker's main thread
+ *
+ * No call may be made in a signal handler.
  *
  * Strings are UTF-8 and end with NUL. The host copies every string that it is
  * given before it returns. Calls return 0 or a negative errno unless they say
@@ -81,14 +86,16 @@ extern "C" {
 /* A plugin loads when its major is the host's and its minor is not above. */
 #define AGENT_ABI_MAJOR 1
 #define AGENT_ABI_MINOR 0
-#define AGENT_ABI       ((uint32_t)AGENT_ABI_MAJOR << 16 | AGENT_ABI_MINOR)
+#define AGENT_ABI       (AGENT_ABI_MAJOR * UINT32_C(65536) + AGENT_ABI_MINOR)
 
 /* Limits, in bytes without the terminating NUL. */
-#define AGENT_NAME_MAX    64           /* a plugin's name */
-#define AGENT_TYPE_MAX    64           /* an event's type */
-#define AGENT_EVENT_MAX   (960 * 1024) /* an event's JSON, and a result */
-#define AGENT_CTX_KEY_MAX 128
-#define AGENT_CTX_MAX     (1024 * 1024) /* all that one run's ctx_set() calls store */
+#define AGENT_NAME_MAX       64            /* a plugin's name */
+#define AGENT_TYPE_MAX       64            /* an event's type */
+#define AGENT_EVENT_MAX      (960 * 1024)  /* an event's JSON, and a result */
+#define AGENT_JSON_DEPTH_MAX 512           /* levels of an event's JSON */
+#define AGENT_STATE_MAX      (1024 * 1024) /* what save_state() returns */
+#define AGENT_CTX_KEY_MAX    128
+#define AGENT_CTX_MAX        (1024 * 1024) /* all that one run's ctx_set() calls store */
 
 enum agent_mode {
     /* Each run has a thread of the worker's pool and may block anywhere. */
@@ -96,12 +103,15 @@ enum agent_mode {
     /*
      * Each run is a fiber on the worker's loop: thousands at once for little
      * memory, but it may wait only in the calls below, and must not compute
-     * for long between them. Its stack has 256 KiB unless the operator sets
-     * another size.
+     * for long between them. emit_event(), emit_text() and agent_sleep() may
+     * let other runs go on, on the same thread: static and thread-local data
+     * may have changed then, and no mutex may be held across them. Its stack
+     * has 256 KiB unless the operator sets another size.
      */
     AGENT_FIBER = 1
 };
 
+/* clang-format off */
 /*
  * What AGENT_PLUGIN() fills in. Only name, version and handle are required.
  * In C++ the members must be given in this order.
@@ -109,8 +119,8 @@ enum agent_mode {
 struct agent_plugin {
     size_t size;  /* set by AGENT_PLUGIN() */
     uint32_t abi; /* set by AGENT_PLUGIN() */
-    enum agent_mode mode AGENT_OPTIONAL;
-    /* Letters, digits, '-', '_' and '.'; the agent's name in URLs. */
+    uint32_t mode AGENT_OPTIONAL; /* enum agent_mode */
+    /* Letters, digits, '-', '_' and '.', but no '.' first; the agent's name in URLs. */
     const char *name;
     const char *version;                    /* any text for people, such as "1.4.2" */
     const char *description AGENT_OPTIONAL; /* one line for people, or NULL */
@@ -130,20 +140,25 @@ struct agent_plugin {
 
     /*
      * One run. input is the request's body, any valid JSON, and lives as long
-     * as the run. In thread mode it is called on several threads at once.
-     * A negative errno ends the run as failed; run_fail() gives the reason.
+     * as the run. In thread mode it is called on several threads at once. It
+     * returns 0, or a negative errno that ends the run as failed, for which
+     * run_fail() gives the reason; it does return: no exception, longjmp() or
+     * pthread_exit() leaves it.
      */
     int (*handle)(void *self, const char *input);
 
     /*
      * Return JSON for create() of the next generation, in memory from
-     * malloc(), which the host frees; or NULL for none. [loader]
+     * malloc(), which the host frees; or NULL for none. What is not JSON or
+     * longer than AGENT_STATE_MAX is dropped, and logged. Runs are live then,
+     * in thread mode at the same time, and go on after it. [loader]
      */
-    char *(*save_state)(void *self)AGENT_OPTIONAL;
+    char *(*save_state)(void *self) AGENT_OPTIONAL;
 
-    /* The last call; no run is live. [loader] */
+    /* The last call, if create() succeeded; no run is live. End your own threads here. [loader] */
     void (*destroy)(void *self) AGENT_OPTIONAL;
 };
+/* clang-format on */
 
 enum agent_log_level {
     AGENT_LOG_ERROR = 0,
@@ -177,6 +192,7 @@ struct agent_host {
 };
 
 /* One per plugin, shared by all its source files, seen by nobody else. */
+extern const struct agent_host *agent_host_table;
 __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_table;
 
 #if defined(__GNUC__)
@@ -194,7 +210,8 @@ __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_
  *
  *     -ENXIO      no run here; counted, and logged once
  *     -EINVAL     type or JSON is not valid; nothing is emitted
- *     -EMSGSIZE   more than AGENT_EVENT_MAX bytes of JSON
+ *     -EMSGSIZE   more than AGENT_EVENT_MAX bytes of JSON, as it is sent: without
+ *                 white space, or with emit_text()'s escapes
  *     -ECANCELED  the run was cancelled, or is over
  */
 
@@ -202,8 +219,9 @@ __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_
  * type: 1 to AGENT_TYPE_MAX of letters, digits, '_', '-', '.', ':'. The host
  * keeps "run", "gap" and "done" for itself; "error" and "open" are refused
  * because browsers' EventSource uses them for itself.
- * json: any JSON value (RFC 8259) in UTF-8; white space between its tokens is
- * taken out, the rest reaches the client byte for byte.
+ * json: any JSON value (RFC 8259) in UTF-8, at most AGENT_JSON_DEPTH_MAX levels
+ * deep; white space between its tokens is taken out, the rest reaches the
+ * client byte for byte.
  *
  * Clients know these types; all others are the author's own:
  *     text {delta}  reasoning {delta}  step {name, status?}
@@ -232,15 +250,20 @@ static inline int emit_text(const char *utf8)
  *                           NAME in lower case
  */
 
-/* The value, or NULL if there is none. It lives until the run ends. [run] */
+/*
+ * The value, or NULL if there is none. It lives until the run ends, on a thread
+ * that called ctx_bind() at least as long as it stays bound. [run]
+ */
 static inline const char *ctx_get(const char *key)
 {
     return agent_host_table ? agent_host_table->ctx_get(key) : NULL;
 }
 
 /*
- * Sets a variable for what follows in this run; NULL takes it away. -EINVAL
- * bad key, -EPERM a key of the host's, -ENOSPC more than AGENT_CTX_MAX. [run]
+ * Sets a variable for what follows in this run; NULL takes it away. Older
+ * values stay in memory until the run ends, and count: it is not for counters.
+ * -EINVAL bad key, -EPERM a key of the host's, -ENOSPC more than AGENT_CTX_MAX,
+ * -ECANCELED the run is over. [run]
  */
 static inline int ctx_set(const char *key, const char *value)
 {
@@ -262,7 +285,7 @@ static inline struct agent_ctx *ctx_capture(void)
 
 /*
  * Puts this thread into the captured run; NULL takes it out again. -EBUSY on a
- * thread on which the host runs an agent. [any-thread]
+ * thread of the host's. [any-thread]
  */
 static inline int ctx_bind(struct agent_ctx *captured)
 {
@@ -287,8 +310,9 @@ static inline int run_cancelled(void)
 /*
  * Says why the run fails: code is a word for programs (as an event's type),
  * the rest a message for people as printf() makes it, at most 1023 bytes. The
- * first reason stays. The run ends, as failed, when handle() returns. The
- * result is always negative, so that handle() can `return run_fail(...)`. [run]
+ * first reason stays; what is no such word becomes agent_error. The run ends,
+ * as failed, when handle() returns, unless it was cancelled. The result is
+ * always negative, so that handle() can `return run_fail(...)`. [run]
  */
 AGENT_PRINTF(2, 3) static inline int run_fail(const char *code, const char *format, ...)
 {
@@ -304,7 +328,8 @@ AGENT_PRINTF(2, 3) static inline int run_fail(const char *code, const char *form
 
 /*
  * Sets the result that the run's last event carries; the last call counts.
- * -EINVAL not JSON, -EMSGSIZE more than AGENT_EVENT_MAX bytes. [run]
+ * -EINVAL not JSON, -EMSGSIZE more than AGENT_EVENT_MAX bytes, -ECANCELED the
+ * run is over. [run]
  */
 static inline int run_result(const char *json)
 {
@@ -314,8 +339,8 @@ static inline int run_result(const char *json)
 /* ---- wait --------------------------------------------------------------- */
 
 /*
- * Waits without holding up other runs. 0 when the time is over, to the
- * millisecond; -ECANCELED as soon as the run is cancelled. [run]
+ * Waits without holding up other runs; 0 lets them go on for a turn. 0 when the
+ * time is over, never before; -ECANCELED as soon as the run is cancelled. [run]
  */
 static inline int agent_sleep(uint32_t ms)
 {

@@ -131,7 +131,7 @@ static int check_members(const char *file, const struct agent_plugin *info,
                       "%s: the name '%s' is not 1 to %d of letters, digits, '-', '_' and '.', with "
                       "no '.' first",
                       file, info->name, AGENT_NAME_MAX);
-    if (info->mode != AGENT_THREAD && info->mode != AGENT_FIBER)
+    if (info->mode > AGENT_FIBER)
         return refuse(refusal, "abi", "%s: mode %d is neither AGENT_THREAD nor AGENT_FIBER", file,
                       (int)info->mode);
     return 0;

@@ -20,6 +20,8 @@
 #include <string.h>
 
 _Static_assert(WIRE_EVENT_MAX == AGENT_EVENT_MAX, "the wire carries every event");
+_Static_assert(WIRE_STATE_MAX == AGENT_STATE_MAX, "the wire carries every state");
+_Static_assert(JSON_DEPTH_MAX == AGENT_JSON_DEPTH_MAX, "events nest as deep as promised");
 _Static_assert(WIRE_TYPE_MAX == AGENT_TYPE_MAX, "the wire carries every type");
 _Static_assert(AGENT_EVENT_MAX + AGENT_TYPE_MAX + WIRE_CHARGE <= WIRE_WINDOW, "a window takes any");
 

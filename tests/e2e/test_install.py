@@ -20,7 +20,7 @@ static int handle(void *self, const char *input)
 AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
 """
 
-STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 
 
 class Install(unittest.TestCase):
