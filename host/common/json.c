@@ -357,3 +357,11 @@ void json_append_string(struct buf *buf, const char *text)
     }
     buf_append(buf, "\"", 1);
 }
+
+void json_append_member(struct buf *buf, const char *name, const char *value)
+{
+    if (value == NULL || !*value)
+        return;
+    buf_printf(buf, ",\"%s\":", name);
+    json_append_string(buf, value);
+}

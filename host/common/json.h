@@ -33,4 +33,7 @@ struct buf;
 /* Appends a whole JSON string; text that is not UTF-8 has its bad bytes replaced by '?'. */
 void json_append_string(struct buf *buf, const char *text);
 
+/* Appends ,"name":"value" unless the value is NULL or empty. */
+void json_append_member(struct buf *buf, const char *name, const char *value);
+
 #endif

@@ -34,6 +34,14 @@ char *mem_strdup(const char *text)
     return present(strdup(text));
 }
 
+void mem_set(char **text, const char *value)
+{
+    char *copy = value ? mem_strdup(value) : NULL;
+
+    free(*text);
+    *text = copy;
+}
+
 char *mem_printf(const char *format, ...)
 {
     char *text = NULL;

@@ -62,14 +62,6 @@ struct agent {
     void *data;
 };
 
-static void set_text(char **text, const char *value)
-{
-    char *copy = value ? mem_strdup(value) : NULL;
-
-    free(*text);
-    *text = copy;
-}
-
 /* ---- runs ---- */
 
 static struct run *queue_pop(struct agent *agent)
@@ -185,7 +177,7 @@ static void agent_let_go(struct agent *agent, const char *why)
     agent->candidate = NULL;
     uv_timer_stop(&agent->state_time);
     agent_forget_next(agent);
-    set_text(&agent->reason, why);
+    mem_set(&agent->reason, why);
     if (candidate)
         generation_quit(candidate->generation, QUIT_MS);
     agent_set_current(agent, NULL);
@@ -198,7 +190,7 @@ static void agent_swap_again(struct agent *agent);
 
 static void agent_swap_failed(struct agent *agent, const char *reason)
 {
-    set_text(&agent->reason, reason);
+    mem_set(&agent->reason, reason);
     log_error("a plugin is refused%s: %s file=%s", agent->current ? ", the old one stays" : "",
               reason, agent->file);
     if (agent->current == NULL)
@@ -214,7 +206,7 @@ static void agent_switch(struct agent *agent)
     agent->candidate = NULL;
     agent_set_current(agent, next);
     agent->drained = agent->removed = false;
-    set_text(&agent->reason, NULL);
+    mem_set(&agent->reason, NULL);
     log_info("a plugin serves plugin=%s version=%s generation=%llu file=%s", agent->name,
              generation_version(agent->current->generation),
              (unsigned long long)generation_number(agent->current->generation), agent->file);
@@ -256,7 +248,7 @@ static void on_crashing(void *data, const char *reason)
 
     if (version != agent->current)
         return;
-    set_text(&agent->reason, reason);
+    mem_set(&agent->reason, reason);
     queue_fail(agent);
 }
 
@@ -328,7 +320,7 @@ static void on_hello(void *data, const struct process_hello *hello)
         generation_refuse(version->generation, reason);
         return;
     }
-    set_text(&agent->name, hello->name);
+    mem_set(&agent->name, hello->name);
     agent->loaded = true;
     if (agent->current && generation_save_state(agent->current->generation))
         uv_timer_start(&agent->state_time, on_state_time, STATE_MS, 0);
@@ -579,23 +571,15 @@ static const char *agent_state(const struct agent *agent)
                             : "refused";
 }
 
-static void describe_text(struct buf *json, const char *name, const char *value)
-{
-    if (value == NULL)
-        return;
-    buf_printf(json, ",\"%s\":", name);
-    json_append_string(json, value);
-}
-
 void agent_describe(const struct agent *agent, struct buf *json)
 {
     buf_puts(json, "{\"name\":");
     json_append_string(json, agent->name);
-    describe_text(json, "state", agent_state(agent));
+    json_append_member(json, "state", agent_state(agent));
     if (agent->current)
         generation_describe(agent->current->generation, json);
     if (agent->current == NULL || generation_is_crashing(agent->current->generation))
-        describe_text(json, "reason", agent->reason);
+        json_append_member(json, "reason", agent->reason);
     buf_puts(json, "}");
 }
 
@@ -606,9 +590,9 @@ void agent_report(const struct agent *agent, struct buf *json)
 
     buf_puts(json, "{\"name\":");
     json_append_string(json, agent->name);
-    describe_text(json, "file", agent->file);
-    describe_text(json, "state", agent_state(agent));
-    describe_text(json, "last_error", agent->reason);
+    json_append_member(json, "file", agent->file);
+    json_append_member(json, "state", agent_state(agent));
+    json_append_member(json, "last_error", agent->reason);
     buf_printf(json, ",\"queued_runs\":%zu,\"current\":%llu,\"generations\":[", agent->queued,
                agent->current ? (unsigned long long)generation_number(agent->current->generation)
                               : 0);

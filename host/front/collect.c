@@ -18,7 +18,6 @@ struct collector {
 
 static void collector_forget(struct collector *collector)
 {
-    run_unsubscribe(&collector->subscriber);
     buf_finish(&collector->agent);
     buf_finish(&collector->text);
     buf_finish(&collector->usage);
@@ -77,6 +76,7 @@ static void collector_reply(struct collector *collector, const struct run_event 
 static void collector_end(struct collector *collector, const struct run_event *done)
 {
     collector_reply(collector, done);
+    run_unsubscribe(&collector->subscriber);
     collector_forget(collector);
 }
 
@@ -103,12 +103,9 @@ static void on_appended(struct subscriber *subscriber, const struct run_event *e
 static void on_left(void *data)
 {
     struct collector *collector = data;
-    struct run *run = run_ref(collector->subscriber.run);
 
+    run_leave(&collector->subscriber);
     collector_forget(collector);
-    if (!run_has_subscribers(run))
-        run_cancel(run);
-    run_unref(run);
 }
 
 void collect_open(struct http_request *request, struct run *run)

@@ -120,14 +120,6 @@ void generation_quit(struct generation *generation, uint64_t timeout_ms)
 
 /* ---- deaths ---- */
 
-static void set_text(char **text, const char *value)
-{
-    char *copy = mem_strdup(value);
-
-    free(*text);
-    *text = copy;
-}
-
 bool generation_is_crashing(const struct generation *generation)
 {
     for (unsigned i = 0; i < generation->seat_count; i++) {
@@ -156,7 +148,7 @@ static void seat_restart(struct seat *seat, const char *reason)
 
     seat->deaths++;
     generation->restarts++;
-    set_text(&generation->reason, reason);
+    mem_set(&generation->reason, reason);
     uv_timer_start(&seat->restart, on_restart_time, restart_pause(seat->deaths), 0);
     if (seat->deaths == CRASH_LOOP)
         log_error("a plugin is in a crash loop: %s plugin=%s generation=%llu", reason,
@@ -217,7 +209,7 @@ static void on_stuck(void *data)
     struct worker *worker = data;
     uint64_t more = worker->generation->config->stuck_timeout * UINT64_C(1000);
 
-    set_text(&worker->generation->reason, "a worker was stuck: its loop did not answer");
+    mem_set(&worker->generation->reason, "a worker was stuck: its loop did not answer");
     worker_retire(worker, "it is stuck");
     process_drain(worker->process, more);
 }
@@ -383,7 +375,7 @@ static void seat_fill(struct seat *seat)
     seat->worker = NULL;
     free(worker);
     snprintf(reason, sizeof reason, "a worker cannot be started: %s", uv_strerror(status));
-    set_text(&generation->reason, reason);
+    mem_set(&generation->reason, reason);
     uv_timer_start(&seat->restart, on_spawn_failed, 0, 0);
 }
 
@@ -489,20 +481,12 @@ static uint64_t generation_stray_emits(const struct generation *generation)
     return stray;
 }
 
-static void describe_text(struct buf *json, const char *name, const char *value)
-{
-    if (value == NULL || !*value)
-        return;
-    buf_printf(json, ",\"%s\":", name);
-    json_append_string(json, value);
-}
-
 void generation_describe(const struct generation *generation, struct buf *json)
 {
-    describe_text(json, "version", generation->version);
+    json_append_member(json, "version", generation->version);
     buf_printf(json, ",\"generation\":%llu", (unsigned long long)generation->number);
-    describe_text(json, "description", generation->description);
-    describe_text(json, "mode", generation->mode);
+    json_append_member(json, "description", generation->description);
+    json_append_member(json, "mode", generation->mode);
     buf_printf(json, ",\"live_runs\":%zu,\"stray_emits\":%llu", generation_live(generation),
                (unsigned long long)generation_stray_emits(generation));
 }
@@ -526,11 +510,12 @@ void generation_report(const struct generation *generation, struct buf *json)
     const char *comma = "";
 
     buf_printf(json, "{\"generation\":%llu", (unsigned long long)generation->number);
-    describe_text(json, "version", generation->version);
-    describe_text(json, "mode", generation->mode);
-    describe_text(json, "state",
-                  generation_is_crashing(generation) ? "crash-loop" : states[generation->state]);
-    describe_text(json, "reason", generation->reason);
+    json_append_member(json, "version", generation->version);
+    json_append_member(json, "mode", generation->mode);
+    json_append_member(json, "state",
+                       generation_is_crashing(generation) ? "crash-loop"
+                                                          : states[generation->state]);
+    json_append_member(json, "reason", generation->reason);
     buf_printf(json, ",\"restarts\":%u,\"age_s\":%llu,\"workers\":[", generation->restarts,
                (unsigned long long)((uv_now(generation->loop) - generation->since) / 1000));
     TAILQ_FOREACH(worker, &generation->workers, in_generation) {

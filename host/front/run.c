@@ -496,6 +496,16 @@ bool run_has_subscribers(const struct run *run)
     return !TAILQ_EMPTY(&run->subscribers);
 }
 
+void run_leave(struct subscriber *subscriber)
+{
+    struct run *run = run_ref(subscriber->run);
+
+    run_unsubscribe(subscriber);
+    if (!run_has_subscribers(run))
+        run_cancel(run);
+    run_unref(run);
+}
+
 void run_consume(struct subscriber *subscriber, uint64_t upto)
 {
     subscriber->cursor = upto;

@@ -151,6 +151,9 @@ void run_subscribe(struct run *run, struct subscriber *subscriber);
 void run_unsubscribe(struct subscriber *subscriber);
 bool run_has_subscribers(const struct run *run);
 
+/* Unsubscribes one whose client left: if it was the last, nobody wants the run any more. */
+void run_leave(struct subscriber *subscriber);
+
 /* The subscriber has read up to here. */
 void run_consume(struct subscriber *subscriber, uint64_t upto);
 

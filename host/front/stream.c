@@ -38,7 +38,6 @@ static void stream_forget(struct stream *stream)
     TAILQ_REMOVE(&streams->open, stream, in_open);
     if (stream->dirty)
         TAILQ_REMOVE(&streams->dirty, stream, in_dirty);
-    run_unsubscribe(&stream->subscriber);
     buf_finish(&stream->own);
     free(stream);
 }
@@ -70,6 +69,7 @@ static void stream_end(struct stream *stream)
 {
     struct http_request *request = stream->request;
 
+    run_unsubscribe(&stream->subscriber);
     stream_forget(stream);
     http_stream_end(request);
 }
@@ -141,12 +141,9 @@ static void on_writable(void *data)
 static void on_left(void *data)
 {
     struct stream *stream = data;
-    struct run *run = run_ref(stream->subscriber.run);
 
+    run_leave(&stream->subscriber);
     stream_forget(stream);
-    if (!run_has_subscribers(run))
-        run_cancel(run);
-    run_unref(run);
 }
 
 void stream_open(struct streams *streams, struct http_request *request, struct run *run)

@@ -23,6 +23,8 @@ void task_init(struct task *task, struct job *job, const struct ctx_var *vars, s
     pthread_condattr_t monotonic;
 
     *task = (struct task){.job = job, .vars = vars, .fiber = fiber};
+    if (fiber)
+        return;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&task->wake, &monotonic);
@@ -31,7 +33,8 @@ void task_init(struct task *task, struct job *job, const struct ctx_var *vars, s
 
 void task_finish(struct task *task)
 {
-    pthread_cond_destroy(&task->wake);
+    if (task->fiber == NULL)
+        pthread_cond_destroy(&task->wake);
 }
 
 /* The loop runs meanwhile, and nobody's task. */
