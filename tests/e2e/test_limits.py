@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""What is scarce: connections, descriptors, the worker's attention, live runs. When it is
+there again, the server goes on."""
+
+import os
+import signal
+
+from harness import Test, free_port, main, read_stream, run_request, types, wait_for
+from supervising import SupervisionTest
+
+
+def limit_descriptors(server, most):
+    """The server may have so many descriptors, and cannot raise that."""
+    server.args = ["/bin/sh", "-c", f'ulimit -n {most} && exec "$@"', "sh", *server.args]
+
+
+def leave_at_once(server, connections):
+    """The server notices the end of all of them in the same turn."""
+    server.signal(signal.SIGSTOP)
+    try:
+        for connection in connections:
+            connection.close()
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+class ConnectionTest(Test):
+    MOST = 4
+
+    def test_connections_can_be_made_again_after_all_were_in_use(self):
+        server = self.serve("ticker", settings={"host.max_connections": self.MOST})
+        for _ in range(3):
+            connections = [server.connect() for _ in range(self.MOST)]
+            for connection in connections:
+                self.assertEqual(connection.exchange("GET", "/healthz").status, 200)
+            leave_at_once(server, connections)
+        self.assertEqual(types(server.run("ticker", {"count": 2, "period_ms": 1})),
+                         ["run", "tick", "tick", "done"])
+
+
+class DescriptorTest(Test):
+    MOST = 60
+    CLIENTS = 100
+
+    def limited(self, most):
+        server = self.prepare("ticker", settings={"host.shutdown_timeout": 0})
+        limit_descriptors(server, most)
+        return server
+
+    def descriptors(self, server):
+        return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+    def check_recovery(self, request):
+        server = self.limited(self.MOST)
+        server.start()
+        with open(f"/proc/{server.process.pid}/limits") as limits:
+            self.assertRegex(limits.read(), rf"Max open files +{self.MOST} +{self.MOST} ")
+        before = self.descriptors(server)
+        clients = [server.connect() for _ in range(self.CLIENTS)]
+        for client in clients:
+            client.send(request)
+        wait_for(lambda: self.descriptors(server) >= self.MOST - 2, "the descriptors are used up")
+        leave_at_once(server, clients)
+        self.assertEqual(server.get("/healthz").status, 200)
+        wait_for(lambda: self.descriptors(server) <= before + 2, "the descriptors are free again")
+        for _ in range(3):
+            self.assertEqual(types(server.run("ticker", {"count": 2, "period_ms": 1})),
+                             ["run", "tick", "tick", "done"])
+
+    def test_idle_clients_take_all_descriptors(self):
+        self.check_recovery(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    def test_streams_take_all_descriptors(self):
+        self.check_recovery(run_request("ticker", {"count": 100000, "period_ms": 10}))
+
+    def test_too_few_to_start(self):
+        server = self.limited(8)
+        server.start_process()
+        self.assertEqual(server.wait(), 1)
+        server.is_stopped = True
+        self.assertRegex(server.log(), r"(?m)^sluice: [^\n]+$")
+        self.assertNotIn("ssertion", server.log())
+        self.assertEqual(server.pids(), [])
+
+    def test_standard_descriptors_are_closed(self):
+        """What the server opens instead must not get what is printed."""
+        server = self.prepare("ticker", "e2e_emit")
+        port = free_port()
+        server.args[server.args.index("127.0.0.1:0")] = f"127.0.0.1:{port}"
+        server.args = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *server.args]
+        server.start_process()
+        server.address = ("127.0.0.1", port)
+
+        def is_ready():
+            if not server.is_alive():
+                raise AssertionError(f"the server ended with status {server.process.returncode}")
+            try:
+                return server.get("/readyz").status == 200
+            except ConnectionRefusedError:
+                return False
+
+        wait_for(is_ready, "the server is ready")
+        for number in range(3):
+            self.assertEqual(os.readlink(f"/proc/{server.process.pid}/fd/{number}"), "/dev/null")
+        for _ in range(3):
+            self.assertEqual(types(server.run("ticker", {"count": 2, "period_ms": 1})),
+                             ["run", "tick", "tick", "done"])
+        server.stop()
+
+
+class BacklogTest(SupervisionTest):
+    CLIENTS = 14
+    INPUT = 1000000  # bytes; what a link holds back is less than all of them
+
+    def test_runs_that_wait_for_room_on_the_way_to_the_worker(self):
+        server = self.watch("e2e_emit", settings={"host.stuck_timeout": 600})
+        worker = server.worker_of("e2e_emit")
+        clients = [server.connect() for _ in range(self.CLIENTS)]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for client in clients:
+                client.post("e2e_emit", {"calls": [{"op": "result", "text": "7"}],
+                                         "pad": "p" * self.INPUT}, "?mode=wait")
+            wait_for(lambda: self.all_arrived(server), "all runs are there, and some wait")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        for client in clients:
+            answer = client.response()
+            self.assertEqual((answer.status, answer.json()["result"]), (200, 7))
+            client.close()
+        self.assertEqual(server.plugin("e2e_emit")["queued_runs"], 0)
+        self.assertEqual(server.serving("e2e_emit"), [worker])
+
+    def all_arrived(self, server):
+        waiting = server.plugin("e2e_emit")["queued_runs"]
+        live = sum(worker["live_runs"] for worker in server.workers_of("e2e_emit"))
+        return waiting > 0 and waiting + live == self.CLIENTS
+
+
+class VersionTest(Test):
+    """Clients that speak a later HTTP/1 than there is."""
+
+    def test_stream(self):
+        server = self.serve("ticker")
+        with server.connect() as connection:
+            connection.post("ticker", {"count": 3, "period_ms": 1}, version="1.2")
+            answer = connection.response()
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(types(read_stream(answer.body)), ["run"] + ["tick"] * 3 + ["done"])
+
+
+class RunsTest(Test):
+    MOST = 2
+
+    def test_more_runs_than_may_live(self):
+        server = self.serve("ticker", settings={"host.max_runs": self.MOST,
+                                                "host.shutdown_timeout": 0})
+        for _ in range(2):
+            live = [server.open("ticker", {"count": 100000, "period_ms": 10})
+                    for _ in range(self.MOST)]
+            for stream in live:
+                stream.until("tick")
+            for query in ("", "?mode=wait"):
+                answer = server.post("ticker", {"count": 1}, query)
+                self.check_problem(answer, 503, "Service Unavailable", "the server has as many live "
+                                   "runs as it allows; try again later")
+                self.assertRegex(answer.headers["retry-after"], r"^[1-9][0-9]*$")
+                self.assertNotIn("location", answer.headers)
+            run = live[0].run
+            live[0].close()
+            wait_for(lambda: server.get("/runs/" + run).json()["status"] == "cancelled",
+                     "one of them ends")
+            self.assertEqual(types(server.run("ticker", {"count": 2, "period_ms": 1})),
+                             ["run", "tick", "tick", "done"])
+            live[1].until("tick")
+            live[1].close()
+            wait_for(lambda: server.get("/agents").json()["agents"][0]["live_runs"] == 0, "all end")
+
+
+if __name__ == "__main__":
+    main()
