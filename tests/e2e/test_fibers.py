@@ -60,8 +60,8 @@ class SharedBufferTest(FiberTest):
 
     def start(self, how):
         """Two runs that format into the same buffer and wait for their readers."""
-        streams = [self.server.open("fiber_shared", {"how": how, "letter": letter,
-                                                     "bytes": self.BYTES, "count": self.COUNT}, SMALL)
+        value = {"how": how, "bytes": self.BYTES, "count": self.COUNT}
+        streams = [self.server.open("fiber_shared", {**value, "letter": letter}, SMALL)
                    for letter in "an"]
         wait_for(lambda: self.inside() == 2, "both wait for their readers")
         return streams

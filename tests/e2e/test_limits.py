@@ -162,8 +162,8 @@ class RunsTest(Test):
                 stream.until("tick")
             for query in ("", "?mode=wait"):
                 answer = server.post("ticker", {"count": 1}, query)
-                self.check_problem(answer, 503, "Service Unavailable", "the server has as many live "
-                                   "runs as it allows; try again later")
+                self.check_problem(answer, 503, "Service Unavailable", "the server has as many "
+                                   "live runs as it allows; try again later")
                 self.assertRegex(answer.headers["retry-after"], r"^[1-9][0-9]*$")
                 self.assertNotIn("location", answer.headers)
             run = live[0].run

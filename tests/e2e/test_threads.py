@@ -74,11 +74,11 @@ class WaitingTest(SupervisionTest):
 
 class LateThreadTest(SupervisionTest):
     """
-    What is freed is filled with a byte that makes of a mutex there one of the
-    kind whose owner's death is noticed: locking it then aborts.
+    All that is freed is filled with a byte that turns a mutex into a robust one
+    whose owner does not exist: locking it then aborts.
     """
 
-    FREED = {"MALLOC_PERTURB_": "48", "GLIBC_TUNABLES": "glibc.malloc.perturb=48"}
+    FREED = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.perturb=48"}
     RUNS = 4
 
     def test_thread_that_emits_until_its_process_is_gone(self):
