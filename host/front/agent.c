@@ -184,6 +184,7 @@ static void agent_let_go(struct agent *agent, const char *why)
     queue_fail(agent);
     replies_send(&agent->replies, why);
     replies_send(&agent->later, why);
+    agent->handler->settled(agent->data);
 }
 
 static void agent_swap_again(struct agent *agent);
@@ -457,13 +458,12 @@ bool agent_refresh(struct agent *agent, const struct registry_reply *reply)
     if (agent->current ? generation_is_configured(agent->current->generation, agent->config)
                        : agent->drained)
         return false;
-    if (agent->current == NULL) {
+    if (agent->current == NULL || agent->candidate) {
         agent_reload(agent, reply);
-        return true;
-    }
-    replies_add(&agent->replies, reply);
-    if (agent->candidate == NULL) /* the same code, which may be no more that of the file */
+    } else { /* the same code, which may be no more that of the file */
+        replies_add(&agent->replies, reply);
         agent_swap_to(agent, generation_image(agent->current->generation));
+    }
     return true;
 }
 

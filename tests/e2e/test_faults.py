@@ -114,6 +114,15 @@ class FolderTest(Test):
         self.assertEqual(server.get("/readyz").status, 200)
         self.assertEqual(len(server.lines("there is no plugin (*.so) in the folder")), 1)
 
+    def test_file_that_goes_while_its_plugin_starts(self):
+        """The server does not wait for it any more."""
+        server = self.prepare("fault_hang", settings={"host.start_timeout": 3600})
+        server.start_process()
+        wait_for(lambda: server.lines("operators' commands are taken"), "the folder is watched")
+        os.remove(os.path.join(server.plugin_folder, "fault_hang.so"))
+        wait_for(server.find_address, "the server listens")
+        self.assertEqual(server.post("fault_hang", {}).status, 404)
+
     def test_requests_while_plugins_start(self):
         """The port is open before the plugins are settled: runs wait for theirs."""
         server = self.prepare("e2e_emit", "fault_hang", settings={"host.start_timeout": 3})
