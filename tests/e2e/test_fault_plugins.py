@@ -262,21 +262,25 @@ class ForkTest(FaultTest):
         stream = self.server.open(self.PLUGIN, {"how": how, "type": WIRE["STATE"]})
         return stream, stream.until("forked").json()["pid"]
 
-    def check_worker_dies(self, how, reason="signal 9 (Killed)"):
+    def check_worker_dies(self, how):
         """The child holds the worker's end of the socket; its death is seen all the same."""
         stream, _ = self.fork(how)
         os.kill(self.worker, signal.SIGKILL)
         self.assertEqual(types(stream.rest()), ["run", "forked", "done"])
-        self.check_failed(stream.done, "worker_crashed", reason)
-        self.check_obituary(self.server, self.PLUGIN, self.worker, 1, reason)
+        self.check_failed(stream.done, "worker_crashed", "signal 9 (Killed)")
+        self.check_obituary(self.server, self.PLUGIN, self.worker, 1, "signal 9 (Killed)")
         self.check_fine()
 
     def test_child_holds_the_descriptors(self):
         self.check_worker_dies("hold")
 
     def test_child_writes_without_pause(self):
-        """It says what nobody asked for; that may end the worker before its death is seen."""
-        self.check_worker_dies("flood", " ")
+        """It says what nobody asked for, which ends the worker; the front does not read for ever."""
+        stream = self.server.open(self.PLUGIN, {"how": "flood", "type": WIRE["STATE"]})
+        stream.rest()
+        self.check_failed(stream.done, "worker_crashed", "makes no sense", "not a frame")
+        self.check_obituary(self.server, self.PLUGIN, self.worker, 1, "frame")
+        self.check_fine()
 
     def test_child_goes_on_as_the_worker(self):
         """Both end the run; the first end counts, and the second one ends the worker."""

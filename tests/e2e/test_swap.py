@@ -186,8 +186,10 @@ class FolderTest(SwapTest):
         self.rename(server, "swap_two", "swap-2")
         wait_for(lambda: server.lines("the agent 'swap' is already that of"), "it is refused")
         os.remove(self.file(server))
-        wait_for(lambda: server.post("swap", {"count": 0}).status == 200 and
-                 self.current(server)[0] == "two", "the new file serves")
+        wait_for(lambda: ("swap", "two") in [(agent["name"], agent.get("version")) for agent in
+                                             server.get("/agents").json()["agents"]],
+                 "the new file serves")
+        self.assertEqual(server.post("swap", {"count": 0}).status, 200)
 
     def test_files_that_are_none_of_its_business(self):
         server = self.serve_swap(swap="swap_one")
