@@ -52,6 +52,14 @@ static int stream_view(const struct stream *stream, struct iovec pieces[3])
                                  pieces + count);
 }
 
+/* The heartbeat of this stream is due anew. */
+static void stream_stamp(struct stream *stream)
+{
+    stream->sent_at = uv_now(stream->streams->loop);
+    TAILQ_REMOVE(&stream->streams->open, stream, in_open);
+    TAILQ_INSERT_TAIL(&stream->streams->open, stream, in_open);
+}
+
 static void stream_account(struct stream *stream, size_t sent)
 {
     size_t own = buf_length(&stream->own);
@@ -59,9 +67,7 @@ static void stream_account(struct stream *stream, size_t sent)
     if (own > sent)
         own = sent;
     buf_consume(&stream->own, own);
-    stream->sent_at = uv_now(stream->streams->loop);
-    TAILQ_REMOVE(&stream->streams->open, stream, in_open);
-    TAILQ_INSERT_TAIL(&stream->streams->open, stream, in_open);
+    stream_stamp(stream);
     run_consume(&stream->subscriber, stream->subscriber.cursor + sent - own);
 }
 
@@ -167,9 +173,7 @@ static void stream_beat(struct stream *stream)
 {
     bool idle = stream->opened && !stream->blocked && !stream->dirty;
 
-    stream->sent_at = uv_now(stream->streams->loop);
-    TAILQ_REMOVE(&stream->streams->open, stream, in_open);
-    TAILQ_INSERT_TAIL(&stream->streams->open, stream, in_open);
+    stream_stamp(stream);
     if (!idle)
         return;
     buf_puts(&stream->own, ENCODE_SSE_HEARTBEAT);
