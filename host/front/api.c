@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "front/collect.h"
+#include "front/problem.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -10,48 +11,10 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *status_title(unsigned status)
-{
-    switch (status) {
-    case 400:
-        return "Bad Request";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 413:
-        return "Content Too Large";
-    case 415:
-        return "Unsupported Media Type";
-    case 500:
-        return "Internal Server Error";
-    default:
-        return "Service Unavailable";
-    }
-}
-
-/* detail: what was wrong and what to do about it. */
-static void reply_problem(struct http_request *request, unsigned status, const char *detail)
-{
-    struct buf body = {0};
-
-    buf_printf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":",
-               status_title(status), status);
-    json_append_string(&body, detail);
-    buf_puts(&body, "}\n");
-    http_reply(request, status, "application/problem+json", &body);
-}
-
 static void reply_json(struct http_request *request, struct buf *body)
 {
     buf_puts(body, "\n");
     http_reply(request, 200, "application/json", body);
-}
-
-static void reply_busy(struct http_request *request, const char *detail)
-{
-    http_add_header(request, "Retry-After", "1");
-    reply_problem(request, 503, detail);
 }
 
 /* ---- what an agent may know of the request ---- */
@@ -139,15 +102,15 @@ static bool check_body(const struct api *api, struct http_request *request)
     if (body == NULL) {
         snprintf(detail, sizeof detail, "the body has more than %zu bytes, the limit of this host",
                  api->config->max_body);
-        reply_problem(request, 413, detail);
+        problem_reply(request, 413, detail);
         return false;
     }
     if (!is_json(http_header(request, "Content-Type"))) {
-        reply_problem(request, 415, "send the input as JSON, with Content-Type: application/json");
+        problem_reply(request, 415, "send the input as JSON, with Content-Type: application/json");
         return false;
     }
     if (buf_length(body) == 0 || json_check(buf_data(body), buf_length(body)) < 0) {
-        reply_problem(request, 400,
+        problem_reply(request, 400,
                       "the body is not JSON; send one JSON value in UTF-8, such as {}");
         return false;
     }
@@ -161,16 +124,17 @@ static bool check_room(const struct api *api, struct http_request *request, cons
     int status;
 
     if (api->stopping) {
-        reply_busy(request, "the server is stopping");
+        problem_reply_busy(request, 503, "the server is stopping");
         return false;
     }
     status = registry_admit(api->registry, agent, reason, sizeof reason);
     if (status == -ENOENT) {
-        reply_problem(request, 404, reason);
+        problem_reply(request, 404, reason);
     } else if (status < 0) {
-        reply_busy(request, reason);
+        problem_reply_busy(request, 503, reason);
     } else if (runs_live(api->runs) >= api->config->max_runs) {
-        reply_busy(request, "the server has as many live runs as it allows; try again later");
+        problem_reply_busy(request, 503,
+                           "the server has as many live runs as it allows; try again later");
         status = -EAGAIN;
     }
     return status == 0;
@@ -186,7 +150,7 @@ static void start_run(const struct api *api, struct http_request *request, const
     collect_pairs(api, request, &pairs);
     if (run_create(api->runs, agent, &pairs, &run) < 0) {
         buf_finish(&pairs);
-        reply_problem(request, 500, "the server cannot make a run id");
+        problem_reply(request, 500, "the server cannot make a run id");
         return;
     }
     snprintf(location, sizeof location, "/runs/%s", run_id(run));
@@ -205,7 +169,7 @@ static void handle_start(const struct api *api, struct http_request *request, co
     bool wait = mode && strcmp(mode, "wait") == 0;
 
     if (mode && !wait && strcmp(mode, "stream") != 0) {
-        reply_problem(request, 400, "mode is 'stream' or 'wait'");
+        problem_reply(request, 400, "mode is 'stream' or 'wait'");
         return;
     }
     if (check_body(api, request) && check_room(api, request, agent))
@@ -229,7 +193,7 @@ static void handle_run(const struct api *api, struct http_request *request, cons
     struct buf body = {0};
 
     if (run == NULL) {
-        reply_problem(request, 404,
+        problem_reply(request, 404,
                       "there is no such run, or it ended so long ago that it is "
                       "forgotten");
         return;
@@ -251,9 +215,9 @@ static void handle_health(const struct api *api, struct http_request *request, c
 static void handle_ready(const struct api *api, struct http_request *request, const char *name)
 {
     if (api->stopping)
-        reply_busy(request, "the server is stopping");
+        problem_reply_busy(request, 503, "the server is stopping");
     else if (!registry_is_settled(api->registry))
-        reply_busy(request, "the server is still starting its plugins");
+        problem_reply_busy(request, 503, "the server is still starting its plugins");
     else
         handle_health(api, request, name);
 }
@@ -300,7 +264,7 @@ static void reply_not_allowed(struct http_request *request, const struct route *
 
     http_add_header(request, "Allow", strcmp(route->method, "GET") == 0 ? "GET, HEAD" : "POST");
     snprintf(detail, sizeof detail, "send %s to this path", route->method);
-    reply_problem(request, 405, detail);
+    problem_reply(request, 405, detail);
 }
 
 void api_handle(void *data, struct http_request *request)
@@ -316,7 +280,7 @@ void api_handle(void *data, struct http_request *request)
             reply_not_allowed(request, &routes[i]);
         return;
     }
-    reply_problem(request, 404,
+    problem_reply(request, 404,
                   "there is nothing at this path; GET /agents lists the agents, and "
                   "POST /agents/{agent}/runs starts a run");
 }

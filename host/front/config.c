@@ -40,9 +40,16 @@ static const struct setting host_keys[] = {
     {HOST(PATH, plugins), SLUICE_PLUGIN_DIR, NULL, NULL, "folder of the plugins"},
     {HOST(SIZE, max_body), "1M", "1", "1M", "largest body of a request"},
     {HOST(COUNT, max_connections), "16384", "1", "1048576", "most connections at a time"},
+    {HOST(COUNT, max_connections_per_address), "0", "0", "1048576", "of those, from one address; 0 is no limit"},
     {HOST(COUNT, max_runs), "16384", "1", "1048576", "most live runs at a time"},
+    {HOST(COUNT, max_runs_per_client), "0", "0", "1048576", "of those, of one token or address; 0 is no limit"},
     {HOST(SECONDS, connection_timeout), "30", "1", "3600", "for sending a request, or being idle"},
+    {HOST(SECONDS, request_timeout), "60", "1", "3600", "for a request to arrive whole, however it trickles"},
     {HOST(SECONDS, heartbeat), "15", "1", "3600", "between comments on an idle stream"},
+    {HOST(SECONDS, stall), "30", "1", "3600", "until a client that does not read is disconnected"},
+    {HOST(SIZE, log_size), "1M", "64K", "1024M", "events of one run that are kept for readers to come"},
+    {HOST(SIZE, log_budget), "256M", "1M", "1048576M", "memory for the events of all runs"},
+    {HOST(SECONDS, retention), "300", "0", "86400", "for which an ended run can be read"},
     {HOST(SECONDS, start_timeout), "10", "1", "3600", "for a worker to become ready"},
     {HOST(SECONDS, shutdown_timeout), "5", "0", "3600", "for live runs to end at shutdown"},
     {HOST(SECONDS, stuck_timeout), "5", "1", "3600", "for a worker's loop to answer"},
@@ -50,6 +57,11 @@ static const struct setting host_keys[] = {
     {HOST(COUNT, max_generations), "32", "2", "1024", "most live generations of one plugin"},
     {HOST(PATH, admin), CONFIG_AUTO, NULL, NULL, "operators' socket"},
     {HOST(HEADERS, forward_headers), "", NULL, NULL, "request headers that agents may read"},
+    {HOST(FILE, tokens), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},
+    {HOST(SWITCH, allow_anonymous), "no", NULL, NULL, "without tokens, also on other addresses than loopback"},
+    {HOST(ORIGINS, cors_origins), "", NULL, NULL, "whose web pages may use this server"},
+    {HOST(FILE, tls_certificate), "", NULL, NULL, "certificate chain for HTTPS, PEM"},
+    {HOST(FILE, tls_key), "", NULL, NULL, "its private key, PEM"},
     {0},
 };
 
@@ -59,6 +71,11 @@ static const struct setting plugin_keys[] = {
     {PLUGIN(COUNT, workers), "1", "1", "64", "worker processes"},
     {PLUGIN(SIZE, memory_limit), "0", "0", "1048576M", "of a worker, which is replaced then; 0 is none"},
     {PLUGIN(COUNT, max_runs), "0", "0", "1000000000", "after which a worker is replaced; 0 is none"},
+    {PLUGIN(COUNT, max_live), "0", "0", "1048576", "most live runs at a time, more wait; 0 is no limit"},
+    {PLUGIN(COUNT, max_queued), "4096", "0", "1048576", "most runs that wait"},
+    {PLUGIN(DISCONNECT, on_disconnect), "30", NULL, NULL, "when a run's last client left"},
+    {PLUGIN(SECONDS, deadline), "0", "0", "86400", "for a run; 0 is none"},
+    {PLUGIN(SECONDS, cancel_grace), "10", "1", "3600", "for a cancelled run to stop"},
     {0},
 };
 /* clang-format on */
@@ -337,5 +354,9 @@ void config_destroy(struct config *config)
     free(config->plugins);
     free(config->admin);
     free(config->forward_headers);
+    free(config->tokens);
+    free(config->cors_origins);
+    free(config->tls_certificate);
+    free(config->tls_key);
     free(config);
 }

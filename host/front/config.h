@@ -15,6 +15,7 @@
 #ifndef FRONT_CONFIG_H
 #define FRONT_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -32,27 +33,44 @@ struct config_plugin {
     unsigned threads;
     size_t stack; /* bytes */
     unsigned workers;
-    size_t memory_limit; /* of a worker, bytes; 0 is none */
-    unsigned max_runs;   /* of a worker; 0 is no limit */
-    struct cJSON *pairs; /* a string for each of the author's keys, in the order first set */
-    size_t json_size;    /* of the pairs, bytes */
+    size_t memory_limit;    /* of a worker, bytes; 0 is none */
+    unsigned max_runs;      /* of a worker; 0 is no limit */
+    unsigned max_live;      /* runs at a time, more wait; 0 is no limit */
+    unsigned max_queued;    /* runs that wait */
+    unsigned on_disconnect; /* as setting_disconnect() reads it */
+    unsigned deadline;      /* of a run, seconds; 0 is none */
+    unsigned cancel_grace;  /* seconds */
+    struct cJSON *pairs;    /* a string for each of the author's keys, in the order first set */
+    size_t json_size;       /* of the pairs, bytes */
 };
 
 struct config {
     char *listen;
-    char *plugins;               /* folder */
-    size_t max_body;             /* bytes */
-    unsigned max_connections;    /* at a time */
-    unsigned max_runs;           /* live ones */
-    unsigned connection_timeout; /* seconds */
-    unsigned heartbeat;          /* seconds */
-    unsigned start_timeout;      /* seconds */
-    unsigned shutdown_timeout;   /* seconds, 0 is at once */
-    unsigned stuck_timeout;      /* seconds */
-    unsigned drain_timeout;      /* seconds, 0 is at once */
-    unsigned max_generations;    /* of one plugin, live */
-    char *admin;                 /* path of the operators' socket, or CONFIG_AUTO */
-    char *forward_headers;       /* names, separated by commas and blanks; may be "" */
+    char *plugins;                        /* folder */
+    size_t max_body;                      /* bytes */
+    unsigned max_connections;             /* at a time */
+    unsigned max_connections_per_address; /* 0 is no limit */
+    unsigned max_runs;                    /* live ones */
+    unsigned max_runs_per_client;         /* live ones of one subject or address; 0 is no limit */
+    unsigned connection_timeout;          /* seconds */
+    unsigned request_timeout;             /* seconds */
+    unsigned heartbeat;                   /* seconds */
+    unsigned stall;                       /* seconds */
+    size_t log_size;                      /* of one run, bytes */
+    size_t log_budget;                    /* of all runs, bytes */
+    unsigned retention;                   /* of an ended run, seconds */
+    char *tokens;                         /* file, "" is none */
+    bool allow_anonymous;                 /* on every address, not only on loopback */
+    char *cors_origins;                   /* separated by commas and blanks, or "*"; may be "" */
+    char *tls_certificate;                /* file, "" is none */
+    char *tls_key;                        /* file, "" is none */
+    unsigned start_timeout;               /* seconds */
+    unsigned shutdown_timeout;            /* seconds, 0 is at once */
+    unsigned stuck_timeout;               /* seconds */
+    unsigned drain_timeout;               /* seconds, 0 is at once */
+    unsigned max_generations;             /* of one plugin, live */
+    char *admin;                          /* path of the operators' socket, or CONFIG_AUTO */
+    char *forward_headers;                /* names, separated by commas and blanks; may be "" */
 
     struct config_plugin *sections; /* in the order they were first named; link: next */
     struct config_plugin plugin_defaults;

@@ -76,13 +76,73 @@ int setting_address(const char *text, struct sockaddr_storage *out)
     return 0;
 }
 
+int setting_number(const char *text, unsigned min, unsigned max, unsigned *out)
+{
+    unsigned long long number;
+
+    if (!number_read(text, false, &number) || number < min || number > max)
+        return -EINVAL;
+    *out = (unsigned)number;
+    return 0;
+}
+
+int setting_disconnect(const char *text, unsigned *out)
+{
+    if (strcmp(text, "cancel") == 0)
+        *out = DISCONNECT_CANCEL;
+    else if (strcmp(text, "continue") == 0)
+        *out = DISCONNECT_CONTINUE;
+    else
+        return setting_number(text, 1, DISCONNECT_SECONDS_MAX, out);
+    return 0;
+}
+
+static int switch_set(const char *text, bool *out)
+{
+    bool yes = strcmp(text, "yes") == 0;
+
+    if (!yes && strcmp(text, "no") != 0)
+        return -EINVAL;
+    *out = yes;
+    return 0;
+}
+
+/* A web origin as browsers send it (RFC 6454, 6.2): a scheme, a host, maybe a port. */
+static bool is_origin(const char *text, size_t length)
+{
+    size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
+                    : strncmp(text, "http://", 7) == 0 ? 7
+                                                       : 0;
+
+    return scheme > 0 && length > scheme && strcspn(text + scheme, "/?#@, \t") == length - scheme;
+}
+
+static bool is_origins(const char *text)
+{
+    const char *separators = "," BLANKS;
+
+    if (strcmp(text, "*") == 0)
+        return true;
+    for (text += strspn(text, separators); *text; text += strspn(text, separators)) {
+        size_t length = strcspn(text, separators);
+        if (!is_origin(text, length))
+            return false;
+        text += length;
+    }
+    return true;
+}
+
 static bool is_text(enum setting_kind kind, const char *text)
 {
     struct sockaddr_storage address;
 
     if (kind == SETTING_ADDRESS)
         return setting_address(text, &address) == 0;
-    return kind == SETTING_HEADERS ? is_headers(text) : *text != '\0';
+    if (kind == SETTING_HEADERS)
+        return is_headers(text);
+    if (kind == SETTING_ORIGINS)
+        return is_origins(text);
+    return kind == SETTING_FILE || *text != '\0';
 }
 
 int setting_set(const struct setting *setting, const char *text, void *owner)
@@ -91,6 +151,10 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
     bool is_size = setting->kind == SETTING_SIZE;
     unsigned long long number, min, max;
 
+    if (setting->kind == SETTING_SWITCH)
+        return switch_set(text, field);
+    if (setting->kind == SETTING_DISCONNECT)
+        return setting_disconnect(text, field);
     if (setting->min == NULL) {
         if (!is_text(setting->kind, text))
             return -EINVAL;
@@ -112,8 +176,12 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
 {
     static const char *const words[] = {
         [SETTING_PATH] = "the path of a folder",
+        [SETTING_FILE] = "the path of a file, or nothing",
         [SETTING_ADDRESS] = "a numeric ADDRESS:PORT such as 127.0.0.1:8080 or [::1]:8080",
         [SETTING_HEADERS] = "header names separated by commas",
+        [SETTING_ORIGINS] = "origins such as https://app.example separated by commas, or *",
+        [SETTING_SWITCH] = "yes or no",
+        [SETTING_DISCONNECT] = DISCONNECT_WANTS,
         [SETTING_COUNT] = "",
         [SETTING_SECONDS] = " seconds",
         [SETTING_SIZE] = " bytes",
