@@ -63,6 +63,7 @@
  *
  * Changes of the ABI:
  *     1.0  first
+ *     1.1  run_input()
  */
 #ifndef SLUICE_AGENT_H
 #define SLUICE_AGENT_H
@@ -85,7 +86,7 @@ extern "C" {
 
 /* A plugin loads when its major is the host's and its minor is not above. */
 #define AGENT_ABI_MAJOR 1
-#define AGENT_ABI_MINOR 0
+#define AGENT_ABI_MINOR 1
 #define AGENT_ABI       (AGENT_ABI_MAJOR * UINT32_C(65536) + AGENT_ABI_MINOR)
 
 /* Limits, in bytes without the terminating NUL. */
@@ -103,10 +104,10 @@ enum agent_mode {
     /*
      * Each run is a fiber on the worker's loop: thousands at once for little
      * memory, but it may wait only in the calls below, and must not compute
-     * for long between them. emit_event(), emit_text() and agent_sleep() may
-     * let other runs go on, on the same thread: static and thread-local data
-     * may have changed then, and no mutex may be held across them. Its stack
-     * has 256 KiB unless the operator sets another size.
+     * for long between them. emit_event(), emit_text(), agent_sleep() and
+     * run_input() may let other runs go on, on the same thread: static and
+     * thread-local data may have changed then, and no mutex may be held across
+     * them. Its stack has 256 KiB unless the operator sets another size.
      */
     AGENT_FIBER = 1
 };
@@ -189,6 +190,7 @@ struct agent_host {
     int (*run_result)(const char *json);
     int (*sleep)(uint32_t ms);
     void (*log)(enum agent_log_level level, const char *format, va_list args);
+    int (*run_input)(uint32_t timeout_ms, const char **json); /* 1.1 */
 };
 
 /* One per plugin, shared by all its source files, seen by nobody else. */
@@ -301,7 +303,12 @@ static inline void ctx_release(struct agent_ctx *captured)
 
 /* ---- run ---------------------------------------------------------------- */
 
-/* 1 if the run should stop (the client left, say) or is over, else 0. [run] */
+/*
+ * 1 if the run should stop or is over, else 0. It should stop when its clients
+ * left and did not come back in time, when one cancelled it, or when its
+ * deadline is over. An agent that goes on regardless is reported, and in the
+ * end its worker is replaced. [run]
+ */
 static inline int run_cancelled(void)
 {
     return agent_host_table ? agent_host_table->run_cancelled() : 0;
@@ -345,6 +352,22 @@ static inline int run_result(const char *json)
 static inline int agent_sleep(uint32_t ms)
 {
     return agent_host_table ? agent_host_table->sleep(ms) : -ENXIO;
+}
+
+/* As a timeout: no end. */
+#define AGENT_FOREVER UINT32_MAX
+
+/*
+ * Waits for what a client says to this run (POST /runs/{id}/input); the run's
+ * state is "waiting" meanwhile. Inputs are queued in their order, so that none
+ * is lost that came before the call; each is taken once. 0, and *json is JSON as
+ * the client sent it, which lives until the next run_input() on this thread or
+ * fiber, or until handle() returns. -ETIMEDOUT; a timeout of 0 does not wait.
+ * -EINVAL json is NULL; -ECANCELED as soon as the run is cancelled. [run]
+ */
+static inline int run_input(uint32_t timeout_ms, const char **json)
+{
+    return agent_host_table ? agent_host_table->run_input(timeout_ms, json) : -ENXIO;
 }
 
 /* ---- log ---------------------------------------------------------------- */

@@ -43,11 +43,12 @@ struct session {
     struct runs *runs;
     struct run *run;
     bool text;
+    bool finished; /* the run, as it should */
 };
 
 /* ---- the terminal ---- */
 
-static void print_text(const struct run_event *event)
+static void print_text(const struct event *event)
 {
     cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
     const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
@@ -57,37 +58,52 @@ static void print_text(const struct run_event *event)
     cJSON_Delete(json);
 }
 
-static void print_log(struct session *session)
+static void print_events(const struct eventlog *log, uint64_t from)
 {
     struct iovec pieces[2];
-    int count = eventlog_view(run_log(session->run), session->subscriber.cursor, pieces);
+    int count = ring_view(&log->ring, from, log->ring.end, pieces);
 
     for (int i = 0; i < count; i++)
         fwrite(pieces[i].iov_base, 1, pieces[i].iov_len, stdout);
 }
 
-static void on_appended(struct subscriber *subscriber, const struct run_event *event)
+static void print_texts(const struct eventlog *log, uint64_t from)
+{
+    struct buf scratch = {0};
+    struct event event;
+
+    while (from < log->ring.end) {
+        from = eventlog_read(log, from, &scratch, &event);
+        print_text(&event);
+    }
+    buf_finish(&scratch);
+}
+
+static void on_appended(struct subscriber *subscriber)
 {
     struct session *session = (struct session *)subscriber;
+    const struct eventlog *log = run_log(subscriber->run);
 
     if (session->text)
-        print_text(event);
+        print_texts(log, subscriber->cursor);
     else
-        print_log(session);
+        print_events(log, subscriber->cursor);
     fflush(stdout);
-    subscriber->cursor = run_log(session->run)->end;
+    run_consume(subscriber, log->ring.end);
 }
 
 /* ---- the worker ---- */
 
 static int take_frame(struct session *session, const struct wire_frame *frame)
 {
-    struct run_event event;
+    struct event event;
     struct wire_end end;
 
     if (frame->type == WIRE_EVENT && wire_read_event(frame, &event.type, &event.type_length,
                                                      &event.json, &event.json_length) == 0)
         return run_append(session->run, &event);
+    if (frame->type == WIRE_WAITING)
+        return 0;
     if (frame->type != WIRE_END || wire_read_end(frame, &end) < 0)
         return -EPROTO;
     worker_quit(session->worker);
@@ -107,10 +123,27 @@ static void on_take(void *data, struct buf *frames)
     }
 }
 
+/* What the run's end means for the process. */
+static void session_finish(struct session *session)
+{
+    struct buf json = {0};
+
+    session->finished = run_get_state(session->run) == RUN_finished;
+    if (!session->finished && session->text) {
+        run_describe(session->run, &json);
+        fprintf(stderr, "sluice: %.*s\n", (int)buf_length(&json), buf_data(&json));
+        buf_finish(&json);
+    }
+    run_unsubscribe(&session->subscriber);
+    run_unref(session->run);
+}
+
 static void on_left(void *data)
 {
     struct session *session = data;
 
+    if (session->run)
+        session_finish(session);
     uv_close((uv_handle_t *)&session->interrupted, NULL);
     runs_destroy(session->runs);
     worker_destroy(session->worker);
@@ -168,38 +201,31 @@ static void session_start(struct session *session, const char *input)
     const struct agent_plugin *plugin = worker_plugin(session->worker);
     struct run_agent agent = {.name = plugin->name, .version = plugin->version, .generation = 1};
     struct buf pairs = {0};
+    struct run_spec spec = {.agent = agent.name,
+                            .subject = "",
+                            .linger_ms = RUN_NEVER,
+                            .deadline_ms = RUN_NEVER,
+                            .grace_ms = RUN_NEVER,
+                            .pairs = &pairs};
+    struct run_gap gap;
     struct buf *all;
 
     wire_append_pair(&pairs, "input", input);
-    if (run_create(session->runs, agent.name, &pairs, &session->run) < 0)
+    if (run_create(session->runs, &spec, &session->run) < 0)
         log_fatal("there is no randomness for a run id");
     session->subscriber.appended = on_appended;
-    run_subscribe(session->run, &session->subscriber);
+    run_subscribe(session->run, &session->subscriber, 0, &gap);
     all = run_pairs(session->run, &agent);
     run_start(session->run, &agent, &executor, session, 0);
     worker_start(session->worker, 0, buf_data(all), buf_length(all));
     buf_finish(all);
 }
 
-/* What the run's end means for the process. */
-static int session_finish(struct session *session)
-{
-    struct buf json = {0};
-    bool finished = run_get_state(session->run) == RUN_finished;
-
-    if (!finished && session->text) {
-        run_describe(session->run, &json);
-        fprintf(stderr, "sluice: %.*s\n", (int)buf_length(&json), buf_data(&json));
-        buf_finish(&json);
-    }
-    run_unsubscribe(&session->subscriber);
-    run_unref(session->run);
-    return finished ? 0 : 1;
-}
-
 static int run(const struct settings *settings, const char *input)
 {
     static const struct worker_sink sink = {.take = on_take, .left = on_left};
+    /* What was printed need not be kept. */
+    static const struct runs_limits limits = {.log_budget = SIZE_MAX};
     struct session session = {.text = settings->text};
     int status;
 
@@ -207,7 +233,7 @@ static int run(const struct settings *settings, const char *input)
         log_fatal("the event loop does not start");
     uv_signal_init(&session.loop, &session.interrupted);
     session.interrupted.data = &session;
-    session.runs = runs_create(&session.loop, 0);
+    session.runs = runs_create(&session.loop, &limits);
     session.worker = worker_create(&session.loop, &sink, &session);
     status = session_load(&session, settings);
     if (status < 0) {
@@ -219,7 +245,7 @@ static int run(const struct settings *settings, const char *input)
     }
     uv_run(&session.loop, UV_RUN_DEFAULT);
     uv_loop_close(&session.loop);
-    return status < 0 ? 1 : session_finish(&session);
+    return session.finished ? 0 : 1;
 }
 
 /* Standard input whole, "" if it is no text; NULL, and a message, if it cannot be had. */

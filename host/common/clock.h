@@ -8,11 +8,20 @@
 #define CLOCK_MS UINT64_C(1000000)
 #define CLOCK_S  UINT64_C(1000000000)
 
+/* A moment that never comes. */
+#define CLOCK_NEVER UINT64_MAX
+
 static inline uint64_t clock_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * CLOCK_S + (uint64_t)now.tv_nsec;
+}
+
+/* Whole milliseconds from now to the deadline, which is not before now; rounded up. */
+static inline uint64_t clock_ms_until(uint64_t deadline, uint64_t now)
+{
+    return (deadline - now + CLOCK_MS - 1) / CLOCK_MS;
 }
 
 #endif

@@ -86,6 +86,13 @@ void wire_append_pair(struct buf *pairs, const char *key, const char *value)
     buf_append(pairs, value, strlen(value) + 1);
 }
 
+void wire_append_input(struct buf *buf, uint32_t run, const char *json, size_t length)
+{
+    append_header(buf, WIRE_INPUT, run, length + 1);
+    buf_append(buf, json, length);
+    buf_append(buf, "", 1);
+}
+
 void wire_append_end(struct buf *buf, uint32_t run, const struct wire_end *end)
 {
     uint8_t status = (uint8_t)end->status;

@@ -16,6 +16,7 @@
  *     START    key NUL value NUL ..., the run's variables; see worker/ctx.h
  *     CANCEL   -
  *     CREDIT   u32: so many more bytes of events may be on their way
+ *     INPUT    JSON NUL: what a client says to the run
  *     PING     u64, comes back in PONG
  *     SAVE     -: asks for STATE
  *     QUIT     -: cancel what runs, destroy the plugin and leave
@@ -27,6 +28,7 @@
  *     REFUSED  JSON {"step","reason"}; the front ends the worker
  *     EVENT    u8 length of the type | type | JSON
  *     END      u8 status | code NUL | message NUL | result NUL; struct wire_end
+ *     WAITING  u32: inputs that the agent has taken | u32: tasks that wait for one
  *     PONG     the u64 of PING | u64: how often the plugin emitted outside of a run
  *
  * Flow control: a run starts with a credit of WIRE_WINDOW bytes. Every event
@@ -49,6 +51,7 @@
 #define WIRE_TYPE_MAX  64u           /* AGENT_TYPE_MAX */
 #define WIRE_TEXT_MAX  (64u * 1024)
 #define WIRE_STATE_MAX (1024u * 1024)
+#define WIRE_INPUT_MAX (1024u * 1024 + 1)
 #define WIRE_START_MAX (2u * 1024 * 1024)
 #define WIRE_CHARGE    96u
 
@@ -59,6 +62,7 @@
     X(START, FRONT, 0, WIRE_START_MAX)                      \
     X(CANCEL, FRONT, 0, 0)                                  \
     X(CREDIT, FRONT, 4, 4)                                  \
+    X(INPUT, FRONT, 2, WIRE_INPUT_MAX)                      \
     X(SAVE, FRONT, 0, 0)                                    \
     X(PING, FRONT, 8, 8)                                    \
     X(QUIT, FRONT, 0, 0)                                    \
@@ -68,6 +72,7 @@
     X(REFUSED, WORKER, 2, WIRE_TEXT_MAX)                    \
     X(EVENT, WORKER, 3, 1 + WIRE_TYPE_MAX + WIRE_EVENT_MAX) \
     X(END, WORKER, 3, WIRE_TEXT_MAX + WIRE_EVENT_MAX)       \
+    X(WAITING, WORKER, 8, 8)                                \
     X(PONG, WORKER, 16, 16)
 
 enum wire_side { WIRE_FRONT, WIRE_WORKER };
@@ -126,6 +131,9 @@ char *wire_append_event(struct buf *buf, uint32_t run, const char *type, size_t 
 
 /* Appends key NUL value NUL: a piece of START's payload. */
 void wire_append_pair(struct buf *pairs, const char *key, const char *value);
+
+/* Appends INPUT; the JSON is not terminated. */
+void wire_append_input(struct buf *buf, uint32_t run, const char *json, size_t length);
 
 void wire_append_end(struct buf *buf, uint32_t run, const struct wire_end *end);
 

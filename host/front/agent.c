@@ -75,13 +75,44 @@ static struct run *queue_pop(struct agent *agent)
     return run;
 }
 
+/* Whether one more run may be live. */
+static bool agent_has_room(const struct agent *agent)
+{
+    unsigned most = config_plugin(agent->config, agent->name)->max_live;
+    const struct version *version;
+    size_t live = 0;
+
+    if (most == 0)
+        return true;
+    TAILQ_FOREACH(version, &agent->versions, in_agent)
+        live += generation_live(version->generation);
+    return live < most;
+}
+
 static void queue_start(struct agent *agent)
 {
     while (agent->current && !STAILQ_EMPTY(&agent->queue)) {
         struct run *run = STAILQ_FIRST(&agent->queue)->run;
-        if (!run_has_ended(run) && !generation_take(agent->current->generation, run))
+        if (!run_has_ended(run) &&
+            !(agent_has_room(agent) && generation_take(agent->current->generation, run)))
             return;
         run_unref(queue_pop(agent));
+    }
+}
+
+/* Takes out those that ended while they waited. */
+static void queue_purge(struct agent *agent)
+{
+    for (size_t left = agent->queued; left > 0; left--) {
+        struct waiting_run *waiting = STAILQ_FIRST(&agent->queue);
+        STAILQ_REMOVE_HEAD(&agent->queue, next);
+        if (!run_has_ended(waiting->run)) {
+            STAILQ_INSERT_TAIL(&agent->queue, waiting, next);
+            continue;
+        }
+        agent->queued--;
+        run_unref(waiting->run);
+        free(waiting);
     }
 }
 
@@ -100,15 +131,19 @@ static int agent_cannot(const struct agent *agent, const char *why, char *reason
     return -ENODEV;
 }
 
-int agent_admit(const struct agent *agent, char *reason, size_t size)
+int agent_admit(struct agent *agent, char *reason, size_t size)
 {
+    unsigned most = config_plugin(agent->config, agent->name)->max_queued;
+
     if (agent->drained)
         return agent_cannot(agent, "its operator drained it", reason, size);
     if (agent->current == NULL && agent->candidate == NULL)
         return agent_cannot(agent, agent->reason, reason, size);
     if (agent->current && generation_is_crashing(agent->current->generation))
         return agent_cannot(agent, agent->reason, reason, size);
-    if (agent->queued < REGISTRY_QUEUE_MAX)
+    if (agent->queued >= most)
+        queue_purge(agent);
+    if (agent->queued < most)
         return 0;
     snprintf(reason, size, "the agent '%s' has too many runs waiting; try again later",
              agent->name);

@@ -45,7 +45,7 @@ bool agent_is_removed(const struct agent *agent);
 bool agent_is_empty(const struct agent *agent);
 
 /* See registry.h. */
-int agent_admit(const struct agent *agent, char *reason, size_t size);
+int agent_admit(struct agent *agent, char *reason, size_t size);
 void agent_submit(struct agent *agent, struct run *run);
 
 /*

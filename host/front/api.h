@@ -1,9 +1,12 @@
 /*
  * The routes: what each request means. Errors are problem documents (RFC 9457).
  *
- *     POST /agents/{agent}/runs   start a run; ?mode=stream (default) or wait
+ *     POST /agents/{agent}/runs   start a run; see start.h
  *     GET  /agents                the agents
  *     GET  /runs/{id}             one run's state
+ *     GET  /runs/{id}/events      its stream, from the start or behind an event
+ *     POST /runs/{id}/cancel      ask it to stop
+ *     POST /runs/{id}/input       say something to its agent
  *     GET  /healthz               the front lives
  *     GET  /readyz                every plugin is settled, and the front is not stopping
  */
@@ -24,6 +27,9 @@ struct api {
     struct streams *streams;
     bool stopping; /* no run starts any more */
 };
+
+/* The run, if it is the request's subject's to see; replies if there is none. */
+struct run *api_find_run(const struct api *api, struct http_request *request, const char *id);
 
 /* An http_handler; data is the struct api. */
 void api_handle(void *data, struct http_request *request);

@@ -24,7 +24,7 @@ static void collector_forget(struct collector *collector)
     free(collector);
 }
 
-static void add_text(struct collector *collector, const struct run_event *event)
+static void add_text(struct collector *collector, const struct event *event)
 {
     cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
     const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
@@ -39,7 +39,7 @@ static void add_text(struct collector *collector, const struct run_event *event)
     cJSON_Delete(json);
 }
 
-static void keep(struct buf *buf, const struct run_event *event, size_t length)
+static void keep(struct buf *buf, const struct event *event, size_t length)
 {
     buf_consume(buf, buf_length(buf));
     buf_append(buf, event->json, length);
@@ -51,7 +51,7 @@ static unsigned http_status(enum run_state state)
 }
 
 /* The done event's JSON is an object: its members end the document. */
-static void collector_reply(struct collector *collector, const struct run_event *done)
+static void collector_reply(struct collector *collector, const struct event *done)
 {
     struct http_request *request = collector->request;
     unsigned status = http_status(run_get_state(collector->subscriber.run));
@@ -73,23 +73,14 @@ static void collector_reply(struct collector *collector, const struct run_event 
     http_reply(request, status, "application/json", &body);
 }
 
-static void collector_end(struct collector *collector, const struct run_event *done)
-{
-    collector_reply(collector, done);
-    run_unsubscribe(&collector->subscriber);
-    collector_forget(collector);
-}
-
-static bool type_is(const struct run_event *event, const char *type)
+static bool type_is(const struct event *event, const char *type)
 {
     return event->type_length == strlen(type) && memcmp(event->type, type, event->type_length) == 0;
 }
 
-static void on_appended(struct subscriber *subscriber, const struct run_event *event)
+/* Whether that was the last. */
+static bool collector_take(struct collector *collector, const struct event *event)
 {
-    struct collector *collector = (struct collector *)subscriber;
-
-    subscriber->cursor = run_log(subscriber->run)->end;
     if (type_is(event, "text"))
         add_text(collector, event);
     else if (type_is(event, "usage"))
@@ -97,7 +88,35 @@ static void on_appended(struct subscriber *subscriber, const struct run_event *e
     else if (type_is(event, "run"))
         keep(&collector->agent, event, event->json_length - 1);
     else if (type_is(event, "done"))
-        collector_end(collector, event);
+        collector_reply(collector, event);
+    return type_is(event, "done");
+}
+
+/* Reads what there is; at its end the collector is gone. */
+static void collector_read(struct collector *collector)
+{
+    struct subscriber *subscriber = &collector->subscriber;
+    const struct eventlog *log = run_log(subscriber->run);
+    uint64_t at = subscriber->cursor;
+    struct buf scratch = {0};
+    struct event event;
+    bool done = false;
+
+    while (!done && at < log->ring.end) {
+        at = eventlog_read(log, at, &scratch, &event);
+        done = collector_take(collector, &event);
+    }
+    buf_finish(&scratch);
+    run_consume(subscriber, at);
+    if (!done)
+        return;
+    run_unsubscribe(subscriber);
+    collector_forget(collector);
+}
+
+static void on_appended(struct subscriber *subscriber)
+{
+    collector_read((struct collector *)subscriber);
 }
 
 static void on_left(void *data)
@@ -111,9 +130,13 @@ static void on_left(void *data)
 void collect_open(struct http_request *request, struct run *run)
 {
     struct collector *collector = mem_alloc(sizeof *collector);
+    struct run_gap gap;
 
     collector->subscriber.appended = on_appended;
     collector->request = request;
-    run_subscribe(run, &collector->subscriber);
-    http_wait(request, on_left, collector);
+    run_subscribe(run, &collector->subscriber, 0, &gap);
+    collector->truncated = gap.to > 0;
+    if (!run_has_ended(run))
+        http_wait(request, on_left, collector);
+    collector_read(collector);
 }

@@ -3,11 +3,13 @@
  *
  *     {"run","agent","version","generation","text","usage"?,"status","result"?,"error"?}
  *
- * where text joins the deltas of the text events. The HTTP status is 200 if
- * the run finished, 409 if it was cancelled, 500 if it failed.
+ * made of the run's events from the start on: text joins the deltas of the
+ * text events. The HTTP status is 200 if the run finished, 409 if it was
+ * cancelled, 500 if it failed.
  *
  * Policy: at most COLLECT_TEXT_MAX bytes of text; a run that emits more goes
- * on, and the document says "truncated": true.
+ * on, and the document says "truncated": true, as it does if the first events
+ * are not kept any more.
  */
 #ifndef FRONT_COLLECT_H
 #define FRONT_COLLECT_H
@@ -17,7 +19,7 @@
 
 #define COLLECT_TEXT_MAX (8u * 1024 * 1024)
 
-/* Answers the request when the run has ended. */
+/* Answers the request when the run has ended; at once if it has. */
 void collect_open(struct http_request *request, struct run *run);
 
 #endif

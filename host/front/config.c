@@ -72,7 +72,7 @@ static const struct setting plugin_keys[] = {
     {PLUGIN(SIZE, memory_limit), "0", "0", "1048576M", "of a worker, which is replaced then; 0 is none"},
     {PLUGIN(COUNT, max_runs), "0", "0", "1000000000", "after which a worker is replaced; 0 is none"},
     {PLUGIN(COUNT, max_live), "0", "0", "1048576", "most live runs at a time, more wait; 0 is no limit"},
-    {PLUGIN(COUNT, max_queued), "4096", "0", "1048576", "most runs that wait"},
+    {PLUGIN(COUNT, max_queued), "4096", "1", "1048576", "most runs that wait"},
     {PLUGIN(DISCONNECT, on_disconnect), "30", NULL, NULL, "when a run's last client left"},
     {PLUGIN(SECONDS, deadline), "0", "0", "86400", "for a run; 0 is none"},
     {PLUGIN(SECONDS, cancel_grace), "10", "1", "3600", "for a cancelled run to stop"},

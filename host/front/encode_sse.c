@@ -1,7 +1,12 @@
 #include "front/encode_sse.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
+
+#define ID_FIELD    "id: "
+#define EVENT_FIELD "\nevent: "
+#define DATA_FIELD  "\ndata: "
 
 static char *put(char *to, const char *text, size_t length)
 {
@@ -21,19 +26,75 @@ static char *put_number(char *to, uint64_t number)
     return put(to, digits + at, sizeof digits - at);
 }
 
-size_t encode_sse_head(char head[ENCODE_SSE_HEAD_MAX], const char *run_id, uint64_t sequence,
-                       const char *type, size_t type_length)
+size_t encode_sse_head(char head[ENCODE_SSE_HEAD_MAX], const char *run_id,
+                       const struct event *event)
 {
     size_t id_length = strlen(run_id);
     char *to = head;
 
-    assert(id_length + type_length + 48 <= ENCODE_SSE_HEAD_MAX);
-    to = put(to, "id: ", 4);
+    assert(id_length + event->type_length + 48 <= ENCODE_SSE_HEAD_MAX);
+    to = put(to, ID_FIELD, strlen(ID_FIELD));
     to = put(to, run_id, id_length);
     to = put(to, ".", 1);
-    to = put_number(to, sequence);
-    to = put(to, "\nevent: ", 8);
-    to = put(to, type, type_length);
-    to = put(to, "\ndata: ", 7);
+    to = put_number(to, event->sequence);
+    to = put(to, EVENT_FIELD, strlen(EVENT_FIELD));
+    to = put(to, event->type, event->type_length);
+    to = put(to, DATA_FIELD, strlen(DATA_FIELD));
     return (size_t)(to - head);
+}
+
+void encode_sse_begin(struct buf *out, const char *run_id, uint64_t after)
+{
+    buf_printf(out, "retry: 1000\n" ID_FIELD "%s.%llu\n\n", run_id, (unsigned long long)after);
+}
+
+void encode_sse_event(struct buf *out, const char *run_id, const struct event *event)
+{
+    char *to = buf_reserve(out, ENCODE_SSE_HEAD_MAX);
+
+    buf_commit(out, encode_sse_head(to, run_id, event));
+    buf_append(out, event->json, event->json_length);
+    buf_puts(out, ENCODE_SSE_TAIL);
+}
+
+/* The text behind the field, which must be here; NULL otherwise. */
+static const char *skip(const char *at, const char *end, const char *field)
+{
+    size_t length = strlen(field);
+
+    if (at == NULL || (size_t)(end - at) < length || memcmp(at, field, length) != 0)
+        return NULL;
+    return at + length;
+}
+
+static const char *line_end(const char *at, const char *end)
+{
+    return at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+}
+
+static uint64_t read_number(const char *at, const char *end)
+{
+    uint64_t number = 0;
+
+    while (at && at < end && *at >= '0' && *at <= '9')
+        number = number * 10 + (uint64_t)(*at++ - '0');
+    return number;
+}
+
+int encode_sse_read(const char *text, size_t length, struct event *event)
+{
+    const char *end = text + length;
+    const char *id = skip(text, end, ID_FIELD), *id_end = line_end(id, end);
+    const char *type = skip(id_end, end, EVENT_FIELD), *type_end = line_end(type, end);
+    const char *json = skip(type_end, end, DATA_FIELD), *json_end = line_end(json, end);
+    const char *dot = id_end ? memchr(id, '.', (size_t)(id_end - id)) : NULL;
+
+    if (dot == NULL || json_end == NULL || skip(json_end, end, ENCODE_SSE_TAIL) != end)
+        return -EINVAL;
+    *event = (struct event){.sequence = read_number(dot + 1, id_end),
+                            .type = type,
+                            .type_length = (size_t)(type_end - type),
+                            .json = json,
+                            .json_length = (size_t)(json_end - json)};
+    return 0;
 }

@@ -11,13 +11,12 @@
 #ifndef FRONT_ENCODE_SSE_H
 #define FRONT_ENCODE_SSE_H
 
+#include "common/buf.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 #define ENCODE_SSE_CONTENT_TYPE "text/event-stream"
-
-/* Before the first event: how many milliseconds a client waits before it reconnects. */
-#define ENCODE_SSE_BEGIN "retry: 1000\n\n"
 
 /* On an idle stream: a comment. */
 #define ENCODE_SSE_HEARTBEAT ":\n\n"
@@ -27,8 +26,30 @@
 
 #define ENCODE_SSE_HEAD_MAX 192
 
+/* The texts are not terminated. */
+struct event {
+    uint64_t sequence;
+    const char *type;
+    size_t type_length;
+    const char *json;
+    size_t json_length;
+};
+
+/*
+ * Before the first event: how long a client waits before it reconnects, and an
+ * id, so that one that is cut before any event can resume too. after is the
+ * number of the last event that it has, 0 for none.
+ */
+void encode_sse_begin(struct buf *out, const char *run_id, uint64_t after);
+
 /* Writes what precedes an event's JSON; returns its length. */
-size_t encode_sse_head(char head[ENCODE_SSE_HEAD_MAX], const char *run_id, uint64_t sequence,
-                       const char *type, size_t type_length);
+size_t encode_sse_head(char head[ENCODE_SSE_HEAD_MAX], const char *run_id,
+                       const struct event *event);
+
+/* Appends the whole event. */
+void encode_sse_event(struct buf *out, const char *run_id, const struct event *event);
+
+/* Reads an encoded event; it points into the text. -EINVAL if it is none. */
+int encode_sse_read(const char *text, size_t length, struct event *event);
 
 #endif

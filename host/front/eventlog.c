@@ -1,99 +1,100 @@
 #include "front/eventlog.h"
 
-#include "common/mem.h"
-
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define CAPACITY_MIN 512
-
-/* An emptied ring that grew beyond this gives its memory back. */
-#define CAPACITY_KEEP 16384
-
-static void ring_write(struct eventlog *log, uint64_t at, const void *data, size_t length)
+/* An event's JSON has no line breaks, so two of them in a row are an event's end. */
+static uint64_t find_end(const struct ring *ring, uint64_t at)
 {
-    size_t from = (size_t)at & (log->capacity - 1);
-    size_t first = log->capacity - from;
+    while (at < ring->end) {
+        struct iovec pieces[2];
+        const char *found;
 
-    if (first > length)
-        first = length;
-    memcpy(log->ring + from, data, first);
-    memcpy(log->ring, (const char *)data + first, length - first);
+        ring_view(ring, at, ring->end, pieces);
+        found = memchr(pieces[0].iov_base, '\n', pieces[0].iov_len);
+        at += found ? (size_t)(found - (char *)pieces[0].iov_base) + 1 : pieces[0].iov_len;
+        if (found && at < ring->end && ring_byte(ring, at) == '\n')
+            return at + 1;
+    }
+    return at;
 }
 
-static void ring_grow(struct eventlog *log, size_t length)
+void eventlog_append(struct eventlog *log, const char *run_id, struct event *event)
 {
-    struct eventlog grown = *log;
+    char head[ENCODE_SSE_HEAD_MAX];
+    struct iovec pieces[3] = {{.iov_base = head},
+                              {.iov_base = (void *)event->json, .iov_len = event->json_length},
+                              {.iov_base = ENCODE_SSE_TAIL, .iov_len = strlen(ENCODE_SSE_TAIL)}};
+
+    event->sequence = ++log->last;
+    pieces[0].iov_len = encode_sse_head(head, run_id, event);
+    ring_append(&log->ring, pieces, 3);
+}
+
+uint64_t eventlog_behind(const struct eventlog *log, uint64_t sequence)
+{
+    uint64_t at = log->ring.start;
+
+    for (uint64_t number = log->dropped; number < sequence && at < log->ring.end; number++)
+        at = find_end(&log->ring, at);
+    return at;
+}
+
+bool eventlog_is_boundary(const struct eventlog *log, uint64_t at)
+{
+    const struct ring *ring = &log->ring;
+
+    return at == ring->start || at == ring->end ||
+           (at >= ring->start + 2 && ring_byte(ring, at - 1) == '\n' &&
+            ring_byte(ring, at - 2) == '\n');
+}
+
+uint64_t eventlog_event_end(const struct eventlog *log, uint64_t at)
+{
+    const struct ring *ring = &log->ring;
+
+    if (at > ring->start && at < ring->end && ring_byte(ring, at - 1) == '\n' &&
+        ring_byte(ring, at) == '\n') /* between the last two bytes of an event */
+        return at + 1;
+    return find_end(ring, at);
+}
+
+uint64_t eventlog_read(const struct eventlog *log, uint64_t at, struct buf *scratch,
+                       struct event *event)
+{
+    uint64_t end = find_end(&log->ring, at);
     struct iovec pieces[2];
-    int count = eventlog_view(log, log->start, pieces);
-    uint64_t at = log->start;
+    int status;
 
-    if (grown.capacity == 0)
-        grown.capacity = CAPACITY_MIN;
-    while (grown.capacity < length)
-        grown.capacity *= 2;
-    grown.ring = mem_realloc(NULL, grown.capacity);
-    for (int i = 0; i < count; i++) {
-        ring_write(&grown, at, pieces[i].iov_base, pieces[i].iov_len);
-        at += pieces[i].iov_len;
+    if (ring_view(&log->ring, at, end, pieces) == 2) {
+        buf_consume(scratch, buf_length(scratch));
+        for (int i = 0; i < 2; i++)
+            buf_append(scratch, pieces[i].iov_base, pieces[i].iov_len);
+        pieces[0] = (struct iovec){(void *)buf_data(scratch), buf_length(scratch)};
     }
-    free(log->ring);
-    *log = grown;
+    status = encode_sse_read(pieces[0].iov_base, pieces[0].iov_len, event);
+    assert(status == 0);
+    (void)status;
+    return end;
 }
 
-void eventlog_append(struct eventlog *log, const struct iovec *pieces, int count)
+void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto)
 {
-    size_t length = (size_t)(log->end - log->start);
+    uint64_t at = log->ring.start;
 
-    for (int i = 0; i < count; i++)
-        length += pieces[i].iov_len;
-    if (length > log->capacity)
-        ring_grow(log, length);
-    for (int i = 0; i < count; i++) {
-        ring_write(log, log->end, pieces[i].iov_base, pieces[i].iov_len);
-        log->end += pieces[i].iov_len;
+    while (log->ring.end - at > keep) {
+        uint64_t end = find_end(&log->ring, at);
+        if (end > upto)
+            break;
+        at = end;
+        log->dropped++;
     }
-}
-
-int eventlog_view(const struct eventlog *log, uint64_t from, struct iovec pieces[2])
-{
-    size_t length = (size_t)(log->end - from);
-    size_t at, first;
-
-    assert(from >= log->start && from <= log->end);
-    if (length == 0)
-        return 0;
-    at = (size_t)from & (log->capacity - 1);
-    first = log->capacity - at;
-    if (first >= length) {
-        pieces[0] = (struct iovec){.iov_base = log->ring + at, .iov_len = length};
-        return 1;
-    }
-    pieces[0] = (struct iovec){.iov_base = log->ring + at, .iov_len = first};
-    pieces[1] = (struct iovec){.iov_base = log->ring, .iov_len = length - first};
-    return 2;
-}
-
-void eventlog_trim(struct eventlog *log, uint64_t upto)
-{
-    assert(upto >= log->start && upto <= log->end);
-    log->start = upto;
-    if (log->capacity > CAPACITY_KEEP)
-        eventlog_release(log);
-}
-
-void eventlog_release(struct eventlog *log)
-{
-    if (log->start < log->end)
-        return;
-    free(log->ring);
-    log->ring = NULL;
-    log->capacity = 0;
+    if (at > log->ring.start)
+        ring_trim(&log->ring, at);
 }
 
 void eventlog_finish(struct eventlog *log)
 {
-    free(log->ring);
+    ring_finish(&log->ring);
     *log = (struct eventlog){0};
 }

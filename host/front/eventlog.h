@@ -1,32 +1,48 @@
 /*
- * The encoded events of one run: a ring of bytes, addressed by offsets that
- * only grow. Readers keep an offset of their own, so that a slow one costs no
- * copy. It grows as it must; whoever appends bounds it.
+ * The events of one run, numbered from 1 without gaps and kept encoded, as
+ * encode_sse.h has them, in a ring of bytes: what a stream sends is a view of
+ * it. Offsets are those of the ring; the start and the end of the log are
+ * always between two events. A plain struct: zeroed is empty.
+ *
+ * It does no I/O and knows no reader: run.h says what is kept, and how long.
  */
 #ifndef FRONT_EVENTLOG_H
 #define FRONT_EVENTLOG_H
 
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/uio.h>
+#include "common/buf.h"
+#include "front/encode_sse.h"
+#include "front/ring.h"
+
+#include <stdbool.h>
 
 struct eventlog {
-    char *ring;
-    size_t capacity; /* a power of two, or 0 */
-    uint64_t start;  /* of what is kept */
-    uint64_t end;
+    struct ring ring;
+    uint64_t last;    /* number of the newest event, 0 for none */
+    uint64_t dropped; /* number of the newest event that is not kept any more, 0 for none */
 };
 
-void eventlog_append(struct eventlog *log, const struct iovec *pieces, int count);
+/* Numbers, encodes and appends an event. */
+void eventlog_append(struct eventlog *log, const char *run_id, struct event *event);
 
-/* What follows the offset, in at most two pieces; returns how many. */
-int eventlog_view(const struct eventlog *log, uint64_t from, struct iovec pieces[2]);
+/* The offset behind the event of this number, or of the oldest that is kept if that is later. */
+uint64_t eventlog_behind(const struct eventlog *log, uint64_t sequence);
 
-/* Forgets what is before the offset. */
-void eventlog_trim(struct eventlog *log, uint64_t upto);
+/* The end of the event in which the offset lies; the offset itself if it is the log's end. */
+uint64_t eventlog_event_end(const struct eventlog *log, uint64_t at);
 
-/* Gives the memory of an empty log back; it may be appended to again. */
-void eventlog_release(struct eventlog *log);
+/* Whether the offset is between two events. */
+bool eventlog_is_boundary(const struct eventlog *log, uint64_t at);
+
+/*
+ * Reads the event at the offset, which is between two events and not the
+ * end; returns the offset behind it. The event points into the log, or into
+ * scratch if it lies across the ring's seam: valid until either changes.
+ */
+uint64_t eventlog_read(const struct eventlog *log, uint64_t at, struct buf *scratch,
+                       struct event *event);
+
+/* Forgets the oldest events while there are more than keep bytes, but none behind upto. */
+void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto);
 
 void eventlog_finish(struct eventlog *log);
 

@@ -27,7 +27,6 @@
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 4096
-#define RETAIN_S       300
 #define FLUSH_MS       1000
 
 struct front {
@@ -125,15 +124,37 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- changing ---- */
 
+static struct runs_limits runs_limits(const struct config *config)
+{
+    return (struct runs_limits){.retention_ms = config->retention * UINT64_C(1000),
+                                .log_size = config->log_size,
+                                .log_budget = config->log_budget};
+}
+
+static struct streams_times streams_times(const struct config *config)
+{
+    return (struct streams_times){.heartbeat_ms = config->heartbeat * UINT64_C(1000),
+                                  .stall_ms = config->stall * UINT64_C(1000)};
+}
+
+/* Hands the parts what they keep of the configuration. */
+static void front_apply(struct front *front)
+{
+    struct runs_limits limits = runs_limits(front->config);
+    struct streams_times times = streams_times(front->config);
+
+    runs_set_limits(front->api.runs, &limits);
+    streams_set_times(front->api.streams, &times);
+}
+
 /* What is bound at the start stays as it is until the next one. */
 static void warn_of_restart(const struct config *old, const struct config *new)
 {
     if (strcmp(old->listen, new->listen) != 0 || strcmp(old->plugins, new->plugins) != 0 ||
         strcmp(old->admin, new->admin) != 0 || old->max_connections != new->max_connections ||
-        old->connection_timeout != new->connection_timeout || old->max_body != new->max_body ||
-        old->heartbeat != new->heartbeat)
-        log_warn("listen, plugins, admin, max_connections, connection_timeout, max_body and "
-                 "heartbeat change only when the server starts again");
+        old->connection_timeout != new->connection_timeout || old->max_body != new->max_body)
+        log_warn("listen, plugins, admin, max_connections, connection_timeout and max_body "
+                 "change only when the server starts again");
 }
 
 /* The reply may be NULL. */
@@ -153,6 +174,7 @@ static void front_refresh(void *data, const struct registry_reply *reply)
     warn_of_restart(front->config, config);
     config_swap(front->config, config);
     config_destroy(config);
+    front_apply(front);
     log_info("the configuration was read again");
     registry_refresh(front->api.registry, reply);
 }
@@ -297,6 +319,8 @@ int front_main(struct config *config,
                struct config *(*reread)(void *data, char *error, size_t size), void *data)
 {
     struct front front = {.config = config, .reread = reread, .data = data};
+    struct runs_limits limits;
+    struct streams_times times;
     int status;
 
     log_open("front", "", log_limit());
@@ -314,8 +338,10 @@ int front_main(struct config *config,
     }
     front_watch_signals(&front);
     front.api.config = config;
-    front.api.runs = runs_create(&front.loop, RETAIN_S);
-    front.api.streams = streams_create(&front.loop, config->heartbeat);
+    limits = runs_limits(config);
+    times = streams_times(config);
+    front.api.runs = runs_create(&front.loop, &limits);
+    front.api.streams = streams_create(&front.loop, &times);
     front.api.registry = registry_create(&front.loop, config, on_settled, &front);
     status = front_open_plugins(&front);
     if (status < 0) {

@@ -214,6 +214,19 @@ static void on_stuck(void *data)
     process_drain(worker->process, more);
 }
 
+static void on_freed(void *data)
+{
+    struct worker *worker = data;
+
+    if (worker->seat && worker->generation->state == SERVING)
+        worker->generation->handler->ready(worker->generation->data);
+}
+
+static void on_ignored(void *data)
+{
+    worker_retire(data, "an agent ignores that its run was cancelled");
+}
+
 static void on_pinged(void *data)
 {
     struct worker *worker = data;
@@ -331,6 +344,8 @@ static int worker_spawn(struct seat *seat, struct worker *worker)
                                                    .ready = on_ready,
                                                    .saved = on_saved,
                                                    .stuck = on_stuck,
+                                                   .freed = on_freed,
+                                                   .ignored = on_ignored,
                                                    .pinged = on_pinged,
                                                    .gone = on_gone};
     struct generation *generation = seat->generation;

@@ -84,6 +84,25 @@ static void executor_credit(void *data, uint32_t number, uint32_t bytes)
     process_send(data, WIRE_CREDIT, number, &bytes, sizeof bytes);
 }
 
+static int executor_input(void *data, uint32_t number, const char *json, size_t length)
+{
+    struct process *process = data;
+
+    if (process->link == NULL || link_backlog(process->link) >= LINK_BACKLOG_MAX)
+        return -EAGAIN;
+    wire_append_input(link_out(process->link), number, json, length);
+    return 0;
+}
+
+static void executor_ignored(void *data, uint32_t number)
+{
+    struct process *process = data;
+
+    (void)number;
+    if (process->handler->ignored)
+        process->handler->ignored(process->data);
+}
+
 static void process_open_plugin(struct process *process)
 {
     cJSON *json = cJSON_CreateObject();
@@ -107,7 +126,10 @@ bool process_has_room(const struct process *process)
 
 void process_start(struct process *process, struct run *run, const struct run_agent *agent)
 {
-    static const struct executor executor = {.cancel = executor_cancel, .credit = executor_credit};
+    static const struct executor executor = {.cancel = executor_cancel,
+                                             .credit = executor_credit,
+                                             .input = executor_input,
+                                             .ignored = executor_ignored};
     uint32_t number = numbers_take(&process->runs, run);
     struct buf *pairs = run_pairs(run, agent);
 
@@ -244,6 +266,8 @@ static void process_ended_run(struct process *process)
 {
     if (process->state == DRAINING && process->runs.live == 0)
         process_quit(process, QUIT_MS);
+    else if (process->handler->freed)
+        process->handler->freed(process->data);
 }
 
 /* ---- from the worker ---- */
@@ -349,7 +373,7 @@ static int on_ready(struct process *process)
 static int on_event(struct process *process, const struct wire_frame *frame)
 {
     struct run *run = numbers_find(&process->runs, frame->run);
-    struct run_event event;
+    struct event event;
 
     if (run == NULL || wire_read_event(frame, &event.type, &event.type_length, &event.json,
                                        &event.json_length) < 0)
@@ -369,6 +393,15 @@ static int on_end(struct process *process, const struct wire_frame *frame)
     numbers_give_back(&process->runs, frame->run);
     process_ended_run(process);
     return 0;
+}
+
+static int on_waiting(struct process *process, const struct wire_frame *frame)
+{
+    struct run *run = numbers_find(&process->runs, frame->run);
+    uint32_t counts[2];
+
+    memcpy(counts, frame->data, sizeof counts);
+    return run ? run_set_waiting(run, counts[0], counts[1]) : -EPROTO;
 }
 
 static int on_pong(struct process *process, const struct wire_frame *frame)
@@ -402,6 +435,8 @@ static int on_frame(void *data, const struct wire_frame *frame)
         return on_event(process, frame);
     case WIRE_END:
         return on_end(process, frame);
+    case WIRE_WAITING:
+        return on_waiting(process, frame);
     case WIRE_PONG:
         return on_pong(process, frame);
     default:

@@ -51,6 +51,10 @@ struct process_handler {
     void (*saved)(void *data, const char *state);
     /* Its loop does not answer; it takes no runs until it does. May be NULL. */
     void (*stuck)(void *data);
+    /* One of its runs has ended. May be NULL. */
+    void (*freed)(void *data);
+    /* One of its agents ignores that its run was cancelled. May be NULL. */
+    void (*ignored)(void *data);
     /* What is known of it was brought up to date, as every PROCESS_PING_MS. May be NULL. */
     void (*pinged)(void *data);
     /*

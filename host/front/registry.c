@@ -277,7 +277,7 @@ bool registry_is_settled(const struct registry *registry)
 
 /* ---- runs ---- */
 
-int registry_admit(const struct registry *registry, const char *agent, char *reason, size_t size)
+int registry_admit(struct registry *registry, const char *agent, char *reason, size_t size)
 {
     const struct agent *found = registry_find(registry, agent);
 

@@ -12,8 +12,8 @@
  * Swaps of one plugin happen one after the other; those that are asked for
  * while one is under way become one, of the file as it is then.
  *
- * Policy: at most REGISTRY_QUEUE_MAX runs wait for one plugin while none of
- * its workers has room; at most max_generations of one plugin live at a time,
+ * Policy: at most max_live runs of one plugin run at a time, and at most
+ * max_queued wait while that is so or none of its workers has room; at most max_generations of one plugin live at a time,
  * further swaps wait until one has drained.
  */
 #ifndef FRONT_REGISTRY_H
@@ -21,8 +21,6 @@
 
 #include "front/config.h"
 #include "front/run.h"
-
-#define REGISTRY_QUEUE_MAX 4096
 
 struct registry;
 
@@ -53,7 +51,7 @@ bool registry_is_settled(const struct registry *registry);
  * Whether the agent takes a run now: 0; -ENOENT no such agent; -EAGAIN its
  * queue is full; -ENODEV it cannot serve. The reason, for people, unless 0.
  */
-int registry_admit(const struct registry *registry, const char *agent, char *reason, size_t size);
+int registry_admit(struct registry *registry, const char *agent, char *reason, size_t size);
 
 /* Starts the run, which registry_admit() admitted, as soon as its agent can. */
 void registry_submit(struct registry *registry, struct run *run);

@@ -3,7 +3,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "front/encode_sse.h"
+#include "front/client.h"
 
 #include <errno.h>
 #include <search.h>
@@ -15,8 +15,8 @@
 /* Credit is given back in pieces of at least this many bytes. */
 #define CREDIT_STEP (32u * 1024)
 
-/* At most so many ended runs are remembered, the oldest are forgotten first. */
-#define RETAINED_MAX 4096
+/* What a run takes besides its log, about: for the budget. */
+#define RUN_SIZE 1024
 
 #define FORGET_PERIOD_MS 1000
 
@@ -28,13 +28,25 @@ struct run {
     char *agent;
     char *version; /* NULL while queued */
     uint64_t generation;
+    char *subject;
+    struct client *client; /* while live; may be NULL */
+    char *key;             /* what runs->keys compares; NULL for none */
+    unsigned char digest[RUN_DIGEST_SIZE];
     struct buf pairs;
-    uint64_t sequence; /* of the last event */
     struct eventlog log;
+    size_t memory; /* what runs->memory counts of it */
     TAILQ_HEAD(, subscriber) subscribers;
-    uint64_t spent;    /* of its credit, since the start */
-    uint64_t returned; /* of what was spent */
+    uint64_t slowest;       /* the least cursor of its subscribers, */
+    unsigned slowest_count; /* and how many of them are there; 0: no subscriber */
+    uint64_t spent;         /* of its credit, since the start */
+    uint64_t returned;      /* of what was spent */
+    uint32_t inputs_sent, inputs_taken;
     bool cancelling;
+    uv_timer_t timer; /* for the first of these, ms of the loop's clock or RUN_NEVER */
+    uint64_t deadline_at;
+    uint64_t deserted_at; /* its time to linger is over */
+    uint64_t ignored_at;  /* its grace is over */
+    uint64_t linger_ms, grace_ms;
     const struct executor *executor; /* NULL unless it executes the run */
     void *executor_data;
     uint32_t number;
@@ -49,12 +61,14 @@ TAILQ_HEAD(run_list, run);
 struct runs {
     uv_loop_t *loop;
     uv_timer_t forget;
-    uint64_t retain_ms;
+    struct runs_limits limits;
     void *tree; /* of tsearch(), by id */
+    void *keys; /* of tsearch(), by key */
+    struct clients clients;
     struct run_list live;
     struct run_list retained; /* oldest first */
     size_t live_count;
-    size_t retained_count;
+    size_t memory;
 };
 
 static const struct {
@@ -80,6 +94,12 @@ static int compare_ids(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+/* Of pointers to a run's key. */
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static int make_id(char id[RUN_ID_LENGTH + 1])
 {
     static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -100,13 +120,15 @@ static int make_id(char id[RUN_ID_LENGTH + 1])
 
 /* ---- the table ---- */
 
-static void forget_oldest(struct runs *runs)
+/* A run is forgotten: it cannot be found any more, but its readers may read on. */
+static void run_forget(struct run *run)
 {
-    struct run *run = TAILQ_FIRST(&runs->retained);
+    struct runs *runs = run->runs;
 
     TAILQ_REMOVE(&runs->retained, run, in_list);
-    runs->retained_count--;
     tdelete(run, &runs->tree, compare_ids);
+    if (run->key)
+        tdelete(&run->key, &runs->keys, compare_keys);
     run_unref(run);
 }
 
@@ -116,16 +138,47 @@ static void on_forget(uv_timer_t *timer)
     struct run *run;
 
     while ((run = TAILQ_FIRST(&runs->retained)) &&
-           uv_now(runs->loop) - run->ended_at >= runs->retain_ms)
-        forget_oldest(runs);
+           uv_now(runs->loop) - run->ended_at >= runs->limits.retention_ms)
+        run_forget(run);
 }
 
-struct runs *runs_create(uv_loop_t *loop, unsigned retain_s)
+/* While there is too much: the oldest of those that are ended, unless it is being read. */
+static void runs_evict(struct runs *runs)
+{
+    struct run *run, *next;
+
+    for (run = TAILQ_FIRST(&runs->retained); run && runs->memory > runs->limits.log_budget;
+         run = next) {
+        next = TAILQ_NEXT(run, in_list);
+        if (run->slowest_count == 0)
+            run_forget(run);
+    }
+}
+
+static void run_account(struct run *run)
+{
+    size_t memory = RUN_SIZE + run->log.ring.capacity;
+
+    run->runs->memory += memory - run->memory;
+    run->memory = memory;
+}
+
+/* What a live run may keep for readers to come. */
+static size_t runs_share(const struct runs *runs)
+{
+    size_t share = runs->limits.log_budget / (runs->live_count + 1);
+
+    if (share < RUN_SHARE_LEAST)
+        share = RUN_SHARE_LEAST;
+    return share < runs->limits.log_size ? share : runs->limits.log_size;
+}
+
+struct runs *runs_create(uv_loop_t *loop, const struct runs_limits *limits)
 {
     struct runs *runs = mem_alloc(sizeof *runs);
 
     runs->loop = loop;
-    runs->retain_ms = (uint64_t)retain_s * 1000;
+    runs->limits = *limits;
     TAILQ_INIT(&runs->live);
     TAILQ_INIT(&runs->retained);
     uv_timer_init(loop, &runs->forget);
@@ -134,7 +187,12 @@ struct runs *runs_create(uv_loop_t *loop, unsigned retain_s)
     return runs;
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+void runs_set_limits(struct runs *runs, const struct runs_limits *limits)
+{
+    runs->limits = *limits;
+}
+
+static void on_forget_closed(uv_handle_t *handle)
 {
     free(handle->data);
 }
@@ -142,8 +200,8 @@ static void on_timer_closed(uv_handle_t *handle)
 void runs_destroy(struct runs *runs)
 {
     while (!TAILQ_EMPTY(&runs->retained))
-        forget_oldest(runs);
-    uv_close((uv_handle_t *)&runs->forget, on_timer_closed);
+        run_forget(TAILQ_FIRST(&runs->retained));
+    uv_close((uv_handle_t *)&runs->forget, on_forget_closed);
 }
 
 struct run *runs_find(const struct runs *runs, const char *id)
@@ -153,9 +211,40 @@ struct run *runs_find(const struct runs *runs, const char *id)
     return found ? *found : NULL;
 }
 
+/* None of the three has a line break. */
+static char *make_key(const char *subject, const char *agent, const char *key)
+{
+    return mem_printf("%s\n%s\n%s", subject, agent, key);
+}
+
+struct run *runs_find_key(const struct runs *runs, const char *subject, const char *agent,
+                          const char *key)
+{
+    char *wanted = make_key(subject, agent, key);
+    char *const *const *found = tfind(&wanted, &runs->keys, compare_keys);
+
+    free(wanted);
+    return found ? (struct run *)((char *)*found - offsetof(struct run, key)) : NULL;
+}
+
 size_t runs_live(const struct runs *runs)
 {
     return runs->live_count;
+}
+
+unsigned runs_live_of(const struct runs *runs, const char *client)
+{
+    return clients_live(&runs->clients, client);
+}
+
+size_t runs_memory(const struct runs *runs)
+{
+    return runs->memory;
+}
+
+bool runs_have_room(const struct runs *runs)
+{
+    return runs->memory < runs->limits.log_budget || !TAILQ_EMPTY(&runs->retained);
 }
 
 void runs_fail_all(struct runs *runs, enum run_error error)
@@ -168,7 +257,50 @@ void runs_fail_all(struct runs *runs, enum run_error error)
 
 /* ---- one run ---- */
 
-int run_create(struct runs *runs, const char *agent, struct buf *pairs, struct run **out)
+static void on_timer(uv_timer_t *timer);
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The time that is so far from now. */
+static uint64_t run_time(const struct run *run, uint64_t ms)
+{
+    uint64_t now = uv_now(run->runs->loop);
+
+    return ms < RUN_NEVER - now ? now + ms : RUN_NEVER;
+}
+
+static void run_arm(struct run *run)
+{
+    uint64_t now = uv_now(run->runs->loop);
+    uint64_t due = earlier(run->ignored_at, earlier(run->deadline_at, run->deserted_at));
+
+    if (due == RUN_NEVER)
+        uv_timer_stop(&run->timer);
+    else
+        uv_timer_start(&run->timer, on_timer, due > now ? due - now : 0, 0);
+}
+
+static void run_enter(struct run *run, const struct run_spec *spec)
+{
+    struct runs *runs = run->runs;
+
+    tsearch(run, &runs->tree, compare_ids);
+    if (spec->client)
+        run->client = client_take(&runs->clients, spec->client);
+    if (spec->key) {
+        run->key = make_key(spec->subject, spec->agent, spec->key);
+        memcpy(run->digest, spec->digest, sizeof run->digest);
+        tsearch(&run->key, &runs->keys, compare_keys);
+    }
+    TAILQ_INSERT_TAIL(&runs->live, run, in_list);
+    runs->live_count++;
+    run_account(run);
+}
+
+int run_create(struct runs *runs, const struct run_spec *spec, struct run **out)
 {
     struct run *run = mem_alloc(sizeof *run);
     int status = make_id(run->id);
@@ -179,12 +311,18 @@ int run_create(struct runs *runs, const char *agent, struct buf *pairs, struct r
     }
     run->refs = 2; /* the table's and the caller's */
     run->runs = runs;
-    run->agent = mem_strdup(agent);
-    buf_swap(&run->pairs, pairs);
+    run->agent = mem_strdup(spec->agent);
+    run->subject = mem_strdup(spec->subject);
+    buf_swap(&run->pairs, spec->pairs);
     TAILQ_INIT(&run->subscribers);
-    tsearch(run, &runs->tree, compare_ids);
-    TAILQ_INSERT_TAIL(&runs->live, run, in_list);
-    runs->live_count++;
+    uv_timer_init(runs->loop, &run->timer);
+    run->timer.data = run;
+    run->linger_ms = spec->linger_ms;
+    run->grace_ms = spec->grace_ms;
+    run->deadline_at = run_time(run, spec->deadline_ms);
+    run->deserted_at = run->ignored_at = RUN_NEVER;
+    run_enter(run, spec);
+    run_arm(run);
     *out = run;
     return 0;
 }
@@ -195,17 +333,27 @@ struct run *run_ref(struct run *run)
     return run;
 }
 
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct run *run = handle->data;
+
+    free(run);
+}
+
 void run_unref(struct run *run)
 {
     if (--run->refs > 0)
         return;
+    run->runs->memory -= run->memory;
     eventlog_finish(&run->log);
     buf_finish(&run->pairs);
     free(run->agent);
     free(run->version);
+    free(run->subject);
+    free(run->key);
     free(run->error_code);
     free(run->error_message);
-    free(run);
+    uv_close((uv_handle_t *)&run->timer, on_timer_closed);
 }
 
 const char *run_error_code(enum run_error error)
@@ -221,6 +369,16 @@ const char *run_id(const struct run *run)
 const char *run_agent_name(const struct run *run)
 {
     return run->agent;
+}
+
+const char *run_subject(const struct run *run)
+{
+    return run->subject;
+}
+
+const unsigned char *run_digest(const struct run *run)
+{
+    return run->digest;
 }
 
 enum run_state run_get_state(const struct run *run)
@@ -276,7 +434,9 @@ void run_describe(const struct run *run, struct buf *json)
 {
     describe_agent(run, json);
     buf_printf(json, ",\"status\":\"%s\",\"events\":%llu", states[run->state].name,
-               (unsigned long long)run->sequence);
+               (unsigned long long)run->log.last);
+    if (run->cancelling && !run_has_ended(run))
+        buf_puts(json, ",\"cancelling\":true");
     describe_error(run, json);
     buf_puts(json, "}");
 }
@@ -286,31 +446,20 @@ void run_describe(const struct run *run, struct buf *json)
 /* All subscribers have read up to here. */
 static uint64_t run_read_upto(const struct run *run)
 {
-    const struct subscriber *subscriber;
-    uint64_t upto = run->log.end;
-
-    TAILQ_FOREACH(subscriber, &run->subscribers, in_run) {
-        if (subscriber->cursor < upto)
-            upto = subscriber->cursor;
-    }
-    return upto;
+    return run->slowest_count > 0 ? run->slowest : run->log.ring.end;
 }
 
 /*
- * Forgets what everybody has read and gives its credit back. What is unread
- * cost at most twice its bytes, since an encoded event is at least half of
- * what it was charged: so no index of events is needed, and when all is read
- * the sum is exact.
+ * Gives back the credit of what everybody has read. What is unread cost at most
+ * twice its bytes, since an encoded event is at least half of what it was
+ * charged: so no index of events is needed, and when all is read the sum is
+ * exact.
  */
-static void run_trim(struct run *run)
+static void run_return_credit(struct run *run)
 {
-    uint64_t unread, credit;
+    uint64_t credit = run->spent - run->returned;
+    uint64_t unread = 2 * (run->log.ring.end - run_read_upto(run));
 
-    eventlog_trim(&run->log, run_read_upto(run));
-    if (run_has_ended(run))
-        eventlog_release(&run->log);
-    unread = 2 * (run->log.end - run->log.start);
-    credit = run->spent - run->returned;
     if (run->executor == NULL || credit < unread + CREDIT_STEP)
         return;
     credit -= unread;
@@ -318,31 +467,30 @@ static void run_trim(struct run *run)
     run->executor->credit(run->executor_data, run->number, (uint32_t)credit);
 }
 
-/* Numbers, encodes and appends an event, and tells the subscribers. */
-static void run_publish(struct run *run, const struct run_event *event)
+/* Numbers and appends an event, drops what need not be kept, and tells the subscribers. */
+static void run_publish(struct run *run, struct event *event)
 {
-    char head[ENCODE_SSE_HEAD_MAX];
     struct subscriber *subscriber, *next;
-    struct iovec pieces[3] = {{.iov_base = head},
-                              {.iov_base = (void *)event->json, .iov_len = event->json_length},
-                              {.iov_base = ENCODE_SSE_TAIL, .iov_len = strlen(ENCODE_SSE_TAIL)}};
+    struct runs *runs = run->runs;
 
-    pieces[0].iov_len =
-        encode_sse_head(head, run->id, ++run->sequence, event->type, event->type_length);
-    eventlog_append(&run->log, pieces, 3);
+    eventlog_append(&run->log, run->id, event);
+    eventlog_drop(&run->log, runs_share(runs), run_read_upto(run));
+    run_account(run);
+    if (runs->memory > runs->limits.log_budget)
+        runs_evict(runs);
     for (subscriber = TAILQ_FIRST(&run->subscribers); subscriber; subscriber = next) {
         next = TAILQ_NEXT(subscriber, in_run);
-        subscriber->appended(subscriber, event);
+        subscriber->appended(subscriber);
     }
-    run_trim(run);
+    run_return_credit(run);
 }
 
 static void run_publish_own(struct run *run, const char *type, const struct buf *json)
 {
-    struct run_event event = {.type = type,
-                              .type_length = strlen(type),
-                              .json = buf_data(json),
-                              .json_length = buf_length(json)};
+    struct event event = {.type = type,
+                          .type_length = strlen(type),
+                          .json = buf_data(json),
+                          .json_length = buf_length(json)};
 
     run_publish(run, &event);
 }
@@ -366,14 +514,14 @@ void run_start(struct run *run, const struct run_agent *agent, const struct exec
 }
 
 /* A worker is not trusted with the stream's lines, nor with the host's events. */
-static bool event_is_safe(const struct run_event *event)
+static bool event_is_safe(const struct event *event)
 {
     return wire_type_is_free(event->type, event->type_length) &&
            !memchr(event->json, '\n', event->json_length) &&
            !memchr(event->json, '\r', event->json_length);
 }
 
-int run_append(struct run *run, const struct run_event *event)
+int run_append(struct run *run, struct event *event)
 {
     run->spent += wire_charge(event->type_length, event->json_length);
     if (run->spent - run->returned > WIRE_WINDOW || !event_is_safe(event))
@@ -381,6 +529,30 @@ int run_append(struct run *run, const struct run_event *event)
     if (!run_has_ended(run))
         run_publish(run, event);
     return 0;
+}
+
+int run_set_waiting(struct run *run, uint32_t taken, uint32_t waiting)
+{
+    if (taken > run->inputs_sent || taken < run->inputs_taken)
+        return -EPROTO;
+    run->inputs_taken = taken;
+    if (!run_has_ended(run))
+        run->state = waiting > 0 ? RUN_waiting : RUN_running;
+    return 0;
+}
+
+int run_give_input(struct run *run, const char *json, size_t length)
+{
+    int status;
+
+    if (run->executor == NULL || run_has_ended(run))
+        return -ENXIO;
+    if (run->inputs_sent - run->inputs_taken >= RUN_INPUTS_MAX)
+        return -EAGAIN;
+    status = run->executor->input(run->executor_data, run->number, json, length);
+    if (status == 0)
+        run->inputs_sent++;
+    return status;
 }
 
 /* ---- the end ---- */
@@ -391,10 +563,13 @@ static void run_retain(struct run *run)
 
     TAILQ_REMOVE(&runs->live, run, in_list);
     runs->live_count--;
+    client_give_back(&runs->clients, run->client);
+    run->client = NULL;
     run->ended_at = uv_now(runs->loop);
+    run->deadline_at = run->deserted_at = RUN_NEVER;
+    run_arm(run);
     TAILQ_INSERT_TAIL(&runs->retained, run, in_list);
-    if (++runs->retained_count > RETAINED_MAX)
-        forget_oldest(runs);
+    runs_evict(runs);
 }
 
 /* The only way to an end. */
@@ -424,6 +599,8 @@ static void run_leave_executor(struct run *run)
     if (run->executor == NULL)
         return;
     run->executor = NULL;
+    run->ignored_at = RUN_NEVER;
+    run_arm(run);
     run_unref(run);
 }
 
@@ -443,6 +620,17 @@ int run_end(struct run *run, const struct wire_end *end)
     return 0;
 }
 
+/* Asks its agent to stop, once. */
+static void run_stop_executor(struct run *run)
+{
+    if (run->executor == NULL || run->cancelling)
+        return;
+    run->cancelling = true;
+    run->ignored_at = run_time(run, run->grace_ms);
+    run_arm(run);
+    run->executor->cancel(run->executor_data, run->number);
+}
+
 void run_abort(struct run *run, enum run_error error, const char *detail)
 {
     struct wire_end end = {
@@ -453,32 +641,97 @@ void run_abort(struct run *run, enum run_error error, const char *detail)
         return;
     message = mem_printf("%s%s%s", errors[error].words, detail ? ": " : "", detail ? detail : "");
     end.message = message;
+    run_ref(run);
     run_set_end(run, RUN_failed, &end);
     free(message);
-    if (run->executor)
-        run->executor->cancel(run->executor_data, run->number);
+    run_stop_executor(run);
+    run_unref(run);
+}
+
+static void run_set_cancelled(struct run *run)
+{
+    struct wire_end end = {.status = WIRE_CANCELLED, .code = "", .message = "", .result = ""};
+
+    run_set_end(run, RUN_cancelled, &end);
 }
 
 void run_cancel(struct run *run)
 {
-    struct wire_end end = {.status = WIRE_CANCELLED, .code = "", .message = "", .result = ""};
-
-    if (run_has_ended(run) || run->cancelling)
+    if (run_has_ended(run))
         return;
-    run->cancelling = true;
     if (run->executor)
-        run->executor->cancel(run->executor_data, run->number);
+        run_stop_executor(run);
     else
-        run_set_end(run, RUN_cancelled, &end);
+        run_set_cancelled(run);
+}
+
+/* Its agent goes on, but nobody waits for it any more. */
+static void run_give_up(struct run *run)
+{
+    log_plugin("an agent ignores that its run was cancelled plugin=%s generation=%llu run=%s",
+               run->agent, (unsigned long long)run->generation, run->id);
+    run->ignored_at = RUN_NEVER;
+    if (!run_has_ended(run))
+        run_set_cancelled(run);
+    run->executor->ignored(run->executor_data, run->number);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct run *run = run_ref(timer->data);
+    uint64_t now = uv_now(run->runs->loop);
+
+    if (now >= run->deadline_at)
+        run_abort(run, RUN_ERROR_deadline, NULL);
+    if (now >= run->deserted_at) {
+        run->deserted_at = RUN_NEVER;
+        run_cancel(run);
+    }
+    if (now >= run->ignored_at)
+        run_give_up(run);
+    run_arm(run);
+    run_unref(run);
 }
 
 /* ---- subscribers ---- */
 
-void run_subscribe(struct run *run, struct subscriber *subscriber)
+static void run_find_slowest(struct run *run)
 {
+    const struct subscriber *subscriber;
+
+    run->slowest_count = 0;
+    TAILQ_FOREACH(subscriber, &run->subscribers, in_run) {
+        if (run->slowest_count == 0 || subscriber->cursor < run->slowest) {
+            run->slowest = subscriber->cursor;
+            run->slowest_count = 0;
+        }
+        run->slowest_count += subscriber->cursor == run->slowest;
+    }
+}
+
+/* A subscriber is not at this offset any more. */
+static void run_left_offset(struct run *run, uint64_t offset)
+{
+    if (offset != run->slowest || --run->slowest_count > 0)
+        return;
+    run_find_slowest(run);
+    run_return_credit(run);
+}
+
+void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t after,
+                   struct run_gap *gap)
+{
+    const struct eventlog *log = &run->log;
+
+    *gap = (struct run_gap){0};
+    if (after < log->dropped)
+        *gap = (struct run_gap){.from = after + 1, .to = log->dropped};
     subscriber->run = run_ref(run);
-    subscriber->cursor = run->log.start;
+    subscriber->cursor = eventlog_behind(log, after);
     TAILQ_INSERT_TAIL(&run->subscribers, subscriber, in_run);
+    run_find_slowest(run);
+    run->deserted_at = RUN_NEVER;
+    run_arm(run);
 }
 
 void run_unsubscribe(struct subscriber *subscriber)
@@ -487,13 +740,8 @@ void run_unsubscribe(struct subscriber *subscriber)
 
     TAILQ_REMOVE(&run->subscribers, subscriber, in_run);
     subscriber->run = NULL;
-    run_trim(run);
+    run_left_offset(run, subscriber->cursor);
     run_unref(run);
-}
-
-bool run_has_subscribers(const struct run *run)
-{
-    return !TAILQ_EMPTY(&run->subscribers);
 }
 
 void run_leave(struct subscriber *subscriber)
@@ -501,13 +749,21 @@ void run_leave(struct subscriber *subscriber)
     struct run *run = run_ref(subscriber->run);
 
     run_unsubscribe(subscriber);
-    if (!run_has_subscribers(run))
+    if (run->slowest_count == 0 && run->linger_ms == 0) {
         run_cancel(run);
+    } else if (run->slowest_count == 0 && !run_has_ended(run)) {
+        run->deserted_at = run_time(run, run->linger_ms);
+        run_arm(run);
+    }
     run_unref(run);
 }
 
 void run_consume(struct subscriber *subscriber, uint64_t upto)
 {
+    uint64_t from = subscriber->cursor;
+
+    if (upto == from)
+        return;
     subscriber->cursor = upto;
-    run_trim(subscriber->run);
+    run_left_offset(subscriber->run, from);
 }

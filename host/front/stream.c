@@ -1,63 +1,118 @@
 #include "front/stream.h"
 
+#include "common/log.h"
 #include "common/mem.h"
 #include "front/encode_sse.h"
+#include "front/pack.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define HEARTBEAT_CHECK_MS 1000
+#define CHECK_MS 500
+
+/* So much is sent at once: what has begun to be sent is sent as it is. */
+#define SEND_MAX (64u * 1024)
+
+/* A client that could not be sent all, and has as much to read as this, is behind. */
+#define BEHIND (32u * 1024)
 
 struct stream {
     struct subscriber subscriber; /* first */
     struct streams *streams;
     struct http_request *request;
-    struct buf own; /* the beginning, or a heartbeat; goes before the log's bytes */
+    struct buf own; /* goes before the log's bytes */
     bool opened;    /* the headers are out */
     bool blocked;   /* the socket took no more */
+    bool behind;    /* what is text is packed */
     bool dirty;
-    uint64_t sent_at;             /* ms of the loop's clock */
-    TAILQ_ENTRY(stream) in_open;  /* in streams->open, least recently sent first */
+    size_t begun;                /* bytes that the next send must begin with, as the last one did */
+    uint64_t sent_at;            /* ms of the loop's clock: the last progress */
+    size_t unsent;               /* while blocked: what was on its way then */
+    TAILQ_ENTRY(stream) in_list; /* in streams->blocked if it is, else in streams->open */
     TAILQ_ENTRY(stream) in_dirty; /* in streams->dirty */
 };
+
+TAILQ_HEAD(stream_list, stream);
 
 struct streams {
     uv_loop_t *loop;
     uv_idle_t turn_end; /* active while a stream is dirty */
-    uv_timer_t heartbeat;
-    uint64_t heartbeat_ms;
-    int handles; /* not yet closed */
-    TAILQ_HEAD(, stream) open;
-    TAILQ_HEAD(, stream) dirty;
+    uv_timer_t check;
+    struct streams_times times;
+    int handles;                /* not yet closed */
+    struct stream_list open;    /* least recently sent first */
+    struct stream_list blocked; /* least recent progress first */
+    struct stream_list dirty;
 };
+
+static struct stream_list *stream_list(const struct stream *stream)
+{
+    return stream->blocked ? &stream->streams->blocked : &stream->streams->open;
+}
 
 static void stream_forget(struct stream *stream)
 {
-    struct streams *streams = stream->streams;
-
-    TAILQ_REMOVE(&streams->open, stream, in_open);
+    TAILQ_REMOVE(stream_list(stream), stream, in_list);
     if (stream->dirty)
-        TAILQ_REMOVE(&streams->dirty, stream, in_dirty);
+        TAILQ_REMOVE(&stream->streams->dirty, stream, in_dirty);
     buf_finish(&stream->own);
     free(stream);
 }
 
-static int stream_view(const struct stream *stream, struct iovec pieces[3])
+/* It made progress now, or counts as if it had; puts it last into the list where it belongs. */
+static void stream_stamp(struct stream *stream, bool blocked)
 {
+    TAILQ_REMOVE(stream_list(stream), stream, in_list);
+    stream->blocked = blocked;
+    stream->sent_at = uv_now(stream->streams->loop);
+    if (blocked)
+        stream->unsent = http_stream_unsent(stream->request);
+    TAILQ_INSERT_TAIL(stream_list(stream), stream, in_list);
+}
+
+/* ---- sending ---- */
+
+static uint64_t stream_backlog(const struct stream *stream)
+{
+    return run_log(stream->subscriber.run)->ring.end - stream->subscriber.cursor;
+}
+
+/* How far to send from the log now; what can be packed is put into own. */
+static uint64_t stream_view_end(struct stream *stream)
+{
+    struct subscriber *subscriber = &stream->subscriber;
+    const struct eventlog *log = run_log(subscriber->run);
+    uint64_t at = subscriber->cursor;
+
+    if (stream->begun > 0)
+        return at + stream->begun - buf_length(&stream->own);
+    if (!stream->behind)
+        return stream_backlog(stream) > SEND_MAX ? at + SEND_MAX : log->ring.end;
+    if (!eventlog_is_boundary(log, at))
+        return eventlog_event_end(log, at);
+    if (buf_length(&stream->own) == 0)
+        run_consume(subscriber, pack_text(log, run_id(subscriber->run), at, &stream->own));
+    return buf_length(&stream->own) > 0 ? subscriber->cursor : pack_find(log, at, SEND_MAX);
+}
+
+static int stream_view(struct stream *stream, struct iovec pieces[3])
+{
+    uint64_t end = stream_view_end(stream);
     int count = 0;
 
     if (buf_length(&stream->own) > 0)
         pieces[count++] = (struct iovec){(void *)buf_data(&stream->own), buf_length(&stream->own)};
-    return count + eventlog_view(run_log(stream->subscriber.run), stream->subscriber.cursor,
-                                 pieces + count);
+    return count + ring_view(&run_log(stream->subscriber.run)->ring, stream->subscriber.cursor, end,
+                             pieces + count);
 }
 
-/* The heartbeat of this stream is due anew. */
-static void stream_stamp(struct stream *stream)
+static size_t pieces_length(const struct iovec *pieces, int count)
 {
-    stream->sent_at = uv_now(stream->streams->loop);
-    TAILQ_REMOVE(&stream->streams->open, stream, in_open);
-    TAILQ_INSERT_TAIL(&stream->streams->open, stream, in_open);
+    size_t length = 0;
+
+    for (int i = 0; i < count; i++)
+        length += pieces[i].iov_len;
+    return length;
 }
 
 static void stream_account(struct stream *stream, size_t sent)
@@ -67,7 +122,6 @@ static void stream_account(struct stream *stream, size_t sent)
     if (own > sent)
         own = sent;
     buf_consume(&stream->own, own);
-    stream_stamp(stream);
     run_consume(&stream->subscriber, stream->subscriber.cursor + sent - own);
 }
 
@@ -80,20 +134,35 @@ static void stream_end(struct stream *stream)
     http_stream_end(request);
 }
 
-/* Sends what there is. A socket in error is told by left(). */
-static void stream_flush(struct stream *stream)
+/* One send; whether the socket may take more. A socket in error is told by left(). */
+static bool stream_send(struct stream *stream)
 {
-    struct run *run = stream->subscriber.run;
     struct iovec pieces[3];
     int count = stream_view(stream, pieces);
-    size_t sent;
+    size_t sent, all = pieces_length(pieces, count);
+    bool blocked = http_stream_send(stream->request, pieces, count, &sent) < 0;
 
+    stream_account(stream, sent);
+    stream->begun = all - sent;
+    if (sent > 0 || blocked != stream->blocked)
+        stream_stamp(stream, blocked);
+    if (blocked && stream_backlog(stream) >= BEHIND)
+        stream->behind = true;
+    if (stream_backlog(stream) == 0)
+        stream->behind = false;
+    return !blocked;
+}
+
+/* Sends what there is. */
+static void stream_flush(struct stream *stream)
+{
     if (!stream->opened || stream->blocked)
         return;
-    stream->blocked = http_stream_send(stream->request, pieces, count, &sent) < 0;
-    if (sent > 0)
-        stream_account(stream, sent);
-    if (!stream->blocked && run_has_ended(run))
+    do {
+        if (!stream_send(stream))
+            return;
+    } while (stream_backlog(stream) > 0);
+    if (run_has_ended(stream->subscriber.run))
         stream_end(stream);
 }
 
@@ -122,9 +191,8 @@ static void stream_touch(struct stream *stream)
     TAILQ_INSERT_TAIL(&streams->dirty, stream, in_dirty);
 }
 
-static void on_appended(struct subscriber *subscriber, const struct run_event *event)
+static void on_appended(struct subscriber *subscriber)
 {
-    (void)event;
     stream_touch((struct stream *)subscriber);
 }
 
@@ -140,7 +208,7 @@ static void on_writable(void *data)
 {
     struct stream *stream = data;
 
-    stream->blocked = false;
+    stream_stamp(stream, false);
     stream_touch(stream);
 }
 
@@ -152,58 +220,120 @@ static void on_left(void *data)
     stream_forget(stream);
 }
 
-void stream_open(struct streams *streams, struct http_request *request, struct run *run)
+/* ---- opening ---- */
+
+/* The gap's id is that of the last event in it: who resumes behind it is not told again. */
+static void stream_tell_gap(struct stream *stream, const char *id, const struct run_gap *gap)
+{
+    struct event event = {.sequence = gap->to, .type = "gap", .type_length = strlen("gap")};
+    struct buf json = {0};
+
+    buf_printf(&json, "{\"from\":%llu,\"to\":%llu}", (unsigned long long)gap->from,
+               (unsigned long long)gap->to);
+    event.json = buf_data(&json);
+    event.json_length = buf_length(&json);
+    encode_sse_event(&stream->own, id, &event);
+    buf_finish(&json);
+}
+
+static void stream_create(struct streams *streams, struct http_request *request, struct run *run,
+                          uint64_t after)
 {
     static const struct http_stream_handler handler = {
         .opened = on_opened, .writable = on_writable, .left = on_left};
     struct stream *stream = mem_alloc(sizeof *stream);
+    struct run_gap gap;
 
     stream->subscriber.appended = on_appended;
     stream->streams = streams;
     stream->request = request;
     stream->sent_at = uv_now(streams->loop);
-    buf_puts(&stream->own, ENCODE_SSE_BEGIN);
-    TAILQ_INSERT_TAIL(&streams->open, stream, in_open);
-    run_subscribe(run, &stream->subscriber);
+    TAILQ_INSERT_TAIL(&streams->open, stream, in_list);
+    run_subscribe(run, &stream->subscriber, after, &gap);
+    encode_sse_begin(&stream->own, run_id(run), after);
+    if (gap.to > 0)
+        stream_tell_gap(stream, run_id(run), &gap);
     http_stream(request, ENCODE_SSE_CONTENT_TYPE, &handler, stream);
 }
+
+/* A browser's EventSource takes that for its end, and does not reconnect. */
+static void reply_nothing_follows(struct http_request *request)
+{
+    struct buf body = {0};
+
+    http_reply(request, 204, NULL, &body);
+}
+
+void stream_open(struct streams *streams, struct http_request *request, struct run *run,
+                 uint64_t after)
+{
+    if (run_has_ended(run) && after == run_log(run)->last)
+        reply_nothing_follows(request);
+    else
+        stream_create(streams, request, run, after);
+}
+/* ---- time ---- */
 
 /* Only a stream that has sent everything is idle: a heartbeat never cuts an event. */
 static void stream_beat(struct stream *stream)
 {
-    bool idle = stream->opened && !stream->blocked && !stream->dirty;
+    bool idle = stream->opened && !stream->dirty;
 
-    stream_stamp(stream);
+    stream_stamp(stream, false);
     if (!idle)
         return;
     buf_puts(&stream->own, ENCODE_SSE_HEARTBEAT);
     stream_touch(stream);
 }
 
-static void on_heartbeat(uv_timer_t *timer)
+/* Nothing was sent for long: either its client reads slowly what is on its way, or not at all. */
+static void stream_check_stall(struct stream *stream)
+{
+    struct http_request *request = stream->request;
+
+    if (http_stream_unsent(request) < stream->unsent) {
+        stream_stamp(stream, true);
+        return;
+    }
+    log_info("a client that does not read is disconnected run=%s", run_id(stream->subscriber.run));
+    on_left(stream);
+    http_stream_reset(request);
+}
+
+static void on_check(uv_timer_t *timer)
 {
     struct streams *streams = timer->data;
+    uint64_t now = uv_now(streams->loop);
     struct stream *stream;
 
     while ((stream = TAILQ_FIRST(&streams->open)) &&
-           uv_now(streams->loop) - stream->sent_at >= streams->heartbeat_ms)
+           now - stream->sent_at >= streams->times.heartbeat_ms)
         stream_beat(stream);
+    while ((stream = TAILQ_FIRST(&streams->blocked)) &&
+           now - stream->sent_at >= streams->times.stall_ms)
+        stream_check_stall(stream);
 }
 
-struct streams *streams_create(uv_loop_t *loop, unsigned heartbeat_s)
+struct streams *streams_create(uv_loop_t *loop, const struct streams_times *times)
 {
     struct streams *streams = mem_alloc(sizeof *streams);
 
     streams->loop = loop;
-    streams->heartbeat_ms = heartbeat_s * UINT64_C(1000);
+    streams->times = *times;
     streams->handles = 2;
     TAILQ_INIT(&streams->open);
+    TAILQ_INIT(&streams->blocked);
     TAILQ_INIT(&streams->dirty);
     uv_idle_init(loop, &streams->turn_end);
-    uv_timer_init(loop, &streams->heartbeat);
-    streams->turn_end.data = streams->heartbeat.data = streams;
-    uv_timer_start(&streams->heartbeat, on_heartbeat, HEARTBEAT_CHECK_MS, HEARTBEAT_CHECK_MS);
+    uv_timer_init(loop, &streams->check);
+    streams->turn_end.data = streams->check.data = streams;
+    uv_timer_start(&streams->check, on_check, CHECK_MS, CHECK_MS);
     return streams;
+}
+
+void streams_set_times(struct streams *streams, const struct streams_times *times)
+{
+    streams->times = *times;
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -217,5 +347,5 @@ static void on_handle_closed(uv_handle_t *handle)
 void streams_destroy(struct streams *streams)
 {
     uv_close((uv_handle_t *)&streams->turn_end, on_handle_closed);
-    uv_close((uv_handle_t *)&streams->heartbeat, on_handle_closed);
+    uv_close((uv_handle_t *)&streams->check, on_handle_closed);
 }

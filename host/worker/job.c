@@ -1,6 +1,7 @@
 #include "worker/job.h"
 
 #include "agent.h"
+#include "common/clock.h"
 #include "common/mem.h"
 #include "common/wire.h"
 
@@ -8,6 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct job_input {
+    char *json;
+    STAILQ_ENTRY(job_input) next; /* in job->inputs */
+};
 
 static size_t count_strings(const char *pairs, size_t length)
 {
@@ -49,6 +55,7 @@ struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs
     job->credit = WIRE_WINDOW;
     job->pairs = mem_alloc(length + 1);
     memcpy(job->pairs, pairs, length);
+    STAILQ_INIT(&job->inputs);
     TAILQ_INIT(&job->waiting);
     job_read_pairs(job, strings / 2);
     outbox_lock(outbox);
@@ -63,10 +70,26 @@ struct job *job_ref(struct job *job)
     return job;
 }
 
+/* The oldest input, which the caller frees; NULL if there is none. */
+static char *job_pop_input(struct job *job)
+{
+    struct job_input *input = STAILQ_FIRST(&job->inputs);
+    char *json;
+
+    if (input == NULL)
+        return NULL;
+    STAILQ_REMOVE_HEAD(&job->inputs, next);
+    json = input->json;
+    free(input);
+    return json;
+}
+
 void job_unref(struct job *job)
 {
     if (--job->refs > 0)
         return;
+    while (!STAILQ_EMPTY(&job->inputs))
+        free(job_pop_input(job));
     outbox_let_go(job->outbox);
     for (size_t i = 0; i < job->set_count; i++)
         free(job->set[i]);
@@ -107,6 +130,53 @@ void job_credit(struct job *job, size_t bytes)
 {
     job->credit += bytes;
     job_wake(job);
+}
+
+void job_input(struct job *job, const char *json)
+{
+    struct job_input *input = mem_alloc(sizeof *input);
+
+    input->json = mem_strdup(json);
+    STAILQ_INSERT_TAIL(&job->inputs, input, next);
+    job_wake(job);
+}
+
+/* Tells the front what it is at; if the outbox is full, the next time. */
+static void job_report_waiting(struct job *job)
+{
+    uint32_t counts[2] = {job->inputs_taken, job->inputs_awaited};
+
+    if (!job_is_over(job) && !outbox_is_full(job->outbox))
+        wire_append(outbox_frames(job->outbox), WIRE_WAITING, job->number, counts, sizeof counts);
+}
+
+static void job_await_input(struct job *job, struct task *task, uint64_t deadline)
+{
+    uint64_t now = clock_now();
+
+    job->inputs_awaited++;
+    job_report_waiting(job);
+    while (!job_is_stopped(job) && STAILQ_EMPTY(&job->inputs) && now < deadline) {
+        task_wait(task, deadline == CLOCK_NEVER ? FIBER_NO_TIMEOUT : clock_ms_until(deadline, now));
+        now = clock_now();
+    }
+    job->inputs_awaited--;
+    if (STAILQ_EMPTY(&job->inputs))
+        job_report_waiting(job);
+}
+
+int job_take_input(struct job *job, struct task *task, uint64_t deadline, char **json)
+{
+    if (STAILQ_EMPTY(&job->inputs) && !job_is_stopped(job) && deadline > 0)
+        job_await_input(job, task, deadline);
+    if (job_is_stopped(job))
+        return -ECANCELED;
+    if (STAILQ_EMPTY(&job->inputs))
+        return -ETIMEDOUT;
+    *json = job_pop_input(job);
+    job->inputs_taken++;
+    job_report_waiting(job);
+    return 0;
 }
 
 bool job_has(const struct job *job, size_t cost)

@@ -31,7 +31,10 @@ struct job {
     size_t set_bytes;
     char *fail_code; /* of run_fail() */
     char *fail_message;
-    char *result; /* of run_result() */
+    char *result;                    /* of run_result() */
+    STAILQ_HEAD(, job_input) inputs; /* that no task has taken; the front bounds them */
+    uint32_t inputs_taken;
+    uint32_t inputs_awaited; /* tasks that wait for one */
     TAILQ_HEAD(, task) waiting;
 };
 
@@ -53,6 +56,16 @@ void job_cancel(struct job *job);
 
 /* Lets so many more bytes leave. Locked. */
 void job_credit(struct job *job, size_t bytes);
+
+/* Hands it what a client says. Locked. */
+void job_input(struct job *job, const char *json);
+
+/*
+ * Waits for an input until the deadline of the loop's clock, 0 is not at all,
+ * CLOCK_NEVER for ever; *json is the caller's. 0, -ETIMEDOUT or -ECANCELED. The
+ * current task only; locked.
+ */
+int job_take_input(struct job *job, struct task *task, uint64_t deadline, char **json);
 
 /* Whether an event of this cost need not wait. Locked. */
 bool job_has(const struct job *job, size_t cost);

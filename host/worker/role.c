@@ -163,6 +163,17 @@ static int on_credit(struct role *role, const struct wire_frame *frame)
     return 0;
 }
 
+static int on_input(struct role *role, const struct wire_frame *frame)
+{
+    const char *json;
+    size_t at = 0;
+
+    if (wire_read_string(frame, &at, &json) != 1 || at != frame->length)
+        return -EPROTO;
+    worker_input(role->worker, frame->run, json);
+    return 0;
+}
+
 static int on_ping(struct role *role, const struct wire_frame *frame)
 {
     uint64_t pong[2] = {0, runtime_stray_emits()};
@@ -190,6 +201,8 @@ static int on_frame(void *data, const struct wire_frame *frame)
         return 0;
     case WIRE_CREDIT:
         return on_credit(role, frame);
+    case WIRE_INPUT:
+        return on_input(role, frame);
     case WIRE_PING:
         return on_ping(role, frame);
     case WIRE_SAVE:

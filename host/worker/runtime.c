@@ -313,13 +313,36 @@ static int host_sleep(uint32_t ms)
         return -ENXIO;
     outbox_lock(task->job->outbox);
     while (!job_is_stopped(task->job)) {
-        task_wait(task, (deadline - now + CLOCK_MS - 1) / CLOCK_MS);
+        task_wait(task, clock_ms_until(deadline, now));
         now = clock_now();
         if (now >= deadline)
             break;
     }
     outbox_unlock(task->job->outbox);
     return job_is_stopped(task->job) ? -ECANCELED : 0;
+}
+
+static int host_run_input(uint32_t timeout_ms, const char **json)
+{
+    struct task *task = task_current();
+    uint64_t deadline = timeout_ms == AGENT_FOREVER ? CLOCK_NEVER
+                        : timeout_ms > 0            ? clock_now() + timeout_ms * CLOCK_MS
+                                                    : 0;
+    char *taken;
+    int status;
+
+    if (task == NULL)
+        return -ENXIO;
+    if (json == NULL)
+        return -EINVAL;
+    outbox_lock(task->job->outbox);
+    status = job_take_input(task->job, task, deadline, &taken);
+    outbox_unlock(task->job->outbox);
+    if (status < 0)
+        return status;
+    free(task->input);
+    *json = task->input = taken;
+    return 0;
 }
 
 static void host_log(enum agent_log_level level, const char *format, va_list args)
@@ -353,6 +376,7 @@ const struct agent_host *runtime_host(void)
         .run_result = host_run_result,
         .sleep = host_sleep,
         .log = host_log,
+        .run_input = host_run_input,
     };
 
     return &host;

@@ -5,6 +5,7 @@
 #include "worker/outbox.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 static _Thread_local struct task *current;
 
@@ -33,6 +34,7 @@ void task_init(struct task *task, struct job *job, const struct ctx_var *vars, s
 
 void task_finish(struct task *task)
 {
+    free(task->input);
     if (task->fiber == NULL)
         pthread_cond_destroy(&task->wake);
 }

@@ -22,6 +22,7 @@ struct task {
     bool bound;                 /* by ctx_bind() */
     bool woken;
     bool ready;                 /* in the outbox's ready list */
+    char *input;                /* the last that it took */
     pthread_cond_t wake;        /* of a thread */
     TAILQ_ENTRY(task) in_job;   /* in job->waiting */
     TAILQ_ENTRY(task) in_crowd; /* in outbox->crowd */

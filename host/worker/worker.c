@@ -277,6 +277,17 @@ void worker_cancel(struct worker *worker, uint32_t number)
     outbox_unlock(worker->outbox);
 }
 
+void worker_input(struct worker *worker, uint32_t number, const char *json)
+{
+    struct job *job;
+
+    outbox_lock(worker->outbox);
+    job = worker_job(worker, number);
+    if (job)
+        job_input(job, json);
+    outbox_unlock(worker->outbox);
+}
+
 void worker_credit(struct worker *worker, uint32_t number, size_t bytes)
 {
     struct job *job;

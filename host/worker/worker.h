@@ -54,6 +54,7 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
 
 /* Unknown numbers are of jobs that just ended: nothing happens. */
 void worker_cancel(struct worker *worker, uint32_t number);
+void worker_input(struct worker *worker, uint32_t number, const char *json);
 void worker_credit(struct worker *worker, uint32_t number, size_t bytes);
 
 /* Queues a frame that is about no job. */

@@ -1,4 +1,4 @@
-#include "front/eventlog.h"
+#include "front/ring.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -8,16 +8,16 @@
 #define CAPACITY_MIN  512
 #define CAPACITY_KEEP 16384
 
-static struct eventlog eventlog;
+static struct ring eventlog;
 
 static void setup(void)
 {
-    eventlog = (struct eventlog){0};
+    eventlog = (struct ring){0};
 }
 
 static void teardown(void)
 {
-    eventlog_finish(&eventlog);
+    ring_finish(&eventlog);
 }
 
 /* What byte stands at an offset: all tests append so, in any pieces. */
@@ -45,7 +45,7 @@ static void append_pieces(size_t length, size_t middle)
         {.iov_base = bytes + first, .iov_len = middle},
         {.iov_base = bytes + first + middle, .iov_len = length - first - middle}};
 
-    eventlog_append(&eventlog, pieces, 3);
+    ring_append(&eventlog, pieces, 3);
     free(bytes);
 }
 
@@ -58,7 +58,7 @@ static void append(size_t length)
 static void expect_view(uint64_t from)
 {
     struct iovec pieces[2];
-    int count = eventlog_view(&eventlog, from, pieces);
+    int count = ring_view(&eventlog, from, pieces);
     char *bytes = model_bytes(from, (size_t)(eventlog.end - from));
     size_t at = 0;
 
@@ -84,7 +84,7 @@ static void expect_all_views(void)
 static void wrap(void)
 {
     append(CAPACITY_MIN - 100);
-    eventlog_trim(&eventlog, CAPACITY_MIN - 200);
+    ring_trim(&eventlog, CAPACITY_MIN - 200);
     append(CAPACITY_MIN - 100);
     ck_assert_uint_eq(eventlog.capacity, CAPACITY_MIN);
 }
@@ -93,9 +93,9 @@ START_TEST(zeroed_is_empty)
 {
     struct iovec pieces[2];
 
-    ck_assert_int_eq(eventlog_view(&eventlog, 0, pieces), 0);
-    eventlog_trim(&eventlog, 0);
-    eventlog_finish(&eventlog);
+    ck_assert_int_eq(ring_view(&eventlog, 0, pieces), 0);
+    ring_trim(&eventlog, 0);
+    ring_finish(&eventlog);
 }
 END_TEST
 
@@ -121,7 +121,7 @@ END_TEST
 START_TEST(trim_forgets_what_is_before)
 {
     append(100);
-    eventlog_trim(&eventlog, 30);
+    ring_trim(&eventlog, 30);
     ck_assert_uint_eq(eventlog.start, 30);
     ck_assert_uint_eq(eventlog.end, 100);
     expect_all_views();
@@ -131,7 +131,7 @@ END_TEST
 START_TEST(offsets_go_on_after_all_is_trimmed)
 {
     append(100);
-    eventlog_trim(&eventlog, 100);
+    ring_trim(&eventlog, 100);
     append(50);
     ck_assert_uint_eq(eventlog.start, 100);
     ck_assert_uint_eq(eventlog.end, 150);
@@ -145,7 +145,7 @@ START_TEST(exactly_full)
 
     append(CAPACITY_MIN);
     ck_assert_uint_eq(eventlog.capacity, CAPACITY_MIN);
-    ck_assert_int_eq(eventlog_view(&eventlog, 0, pieces), 1);
+    ck_assert_int_eq(ring_view(&eventlog, 0, pieces), 1);
     expect_all_views();
 }
 END_TEST
@@ -155,7 +155,7 @@ START_TEST(wraps_around)
     struct iovec pieces[2];
 
     wrap();
-    ck_assert_int_eq(eventlog_view(&eventlog, eventlog.start, pieces), 2);
+    ck_assert_int_eq(ring_view(&eventlog, eventlog.start, pieces), 2);
     expect_all_views();
 }
 END_TEST
@@ -163,7 +163,7 @@ END_TEST
 START_TEST(a_piece_that_ends_at_the_rings_end)
 {
     append(CAPACITY_MIN - 60);
-    eventlog_trim(&eventlog, CAPACITY_MIN - 60);
+    ring_trim(&eventlog, CAPACITY_MIN - 60);
     append_pieces(60, 60);
     expect_all_views();
     append(300);
@@ -203,10 +203,10 @@ END_TEST
 START_TEST(emptied_large_ring_gives_its_memory_back)
 {
     append(CAPACITY_KEEP + 1);
-    eventlog_trim(&eventlog, CAPACITY_KEEP);
+    ring_trim(&eventlog, CAPACITY_KEEP);
     ck_assert_ptr_nonnull(eventlog.ring);
     expect_all_views();
-    eventlog_trim(&eventlog, CAPACITY_KEEP + 1);
+    ring_trim(&eventlog, CAPACITY_KEEP + 1);
     ck_assert_ptr_null(eventlog.ring);
     ck_assert_uint_eq(eventlog.capacity, 0);
     append(77);
@@ -218,7 +218,7 @@ END_TEST
 START_TEST(emptied_small_ring_keeps_its_memory)
 {
     append(CAPACITY_KEEP);
-    eventlog_trim(&eventlog, CAPACITY_KEEP);
+    ring_trim(&eventlog, CAPACITY_KEEP);
     ck_assert_ptr_nonnull(eventlog.ring);
 }
 END_TEST
@@ -226,14 +226,14 @@ END_TEST
 START_TEST(release)
 {
     append(100);
-    eventlog_trim(&eventlog, 60);
-    eventlog_release(&eventlog); /* not yet empty: nothing happens */
+    ring_trim(&eventlog, 60);
+    ring_release(&eventlog); /* not yet empty: nothing happens */
     expect_all_views();
-    eventlog_trim(&eventlog, 100);
+    ring_trim(&eventlog, 100);
     ck_assert_ptr_nonnull(eventlog.ring);
-    eventlog_release(&eventlog);
+    ring_release(&eventlog);
     ck_assert_ptr_null(eventlog.ring);
-    eventlog_release(&eventlog);
+    ring_release(&eventlog);
     append(50);
     ck_assert_uint_eq(eventlog.start, 100);
     expect_all_views();
@@ -245,7 +245,7 @@ START_TEST(offsets_beyond_32_bits)
     eventlog.start = eventlog.end = UINT64_C(0xffffff00);
     append(400);
     ck_assert_uint_eq(eventlog.end, UINT64_C(0x100000090));
-    eventlog_trim(&eventlog, UINT64_C(0xfffffff0));
+    ring_trim(&eventlog, UINT64_C(0xfffffff0));
     append(300);
     expect_all_views();
 }
@@ -261,9 +261,9 @@ START_TEST(random_use)
         if (kept < 100000 && rand() % 2)
             append_pieces(length, (size_t)rand() % (length + 1));
         else if (rand() % 8 == 0)
-            eventlog_trim(&eventlog, eventlog.end);
+            ring_trim(&eventlog, eventlog.end);
         else
-            eventlog_trim(&eventlog, eventlog.start + (size_t)rand() % (kept + 1));
+            ring_trim(&eventlog, eventlog.start + (size_t)rand() % (kept + 1));
         ck_assert_uint_eq(eventlog.capacity & (eventlog.capacity - 1), 0);
         kept = (size_t)(eventlog.end - eventlog.start);
         ck_assert_uint_le(kept, eventlog.capacity);

@@ -1,0 +1,76 @@
+#include "front/pack.h"
+
+#include <string.h>
+
+#define BEFORE "{\"delta\":\""
+#define AFTER  "\"}"
+
+/* Whether the event is text that is only a delta; its inside, if so. */
+static bool is_delta(const struct event *event, const char **inside, size_t *length)
+{
+    size_t before = strlen(BEFORE), after = strlen(AFTER);
+    const char *at, *end;
+
+    if (event->type_length != 4 || memcmp(event->type, "text", 4) != 0 ||
+        event->json_length < before + after || memcmp(event->json, BEFORE, before) != 0)
+        return false;
+    end = event->json + event->json_length - after;
+    at = event->json + before;
+    *inside = at;
+    *length = (size_t)(end - at);
+    while (at < end && *at != '"')
+        at += *at == '\\' ? 2 : 1;
+    return at == end && memcmp(end, AFTER, after) == 0;
+}
+
+uint64_t pack_text(const struct eventlog *log, const char *run_id, uint64_t from, struct buf *out)
+{
+    struct buf scratch = {0}, json = {0};
+    struct event event, packed = {.type = "text", .type_length = 4};
+    uint64_t at = from;
+    unsigned count = 0;
+    const char *inside;
+    size_t length;
+
+    buf_puts(&json, BEFORE);
+    while (at < log->ring.end) {
+        uint64_t next = eventlog_read(log, at, &scratch, &event);
+        if (!is_delta(&event, &inside, &length) || buf_length(&json) + length > PACK_MAX)
+            break;
+        buf_append(&json, inside, length);
+        packed.sequence = event.sequence;
+        count++;
+        at = next;
+    }
+    buf_puts(&json, AFTER);
+    packed.json = buf_data(&json);
+    packed.json_length = buf_length(&json);
+    if (count >= 2)
+        encode_sse_event(out, run_id, &packed);
+    buf_finish(&json);
+    buf_finish(&scratch);
+    return count >= 2 ? at : from;
+}
+
+uint64_t pack_find(const struct eventlog *log, uint64_t from, size_t most)
+{
+    struct buf scratch = {0};
+    struct event event;
+    const char *inside;
+    size_t length, last_length = PACK_MAX;
+    uint64_t at = from, last = from;
+    bool found = false;
+
+    while (!found && at < log->ring.end && at - from < most) {
+        uint64_t next = eventlog_read(log, at, &scratch, &event);
+        if (!is_delta(&event, &inside, &length))
+            length = PACK_MAX;
+        found = length + last_length < PACK_MAX - 64;
+        if (!found)
+            last = at;
+        last_length = length;
+        at = next;
+    }
+    buf_finish(&scratch);
+    return found ? last : at;
+}

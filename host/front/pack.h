@@ -1,0 +1,30 @@
+/*
+ * Packing: for a reader that is behind, consecutive `text` events become one
+ * with their deltas joined and the id of the last. It reads the same text, and
+ * an id still means "all up to here". Only events that are exactly
+ * {"delta":"..."} are packed; all others stay as they are.
+ *
+ * No I/O.
+ */
+#ifndef FRONT_PACK_H
+#define FRONT_PACK_H
+
+#include "front/eventlog.h"
+
+/* Most bytes of one packed event. */
+#define PACK_MAX (16u * 1024)
+
+/*
+ * Appends one event for those that are packed from the offset on, which is
+ * between two events; returns the offset behind them. If there are not at
+ * least two: the offset itself, and nothing is appended.
+ */
+uint64_t pack_text(const struct eventlog *log, const char *run_id, uint64_t from, struct buf *out);
+
+/*
+ * The next offset from here on, between two events, at which two could be
+ * packed; the log's end, or one that is at least most bytes on, if none is before.
+ */
+uint64_t pack_find(const struct eventlog *log, uint64_t from, size_t most);
+
+#endif
