@@ -465,15 +465,3 @@ void http_destroy(struct http *http)
     MHD_run(http->daemon);
     MHD_stop_daemon(http->daemon);
 }
-
-/* TEMP */
-const char *http_subject(const struct http_request *request){(void)request;return "";}
-const char *http_client_address(const struct http_request *request){(void)request;return "x";}
-size_t http_stream_unsent(const struct http_request *request){(void)request;return 0;}
-void http_stream_reset(struct http_request *request)
-{
-    parked_spoil(request->parked);
-    request->state = WAITING;
-    request->left = NULL;
-    request_resume(request);
-}

@@ -51,11 +51,6 @@ const char *http_path(const struct http_request *request); /* without the query,
 const char *http_header(const struct http_request *request, const char *name); /* or NULL */
 const char *http_query(const struct http_request *request, const char *name);  /* or NULL */
 
-const char *http_subject(const struct http_request *request);
-const char *http_client_address(const struct http_request *request);
-size_t http_stream_unsent(const struct http_request *request);
-void http_stream_reset(struct http_request *request);
-
 /* Its bytes; NULL if they were more than max_body. */
 const struct buf *http_body(const struct http_request *request);
 

@@ -279,7 +279,7 @@ bool registry_is_settled(const struct registry *registry)
 
 int registry_admit(struct registry *registry, const char *agent, char *reason, size_t size)
 {
-    const struct agent *found = registry_find(registry, agent);
+    struct agent *found = registry_find(registry, agent);
 
     if (found && !agent_is_removed(found))
         return agent_admit(found, reason, size);
