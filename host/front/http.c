@@ -13,11 +13,14 @@
 #include "common/mem.h"
 #include "front/parked.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* A connection's memory in libmicrohttpd: the request's line and headers must fit. */
@@ -46,13 +49,19 @@ struct http {
     size_t open;
 };
 
+/* A connection, from its start to its end. */
+struct http_peer {
+    char address[INET6_ADDRSTRLEN];
+};
+
 struct http_request {
     struct http *http;
+    struct http_peer *peer;
     struct MHD_Connection *connection;
     const char *method;
     char *path;
     bool http_1_1;
-    enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED } state;
+    enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED, RESET } state;
     bool too_large;
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
@@ -211,11 +220,38 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
     return parked_send(request->parked, pieces, count, sent);
 }
 
+size_t http_stream_unsent(const struct http_request *request)
+{
+    return request->parked ? parked_unsent(request->parked) : 0;
+}
+
 void http_stream_end(struct http_request *request)
 {
     request->state = ENDED;
     request->left = NULL;
     request_resume(request);
+}
+
+/*
+ * Dissolving a TCP connection resets it at once. Nothing that libmicrohttpd
+ * writes when it closes the socket, such as an end of the TLS session, gets out.
+ */
+static void request_reset(struct http_request *request)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+    connect(info->connect_fd, &nobody, sizeof nobody);
+    request->state = RESET;
+    if (request->parked)
+        request_resume(request);
+}
+
+void http_stream_reset(struct http_request *request)
+{
+    request->left = NULL;
+    request_reset(request);
 }
 
 /* ---- clients that leave ---- */
@@ -270,9 +306,19 @@ const char *http_query(const struct http_request *request, const char *name)
     return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+const char *http_client_address(const struct http_request *request)
+{
+    return request->peer->address;
+}
+
 const struct buf *http_body(const struct http_request *request)
 {
     return request->too_large ? NULL : &request->body;
+}
+
+static struct http_peer *connection_peer(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
 static struct http_request *request_create(struct http *http, struct MHD_Connection *connection,
@@ -283,6 +329,7 @@ static struct http_request *request_create(struct http *http, struct MHD_Connect
     const char *length;
 
     request->http = http;
+    request->peer = connection_peer(connection);
     request->connection = connection;
     request->method = method;
     request->path = mem_strdup(path);
@@ -364,13 +411,41 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
     free(request);
 }
 
+/* ---- connections ---- */
+
+/* An IPv4 address that an IPv6 socket sees is written as what it is. */
+static void format_address(const struct sockaddr *address, char out[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+    if (address->sa_family != AF_INET6)
+        inet_ntop(AF_INET, &v4->sin_addr, out, INET6_ADDRSTRLEN);
+    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, out, INET6_ADDRSTRLEN);
+    else
+        inet_ntop(AF_INET6, &v6->sin6_addr, out, INET6_ADDRSTRLEN);
+}
+
+static struct http_peer *peer_create(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct http_peer *peer = mem_alloc(sizeof *peer);
+
+    format_address(info->client_addr, peer->address);
+    return peer;
+}
+
 static void on_connection(void *data, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode code)
 {
-    (void)connection;
-    (void)slot;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *slot = peer_create(connection);
+    } else {
+        free(*slot);
         http_run_soon(data);
+    }
 }
 
 /* ---- the whole ---- */
@@ -453,11 +528,9 @@ void http_destroy(struct http *http)
     if (http == NULL)
         return;
     TAILQ_FOREACH(request, &http->requests, in_http) {
-        if (request->parked) {
-            parked_spoil(request->parked);
-            on_left(request);
-        } else if (request->state == OPENING) { /* its reader must not park it any more */
-            request->state = STREAMING;
+        if (request->parked || request->state == OPENING) {
+            request_tell_left(request);
+            request_reset(request);
         }
     }
     uv_close((uv_handle_t *)&http->poll, on_handle_closed);

@@ -51,6 +51,9 @@ const char *http_path(const struct http_request *request); /* without the query,
 const char *http_header(const struct http_request *request, const char *name); /* or NULL */
 const char *http_query(const struct http_request *request, const char *name);  /* or NULL */
 
+/* Numeric, without the port. */
+const char *http_client_address(const struct http_request *request);
+
 /* Its bytes; NULL if they were more than max_body. */
 const struct buf *http_body(const struct http_request *request);
 
@@ -80,7 +83,19 @@ void http_stream(struct http_request *request, const char *content_type,
 int http_stream_send(struct http_request *request, const struct iovec *pieces, int count,
                      size_t *sent);
 
+/*
+ * Bytes that the socket has taken and the client's machine has not acknowledged:
+ * they become fewer as long as the client reads, however slowly.
+ */
+size_t http_stream_unsent(const struct http_request *request);
+
 /* All is sent; the request is not to be touched any more. */
 void http_stream_end(struct http_request *request);
+
+/*
+ * Ends the stream so that its client sees a reset and never takes it for whole.
+ * left() is not called; the request is not to be touched any more.
+ */
+void http_stream_reset(struct http_request *request);
 
 #endif

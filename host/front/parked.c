@@ -3,15 +3,20 @@
 #include "common/mem.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define PIECES_MAX 4
+
+/* So much the kernel takes before the network can: a slow reader holds its agent back. */
+#define UNSENT_MAX (64 * 1024)
 
 struct parked {
     uv_poll_t poll;
@@ -55,7 +60,7 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct parked *parked = mem_alloc(sizeof *parked);
-    int on = 1, status;
+    int on = 1, unsent_max = UNSENT_MAX, status;
 
     parked->connection = connection;
     parked->fd = info->connect_fd;
@@ -70,6 +75,7 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
     parked->poll.data = parked;
     MHD_suspend_connection(connection);
     setsockopt(parked->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(parked->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
     parked_watch(parked, 0);
     *out = parked;
     return 0;
@@ -192,11 +198,12 @@ int parked_send(struct parked *parked, const struct iovec *pieces, int count, si
     return status;
 }
 
-void parked_spoil(struct parked *parked)
+size_t parked_unsent(const struct parked *parked)
 {
-    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    int unsent = 0;
 
-    setsockopt(parked->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    ioctl(parked->fd, SIOCOUTQ, &unsent);
+    return (size_t)unsent;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -40,8 +40,8 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
  */
 int parked_send(struct parked *parked, const struct iovec *pieces, int count, size_t *sent);
 
-/* From now on the connection can only end as reset, so that its end looks like none. */
-void parked_spoil(struct parked *parked);
+/* Bytes that the socket has taken and the client's machine has not acknowledged. */
+size_t parked_unsent(const struct parked *parked);
 
 /* Gives the connection back to libmicrohttpd. NULL is fine. */
 void parked_resume(struct parked *parked);
