@@ -13,6 +13,7 @@
 #include "common/mem.h"
 #include "front/parked.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 
 /* What libmicrohttpd may ask of a stream's reader at once; nothing is ever read through it. */
 #define READER_BLOCK 64
+
+#define HEADERS_MAX 12
 
 #if MHD_VERSION >= 0x00097002
 typedef enum MHD_Result mhd_result;
@@ -51,6 +54,7 @@ struct http_request {
     struct MHD_Connection *connection;
     const char *method;
     char *path;
+    char *subject;
     bool http_1_1;
     enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED } state;
     bool too_large;
@@ -58,7 +62,7 @@ struct http_request {
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
     struct {
         char *name, *value;
-    } headers[4];
+    } headers[HEADERS_MAX];
     int header_count;
     unsigned status;
     struct parked *parked;
@@ -145,6 +149,7 @@ void http_add_header(struct http_request *request, const char *name, const char 
 {
     int at = request->header_count++;
 
+    assert(at < HEADERS_MAX);
     request->headers[at].name = mem_strdup(name);
     request->headers[at].value = mem_strdup(value);
 }
@@ -157,7 +162,8 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
     request->response =
         MHD_create_response_from_buffer(length, buf_steal(body), MHD_RESPMEM_MUST_FREE);
     request->status = status;
-    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    if (content_type)
+        MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(request->response, "X-Content-Type-Options", "nosniff");
     request->left = NULL;
@@ -270,6 +276,16 @@ const char *http_query(const struct http_request *request, const char *name)
     return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+void http_set_subject(struct http_request *request, const char *subject)
+{
+    mem_set(&request->subject, subject);
+}
+
+const char *http_subject(const struct http_request *request)
+{
+    return request->subject ? request->subject : "";
+}
+
 const struct buf *http_body(const struct http_request *request)
 {
     return request->too_large ? NULL : &request->body;
@@ -361,6 +377,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
         MHD_destroy_response(request->response);
     buf_finish(&request->body);
     free(request->path);
+    free(request->subject);
     free(request);
 }
 
