@@ -109,7 +109,8 @@ static struct config *make_config(void *data, char *error, size_t size)
     struct config *config = config_create();
 
     if ((request->file && config_read(config, request->file, error, size) < 0) ||
-        apply_settings(request->argc, request->argv, config, error, size) < 0) {
+        apply_settings(request->argc, request->argv, config, error, size) < 0 ||
+        config_check(config, config->listen, error, size) < 0) {
         config_destroy(config);
         return NULL;
     }

@@ -1080,6 +1080,62 @@ START_TEST(json_too_long_in_a_file)
 }
 END_TEST
 
+/* ---- all of it ---- */
+
+static void expect_fit(const char *listen)
+{
+    int status = config_check(config, listen, error, sizeof error);
+    ck_assert_msg(status == 0, "%s: %s", listen, error);
+}
+
+static void expect_unfit(const char *listen, const char *message)
+{
+    ck_assert_int_eq(config_check(config, listen, error, sizeof error), -EINVAL);
+    ck_assert_str_eq(error, message);
+}
+
+START_TEST(loopback_needs_no_tokens)
+{
+    expect_fit("127.0.0.1:8080");
+    expect_fit("127.255.255.254:0");
+    expect_fit("[::1]:8080");
+    expect_fit("[::ffff:127.1.2.3]:8080");
+}
+END_TEST
+
+START_TEST(other_addresses_need_tokens)
+{
+    static const char *others[] = {"0.0.0.0:8080",    "126.255.255.255:1", "128.0.0.1:1",
+                                   "192.168.0.1:1",   "[::]:8080",         "[::2]:1",
+                                   "[2001:db8::1]:1", "[::127.0.0.1]:1",   "[::ffff:192.0.2.1]:1"};
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char message[300];
+        snprintf(message, sizeof message,
+                 "others can reach %s: set host.tokens to a file of tokens, which `sluice token` "
+                 "makes, or host.allow_anonymous to yes if everyone may start runs",
+                 others[i]);
+        expect_unfit(others[i], message);
+    }
+    set("host.tokens=tokens");
+    expect_fit("0.0.0.0:8080");
+    set("host.tokens=");
+    set("host.allow_anonymous=yes");
+    expect_fit("0.0.0.0:8080");
+}
+END_TEST
+
+START_TEST(certificate_and_key_go_together)
+{
+    set("host.tls_key=key.pem");
+    expect_unfit(config->listen, "tls_key is set without tls_certificate; set both, or none");
+    set("host.tls_certificate=chain.pem");
+    expect_fit(config->listen);
+    set("host.tls_key=");
+    expect_unfit(config->listen, "tls_certificate is set without tls_key; set both, or none");
+}
+END_TEST
+
 static TCase *case_create(Suite *suite, const char *name)
 {
     TCase *tcase = tcase_create(name);
@@ -1191,6 +1247,15 @@ static void add_json(Suite *suite)
     tcase_add_test(tcase, json_too_long_in_a_file);
 }
 
+static void add_checked(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "checked");
+
+    tcase_add_test(tcase, loopback_needs_no_tokens);
+    tcase_add_test(tcase, other_addresses_need_tokens);
+    tcase_add_test(tcase, certificate_and_key_go_together);
+}
+
 int main(void)
 {
     Suite *suite = suite_create("config");
@@ -1202,6 +1267,7 @@ int main(void)
     add_refused(suite);
     add_set(suite);
     add_json(suite);
+    add_checked(suite);
     if (mkdtemp(folder) == NULL || chdir(folder) != 0)
         return EXIT_FAILURE;
     runner = srunner_create(suite);
