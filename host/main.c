@@ -15,6 +15,7 @@ static const char usage[] =
     "  serve   serve the agents of a plugin folder over HTTP\n"
     "  run     run one agent once, here, and print its stream\n"
     "  check   load a plugin in a process of its own; say whether it is fit to serve\n"
+    "  token   make a token that lets a client in\n"
     "\n"
     "To a running server:\n"
     "\n"
@@ -37,9 +38,11 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"serve", cli_serve}, {"run", cli_run},        {"check", cli_check},
-    {"list", cli_list},   {"reload", cli_reload},  {"rollback", cli_rollback},
-    {"drain", cli_drain}, {"worker", role_worker}, /* what serve and check start */
+    {"serve", cli_serve},       {"run", cli_run},
+    {"check", cli_check},       {"token", cli_token},
+    {"list", cli_list},         {"reload", cli_reload},
+    {"rollback", cli_rollback}, {"drain", cli_drain},
+    {"worker", role_worker}, /* what serve and check start */
 };
 
 int cli_misused(const char *subcommand)

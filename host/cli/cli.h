@@ -9,6 +9,7 @@
 int cli_serve(int argc, char **argv);
 int cli_run(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_token(int argc, char **argv);
 int cli_list(int argc, char **argv);
 int cli_reload(int argc, char **argv);
 int cli_rollback(int argc, char **argv);

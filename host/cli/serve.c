@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "common/log.h"
+#include "front/access.h"
 #include "front/config.h"
 #include "front/front.h"
 
@@ -109,11 +110,28 @@ static struct config *make_config(void *data, char *error, size_t size)
     struct config *config = config_create();
 
     if ((request->file && config_read(config, request->file, error, size) < 0) ||
-        apply_settings(request->argc, request->argv, config, error, size) < 0) {
+        apply_settings(request->argc, request->argv, config, error, size) < 0 ||
+        config_check(config, config->listen, error, size) < 0) {
         config_destroy(config);
         return NULL;
     }
     return config;
+}
+
+/* What serving would refuse later is refused now. */
+static int check(const struct config *config)
+{
+    char error[CONFIG_ERROR_SIZE];
+    struct access *access;
+
+    log_open("front", "", LOG_WARN);
+    if (access_create(config, &access, error, sizeof error) < 0) {
+        fprintf(stderr, "sluice: %s\n", error);
+        return 1;
+    }
+    access_destroy(access);
+    printf("the configuration is fine\n");
+    return 0;
 }
 
 static int serve(struct request *request)
@@ -127,7 +145,7 @@ static int serve(struct request *request)
         return 1;
     }
     if (request->only_check)
-        printf("the configuration is fine\n");
+        status = check(config);
     else
         status = front_main(config, make_config, request);
     config_destroy(config);

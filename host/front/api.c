@@ -171,13 +171,18 @@ static void reply_not_allowed(struct http_request *request, const struct route *
 
 void api_handle(void *data, struct http_request *request)
 {
+    const struct api *api = data;
+    const char *subject = access_check(api->access, request);
     char name[256];
 
+    if (subject == NULL)
+        return;
+    http_set_subject(request, subject);
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!route_matches(&routes[i], http_path(request), name, sizeof name))
             continue;
         if (method_matches(&routes[i], http_method(request)))
-            routes[i].handle(data, request, name);
+            routes[i].handle(api, request, name);
         else
             reply_not_allowed(request, &routes[i]);
         return;

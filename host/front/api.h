@@ -13,6 +13,7 @@
 #ifndef FRONT_API_H
 #define FRONT_API_H
 
+#include "front/access.h"
 #include "front/config.h"
 #include "front/http.h"
 #include "front/registry.h"
@@ -22,6 +23,7 @@
 /* What requests are about; owned by front.c. */
 struct api {
     const struct config *config;
+    struct access *access;
     struct runs *runs;
     struct registry *registry;
     struct streams *streams;

@@ -23,6 +23,7 @@
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,36 @@ int config_set(struct config *config, const char *assignment, char *error, size_
     free(text);
     free(why);
     return report(message, error, error_size);
+}
+
+/* Whether only this machine can reach it. */
+static bool is_loopback(const char *listen)
+{
+    struct sockaddr_storage address = {0};
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&address)->sin6_addr;
+
+    if (setting_address(listen, &address) < 0)
+        return false;
+    if (address.ss_family == AF_INET)
+        return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(v6) ||
+           (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
+}
+
+int config_check(const struct config *config, const char *listen, char *error, size_t error_size)
+{
+    char *why = NULL;
+
+    if (!*config->tls_certificate != !*config->tls_key)
+        why = mem_printf("%s is set without %s; set both, or none",
+                         *config->tls_key ? "tls_key" : "tls_certificate",
+                         *config->tls_key ? "tls_certificate" : "tls_key");
+    else if (!*config->tokens && !config->allow_anonymous && !is_loopback(listen))
+        why = mem_printf("others can reach %s: set host.tokens to a file of tokens, which `sluice "
+                         "token` makes, or host.allow_anonymous to yes if everyone may start runs",
+                         listen);
+    return report(why, error, error_size);
 }
 
 struct config *config_create(void)

@@ -5,6 +5,7 @@
  *     config_create()  every setting has its default
  *     config_read()    the file, if there is one
  *     config_set()     once for each --set; overrides the file
+ *     config_check()   all of it
  *
  * A call that refuses something says where and why in error: one line without a
  * newline, cut to fit; CONFIG_ERROR_SIZE bytes are enough. The configuration is
@@ -87,6 +88,12 @@ int config_read(struct config *config, const char *file, char *error, size_t err
 
 /* assignment: host.KEY=VALUE or plugin.NAME.KEY=VALUE. -EINVAL if it is refused. */
 int config_set(struct config *config, const char *assignment, char *error, size_t error_size);
+
+/*
+ * Whether the settings go together, with listen given as it is or will be
+ * bound; -EINVAL. After all of the above.
+ */
+int config_check(const struct config *config, const char *listen, char *error, size_t error_size);
 
 /* The address and port of listen. */
 void config_address(const struct config *config, struct sockaddr_storage *out);

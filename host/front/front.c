@@ -68,6 +68,7 @@ static void on_workers_stopped(void *data)
     registry_destroy(front->api.registry);
     runs_destroy(front->api.runs);
     streams_destroy(front->api.streams);
+    access_destroy(front->api.access);
     uv_close((uv_handle_t *)&front->interrupted, NULL);
     uv_close((uv_handle_t *)&front->terminated, NULL);
     uv_close((uv_handle_t *)&front->hung_up, NULL);
@@ -157,24 +158,40 @@ static void warn_of_restart(const struct config *old, const struct config *new)
                  "change only when the server starts again");
 }
 
+/* All of the configuration is taken, or nothing. */
+static int front_reconfigure(struct front *front, char *error, size_t error_size)
+{
+    struct config *config = front->reread(front->data, error, error_size);
+    struct access *access;
+
+    if (config == NULL)
+        return -EINVAL;
+    if (config_check(config, front->address, error, error_size) < 0 ||
+        access_create(config, &access, error, error_size) < 0) {
+        config_destroy(config);
+        return -EINVAL;
+    }
+    warn_of_restart(front->config, config);
+    config_swap(front->config, config);
+    config_destroy(config);
+    access_destroy(front->api.access);
+    front->api.access = access;
+    front_apply(front);
+    return 0;
+}
+
 /* The reply may be NULL. */
 static void front_refresh(void *data, const struct registry_reply *reply)
 {
     struct front *front = data;
     char error[CONFIG_ERROR_SIZE] = "the server is stopping";
-    struct config *config =
-        front->step == SERVING ? front->reread(front->data, error, sizeof error) : NULL;
 
-    if (config == NULL) {
+    if (front->step != SERVING || front_reconfigure(front, error, sizeof error) < 0) {
         log_error("the configuration is refused, the old one stays: %s", error);
         if (reply)
             reply->done(reply->data, error);
         return;
     }
-    warn_of_restart(front->config, config);
-    config_swap(front->config, config);
-    config_destroy(config);
-    front_apply(front);
     log_info("the configuration was read again");
     registry_refresh(front->api.registry, reply);
 }
@@ -262,6 +279,16 @@ static void front_watch_signals(struct front *front)
     uv_signal_start(&front->hung_up, on_hang_up, SIGHUP);
 }
 
+static int front_open_access(struct front *front)
+{
+    char error[CONFIG_ERROR_SIZE];
+    int status = access_create(front->config, &front->api.access, error, sizeof error);
+
+    if (status < 0)
+        fprintf(stderr, "sluice: %s\n", error);
+    return status;
+}
+
 static int front_open_http(struct front *front)
 {
     const struct config *config = front->config;
@@ -332,7 +359,8 @@ int front_main(struct config *config,
         fprintf(stderr, "sluice: the event loop does not start: %s\n", uv_strerror(status));
         return 1;
     }
-    if (front_open_http(&front) < 0) {
+    if (front_open_access(&front) < 0 || front_open_http(&front) < 0) {
+        access_destroy(front.api.access);
         uv_loop_close(&front.loop);
         return 1;
     }

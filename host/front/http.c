@@ -14,6 +14,7 @@
 #include "front/parked.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -28,6 +29,8 @@
 
 /* What libmicrohttpd may ask of a stream's reader at once; nothing is ever read through it. */
 #define READER_BLOCK 64
+
+#define HEADERS_MAX 12
 
 #if MHD_VERSION >= 0x00097002
 typedef enum MHD_Result mhd_result;
@@ -60,6 +63,7 @@ struct http_request {
     struct MHD_Connection *connection;
     const char *method;
     char *path;
+    char *subject;
     bool http_1_1;
     enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED, RESET } state;
     bool too_large;
@@ -67,7 +71,7 @@ struct http_request {
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
     struct {
         char *name, *value;
-    } headers[4];
+    } headers[HEADERS_MAX];
     int header_count;
     unsigned status;
     struct parked *parked;
@@ -154,6 +158,7 @@ void http_add_header(struct http_request *request, const char *name, const char 
 {
     int at = request->header_count++;
 
+    assert(at < HEADERS_MAX);
     request->headers[at].name = mem_strdup(name);
     request->headers[at].value = mem_strdup(value);
 }
@@ -166,7 +171,8 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
     request->response =
         MHD_create_response_from_buffer(length, buf_steal(body), MHD_RESPMEM_MUST_FREE);
     request->status = status;
-    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    if (content_type)
+        MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(request->response, "X-Content-Type-Options", "nosniff");
     request->left = NULL;
@@ -311,6 +317,16 @@ const char *http_client_address(const struct http_request *request)
     return request->peer->address;
 }
 
+void http_set_subject(struct http_request *request, const char *subject)
+{
+    mem_set(&request->subject, subject);
+}
+
+const char *http_subject(const struct http_request *request)
+{
+    return request->subject ? request->subject : "";
+}
+
 const struct buf *http_body(const struct http_request *request)
 {
     return request->too_large ? NULL : &request->body;
@@ -408,6 +424,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
         MHD_destroy_response(request->response);
     buf_finish(&request->body);
     free(request->path);
+    free(request->subject);
     free(request);
 }
 

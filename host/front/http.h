@@ -54,15 +54,19 @@ const char *http_query(const struct http_request *request, const char *name);  /
 /* Numeric, without the port. */
 const char *http_client_address(const struct http_request *request);
 
+/* Who asks; "" until it is set. Copied. */
+void http_set_subject(struct http_request *request, const char *subject);
+const char *http_subject(const struct http_request *request);
+
 /* Its bytes; NULL if they were more than max_body. */
 const struct buf *http_body(const struct http_request *request);
 
 /* ---- the answer: one of these, once ---- */
 
-/* A header for the answer; before it. */
+/* A header for the answer, one of at most 12; before it. */
 void http_add_header(struct http_request *request, const char *name, const char *value);
 
-/* Takes the body over. */
+/* Takes the body over. content_type NULL: an answer without one, such as 204. */
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body);
 

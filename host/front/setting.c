@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #define BLANKS       " \t"
+#define SEPARATORS   "," BLANKS
 #define HEADER_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!#$%&'*+^`|~"
 
 /* A whole number; one that is a size may have a suffix. */
@@ -107,6 +108,12 @@ static int switch_set(const char *text, bool *out)
     return 0;
 }
 
+size_t setting_word(const char **text)
+{
+    *text += strspn(*text, SEPARATORS);
+    return strcspn(*text, SEPARATORS);
+}
+
 /* A web origin as browsers send it (RFC 6454, 6.2): a scheme, a host, maybe a port. */
 static bool is_origin(const char *text, size_t length)
 {
@@ -119,15 +126,13 @@ static bool is_origin(const char *text, size_t length)
 
 static bool is_origins(const char *text)
 {
-    const char *separators = "," BLANKS;
+    size_t length;
 
     if (strcmp(text, "*") == 0)
         return true;
-    for (text += strspn(text, separators); *text; text += strspn(text, separators)) {
-        size_t length = strcspn(text, separators);
+    for (; (length = setting_word(&text)) > 0; text += length) {
         if (!is_origin(text, length))
             return false;
-        text += length;
     }
     return true;
 }

@@ -50,6 +50,12 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size);
 /* Reads cancel, continue or a number of seconds; -EINVAL. */
 int setting_disconnect(const char *text, unsigned *out);
 
+/*
+ * The next word of a text that has them separated by commas and blanks: its
+ * length, 0 if there is none; *text is then at its start.
+ */
+size_t setting_word(const char **text);
+
 /* A whole number in decimal from min to max; -EINVAL. */
 int setting_number(const char *text, unsigned min, unsigned max, unsigned *out);
 

@@ -355,7 +355,7 @@ class ResponseParser:
             raise AssertionError("chunks are of HTTP/1.1, and have no Content-Length")
         if "content-length" in self.headers:
             self.left = int(self.headers["content-length"])
-        if self.method == "HEAD":
+        if self.method == "HEAD" or self.status == 204:
             self.left = 0
             self.chunked = False
 

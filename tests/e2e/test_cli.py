@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The command line: what it prints, and its exit status."""
 
+import hashlib
 import os
 import re
 import select
@@ -31,7 +32,7 @@ class CliTest(Test):
 
 
 class HelpTest(CliTest):
-    COMMANDS = ("serve", "run", "check")
+    COMMANDS = ("serve", "run", "check", "token")
 
     def test_help(self):
         for option in ("--help", "-h", "help"):
@@ -83,10 +84,12 @@ class HelpTest(CliTest):
         self.check(["serve", "extra"], 2, "", ".*'extra'.*try: sluice serve --help\n")
         self.check(["run", plugin, "{}", "extra"], 2, "", ".*try: sluice run --help\n")
         self.check(["check", plugin, plugin], 2, "", ".*try: sluice check --help\n")
+        self.check(["token", "alice", "bob"], 2, "", ".*try: sluice token --help\n")
 
     def test_too_few_arguments(self):
         for command in ("run", "check"):
             self.check([command], 2, "", f".*PLUGIN.so.*try: sluice {command} --help\n")
+        self.check(["token"], 2, "", ".*SUBJECT.*try: sluice token --help\n")
 
     def test_role_of_a_worker_is_not_for_people(self):
         ended = run_sluice("worker")
@@ -180,6 +183,34 @@ class ServeTest(CliTest):
         server.start()
         self.assertEqual(len(re.findall(r"(?m)^sluice: ", server.log())), 1)
         self.assertFalse(server.lines(" debug "))
+
+
+class TokenTest(CliTest):
+    SHOWN = r"sluice: the token of alice follows; .*\n(slc_[0-9a-f]{64})\n"
+
+    def make(self):
+        """A new token, and its line."""
+        ended = self.check(["token", "alice"], 0, "alice:[0-9a-f]{64}\n", self.SHOWN)
+        return re.fullmatch(self.SHOWN, ended.stderr.decode())[1], ended.stdout.decode()
+
+    def test_line_has_the_hash_of_the_token(self):
+        token, line = self.make()
+        self.assertEqual(line, f"alice:{hashlib.sha256(token.encode()).hexdigest()}\n")
+
+    def test_each_token_is_another(self):
+        self.assertEqual(len({token for token, _ in (self.make() for _ in range(8))}), 8)
+
+    def test_bad_subject(self):
+        for subject in ("", "a b", "a:b", "x" * 65, "\u00fc"):
+            with self.subTest(subject=subject):
+                self.check(["token", subject], 2, "",
+                           "sluice token: SUBJECT must be 1 to 64 .*try: sluice token --help\n")
+
+    def test_token_is_not_shown_if_its_line_is_lost(self):
+        with open("/dev/full", "w") as full:
+            ended = subprocess.run([BINARY, "token", "alice"], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(ended.returncode, 1)
+        self.assertRegex(ended.stderr, rb"\Asluice: .*No space left on device\n\Z")
 
 
 class RunTest(CliTest):

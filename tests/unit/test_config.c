@@ -1,5 +1,6 @@
 #include "front/config.h"
 #include "front/ini.h"
+#include "front/setting.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -14,10 +15,12 @@
 /* Tests run in a folder of their own, so that messages name the file plainly. */
 #define FILE_NAME "sluice.ini"
 
-#define HOST_KEYS                                                                         \
-    "keys are listen, plugins, max_body, max_connections, max_runs, connection_timeout, " \
-    "heartbeat, start_timeout, shutdown_timeout, stuck_timeout, drain_timeout, "          \
-    "max_generations, admin, forward_headers"
+#define HOST_KEYS                                                                            \
+    "keys are listen, plugins, max_body, max_connections, max_connections_per_address, "     \
+    "max_runs, max_runs_per_client, connection_timeout, request_timeout, heartbeat, stall, " \
+    "log_size, log_budget, retention, start_timeout, shutdown_timeout, stuck_timeout, "      \
+    "drain_timeout, max_generations, admin, forward_headers, tokens, allow_anonymous, "      \
+    "cors_origins, tls_certificate, tls_key"
 
 static char folder[] = "/tmp/test_config.XXXXXX";
 static struct config *config;
@@ -117,6 +120,28 @@ START_TEST(defaults)
 }
 END_TEST
 
+START_TEST(defaults_of_access)
+{
+    ck_assert_str_eq(config->tokens, "");
+    ck_assert(!config->allow_anonymous);
+    ck_assert_str_eq(config->cors_origins, "");
+    ck_assert_str_eq(config->tls_certificate, "");
+    ck_assert_str_eq(config->tls_key, "");
+}
+END_TEST
+
+START_TEST(defaults_of_limits)
+{
+    ck_assert_uint_eq(config->max_connections_per_address, 0);
+    ck_assert_uint_eq(config->max_runs_per_client, 0);
+    ck_assert_uint_eq(config->request_timeout, 60);
+    ck_assert_uint_eq(config->stall, 30);
+    ck_assert_uint_eq(config->log_size, 1048576);
+    ck_assert_uint_eq(config->log_budget, 268435456);
+    ck_assert_uint_eq(config->retention, 300);
+}
+END_TEST
+
 START_TEST(defaults_of_plugin)
 {
     const struct config_plugin *plugin = config_plugin(config, "any");
@@ -124,6 +149,11 @@ START_TEST(defaults_of_plugin)
     ck_assert_ptr_nonnull(plugin);
     ck_assert_uint_eq(plugin->threads, 256);
     ck_assert_uint_eq(plugin->stack, 262144);
+    ck_assert_uint_eq(plugin->max_live, 0);
+    ck_assert_uint_eq(plugin->max_queued, 4096);
+    ck_assert_uint_eq(plugin->on_disconnect, 30);
+    ck_assert_uint_eq(plugin->deadline, 0);
+    ck_assert_uint_eq(plugin->cancel_grace, 10);
     expect_json("any", "{}");
 }
 END_TEST
@@ -169,6 +199,46 @@ START_TEST(host_keys)
 }
 END_TEST
 
+START_TEST(access_keys)
+{
+    expect_read("[host]\n"
+                "tokens = /etc/sluice/tokens\n"
+                "allow_anonymous = yes\n"
+                "cors_origins = https://app.example, http://localhost:5173\n"
+                "tls_certificate = chain.pem\n"
+                "tls_key = my key.pem\n");
+    ck_assert_str_eq(config->tokens, "/etc/sluice/tokens");
+    ck_assert(config->allow_anonymous);
+    ck_assert_str_eq(config->cors_origins, "https://app.example, http://localhost:5173");
+    ck_assert_str_eq(config->tls_certificate, "chain.pem");
+    ck_assert_str_eq(config->tls_key, "my key.pem");
+    set("host.tokens=");
+    set("host.allow_anonymous=no");
+    ck_assert_str_eq(config->tokens, "");
+    ck_assert(!config->allow_anonymous);
+}
+END_TEST
+
+START_TEST(limit_keys)
+{
+    expect_read("[host]\n"
+                "max_connections_per_address = 1048576\n"
+                "max_runs_per_client = 8\n"
+                "request_timeout = 3600\n"
+                "stall = 1\n"
+                "log_size = 64K\n"
+                "log_budget = 1M\n"
+                "retention = 0\n");
+    ck_assert_uint_eq(config->max_connections_per_address, 1048576);
+    ck_assert_uint_eq(config->max_runs_per_client, 8);
+    ck_assert_uint_eq(config->request_timeout, 3600);
+    ck_assert_uint_eq(config->stall, 1);
+    ck_assert_uint_eq(config->log_size, 65536);
+    ck_assert_uint_eq(config->log_budget, 1048576);
+    ck_assert_uint_eq(config->retention, 0);
+}
+END_TEST
+
 START_TEST(plugin_keys)
 {
     const struct config_plugin *plugin;
@@ -180,6 +250,63 @@ START_TEST(plugin_keys)
     ck_assert_uint_eq(config_plugin(config, "b")->threads, 1);
     ck_assert_uint_eq(config_plugin(config, "b")->stack, 262144);
     ck_assert_uint_eq(config_plugin(config, "a.b")->threads, 256);
+}
+END_TEST
+
+START_TEST(run_keys)
+{
+    const struct config_plugin *plugin;
+
+    expect_read("[plugin p]\n"
+                "max_live = 1\n"
+                "max_queued = 0\n"
+                "on_disconnect = continue\n"
+                "deadline = 86400\n"
+                "cancel_grace = 1\n");
+    plugin = config_plugin(config, "p");
+    ck_assert_uint_eq(plugin->max_live, 1);
+    ck_assert_uint_eq(plugin->max_queued, 0);
+    ck_assert_uint_eq(plugin->on_disconnect, DISCONNECT_CONTINUE);
+    ck_assert_uint_eq(plugin->deadline, 86400);
+    ck_assert_uint_eq(plugin->cancel_grace, 1);
+    expect_json("p", "{}");
+}
+END_TEST
+
+START_TEST(disconnect)
+{
+    static const struct {
+        const char *text;
+        unsigned value;
+    } cases[] = {{"cancel", DISCONNECT_CANCEL},
+                 {"continue", DISCONNECT_CONTINUE},
+                 {"1", 1},
+                 {"86400", DISCONNECT_SECONDS_MAX}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char assignment[64];
+        snprintf(assignment, sizeof assignment, "plugin.p.on_disconnect=%s", cases[i].text);
+        set(assignment);
+        ck_assert_uint_eq(config_plugin(config, "p")->on_disconnect, cases[i].value);
+    }
+}
+END_TEST
+
+START_TEST(origins)
+{
+    static const char *good[] = {"",
+                                 "*",
+                                 "https://app.example",
+                                 "http://[::1]:8080",
+                                 "https://a.example,https://b.example:444",
+                                 " https://a.example \t http://b.example , "};
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        char assignment[128];
+        snprintf(assignment, sizeof assignment, "host.cors_origins=%s", good[i]);
+        set(assignment);
+        ck_assert_str_eq(config->cors_origins, good[i]);
+    }
 }
 END_TEST
 
@@ -540,6 +667,83 @@ START_TEST(header_names)
 }
 END_TEST
 
+START_TEST(bad_switches)
+{
+    static const char *bad[] = {"", "true", "1", "YES", "yes no", "on"};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char assignment[64], message[128];
+        snprintf(assignment, sizeof assignment, "host.allow_anonymous=%s", bad[i]);
+        snprintf(message, sizeof message, "--set %s: allow_anonymous must be yes or no, not '%s'",
+                 assignment, bad[i]);
+        expect_set_refusal(assignment, message);
+    }
+    ck_assert(!config->allow_anonymous);
+}
+END_TEST
+
+START_TEST(bad_origins)
+{
+    static const char *bad[] = {"app.example",
+                                "https://",
+                                "https://app.example/",
+                                "https://app.example?x",
+                                "https://user@app.example",
+                                "ftp://app.example",
+                                "https://app.example, *",
+                                "* https://app.example",
+                                "null"};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char assignment[64], message[256];
+        snprintf(assignment, sizeof assignment, "host.cors_origins=%s", bad[i]);
+        snprintf(message, sizeof message,
+                 "--set %s: cors_origins must be origins such as https://app.example separated by "
+                 "commas, or *, not '%s'",
+                 assignment, bad[i]);
+        expect_set_refusal(assignment, message);
+    }
+    ck_assert_str_eq(config->cors_origins, "");
+}
+END_TEST
+
+START_TEST(bad_disconnects)
+{
+    static const char *bad[] = {"", "0", "86401", "-1", "30s", "stop", "Cancel", "4294967295"};
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char assignment[64], message[256];
+        snprintf(assignment, sizeof assignment, "plugin.p.on_disconnect=%s", bad[i]);
+        snprintf(message, sizeof message,
+                 "--set %s: on_disconnect must be cancel, continue, or 1 to 86400 seconds, not "
+                 "'%s'",
+                 assignment, bad[i]);
+        expect_set_refusal(assignment, message);
+    }
+    ck_assert_uint_eq(config_plugin(config, "p")->on_disconnect, 30);
+}
+END_TEST
+
+START_TEST(bad_limits)
+{
+    expect_refusal("[host]\nlog_size = 63K\n",
+                   "sluice.ini:2: log_size must be 64K to 1024M bytes, not '63K'");
+    expect_refusal("[host]\nlog_budget = 1023K\n",
+                   "sluice.ini:2: log_budget must be 1M to 1048576M bytes, not '1023K'");
+    expect_refusal("[host]\nretention = 86401\n",
+                   "sluice.ini:2: retention must be 0 to 86400 seconds, not '86401'");
+    expect_refusal("[host]\nstall = 0\n", "sluice.ini:2: stall must be 1 to 3600 seconds, not '0'");
+    expect_refusal("[host]\nrequest_timeout = 0\n",
+                   "sluice.ini:2: request_timeout must be 1 to 3600 seconds, not '0'");
+    expect_refusal("[plugin p]\ncancel_grace = 0\n",
+                   "sluice.ini:2: cancel_grace must be 1 to 3600 seconds, not '0'");
+    expect_refusal("[plugin p]\ndeadline = 86401\n",
+                   "sluice.ini:2: deadline must be 0 to 86400 seconds, not '86401'");
+    expect_refusal("[plugin p]\nmax_queued = -1\n",
+                   "sluice.ini:2: max_queued must be 0 to 1048576, not '-1'");
+}
+END_TEST
+
 START_TEST(unknown_section)
 {
     expect_refusal(
@@ -876,6 +1080,62 @@ START_TEST(json_too_long_in_a_file)
 }
 END_TEST
 
+/* ---- all of it ---- */
+
+static void expect_fit(const char *listen)
+{
+    int status = config_check(config, listen, error, sizeof error);
+    ck_assert_msg(status == 0, "%s: %s", listen, error);
+}
+
+static void expect_unfit(const char *listen, const char *message)
+{
+    ck_assert_int_eq(config_check(config, listen, error, sizeof error), -EINVAL);
+    ck_assert_str_eq(error, message);
+}
+
+START_TEST(loopback_needs_no_tokens)
+{
+    expect_fit("127.0.0.1:8080");
+    expect_fit("127.255.255.254:0");
+    expect_fit("[::1]:8080");
+    expect_fit("[::ffff:127.1.2.3]:8080");
+}
+END_TEST
+
+START_TEST(other_addresses_need_tokens)
+{
+    static const char *others[] = {"0.0.0.0:8080",    "126.255.255.255:1", "128.0.0.1:1",
+                                   "192.168.0.1:1",   "[::]:8080",         "[::2]:1",
+                                   "[2001:db8::1]:1", "[::127.0.0.1]:1",   "[::ffff:192.0.2.1]:1"};
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char message[300];
+        snprintf(message, sizeof message,
+                 "others can reach %s: set host.tokens to a file of tokens, which `sluice token` "
+                 "makes, or host.allow_anonymous to yes if everyone may start runs",
+                 others[i]);
+        expect_unfit(others[i], message);
+    }
+    set("host.tokens=tokens");
+    expect_fit("0.0.0.0:8080");
+    set("host.tokens=");
+    set("host.allow_anonymous=yes");
+    expect_fit("0.0.0.0:8080");
+}
+END_TEST
+
+START_TEST(certificate_and_key_go_together)
+{
+    set("host.tls_key=key.pem");
+    expect_unfit(config->listen, "tls_key is set without tls_certificate; set both, or none");
+    set("host.tls_certificate=chain.pem");
+    expect_fit(config->listen);
+    set("host.tls_key=");
+    expect_unfit(config->listen, "tls_certificate is set without tls_key; set both, or none");
+}
+END_TEST
+
 static TCase *case_create(Suite *suite, const char *name)
 {
     TCase *tcase = tcase_create(name);
@@ -891,11 +1151,18 @@ static void add_accepted(Suite *suite)
     TCase *tcase = case_create(suite, "accepted");
 
     tcase_add_test(tcase, defaults);
+    tcase_add_test(tcase, defaults_of_access);
+    tcase_add_test(tcase, defaults_of_limits);
     tcase_add_test(tcase, defaults_of_plugin);
     tcase_add_test(tcase, destroy_null);
     tcase_add_test(tcase, empty_file);
     tcase_add_test(tcase, host_keys);
+    tcase_add_test(tcase, access_keys);
+    tcase_add_test(tcase, limit_keys);
     tcase_add_test(tcase, plugin_keys);
+    tcase_add_test(tcase, run_keys);
+    tcase_add_test(tcase, disconnect);
+    tcase_add_test(tcase, origins);
     tcase_add_test(tcase, sizes);
     tcase_add_test(tcase, json);
     tcase_add_test(tcase, keys_differ_by_case);
@@ -935,6 +1202,10 @@ static void add_refused(Suite *suite)
     tcase_add_test(tcase, bad_sizes);
     tcase_add_test(tcase, empty_folder);
     tcase_add_test(tcase, header_names);
+    tcase_add_test(tcase, bad_switches);
+    tcase_add_test(tcase, bad_origins);
+    tcase_add_test(tcase, bad_disconnects);
+    tcase_add_test(tcase, bad_limits);
     tcase_add_test(tcase, unknown_section);
     tcase_add_test(tcase, section_syntax);
     tcase_add_test(tcase, plugin_names);
@@ -976,6 +1247,15 @@ static void add_json(Suite *suite)
     tcase_add_test(tcase, json_too_long_in_a_file);
 }
 
+static void add_checked(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "checked");
+
+    tcase_add_test(tcase, loopback_needs_no_tokens);
+    tcase_add_test(tcase, other_addresses_need_tokens);
+    tcase_add_test(tcase, certificate_and_key_go_together);
+}
+
 int main(void)
 {
     Suite *suite = suite_create("config");
@@ -987,6 +1267,7 @@ int main(void)
     add_refused(suite);
     add_set(suite);
     add_json(suite);
+    add_checked(suite);
     if (mkdtemp(folder) == NULL || chdir(folder) != 0)
         return EXIT_FAILURE;
     runner = srunner_create(suite);

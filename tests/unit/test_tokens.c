@@ -1,0 +1,286 @@
+#include "front/tokens.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Tests run in a folder of their own, so that messages name the file plainly. */
+#define FILE_NAME "tokens"
+
+/* As sha256sum says. */
+#define HASH_OF_ONE "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+#define HASH_OF_TWO "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
+
+static char folder[] = "/tmp/test_tokens.XXXXXX";
+static struct tokens *tokens;
+static char error[512];
+
+static void setup(void)
+{
+    tokens = NULL;
+    strcpy(error, "untouched");
+}
+
+static void teardown(void)
+{
+    tokens_destroy(tokens);
+    unlink(FILE_NAME);
+}
+
+static int load_bytes(const void *data, size_t length)
+{
+    FILE *file = fopen(FILE_NAME, "w");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fchmod(fileno(file), 0600), 0);
+    ck_assert_uint_eq(fwrite(data, 1, length, file), length);
+    ck_assert_int_eq(fclose(file), 0);
+    return tokens_load(FILE_NAME, &tokens, error, sizeof error);
+}
+
+static void expect_load(const char *text, size_t count)
+{
+    int status = load_bytes(text, strlen(text));
+
+    ck_assert_msg(status == 0, "%s", error);
+    ck_assert_str_eq(error, "untouched");
+    ck_assert_uint_eq(tokens_count(tokens), count);
+}
+
+static void expect_refusal(const char *text, const char *message)
+{
+    ck_assert_int_eq(load_bytes(text, strlen(text)), -EINVAL);
+    ck_assert_str_eq(error, message);
+    ck_assert_ptr_null(tokens);
+}
+
+static void expect_subject(const char *token, const char *subject)
+{
+    ck_assert_pstr_eq(tokens_subject(tokens, token), subject);
+}
+
+START_TEST(hash)
+{
+    char text[TOKENS_HASH_SIZE];
+
+    tokens_hash("one", text);
+    ck_assert_str_eq(text, HASH_OF_ONE);
+    tokens_hash("two", text);
+    ck_assert_str_eq(text, HASH_OF_TWO);
+}
+END_TEST
+
+START_TEST(subjects)
+{
+    char longest[] = "0123456789012345678901234567890123456789012345678901234567890123";
+
+    ck_assert(tokens_is_subject("a"));
+    ck_assert(tokens_is_subject("Alice.B_c-2@example.org"));
+    ck_assert_uint_eq(strlen(longest), 64);
+    ck_assert(tokens_is_subject(longest));
+    ck_assert(
+        !tokens_is_subject("01234567890123456789012345678901234567890123456789012345678901234"));
+    ck_assert(!tokens_is_subject(""));
+    ck_assert(!tokens_is_subject("a b"));
+    ck_assert(!tokens_is_subject("a:b"));
+    ck_assert(!tokens_is_subject("gr\xc3\xbc\xc3\x9f"));
+}
+END_TEST
+
+START_TEST(empty_file)
+{
+    expect_load("", 0);
+    expect_subject("one", NULL);
+    expect_subject("", NULL);
+}
+END_TEST
+
+START_TEST(entries)
+{
+    expect_load("alice:" HASH_OF_ONE "\nbob:" HASH_OF_TWO "\n", 2);
+    expect_subject("one", "alice");
+    expect_subject("two", "bob");
+    expect_subject("three", NULL);
+    expect_subject("one ", NULL);
+    expect_subject("One", NULL);
+    expect_subject("", NULL);
+    expect_subject(HASH_OF_ONE, NULL);
+}
+END_TEST
+
+START_TEST(comments_and_blanks)
+{
+    expect_load("# who\n\n  \t\n  # more: than this\n \talice:" HASH_OF_ONE " \r\n"
+                "bob:" HASH_OF_TWO,
+                2);
+    expect_subject("one", "alice");
+    expect_subject("two", "bob");
+}
+END_TEST
+
+START_TEST(capital_digits)
+{
+    expect_load("alice:7692C3AD3540BB803C020B3AEE66CD8887123234EA0C6E7143C0ADD73FF431ED\n", 1);
+    expect_subject("one", "alice");
+}
+END_TEST
+
+START_TEST(subject_with_several_tokens)
+{
+    expect_load("alice:" HASH_OF_ONE "\nalice:" HASH_OF_TWO "\n", 2);
+    expect_subject("one", "alice");
+    expect_subject("two", "alice");
+}
+END_TEST
+
+/* Each bit of a hash counts. */
+START_TEST(hashes_that_differ_in_a_digit)
+{
+    for (size_t at = 0; at < 64; at++) {
+        char text[] = "alice:" HASH_OF_ONE;
+        char *digit = text + strlen("alice:") + at;
+        *digit = *digit == '0' ? '8' : '0';
+        expect_load(text, 1);
+        expect_subject("one", NULL);
+        tokens_destroy(tokens);
+        tokens = NULL;
+    }
+}
+END_TEST
+
+START_TEST(line_without_a_colon)
+{
+    expect_refusal("# who\n\nslc_secret\n",
+                   "tokens:3: no ':' in this line; write SUBJECT:SHA256, as `sluice token` does");
+}
+END_TEST
+
+START_TEST(bad_subject)
+{
+    const char *message = "tokens:1: the subject before the ':' must be 1 to 64 letters, digits, "
+                          "'-', '_', '.' and '@'";
+
+    expect_refusal(":" HASH_OF_ONE "\n", message);
+    expect_refusal("a b:" HASH_OF_ONE "\n", message);
+    expect_refusal("alice :" HASH_OF_ONE "\n", message);
+    expect_refusal("01234567890123456789012345678901234567890123456789012345678901234:" HASH_OF_ONE,
+                   message);
+}
+END_TEST
+
+START_TEST(bad_hash)
+{
+    const char *message =
+        "tokens:2: behind the ':' must be a token's SHA-256 in 64 hexadecimal digits";
+
+    expect_refusal("\nalice:\n", message);
+    expect_refusal("\nalice:secret\n", message);
+    expect_refusal("\nalice: " HASH_OF_ONE "\n", message);
+    expect_refusal("\nalice:" HASH_OF_ONE "0\n", message);
+    expect_refusal("\nalice:" HASH_OF_ONE ":\n", message);
+    expect_refusal("\nalice:" HASH_OF_ONE " # hers\n", message);
+    expect_refusal("\nalice:x692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed\n",
+                   message);
+}
+END_TEST
+
+START_TEST(nul_byte)
+{
+    static const char text[] = "alice:" HASH_OF_ONE "\0\n";
+
+    ck_assert_int_eq(load_bytes(text, sizeof text - 1), -EINVAL);
+    ck_assert_str_eq(error, "tokens:1: a NUL byte; the file must be text");
+}
+END_TEST
+
+static char *many_lines(size_t count)
+{
+    static const char line[] = "alice:" HASH_OF_ONE "\n";
+    char *text = malloc(count * strlen(line) + 1);
+
+    for (size_t i = 0; i < count; i++)
+        strcpy(text + i * strlen(line), line);
+    return text;
+}
+
+START_TEST(most_entries)
+{
+    char *text = many_lines(TOKENS_MAX);
+
+    expect_load(text, TOKENS_MAX);
+    expect_subject("one", "alice");
+    free(text);
+}
+END_TEST
+
+START_TEST(too_many_entries)
+{
+    char *text = many_lines(TOKENS_MAX + 1);
+
+    expect_refusal(text, "tokens:65537: the file has more than 65536 tokens");
+    free(text);
+}
+END_TEST
+
+START_TEST(missing_file)
+{
+    ck_assert_int_eq(tokens_load("none", &tokens, error, sizeof error), -ENOENT);
+    ck_assert_str_eq(error, "none: cannot be read: No such file or directory");
+    ck_assert_ptr_null(tokens);
+}
+END_TEST
+
+START_TEST(folder_as_file)
+{
+    ck_assert_int_eq(tokens_load(".", &tokens, error, sizeof error), -EISDIR);
+    ck_assert_str_eq(error, ".: cannot be read: Is a directory");
+    ck_assert_ptr_null(tokens);
+}
+END_TEST
+
+START_TEST(destroy_null)
+{
+    tokens_destroy(NULL);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("tokens");
+    TCase *tcase = tcase_create("tokens");
+    SRunner *runner;
+    int failed;
+
+    suite_add_tcase(suite, tcase);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, hash);
+    tcase_add_test(tcase, subjects);
+    tcase_add_test(tcase, empty_file);
+    tcase_add_test(tcase, entries);
+    tcase_add_test(tcase, comments_and_blanks);
+    tcase_add_test(tcase, capital_digits);
+    tcase_add_test(tcase, subject_with_several_tokens);
+    tcase_add_test(tcase, hashes_that_differ_in_a_digit);
+    tcase_add_test(tcase, line_without_a_colon);
+    tcase_add_test(tcase, bad_subject);
+    tcase_add_test(tcase, bad_hash);
+    tcase_add_test(tcase, nul_byte);
+    tcase_add_test(tcase, most_entries);
+    tcase_add_test(tcase, too_many_entries);
+    tcase_add_test(tcase, missing_file);
+    tcase_add_test(tcase, folder_as_file);
+    tcase_add_test(tcase, destroy_null);
+    if (mkdtemp(folder) == NULL || chdir(folder) != 0)
+        return EXIT_FAILURE;
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    rmdir(folder);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
