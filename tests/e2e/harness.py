@@ -229,9 +229,28 @@ class Server:
             raise AssertionError(f"{answer.status}: {answer.body!r}")
         return read_stream(answer.body)
 
-    def open(self, agent, value, receive_buffer=None):
+    def open(self, agent, value, receive_buffer=None, query="", headers=None, may_pack=False):
         """Starts a run and returns its Stream, to be read bit by bit."""
-        return Stream(self.connect(receive_buffer), agent, value)
+        connection = self.connect(receive_buffer)
+        connection.post(agent, value, query, headers)
+        return Stream(connection, may_pack=may_pack)
+
+    def reopen(self, run, after=0, receive_buffer=None, headers=None, may_pack=False):
+        """A Stream of a run that there is, behind this event."""
+        connection = self.connect(receive_buffer)
+        connection.send(request_bytes("GET", f"/runs/{run}/events?after={after}", None, headers))
+        return Stream(connection, "GET", after, may_pack)
+
+    def detach(self, agent, value, query="", headers=None):
+        """Starts a run without reading it; its id."""
+        answer = self.post(agent, value, f"?mode=detach{query}", headers)
+        if answer.status != 202:
+            raise AssertionError(f"{answer.status}: {answer.body!r}")
+        return answer.headers["location"].removeprefix("/runs/")
+
+    def state(self, run):
+        """What GET /runs/{id} says."""
+        return self.get("/runs/" + run).json()
 
 
 class Test(unittest.TestCase):
@@ -492,24 +511,29 @@ class StreamParser:
     """
     The native stream, fed in pieces. Refuses all that is not exactly
 
-        retry: 1000 LF LF
+        retry: 1000 LF id: RUN.N LF LF
         (id: RUN.N LF event: TYPE LF data: JSON LF LF  |  : LF LF)*
 
-    with N from 1 without gaps, `run` first and nothing behind the one `done`.
+    with numbers that follow each other, from the one that the stream begins
+    behind; `run` as the first of all and nothing behind the one `done`. Only a
+    `gap` may leave some out, and, for a reader that is behind, packed text.
     """
 
-    BEGIN = b"retry: 1000\n\n"
+    BEGIN = re.compile(rb"retry: 1000\nid: ([0-9a-hjkmnp-tv-z]{26})\.(0|[1-9][0-9]*)\n")
     EVENT = re.compile(rb"id: ([0-9a-hjkmnp-tv-z]{26})\.([1-9][0-9]*)\n"
                        rb"event: ([A-Za-z0-9_.:-]{1,64})\ndata: ([^\r\n]+)\n")
 
-    def __init__(self, keep=True):
+    def __init__(self, keep=True, after=0, may_pack=False):
         self.keep = keep
+        self.may_pack = may_pack
+        self.packed = 0  # events that came in one with others
+        self.gaps = []
         self.buffer = bytearray()
         self.searched = 0
         self.begun = False
         self.run = None
         self.events = []
-        self.count = 0
+        self.count = after  # the number of the last event
         self.comments = 0
         self.done = None
 
@@ -531,8 +555,10 @@ class StreamParser:
 
     def take(self, block):
         if not self.begun:
-            if block + b"\n" != self.BEGIN:
-                raise AssertionError(f"the stream begins with {block[:200]!r}")
+            match = self.BEGIN.fullmatch(block)
+            if not match or int(match[2]) != self.count:
+                raise AssertionError(f"the stream behind {self.count} begins with {block[:200]!r}")
+            self.run = match[1].decode()
             self.begun = True
             return None
         if self.done:
@@ -548,19 +574,28 @@ class StreamParser:
     def take_event(self, match):
         run, sequence = match[1].decode(), int(match[2])
         event = Event(sequence, match[3].decode(), match[4])
-        if self.run not in (None, run):
+        if self.run != run:
             raise AssertionError(f"events of {run} in the stream of {self.run}")
-        if sequence != self.count + 1:
-            raise AssertionError(f"event {sequence} comes behind event {self.count}")
-        if (event.type == "run") != (sequence == 1) and event.type != "done":
+        if event.type == "gap":
+            self.take_gap(event)
+        elif sequence != self.count + 1:
+            if event.type != "text" or not self.may_pack or sequence <= self.count:
+                raise AssertionError(f"event {sequence} comes behind event {self.count}")
+            self.packed += sequence - self.count - 1
+        if event.type not in ("gap", "done") and (event.type == "run") != (sequence == 1):
             raise AssertionError(f"event {sequence} is {event.type}")
-        self.run = run
         self.count = sequence
         if event.type == "done":
             self.done = event.json()
             if self.done["status"] not in ("finished", "failed", "cancelled"):
                 raise AssertionError(f"done says {self.done}")
         return event
+
+    def take_gap(self, event):
+        gap = event.json()
+        if gap["from"] != self.count + 1 or gap["to"] != event.sequence or self.gaps:
+            raise AssertionError(f"a gap {gap} behind event {self.count}")
+        self.gaps.append(gap)
 
     def finish(self):
         """The body is over: so must be the stream."""
@@ -571,8 +606,8 @@ class StreamParser:
                                  f"the last are {self.events[-3:]}")
 
 
-def read_stream(body):
-    parser = StreamParser()
+def read_stream(body, after=0):
+    parser = StreamParser(after=after)
     parser.feed(body)
     parser.finish()
     return parser.events
@@ -587,14 +622,13 @@ def text_of(events):
 
 
 class Stream:
-    """A run's stream that is read bit by bit."""
+    """A run's stream that is read bit by bit; the answer to a request that was sent."""
 
-    def __init__(self, connection, agent, value):
+    def __init__(self, connection, method="POST", after=0, may_pack=False):
         self.connection = connection
-        self.parser = StreamParser()
+        self.parser = StreamParser(after=after, may_pack=may_pack)
         self.seen = 0  # bytes of the body
-        connection.post(agent, value)
-        connection.expect("POST")
+        connection.expect(method)
 
     def close(self):
         self.connection.close()
