@@ -258,6 +258,9 @@ class Test(unittest.TestCase):
 
     maxDiff = None
 
+    # What becomes of the runs of the plugins that serve() names when their client left.
+    on_disconnect = None
+
     def setUp(self):
         self.servers = []
         self.folder = tempfile.mkdtemp(prefix="sluice-e2e-")
@@ -276,7 +279,10 @@ class Test(unittest.TestCase):
         """A server that is not started, so that more can be put into its folder."""
         folder = os.path.join(self.folder, f"server{len(self.servers)}")
         os.mkdir(folder)
-        server = Server(folder, plugins, settings or {}, env)
+        settings = dict(settings or {})
+        for plugin in plugins if self.on_disconnect else ():
+            settings.setdefault(f"plugin.{plugin}.on_disconnect", self.on_disconnect)
+        server = Server(folder, plugins, settings, env)
         self.servers.append(server)
         self.addCleanup(self.end, server)
         return server

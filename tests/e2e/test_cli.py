@@ -213,11 +213,16 @@ class TokenTest(CliTest):
         self.assertRegex(ended.stderr, rb"\Asluice: .*No space left on device\n\Z")
 
 
+def read_events(output):
+    """What `sluice run` prints is a stream without its beginning."""
+    run = re.match(rb"id: ([0-9a-z]{26})\.1\n", output)[1]
+    return read_stream(b"retry: 1000\nid: " + run + b".0\n\n" + output)
+
+
 class RunTest(CliTest):
     def test_native_stream(self):
         ended = self.check(["run", plugin_path("e2e_emit"), EMIT], 0, ".*")
-        text = ended.stdout.removeprefix(b"retry: 1000\n\n")
-        events = read_stream(b"retry: 1000\n\n" + text)
+        events = read_events(ended.stdout)
         self.assertEqual(types(events), ["run", "text", "text", "returns", "done"])
         self.assertEqual(text_of(events), "hello \u2603\n")
         self.assertEqual(events[-1].json(), {"status": "finished"})
@@ -231,7 +236,7 @@ class RunTest(CliTest):
 
     def test_input_may_be_left_out(self):
         ended = self.check(["run", plugin_path("e2e_ctx")], 0, ".*")
-        self.assertEqual(types(read_stream(b"retry: 1000\n\n" + ended.stdout)),
+        self.assertEqual(types(read_events(ended.stdout)),
                          ["run", "config", "returns", "ctx", "done"])
 
     def test_fiber_plugin(self):

@@ -16,6 +16,8 @@ SMALL = 64 * 1024
 class DepartureTest(Test):
     """The agent writes when it saw run_cancelled(); both ends read the same clock."""
 
+    on_disconnect = "cancel"
+
     def setUp(self):
         super().setUp()
         self.server = self.serve("e2e_watch", "e2e_watch_fiber", "ticker")
@@ -142,6 +144,8 @@ class DepartureTest(Test):
 
 
 class SlowReaderTest(Test):
+    on_disconnect = "cancel"
+
     COUNT = 20000
     BYTES = 2000
     MOST_MIB = 24 if SANITIZED else 8

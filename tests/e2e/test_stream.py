@@ -23,7 +23,7 @@ class StreamTest(Test):
         run = answer.headers["location"].removeprefix("/runs/")
         self.assertRegex(run, r"^[0-9a-hjkmnp-tv-z]{26}$")
         self.assertEqual(answer.body.decode(), (
-            'retry: 1000\n\n'
+            f'retry: 1000\nid: {run}.0\n\n'
             f'id: {run}.1\nevent: run\n'
             f'data: {{"run":"{run}","agent":"e2e_emit","version":"1.0","generation":1}}\n\n'
             f'id: {run}.2\nevent: step\ndata: {{"name":"one"}}\n\n'
@@ -172,6 +172,8 @@ class WaitTest(Test):
 
 
 class RunTest(Test):
+    on_disconnect = "cancel"
+
     def test_run_during_and_after(self):
         server = self.serve("e2e_watch", "e2e_emit")
         stream = server.open("e2e_watch", {"how": "sleep"})
