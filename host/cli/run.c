@@ -28,8 +28,8 @@ static const char usage[] =
     "JSON, {} if not given; - reads it from standard input. Exit status 0 if the run\n"
     "finished, 1 if it failed or was cancelled.\n"
     "\n"
-    "When the agent waits for input, it gets a line of standard input, as JSON if it is\n"
-    "that, else as a JSON string; when there is no more, the run is cancelled.\n"
+    "When the agent waits for input, it gets a line of standard input, as JSON if it\n"
+    "is that, else as a JSON string; when there is no more, the run is cancelled.\n"
     "\n"
     "      --text              print only the text\n" SETTINGS_USAGE
     "  -h, --help              print this\n"

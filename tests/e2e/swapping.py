@@ -95,6 +95,8 @@ def read(path):
 
 
 class SwapTest(Test):
+    on_disconnect = "cancel"
+
     def setUp(self):
         super().setUp()
         self.lives = []
