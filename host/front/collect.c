@@ -10,7 +10,6 @@
 struct collector {
     struct subscriber subscriber; /* first */
     struct http_request *request;
-    struct buf agent; /* the run event's JSON without its closing brace */
     struct buf text;  /* the inside of a JSON string */
     struct buf usage; /* the last usage event's JSON */
     bool truncated;
@@ -18,7 +17,6 @@ struct collector {
 
 static void collector_forget(struct collector *collector)
 {
-    buf_finish(&collector->agent);
     buf_finish(&collector->text);
     buf_finish(&collector->usage);
     free(collector);
@@ -39,10 +37,10 @@ static void add_text(struct collector *collector, const struct event *event)
     cJSON_Delete(json);
 }
 
-static void keep(struct buf *buf, const struct event *event, size_t length)
+static void keep_usage(struct collector *collector, const struct event *event)
 {
-    buf_consume(buf, buf_length(buf));
-    buf_append(buf, event->json, length);
+    buf_consume(&collector->usage, buf_length(&collector->usage));
+    buf_append(&collector->usage, event->json, event->json_length);
 }
 
 static unsigned http_status(enum run_state state)
@@ -57,9 +55,7 @@ static void collector_reply(struct collector *collector, const struct event *don
     unsigned status = http_status(run_get_state(collector->subscriber.run));
     struct buf body = {0};
 
-    if (buf_length(&collector->agent) == 0) /* it never started */
-        buf_printf(&body, "{\"run\":\"%s\"", run_id(collector->subscriber.run));
-    buf_append(&body, buf_data(&collector->agent), buf_length(&collector->agent));
+    run_describe_agent(collector->subscriber.run, &body);
     buf_puts(&body, ",\"text\":\"");
     buf_append(&body, buf_data(&collector->text), buf_length(&collector->text));
     buf_puts(&body, collector->truncated ? "\",\"truncated\":true" : "\"");
@@ -84,9 +80,7 @@ static bool collector_take(struct collector *collector, const struct event *even
     if (type_is(event, "text"))
         add_text(collector, event);
     else if (type_is(event, "usage"))
-        keep(&collector->usage, event, event->json_length);
-    else if (type_is(event, "run"))
-        keep(&collector->agent, event, event->json_length - 1);
+        keep_usage(collector, event);
     else if (type_is(event, "done"))
         collector_reply(collector, event);
     return type_is(event, "done");

@@ -419,7 +419,7 @@ static void describe_error(const struct run *run, struct buf *json)
     buf_puts(json, "}");
 }
 
-static void describe_agent(const struct run *run, struct buf *json)
+void run_describe_agent(const struct run *run, struct buf *json)
 {
     buf_printf(json, "{\"run\":\"%s\",\"agent\":", run->id);
     json_append_string(json, run->agent);
@@ -432,7 +432,7 @@ static void describe_agent(const struct run *run, struct buf *json)
 
 void run_describe(const struct run *run, struct buf *json)
 {
-    describe_agent(run, json);
+    run_describe_agent(run, json);
     buf_printf(json, ",\"status\":\"%s\",\"events\":%llu", states[run->state].name,
                (unsigned long long)run->log.last);
     if (run->cancelling && !run_has_ended(run))
@@ -507,7 +507,7 @@ void run_start(struct run *run, const struct run_agent *agent, const struct exec
     run->executor_data = data;
     run->number = number;
     run_ref(run);
-    describe_agent(run, &json);
+    run_describe_agent(run, &json);
     buf_puts(&json, "}");
     run_publish_own(run, "run", &json);
     buf_finish(&json);

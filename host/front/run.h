@@ -190,6 +190,9 @@ enum run_state run_get_state(const struct run *run);
 bool run_has_ended(const struct run *run);
 const struct eventlog *run_log(const struct run *run);
 
+/* Appends a JSON object's first members, which say what is run; the caller closes it. */
+void run_describe_agent(const struct run *run, struct buf *json);
+
 /* Appends what GET /runs/{id} answers. */
 void run_describe(const struct run *run, struct buf *json);
 
