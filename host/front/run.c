@@ -730,6 +730,8 @@ void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t afte
 {
     const struct eventlog *log = &run->log;
 
+    if (!run_has_ended(run)) /* else ever more would stay unread, for one reader after another */
+        run_drop(run, log->ring.end);
     *gap = (struct run_gap){0};
     if (after < log->dropped)
         *gap = (struct run_gap){.from = after + 1, .to = log->dropped};
