@@ -63,7 +63,7 @@
  *
  * Changes of the ABI:
  *     1.0  first
- *     1.1  run_input()
+ *     1.1  run_input(), task_spawn(), task_join(), task_scope()
  */
 #ifndef SLUICE_AGENT_H
 #define SLUICE_AGENT_H
@@ -95,6 +95,7 @@ extern "C" {
 #define AGENT_EVENT_MAX      (960 * 1024)  /* an event's JSON, and a result */
 #define AGENT_JSON_DEPTH_MAX 512           /* levels of an event's JSON */
 #define AGENT_STATE_MAX      (1024 * 1024) /* what save_state() returns */
+#define AGENT_TASKS_MAX      256           /* tasks of one run that are not joined */
 #define AGENT_CTX_KEY_MAX    128
 #define AGENT_CTX_MAX        (1024 * 1024) /* all that one run's ctx_set() calls store */
 
@@ -171,6 +172,9 @@ enum agent_log_level {
 /* A captured context; see ctx_capture(). */
 struct agent_ctx;
 
+/* A task; see task_spawn(). */
+struct agent_task;
+
 /*
  * The host's side. Plugins call the wrappers below; tests may pass a table of
  * their own to agent_plugin_entry(). New members are added at the end.
@@ -190,7 +194,10 @@ struct agent_host {
     int (*run_result)(const char *json);
     int (*sleep)(uint32_t ms);
     void (*log)(enum agent_log_level level, const char *format, va_list args);
-    int (*run_input)(uint32_t timeout_ms, const char **json); /* 1.1 */
+    int (*run_input)(uint32_t timeout_ms, const char **json); /* 1.1, as all that follows */
+    int (*task_spawn)(int (*fn)(void *arg), void *arg, struct agent_task **task);
+    int (*task_join)(struct agent_task *task);
+    int (*task_scope)(const char *name);
 };
 
 /* One per plugin, shared by all its source files, seen by nobody else. */
@@ -368,6 +375,56 @@ static inline int agent_sleep(uint32_t ms)
 static inline int run_input(uint32_t timeout_ms, const char **json)
 {
     return agent_host_table ? agent_host_table->run_input(timeout_ms, json) : -ENXIO;
+}
+
+/* ---- task ---------------------------------------------------------------
+ *
+ * Several things at once inside one run: each task is a fiber in fiber mode and
+ * a thread of the pool in thread mode, and has all that a run has. A run ends
+ * when its tasks have: those that nobody has joined are waited for when
+ * handle() returns, and told to stop if it failed. Cancelling a run reaches all
+ * of its tasks.
+ *
+ *     struct search { const char *where; int found; };
+ *     ...
+ *     task_spawn(search, &first, &a);
+ *     task_spawn(search, &second, &b);
+ *     task_join(a);
+ *     task_join(b);
+ */
+
+/*
+ * Calls fn(arg) as a task that sees the variables of this one as they are now;
+ * what it sets stays its own. In fiber mode it begins when this one waits. arg
+ * must live until the task has ended: join it before you leave the function
+ * whose variable it is. -EINVAL fn or task is NULL, -EAGAIN more than
+ * AGENT_TASKS_MAX, -ECANCELED, -ENOMEM; -ENOTSUP on a thread that called
+ * ctx_bind(), in fiber mode. [run]
+ */
+static inline int task_spawn(int (*fn)(void *arg), void *arg, struct agent_task **task)
+{
+    return agent_host_table ? agent_host_table->task_spawn(fn, arg, task) : -ENXIO;
+}
+
+/*
+ * Waits for the end of a task and returns what its function returned, or
+ * -ECANCELED if the run was cancelled before it began. It waits also in a run
+ * that is cancelled, as the task may be using what is yours; its waiting calls
+ * return at once then. Once for each task, whose handle is not valid any more. [run]
+ */
+static inline int task_join(struct agent_task *task)
+{
+    return agent_host_table ? agent_host_table->task_join(task) : -ENXIO;
+}
+
+/*
+ * From now on the events of this task, and of those that it spawns, carry the
+ * member "scope": name, if their JSON is an object: so clients can tell apart
+ * what is done at once. NULL ends that. -EINVAL if it is not UTF-8. [run]
+ */
+static inline int task_scope(const char *name)
+{
+    return agent_host_table ? agent_host_table->task_scope(name) : -ENXIO;
 }
 
 /* ---- log ---------------------------------------------------------------- */

@@ -267,18 +267,27 @@ void fiber_resume(struct fiber *fiber)
         fiber_give_back(fiber);
 }
 
-int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data)
+int fiber_prepare(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data,
+                  struct fiber **out)
 {
-    struct fiber *fiber;
-    int status = fiber_take(pool, &fiber);
+    int status = fiber_take(pool, out);
 
     if (status < 0)
         return status;
-    fiber->fn = fn;
-    fiber->data = data;
-    fiber->ended = false;
-    fiber_resume(fiber);
+    (*out)->fn = fn;
+    (*out)->data = data;
+    (*out)->ended = false;
     return 0;
+}
+
+int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data)
+{
+    struct fiber *fiber;
+    int status = fiber_prepare(pool, fn, data, &fiber);
+
+    if (status == 0)
+        fiber_resume(fiber);
+    return status;
 }
 
 static void on_timeout(uv_timer_t *timer)

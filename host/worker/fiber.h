@@ -21,7 +21,11 @@ struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size);
 /* Needs every fiber to have ended. NULL is fine. */
 void fiber_pool_destroy(struct fiber_pool *pool);
 
-/* Runs fn(data) on a new fiber until it parks or returns. -ENOMEM or -errno of mmap. */
+/* A fiber on which fn(data) begins with the first fiber_resume(). -ENOMEM or -errno of mmap. */
+int fiber_prepare(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data,
+                  struct fiber **out);
+
+/* Runs fn(data) on a new fiber until it parks or returns; as fiber_prepare(). */
 int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data);
 
 /*

@@ -57,6 +57,7 @@ struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs
     memcpy(job->pairs, pairs, length);
     STAILQ_INIT(&job->inputs);
     TAILQ_INIT(&job->waiting);
+    TAILQ_INIT(&job->subtasks);
     job_read_pairs(job, strings / 2);
     outbox_lock(outbox);
     outbox_hold(outbox);
@@ -109,10 +110,11 @@ bool job_is_over(const struct job *job)
 
 bool job_is_stopped(const struct job *job)
 {
-    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) || job_is_over(job);
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) ||
+           atomic_load_explicit(&job->stopping, memory_order_relaxed) || job_is_over(job);
 }
 
-static void job_wake(struct job *job)
+void job_wake(struct job *job)
 {
     struct task *task;
 
@@ -123,6 +125,12 @@ static void job_wake(struct job *job)
 void job_cancel(struct job *job)
 {
     atomic_store(&job->cancelled, true);
+    job_wake(job);
+}
+
+void job_stop(struct job *job)
+{
+    atomic_store(&job->stopping, true);
     job_wake(job);
 }
 

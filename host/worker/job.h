@@ -3,7 +3,7 @@
  * should stop, and how it ends. Tasks and captures hold references; the job is
  * over when handle() has returned, and gone when the last reference is.
  *
- * Everything but the two flags is guarded by the outbox's lock.
+ * Everything but the flags is guarded by the outbox's lock.
  */
 #ifndef WORKER_JOB_H
 #define WORKER_JOB_H
@@ -17,10 +17,12 @@
 
 struct job {
     struct outbox *outbox;
+    const struct subtask_executor *executor;
     uint32_t number; /* on the link */
     unsigned refs;
     bool begun; /* handle() was, or is about to be, called */
     atomic_bool cancelled;
+    atomic_bool stopping; /* it has failed: what still runs of it should end */
     atomic_bool over;
     size_t credit; /* bytes of events that may still leave */
     char *pairs;   /* the START frame: strings of the first variables */
@@ -36,6 +38,8 @@ struct job {
     uint32_t inputs_taken;
     uint32_t inputs_awaited; /* tasks that wait for one */
     TAILQ_HEAD(, task) waiting;
+    TAILQ_HEAD(, agent_task) subtasks; /* that are not joined */
+    unsigned subtask_count;
 };
 
 /* pairs: key NUL value NUL ..., copied. One reference. NULL if malformed. */
@@ -51,8 +55,14 @@ bool job_is_over(const struct job *job);
 /* Whether emitting and waiting make no sense any more. Any thread, lock or not. */
 bool job_is_stopped(const struct job *job);
 
+/* Wakes what waits in it. Locked. */
+void job_wake(struct job *job);
+
 /* Asks it to stop and wakes what waits in it. Locked. */
 void job_cancel(struct job *job);
+
+/* The same, because it has failed. Locked. */
+void job_stop(struct job *job);
 
 /* Lets so many more bytes leave. Locked. */
 void job_credit(struct job *job, size_t bytes);

@@ -12,6 +12,7 @@
 #include "common/mem.h"
 #include "common/wire.h"
 #include "worker/job.h"
+#include "worker/subtask.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -30,6 +31,7 @@ struct payload {
     const char *text;
     size_t length;
     size_t json_length;
+    bool is_object;
     void (*write)(const struct payload *payload, char *json);
 };
 
@@ -74,16 +76,37 @@ static void write_delta(const struct payload *payload, char *json)
     memcpy(json, DELTA_AFTER, strlen(DELTA_AFTER));
 }
 
+/* What a scope adds to the JSON of an event; 0 if it is no object. */
+static size_t scope_length(const struct task *task, const struct payload *payload)
+{
+    size_t more = payload->json_length > strlen("{}") ? strlen(",") : 0;
+
+    return task->scope && payload->is_object ? strlen(task->scope) + more : 0;
+}
+
+/* The payload, with its scope, if any, as the first member. */
+static void write_payload(const struct payload *payload, const char *scope, size_t scoped,
+                          char *json)
+{
+    payload->write(payload, json + scoped);
+    if (scoped == 0)
+        return;
+    json[scoped] = ',';
+    json[0] = '{';
+    memcpy(json + 1, scope, strlen(scope));
+}
+
 static int task_emit(struct task *task, const char *type, size_t type_length,
                      struct payload *payload)
 {
     struct job *job = task->job;
-    size_t cost = wire_charge(type_length, payload->json_length);
+    size_t scoped = scope_length(task, payload), length = payload->json_length + scoped;
+    size_t cost = wire_charge(type_length, length);
     char kept_type[AGENT_TYPE_MAX];
     char *kept = NULL;
     int status;
 
-    if (payload->json_length > AGENT_EVENT_MAX)
+    if (length > AGENT_EVENT_MAX)
         return -EMSGSIZE;
     outbox_lock(job->outbox);
     if (!job_has(job, cost)) { /* while it waits, another fiber may write over the strings */
@@ -92,8 +115,9 @@ static int task_emit(struct task *task, const char *type, size_t type_length,
     }
     status = job_spend(job, task, cost);
     if (status == 0)
-        payload->write(payload, wire_append_event(outbox_frames(job->outbox), job->number, type,
-                                                  type_length, payload->json_length));
+        write_payload(
+            payload, task->scope, scoped,
+            wire_append_event(outbox_frames(job->outbox), job->number, type, type_length, length));
     outbox_unlock(job->outbox);
     free(kept);
     return status;
@@ -116,13 +140,14 @@ static int host_emit_event(const char *type, const char *json)
     if (length < 0)
         return (int)length;
     payload.json_length = (size_t)length;
+    payload.is_object = json[strspn(json, " \t\r\n")] == '{';
     return task_emit(task, type, type_length, &payload);
 }
 
 static int host_emit_text(const char *utf8)
 {
     struct task *task = task_current();
-    struct payload payload = {.text = utf8, .write = write_delta};
+    struct payload payload = {.text = utf8, .is_object = true, .write = write_delta};
     ssize_t length;
 
     if (task == NULL)
@@ -345,6 +370,33 @@ static int host_run_input(uint32_t timeout_ms, const char **json)
     return 0;
 }
 
+static int host_task_spawn(int (*fn)(void *arg), void *arg, struct agent_task **out)
+{
+    struct task *task = task_current();
+
+    if (task == NULL)
+        return -ENXIO;
+    if (fn == NULL || out == NULL)
+        return -EINVAL;
+    return subtask_spawn(task, fn, arg, out);
+}
+
+static int host_task_join(struct agent_task *subtask)
+{
+    struct task *task = task_current();
+
+    if (task == NULL)
+        return -ENXIO;
+    return subtask ? subtask_join(task, subtask) : -EINVAL;
+}
+
+static int host_task_scope(const char *name)
+{
+    struct task *task = task_current();
+
+    return task ? task_set_scope(task, name) : -ENXIO;
+}
+
 static void host_log(enum agent_log_level level, const char *format, va_list args)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
@@ -377,6 +429,9 @@ const struct agent_host *runtime_host(void)
         .sleep = host_sleep,
         .log = host_log,
         .run_input = host_run_input,
+        .task_spawn = host_task_spawn,
+        .task_join = host_task_join,
+        .task_scope = host_task_scope,
     };
 
     return &host;

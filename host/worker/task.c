@@ -1,11 +1,15 @@
 #include "worker/task.h"
 
+#include "common/buf.h"
 #include "common/clock.h"
+#include "common/json.h"
+#include "common/mem.h"
 #include "worker/job.h"
 #include "worker/outbox.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static _Thread_local struct task *current;
 
@@ -24,8 +28,6 @@ void task_init(struct task *task, struct job *job, const struct ctx_var *vars, s
     pthread_condattr_t monotonic;
 
     *task = (struct task){.job = job, .vars = vars, .fiber = fiber};
-    if (fiber)
-        return;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&task->wake, &monotonic);
@@ -35,8 +37,29 @@ void task_init(struct task *task, struct job *job, const struct ctx_var *vars, s
 void task_finish(struct task *task)
 {
     free(task->input);
-    if (task->fiber == NULL)
-        pthread_cond_destroy(&task->wake);
+    free(task->scope);
+    pthread_cond_destroy(&task->wake);
+}
+
+int task_set_scope(struct task *task, const char *name)
+{
+    struct buf member = {0};
+
+    if (name && json_escaped_length(name, strlen(name)) < 0)
+        return -EINVAL;
+    free(task->scope);
+    task->scope = NULL;
+    if (name == NULL)
+        return 0;
+    buf_puts(&member, "\"scope\":");
+    json_append_string(&member, name);
+    task->scope = buf_steal(&member);
+    return 0;
+}
+
+void task_inherit_scope(struct task *task, const struct task *parent)
+{
+    task->scope = parent->scope ? mem_strdup(parent->scope) : NULL;
 }
 
 /* The loop runs meanwhile, and nobody's task. */

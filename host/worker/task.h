@@ -23,6 +23,7 @@ struct task {
     bool woken;
     bool ready;                 /* in the outbox's ready list */
     char *input;                /* the last that it took */
+    char *scope;                /* a JSON member that its events carry; NULL for none */
     pthread_cond_t wake;        /* of a thread */
     TAILQ_ENTRY(task) in_job;   /* in job->waiting */
     TAILQ_ENTRY(task) in_crowd; /* in outbox->crowd */
@@ -36,6 +37,10 @@ void task_set_current(struct task *task);
 /* fiber is NULL for a thread. */
 void task_init(struct task *task, struct job *job, const struct ctx_var *vars, struct fiber *fiber);
 void task_finish(struct task *task);
+
+/* What its events carry: "scope":NAME; -EINVAL if the name is not UTF-8. NULL for nothing. */
+int task_set_scope(struct task *task, const char *name);
+void task_inherit_scope(struct task *task, const struct task *parent);
 
 /*
  * Waits until task_wake(), or so many milliseconds if not FIBER_NO_TIMEOUT: 0

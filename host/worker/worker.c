@@ -6,6 +6,7 @@
 #include "worker/fiber.h"
 #include "worker/job.h"
 #include "worker/runtime.h"
+#include "worker/subtask.h"
 #include "worker/threads.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ struct worker {
     struct job **jobs; /* by number; with live: guarded by the outbox's lock */
     size_t capacity;
     size_t live;
+    struct subtask_executor subtasks;
     bool quitting;
     bool left;
     const struct worker_sink *sink;
@@ -89,6 +91,45 @@ void worker_destroy(struct worker *worker)
     free(worker);
 }
 
+/* ---- subtasks ---- */
+
+static void on_subtask_fiber(struct fiber *self, void *data)
+{
+    (void)self;
+    subtask_execute(data);
+}
+
+static int start_subtask_fiber(void *data, struct agent_task *subtask)
+{
+    struct worker *worker = data;
+    struct task *task = subtask_task(subtask);
+    int status;
+
+    if (!outbox_is_loop(worker->outbox)) /* a thread of the plugin's own */
+        return -ENOTSUP;
+    status = fiber_prepare(worker->fibers, on_subtask_fiber, subtask, &task->fiber);
+    if (status < 0)
+        return status;
+    outbox_lock(worker->outbox);
+    outbox_make_ready(worker->outbox, task);
+    outbox_unlock(worker->outbox);
+    return 0;
+}
+
+static void on_subtask_thread(void *data)
+{
+    subtask_execute(data);
+}
+
+static int start_subtask_thread(void *data, struct agent_task *subtask)
+{
+    struct worker *worker = data;
+
+    return threads_submit(worker->threads, on_subtask_thread, subtask);
+}
+
+/* ---- loading ---- */
+
 static int add_logged(int status, struct plugin_refusal *refusal)
 {
     char logged[512];
@@ -117,6 +158,8 @@ int worker_create_plugin(struct worker *worker, const struct worker_settings *se
         worker->fibers = fiber_pool_create(worker->loop, settings->stack_size);
     else
         worker->threads = threads_create(settings->threads);
+    worker->subtasks.data = worker;
+    worker->subtasks.start = worker->fibers ? start_subtask_fiber : start_subtask_thread;
     return 0;
 }
 
@@ -168,6 +211,7 @@ static void worker_execute(const struct assignment *assignment, struct fiber *fi
     task_set_current(&task);
     if (!job_is_stopped(job))
         status = plugin_handle(assignment->worker->plugin, ctx_find(job->vars, "input"));
+    subtasks_join_all(&task, status != 0);
     task_set_current(NULL);
     task_finish(&task);
     outbox_lock(assignment->worker->outbox);
@@ -198,6 +242,8 @@ static void on_thread(void *data)
     if (!over)
         worker_execute(&assignment, NULL);
 }
+
+/* ---- jobs ---- */
 
 static int worker_assign(struct worker *worker, struct job *job)
 {
@@ -238,6 +284,7 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
     if (job == NULL || ctx_find(job->vars, "input") == NULL)
         status = -EPROTO;
     else {
+        job->executor = &worker->subtasks;
         outbox_lock(worker->outbox);
         status = worker_add(worker, job);
         outbox_unlock(worker->outbox);
