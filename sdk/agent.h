@@ -63,7 +63,8 @@
  *
  * Changes of the ABI:
  *     1.0  first
- *     1.1  run_input(), task_spawn(), task_join(), task_scope()
+ *     1.1  run_input(), task_spawn(), task_join(), task_scope(),
+ *          agent_http.h
  */
 #ifndef SLUICE_AGENT_H
 #define SLUICE_AGENT_H
@@ -175,6 +176,22 @@ struct agent_ctx;
 /* A task; see task_spawn(). */
 struct agent_task;
 
+/* A request to another server and its response; see agent_http.h. */
+struct agent_http;
+
+/* What is 0 or NULL has the default. All is copied by agent_http_open(). */
+struct agent_http_request {
+    const char *method;          /* GET, or POST if there is a body */
+    const char *url;             /* http or https */
+    const char *const *headers;  /* each "Name: value"; NULL ends them */
+    const char *body;            /* NULL for none */
+    size_t body_length;          /* bytes; 0: the body is terminated */
+    uint32_t connect_timeout_ms; /* 10 s */
+    uint32_t idle_timeout_ms;    /* while nothing comes: 60 s; whole seconds, rounded up */
+    uint32_t timeout_ms;         /* for all of it: none */
+    size_t max_bytes;            /* of the response's body: 16 MiB */
+};
+
 /*
  * The host's side. Plugins call the wrappers below; tests may pass a table of
  * their own to agent_plugin_entry(). New members are added at the end.
@@ -198,6 +215,12 @@ struct agent_host {
     int (*task_spawn)(int (*fn)(void *arg), void *arg, struct agent_task **task);
     int (*task_join)(struct agent_task *task);
     int (*task_scope)(const char *name);
+    int (*http_open)(const struct agent_http_request *request, struct agent_http **http);
+    int (*http_status)(struct agent_http *http);
+    const char *(*http_header)(struct agent_http *http, const char *name);
+    long (*http_read)(struct agent_http *http, const char **data);
+    const char *(*http_error)(struct agent_http *http);
+    void (*http_close)(struct agent_http *http);
 };
 
 /* One per plugin, shared by all its source files, seen by nobody else. */

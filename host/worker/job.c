@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/wire.h"
+#include "worker/httpclient.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -58,6 +59,7 @@ struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs
     STAILQ_INIT(&job->inputs);
     TAILQ_INIT(&job->waiting);
     TAILQ_INIT(&job->subtasks);
+    TAILQ_INIT(&job->exchanges);
     job_read_pairs(job, strings / 2);
     outbox_lock(outbox);
     outbox_hold(outbox);
@@ -245,6 +247,7 @@ void job_finish(struct job *job, int status)
         end.result = job->result;
     }
     atomic_store(&job->over, true);
+    exchanges_close_all(job);
     job_wake(job);
     wire_append_end(outbox_frames(job->outbox), job->number, &end);
 }

@@ -18,6 +18,7 @@
 struct job {
     struct outbox *outbox;
     const struct subtask_executor *executor;
+    struct http_client *http;
     uint32_t number; /* on the link */
     unsigned refs;
     bool begun; /* handle() was, or is about to be, called */
@@ -40,6 +41,7 @@ struct job {
     TAILQ_HEAD(, task) waiting;
     TAILQ_HEAD(, agent_task) subtasks; /* that are not joined */
     unsigned subtask_count;
+    TAILQ_HEAD(, agent_http) exchanges; /* that are not closed */
 };
 
 /* pairs: key NUL value NUL ..., copied. One reference. NULL if malformed. */

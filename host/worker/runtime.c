@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/wire.h"
+#include "worker/httpclient.h"
 #include "worker/job.h"
 #include "worker/subtask.h"
 
@@ -397,6 +398,29 @@ static int host_task_scope(const char *name)
     return task ? task_set_scope(task, name) : -ENXIO;
 }
 
+static int host_http_open(const struct agent_http_request *request, struct agent_http **out)
+{
+    struct task *task = task_current();
+
+    if (task == NULL)
+        return -ENXIO;
+    return request && out ? exchange_open(task->job->http, task, request, out) : -EINVAL;
+}
+
+static int host_http_status(struct agent_http *http)
+{
+    struct task *task = task_current();
+
+    return task ? exchange_status(http, task) : -ENXIO;
+}
+
+static long host_http_read(struct agent_http *http, const char **data)
+{
+    struct task *task = task_current();
+
+    return task ? exchange_read(http, task, data) : -ENXIO;
+}
+
 static void host_log(enum agent_log_level level, const char *format, va_list args)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
@@ -432,6 +456,12 @@ const struct agent_host *runtime_host(void)
         .task_spawn = host_task_spawn,
         .task_join = host_task_join,
         .task_scope = host_task_scope,
+        .http_open = host_http_open,
+        .http_status = host_http_status,
+        .http_header = exchange_header,
+        .http_read = host_http_read,
+        .http_error = exchange_error,
+        .http_close = exchange_close,
     };
 
     return &host;

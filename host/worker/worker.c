@@ -4,6 +4,7 @@
 #include "common/mem.h"
 #include "common/wire.h"
 #include "worker/fiber.h"
+#include "worker/httpclient.h"
 #include "worker/job.h"
 #include "worker/runtime.h"
 #include "worker/subtask.h"
@@ -24,6 +25,7 @@ struct worker {
     size_t capacity;
     size_t live;
     struct subtask_executor subtasks;
+    struct http_client *http;
     bool quitting;
     bool left;
     const struct worker_sink *sink;
@@ -58,6 +60,7 @@ static void on_turn_ended(void *data)
     struct worker *worker = data;
     bool busy;
 
+    http_client_turn(worker->http);
     if (!worker->quitting || worker->left)
         return;
     outbox_lock(worker->outbox);
@@ -76,6 +79,7 @@ struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, vo
     worker->sink = sink;
     worker->data = data;
     worker->outbox = outbox_create(loop, &outbox_sink, worker);
+    worker->http = http_client_create(loop, worker->outbox);
     return worker;
 }
 
@@ -86,6 +90,7 @@ void worker_destroy(struct worker *worker)
     threads_destroy(worker->threads);
     fiber_pool_destroy(worker->fibers);
     plugin_destroy(worker->plugin);
+    http_client_destroy(worker->http);
     outbox_destroy(worker->outbox);
     free(worker->jobs);
     free(worker);
@@ -285,6 +290,7 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
         status = -EPROTO;
     else {
         job->executor = &worker->subtasks;
+        job->http = worker->http;
         outbox_lock(worker->outbox);
         status = worker_add(worker, job);
         outbox_unlock(worker->outbox);
