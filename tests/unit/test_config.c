@@ -14,10 +14,13 @@
 /* Tests run in a folder of their own, so that messages name the file plainly. */
 #define FILE_NAME "sluice.ini"
 
-#define HOST_KEYS                                                                         \
-    "keys are listen, plugins, max_body, max_connections, max_runs, connection_timeout, " \
-    "heartbeat, start_timeout, shutdown_timeout, stuck_timeout, drain_timeout, "          \
-    "max_generations, admin, forward_headers"
+#define HOST_KEYS                                                                      \
+    "keys are listen, plugins, max_body, max_connections, "                            \
+    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, " \
+    "request_timeout, heartbeat, stall, log_size, log_budget, retention, "             \
+    "start_timeout, shutdown_timeout, stuck_timeout, drain_timeout, max_generations, " \
+    "admin, forward_headers, tokens, allow_anonymous, cors_origins, tls_certificate, " \
+    "tls_key"
 
 static char folder[] = "/tmp/test_config.XXXXXX";
 static struct config *config;
