@@ -130,10 +130,13 @@ static void warn_of_restart(const struct config *old, const struct config *new)
 {
     if (strcmp(old->listen, new->listen) != 0 || strcmp(old->plugins, new->plugins) != 0 ||
         strcmp(old->admin, new->admin) != 0 || old->max_connections != new->max_connections ||
-        old->connection_timeout != new->connection_timeout || old->max_body != new->max_body ||
+        old->max_connections_per_address != new->max_connections_per_address ||
+        old->connection_timeout != new->connection_timeout ||
+        old->request_timeout != new->request_timeout || old->max_body != new->max_body ||
         old->heartbeat != new->heartbeat)
-        log_warn("listen, plugins, admin, max_connections, connection_timeout, max_body and "
-                 "heartbeat change only when the server starts again");
+        log_warn("listen, plugins, admin, max_connections, max_connections_per_address, "
+                 "connection_timeout, request_timeout, max_body and heartbeat change only when "
+                 "the server starts again");
 }
 
 /* The reply may be NULL. */
@@ -244,7 +247,10 @@ static int front_open_http(struct front *front)
 {
     const struct config *config = front->config;
     struct http_settings settings = {.max_connections = config->max_connections,
+                                     .max_connections_per_address =
+                                         config->max_connections_per_address,
                                      .timeout_s = config->connection_timeout,
+                                     .request_timeout_s = config->request_timeout,
                                      .max_body = config->max_body};
     int status;
 

@@ -6,11 +6,16 @@
  * reply, upon which on_access() is called again. If it streams, the response
  * gets a reader; its first call, when the headers are out, parks the
  * connection, and its second, after http_stream_end(), ends the response.
+ *
+ * libmicrohttpd's own timeout begins anew with each byte. So a connection that
+ * owes a request has a deadline besides; one that misses it is shut down, upon
+ * which libmicrohttpd closes it.
  */
 #include "front/http.h"
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "front/deadlines.h"
 #include "front/parked.h"
 
 #include <arpa/inet.h>
@@ -45,12 +50,15 @@ struct http {
     size_t max_body;
     http_handler *handler;
     void *data;
+    struct deadlines *deadlines; /* of http_peer.deadline */
     TAILQ_HEAD(, http_request) requests;
     size_t open;
 };
 
 /* A connection, from its start to its end. */
 struct http_peer {
+    struct deadline deadline; /* first; set while it owes a request */
+    struct MHD_Connection *connection;
     char address[INET6_ADDRSTRLEN];
 };
 
@@ -232,17 +240,20 @@ void http_stream_end(struct http_request *request)
     request_resume(request);
 }
 
+static int connection_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
 /*
  * Dissolving a TCP connection resets it at once. Nothing that libmicrohttpd
  * writes when it closes the socket, such as an end of the TLS session, gets out.
  */
 static void request_reset(struct http_request *request)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
-    connect(info->connect_fd, &nobody, sizeof nobody);
+    connect(connection_fd(request->connection), &nobody, sizeof nobody);
     request->state = RESET;
     if (request->parked)
         request_resume(request);
@@ -355,6 +366,7 @@ static void request_receive(struct http_request *request, const char *data, size
 /* The whole request is there, or it is clear that it is too large. */
 static mhd_result request_handle(struct http_request *request)
 {
+    deadline_clear(request->http->deadlines, &request->peer->deadline);
     request->state = HANDLING;
     request->http->handler(request->http->data, request);
     buf_finish(&request->body);
@@ -398,6 +410,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
         return;
     *request_slot = NULL;
     request_tell_left(request);
+    deadline_set(http->deadlines, &request->peer->deadline);
     TAILQ_REMOVE(&http->requests, request, in_http);
     http->open--;
     for (int i = 0; i < request->header_count; i++) {
@@ -427,25 +440,43 @@ static void format_address(const struct sockaddr *address, char out[INET6_ADDRST
         inet_ntop(AF_INET6, &v6->sin6_addr, out, INET6_ADDRSTRLEN);
 }
 
-static struct http_peer *peer_create(struct MHD_Connection *connection)
+static struct http_peer *peer_create(struct http *http, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct http_peer *peer = mem_alloc(sizeof *peer);
 
+    peer->connection = connection;
     format_address(info->client_addr, peer->address);
+    deadline_set(http->deadlines, &peer->deadline);
     return peer;
+}
+
+static void peer_destroy(struct http *http, struct http_peer *peer)
+{
+    deadline_clear(http->deadlines, &peer->deadline);
+    free(peer);
 }
 
 static void on_connection(void *data, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode code)
 {
+    struct http *http = data;
+
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *slot = peer_create(connection);
+        *slot = peer_create(http, connection);
     } else {
-        free(*slot);
-        http_run_soon(data);
+        peer_destroy(http, *slot);
+        http_run_soon(http);
     }
+}
+
+static void on_late(struct deadline *deadline)
+{
+    const struct http_peer *peer = (const struct http_peer *)deadline;
+
+    log_debug("a request does not arrive in time client=%s", peer->address);
+    shutdown(connection_fd(peer->connection), SHUT_RDWR);
 }
 
 /* ---- the whole ---- */
@@ -462,6 +493,7 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct http_sett
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access,
         http, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
         settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->max_connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, settings->max_connections_per_address,
         MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
@@ -483,6 +515,7 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings, http_hand
         free(http);
         return -EIO;
     }
+    http->deadlines = deadlines_create(loop, settings->request_timeout_s, on_late);
     info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     uv_poll_init(loop, &http->poll, info->epoll_fd);
     uv_timer_init(loop, &http->timer);
@@ -537,4 +570,5 @@ void http_destroy(struct http *http)
     uv_close((uv_handle_t *)&http->timer, on_handle_closed);
     MHD_run(http->daemon);
     MHD_stop_daemon(http->daemon);
+    deadlines_destroy(http->deadlines);
 }

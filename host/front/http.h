@@ -21,8 +21,10 @@ struct http_request;
 struct http_settings {
     int listen_fd; /* bound and listening; http owns it */
     unsigned max_connections;
-    unsigned timeout_s; /* for a connection that neither sends nor is sent anything */
-    size_t max_body;    /* bytes */
+    unsigned max_connections_per_address; /* 0 is no limit */
+    unsigned timeout_s;         /* for a connection that neither sends nor is sent anything */
+    unsigned request_timeout_s; /* for a request to be whole, since the connection was idle */
+    size_t max_body;            /* bytes */
 };
 
 /* A whole request, but for a body that is too large: see http_body(). */
