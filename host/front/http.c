@@ -45,8 +45,8 @@ struct http {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;   /* its epoll descriptor */
     uv_timer_t timer; /* when it wants to run next */
+    uv_idle_t turn;   /* active if that is at once */
     int handles;      /* not yet closed */
-    bool again;       /* libmicrohttpd must run once more, whatever its timeout says */
     size_t max_body;
     http_handler *handler;
     void *data;
@@ -88,19 +88,27 @@ struct http_request {
 /* ---- the daemon on the loop ---- */
 
 static void on_timer(uv_timer_t *timer);
+static void on_turn(uv_idle_t *turn);
 
 static void http_run(struct http *http)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
 
-    http->again = false;
+    uv_idle_stop(&http->turn);
+    uv_timer_stop(&http->timer);
     MHD_run(http->daemon);
-    if (http->again)
-        uv_timer_start(&http->timer, on_timer, 0, 0);
-    else if (MHD_get_timeout(http->daemon, &timeout) == MHD_YES)
+    if (uv_is_active((uv_handle_t *)&http->turn) ||
+        MHD_get_timeout(http->daemon, &timeout) != MHD_YES)
+        return;
+    if (timeout > 0)
         uv_timer_start(&http->timer, on_timer, timeout, 0);
     else
-        uv_timer_stop(&http->timer);
+        uv_idle_start(&http->turn, on_turn);
+}
+
+static void on_turn(uv_idle_t *turn)
+{
+    http_run(turn->data);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -121,8 +129,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
  */
 static void http_run_soon(struct http *http)
 {
-    http->again = true;
-    uv_timer_start(&http->timer, on_timer, 0, 0);
+    uv_idle_start(&http->turn, on_turn);
 }
 
 /* ---- answers ---- */
@@ -519,8 +526,9 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings, http_hand
     info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     uv_poll_init(loop, &http->poll, info->epoll_fd);
     uv_timer_init(loop, &http->timer);
-    http->poll.data = http->timer.data = http;
-    http->handles = 2;
+    uv_idle_init(loop, &http->turn);
+    http->poll.data = http->timer.data = http->turn.data = http;
+    http->handles = 3;
     uv_poll_start(&http->poll, UV_READABLE, on_readable);
     http_run_soon(http);
     *out = http;
@@ -567,8 +575,9 @@ void http_destroy(struct http *http)
         }
     }
     uv_close((uv_handle_t *)&http->poll, on_handle_closed);
-    uv_close((uv_handle_t *)&http->timer, on_handle_closed);
     MHD_run(http->daemon);
     MHD_stop_daemon(http->daemon);
+    uv_close((uv_handle_t *)&http->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&http->turn, on_handle_closed);
     deadlines_destroy(http->deadlines);
 }
