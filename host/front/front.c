@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "front/admin.h"
 #include "front/api.h"
+#include "front/tls.h"
 
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
@@ -36,6 +37,7 @@ struct front {
     struct config *(*reread)(void *data, char *error, size_t size);
     void *data; /* of reread() */
     struct http *http;
+    bool is_https;
     struct admin *admin;
     struct api api;
     uv_signal_t interrupted, terminated, hung_up;
@@ -125,6 +127,20 @@ static void on_signal(uv_signal_t *handle, int number)
 
 /* ---- changing ---- */
 
+static bool has_tls(const struct config *config)
+{
+    return *config->tls_certificate || *config->tls_key;
+}
+
+/* -EINVAL and why in error; nothing has changed then. */
+static int load_identity(const struct config *config, char *error, size_t size)
+{
+    if (*config->tls_certificate && *config->tls_key)
+        return tls_load(config->tls_certificate, config->tls_key, error, size);
+    snprintf(error, size, "tls_certificate and tls_key go together; set both, or none");
+    return -EINVAL;
+}
+
 /* What is bound at the start stays as it is until the next one. */
 static void warn_of_restart(const struct config *old, const struct config *new)
 {
@@ -133,19 +149,35 @@ static void warn_of_restart(const struct config *old, const struct config *new)
         old->max_connections_per_address != new->max_connections_per_address ||
         old->connection_timeout != new->connection_timeout ||
         old->request_timeout != new->request_timeout || old->max_body != new->max_body ||
-        old->heartbeat != new->heartbeat)
+        old->heartbeat != new->heartbeat || has_tls(old) != has_tls(new))
         log_warn("listen, plugins, admin, max_connections, max_connections_per_address, "
-                 "connection_timeout, request_timeout, max_body and heartbeat change only when "
-                 "the server starts again");
+                 "connection_timeout, request_timeout, max_body, heartbeat and whether there is "
+                 "a tls_certificate change only when the server starts again");
+}
+
+/* The new configuration, for which the certificate was loaded anew; NULL and an error. */
+static struct config *front_reread(struct front *front, char *error, size_t size)
+{
+    struct config *config;
+
+    if (front->step != SERVING) {
+        snprintf(error, size, "the server is stopping");
+        return NULL;
+    }
+    config = front->reread(front->data, error, size);
+    if (config && front->is_https && has_tls(config) && load_identity(config, error, size) < 0) {
+        config_destroy(config);
+        return NULL;
+    }
+    return config;
 }
 
 /* The reply may be NULL. */
 static void front_refresh(void *data, const struct registry_reply *reply)
 {
     struct front *front = data;
-    char error[CONFIG_ERROR_SIZE] = "the server is stopping";
-    struct config *config =
-        front->step == SERVING ? front->reread(front->data, error, sizeof error) : NULL;
+    char error[CONFIG_ERROR_SIZE];
+    struct config *config = front_reread(front, error, sizeof error);
 
     if (config == NULL) {
         log_error("the configuration is refused, the old one stays: %s", error);
@@ -225,7 +257,8 @@ static void on_settled(void *data)
 {
     const struct front *front = data;
 
-    fprintf(stderr, "sluice: listening on http://%s\n", front->address);
+    fprintf(stderr, "sluice: listening on %s://%s\n", front->is_https ? "https" : "http",
+            front->address);
 }
 
 static void front_watch_signals(struct front *front)
@@ -243,6 +276,23 @@ static void front_watch_signals(struct front *front)
     uv_signal_start(&front->hung_up, on_hang_up, SIGHUP);
 }
 
+static int front_open_tls(struct front *front, struct http_settings *settings)
+{
+    char error[CONFIG_ERROR_SIZE];
+    int status;
+
+    if (!has_tls(front->config))
+        return 0;
+    status = load_identity(front->config, error, sizeof error);
+    if (status < 0) {
+        fprintf(stderr, "sluice: %s\n", error);
+        return status;
+    }
+    front->is_https = true;
+    settings->retrieve_certificate = tls_retriever();
+    return 0;
+}
+
 static int front_open_http(struct front *front)
 {
     const struct config *config = front->config;
@@ -252,8 +302,10 @@ static int front_open_http(struct front *front)
                                      .timeout_s = config->connection_timeout,
                                      .request_timeout_s = config->request_timeout,
                                      .max_body = config->max_body};
-    int status;
+    int status = front_open_tls(front, &settings);
 
+    if (status < 0)
+        return status;
     settings.listen_fd = front_listen(config, front->address, sizeof front->address);
     if (settings.listen_fd < 0) {
         fprintf(stderr, "sluice: cannot listen on %s: %s\n", config->listen,
@@ -316,6 +368,7 @@ int front_main(struct config *config,
     }
     if (front_open_http(&front) < 0) {
         uv_loop_close(&front.loop);
+        tls_unload();
         return 1;
     }
     front_watch_signals(&front);
@@ -332,5 +385,6 @@ int front_main(struct config *config,
     }
     uv_run(&front.loop, UV_RUN_DEFAULT);
     uv_loop_close(&front.loop);
+    tls_unload();
     return status < 0 ? 1 : 0;
 }

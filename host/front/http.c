@@ -10,9 +10,12 @@
  * libmicrohttpd's own timeout begins anew with each byte. So a connection that
  * owes a request has a deadline besides; one that misses it is shut down, upon
  * which libmicrohttpd closes it.
+ *
+ * libmicrohttpd does TLS; GnuTLS is only handed through, and seen by parked.c.
  */
 #include "front/http.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "front/deadlines.h"
@@ -31,6 +34,12 @@
 /* A connection's memory in libmicrohttpd: the request's line and headers must fit. */
 #define CONNECTION_MEMORY 8192
 
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
+/* Between two runs while only TLS handshakes seem to be ready, ms; see http_pause(). */
+#define PAUSE_MIN 1
+#define PAUSE_MAX 100
+
 /* What libmicrohttpd may ask of a stream's reader at once; nothing is ever read through it. */
 #define READER_BLOCK 64
 
@@ -47,6 +56,8 @@ struct http {
     uv_timer_t timer; /* when it wants to run next */
     uv_idle_t turn;   /* active if that is at once */
     int handles;      /* not yet closed */
+    bool is_tls;
+    size_t handshakes; /* connections that may be in one */
     size_t max_body;
     http_handler *handler;
     void *data;
@@ -59,6 +70,7 @@ struct http {
 struct http_peer {
     struct deadline deadline; /* first; set while it owes a request */
     struct MHD_Connection *connection;
+    bool in_handshake; /* as long as TLS has not delivered a request */
     char address[INET6_ADDRSTRLEN];
 };
 
@@ -90,8 +102,25 @@ struct http_request {
 static void on_timer(uv_timer_t *timer);
 static void on_turn(uv_idle_t *turn);
 
+/*
+ * libmicrohttpd takes a TLS handshake that waits for its client for one that
+ * can go on at once, and would run without end. What the client sends is seen
+ * by the epoll descriptor anyway. So the next run is put off, by as much as
+ * keeps such runs from taking more than a fraction of the time; with that, what
+ * really is ready goes on somewhat later while there are handshakes.
+ */
+static uint64_t http_pause(const struct http *http, uint64_t took_ns)
+{
+    uint64_t pause = took_ns * 4 / CLOCK_MS;
+
+    if (http->handshakes == 0)
+        return 0;
+    return pause < PAUSE_MIN ? PAUSE_MIN : pause > PAUSE_MAX ? PAUSE_MAX : pause;
+}
+
 static void http_run(struct http *http)
 {
+    uint64_t begin = clock_now();
     MHD_UNSIGNED_LONG_LONG timeout;
 
     uv_idle_stop(&http->turn);
@@ -100,6 +129,8 @@ static void http_run(struct http *http)
     if (uv_is_active((uv_handle_t *)&http->turn) ||
         MHD_get_timeout(http->daemon, &timeout) != MHD_YES)
         return;
+    if (timeout == 0)
+        timeout = http_pause(http, clock_now() - begin);
     if (timeout > 0)
         uv_timer_start(&http->timer, on_timer, timeout, 0);
     else
@@ -339,6 +370,12 @@ static struct http_peer *connection_peer(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
+static void peer_end_handshake(struct http *http, struct http_peer *peer)
+{
+    http->handshakes -= peer->in_handshake;
+    peer->in_handshake = false;
+}
+
 static struct http_request *request_create(struct http *http, struct MHD_Connection *connection,
                                            const char *method, const char *path,
                                            const char *version)
@@ -348,6 +385,7 @@ static struct http_request *request_create(struct http *http, struct MHD_Connect
 
     request->http = http;
     request->peer = connection_peer(connection);
+    peer_end_handshake(http, request->peer);
     request->connection = connection;
     request->method = method;
     request->path = mem_strdup(path);
@@ -454,6 +492,8 @@ static struct http_peer *peer_create(struct http *http, struct MHD_Connection *c
     struct http_peer *peer = mem_alloc(sizeof *peer);
 
     peer->connection = connection;
+    peer->in_handshake = http->is_tls;
+    http->handshakes += peer->in_handshake;
     format_address(info->client_addr, peer->address);
     deadline_set(http->deadlines, &peer->deadline);
     return peer;
@@ -461,6 +501,7 @@ static struct http_peer *peer_create(struct http *http, struct MHD_Connection *c
 
 static void peer_destroy(struct http *http, struct http_peer *peer)
 {
+    peer_end_handshake(http, peer);
     deadline_clear(http->deadlines, &peer->deadline);
     free(peer);
 }
@@ -496,14 +537,22 @@ static void on_mhd_log(void *data, const char *format, va_list args)
 
 static struct MHD_Daemon *start_daemon(struct http *http, const struct http_settings *settings)
 {
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, settings->retrieve_certificate},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access,
-        http, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->max_connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, settings->max_connections_per_address,
-        MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+        flags | (http->is_tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_access, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, settings->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, settings->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        settings->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_ARRAY,
+        http->is_tls ? tls : none, MHD_OPTION_END);
 }
 
 int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
@@ -513,6 +562,7 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings, http_hand
     const union MHD_DaemonInfo *info;
 
     http->loop = loop;
+    http->is_tls = settings->retrieve_certificate != NULL;
     http->max_body = settings->max_body;
     http->handler = handler;
     http->data = data;

@@ -25,6 +25,7 @@ struct http_settings {
     unsigned timeout_s;         /* for a connection that neither sends nor is sent anything */
     unsigned request_timeout_s; /* for a request to be whole, since the connection was idle */
     size_t max_body;            /* bytes */
+    void *retrieve_certificate; /* GnuTLS's gnutls_certificate_retrieve_function2; NULL: no TLS */
 };
 
 /* A whole request, but for a body that is too large: see http_body(). */
