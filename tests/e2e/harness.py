@@ -249,9 +249,9 @@ class Server:
             raise AssertionError(f"{answer.status}: {answer.body!r}")
         return read_stream(answer.body)
 
-    def open(self, agent, value, receive_buffer=None):
+    def open(self, agent, value, receive_buffer=None, version="1.1"):
         """Starts a run and returns its Stream, to be read bit by bit."""
-        return Stream(self.connect(receive_buffer), agent, value)
+        return Stream(self.connect(receive_buffer), agent, value, version)
 
 
 class Test(unittest.TestCase):
@@ -612,11 +612,11 @@ def text_of(events):
 class Stream:
     """A run's stream that is read bit by bit."""
 
-    def __init__(self, connection, agent, value):
+    def __init__(self, connection, agent, value, version="1.1"):
         self.connection = connection
         self.parser = StreamParser()
         self.seen = 0  # bytes of the body
-        connection.post(agent, value)
+        connection.post(agent, value, version=version)
         connection.expect("POST")
 
     def close(self):

@@ -161,11 +161,14 @@ class SlowReaderTest(TlsTest):
         self.assertEqual(numbers, list(range(1, count + 1)))
 
     def test_shutdown_while_a_record_is_held(self):
-        server = self.start("e2e_flood", settings={"host.shutdown_timeout": 0})
-        stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, SMALL)
-        stream.until("flood")
-        server.stop()
-        stream.close()
+        for version in ("1.0", "1.1"):
+            with self.subTest(version=version):
+                server = self.start("e2e_flood", settings={"host.shutdown_timeout": 0})
+                stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, SMALL, version)
+                stream.until("flood")
+                server.stop()
+                self.assertRaises((ConnectionResetError, ssl.SSLEOFError), stream.rest)
+                stream.close()
 
 
 class DepartureTest(TlsTest):
