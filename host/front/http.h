@@ -92,7 +92,7 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
  */
 size_t http_stream_unsent(const struct http_request *request);
 
-/* All is sent; the request is not to be touched any more. */
+/* The last http_stream_send() said that all is out; the request is not to be touched any more. */
 void http_stream_end(struct http_request *request);
 
 /*
