@@ -138,6 +138,8 @@ class ShutdownTest(Test):
                 server = self.serve("e2e_flood", settings={"host.shutdown_timeout": 0})
                 stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, 65536, version)
                 stream.until("flood")
+                wait_for(lambda: server.get("/runs/" + stream.run).json()["events"] > 100,
+                         "there is more than the sockets hold")
                 server.signal(signal.SIGTERM)
                 server.check_end()
                 self.assertRaises(ConnectionResetError, stream.rest)

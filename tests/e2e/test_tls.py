@@ -166,6 +166,8 @@ class SlowReaderTest(TlsTest):
                 server = self.start("e2e_flood", settings={"host.shutdown_timeout": 0})
                 stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, SMALL, version)
                 stream.until("flood")
+                wait_for(lambda: server.get("/runs/" + stream.run).json()["events"] > 100,
+                         "there is more than the sockets hold")
                 server.stop()
                 self.assertRaises((ConnectionResetError, ssl.SSLEOFError), stream.rest)
                 stream.close()
