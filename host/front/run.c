@@ -244,7 +244,15 @@ size_t runs_memory(const struct runs *runs)
 
 bool runs_have_room(const struct runs *runs)
 {
-    return runs->memory < runs->limits.log_budget || !TAILQ_EMPTY(&runs->retained);
+    const struct run *run;
+
+    if (runs->memory < runs->limits.log_budget)
+        return true;
+    TAILQ_FOREACH(run, &runs->retained, in_list) {
+        if (run->slowest_count == 0)
+            return true;
+    }
+    return false;
 }
 
 void runs_fail_all(struct runs *runs, enum run_error error)

@@ -21,6 +21,7 @@ static uint64_t ends[EVENTS_MAX];
 static void setup(void)
 {
     eventlog = (struct eventlog){0};
+    memset(ends, 0, sizeof ends);
     scratch = (struct buf){0};
 }
 
