@@ -64,6 +64,18 @@ class IgnoreTest(EndTest):
             self.assertEqual(len(self.ignored(stream.run)), 1)
         self.assertEqual(self.server.generation("fault_ignore")["restarts"], 1)
 
+    def test_cancelled_fiber(self):
+        """It shares not only a worker with the others, but its thread."""
+        self.begin("fault_ignore_fiber")
+        stream = self.open(self.server, "fault_ignore_fiber", {"how": "ignore"})
+        self.pid_of(stream)
+        begin = time.monotonic()
+        self.cancel(self.server, stream.run)
+        stream.rest()
+        self.check_soon(begin, time.monotonic(), 1)
+        self.assertEqual(stream.done, CANCELLED)
+        self.check_replaced("fault_ignore_fiber", stream.run)
+
     def test_deserted_thread(self):
         self.begin("fault_ignore", on_disconnect="cancel")
         stream = self.open(self.server, "fault_ignore", {"how": "ignore"})
