@@ -673,11 +673,11 @@ class Stream:
 # ---- many streams at once ----
 
 class SwarmStream:
-    def __init__(self, number, request):
+    def __init__(self, number, request, method="POST", after=0, may_pack=False):
         self.number = number
         self.request = request
-        self.response = ResponseParser("POST")
-        self.parser = StreamParser(keep=False)
+        self.response = ResponseParser(method)
+        self.parser = StreamParser(keep=False, after=after, may_pack=may_pack)
         self.done = False
 
 
@@ -695,7 +695,14 @@ class Swarm:
         self.open = 0
 
     def add(self, agent, value):
-        stream = SwarmStream(len(self.streams), run_request(agent, value))
+        return self.join(SwarmStream(len(self.streams), run_request(agent, value)))
+
+    def reopen(self, run, after=0, may_pack=False):
+        """Reads a run that there is, behind this event."""
+        request = request_bytes("GET", f"/runs/{run}/events?after={after}")
+        return self.join(SwarmStream(len(self.streams), request, "GET", after, may_pack))
+
+    def join(self, stream):
         client = socket.socket()
         client.setblocking(False)
         client.connect_ex(self.address)
