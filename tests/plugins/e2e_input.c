@@ -1,7 +1,7 @@
 /*
  * e2e_input: hears what clients say to its run.
  *
- *     {"count":N,"timeout_ms":T,"gate":PATH}
+ *     {"count":N,"timeout_ms":T,"gate":PATH,"hold":PATH}
  *
  * It emits ready {}, waits until there is a file PATH, if one is named, and
  * then calls run_input() N times. T is its timeout, none if it is negative or
@@ -9,8 +9,9 @@
  *
  *     heard {"n":K,"status":STATUS,"json":what it got, or null}
  *
- * It ends at the first call that was cancelled, which it logs. See
- * e2e_input_fiber.c for the other mode.
+ * It ends at the first call that was cancelled, which it logs; else when there
+ * is a file PATH of hold, if one is named. See e2e_input_fiber.c for the other
+ * mode.
  */
 #ifndef MODE
 #define MODE AGENT_THREAD
@@ -71,6 +72,8 @@ static int handle(void *self, const char *input)
     status = wait_at_gate(json_string(json, "gate", NULL));
     for (unsigned n = 1; n <= count && status == 0; n++)
         status = hear(n, timeout < 0 ? AGENT_FOREVER : (uint32_t)timeout);
+    if (status == 0)
+        status = wait_at_gate(json_string(json, "hold", NULL));
     cJSON_Delete(json);
     return status;
 }
