@@ -42,6 +42,8 @@ def events_of(body):
 
 
 class ResumeTest(SupervisionTest):
+    on_disconnect = None  # as the host has it
+
     def started_runs(self, server, agent):
         return sum(worker["started_runs"] for worker in server.workers_of(agent))
 
