@@ -279,6 +279,9 @@ class Test(unittest.TestCase):
 
     maxDiff = None
 
+    # The identity of servers that are given none of their own; None: plain HTTP.
+    tls = None
+
     # What becomes of the runs of the plugins that serve() names when their client left.
     on_disconnect = None
 
@@ -303,7 +306,7 @@ class Test(unittest.TestCase):
         settings = dict(settings or {})
         for plugin in plugins if self.on_disconnect else ():
             settings.setdefault(f"plugin.{plugin}.on_disconnect", self.on_disconnect)
-        server = Server(folder, plugins, settings, env, tls)
+        server = Server(folder, plugins, settings, env, tls or self.tls)
         self.servers.append(server)
         self.addCleanup(self.end, server)
         return server

@@ -8,8 +8,8 @@ import socket
 import struct
 import uuid
 
-from harness import (SANITIZED, Stream, main, read_stream, request_bytes,
-                     run_request, text_of, types, wait_for)
+from harness import (SANITIZED, Identity, Stream, main, read_stream, request_bytes, run_request,
+                     text_of, types, wait_for)
 from supervising import SupervisionTest
 
 NOBODY = "0" * 26  # an id that no run has
@@ -100,6 +100,8 @@ class CutTest(ResumeTest):
     connection.
     """
 
+    STEP = 1  # bytes from one cut to the next
+
     def connect(self, server):
         return server.connect()
 
@@ -158,7 +160,7 @@ class CutTest(ResumeTest):
         self.assertEqual(len(read_stream(body)), len(value["calls"]) + 2)
         self.assertIn("🦀".encode(), body)
         events = events_of(body)
-        for first in range(0, len(body) + 1, 7 if SANITIZED else 1):
+        for first in range(0, len(body) + 1, 7 if SANITIZED else self.STEP):
             cuts = [first] + [random.randint(0, len(body)) for _ in range(random.randint(0, 3))]
             client = self.reconstruct(server, "e2e_emit", value, run, cuts)
             self.check(client, events, cuts)
@@ -215,6 +217,14 @@ class CutTest(ResumeTest):
         self.assertEqual(types(read_stream(body)), ["run"] + ["tick"] * 300 + ["done"])
         self.check(client, events_of(body), cuts)
         self.assertEqual(self.started_runs(server, "ticker"), 1)
+
+
+class TlsCutTest(CutTest):
+    STEP = 3
+
+    def setUp(self):
+        super().setUp()
+        self.tls = Identity(self.folder, "server")
 
 
 # ---- what may be asked for ----
