@@ -92,7 +92,7 @@ class ManyTest(EndTest):
     AT_ONCE = 1000  # readers
 
     def test_many_runs(self):
-        """All are started, then all are read, each from another event on."""
+        """All are started, then all are read: some of them live, some when all have ended."""
         server = self.watch("ticker")
         request = run_request("ticker", {"count": self.COUNT, "period_ms": 10}, "?mode=detach")
         runs = []
@@ -105,14 +105,21 @@ class ManyTest(EndTest):
         self.assertEqual(len(set(runs)), self.RUNS)
         swarm = Swarm(server.address)
         self.addCleanup(swarm.close)
-        for n, run in enumerate(runs):
-            swarm.reopen(run, n % (self.COUNT + 2))
-            swarm.until(lambda: swarm.open < self.AT_ONCE, "others have been read")
-        swarm.finish()
+        half = self.RUNS // 2
+        self.read(swarm, runs[half:], 2)
+        wait_for(lambda: server.workers_of("ticker")[0]["live_runs"] == 0, "all have ended")
+        self.read(swarm, runs[:half], self.COUNT + 2)
+        runs = runs[half:] + runs[:half]
         for run, stream in zip(runs, swarm.streams):
             self.assertEqual((stream.parser.run, stream.parser.count, stream.parser.gaps,
                               stream.parser.done), (run, self.COUNT + 2, [], FINISHED))
         self.assertEqual(server.workers_of("ticker")[0]["started_runs"], self.RUNS)
+
+    def read(self, swarm, runs, positions):
+        for n, run in enumerate(runs):
+            swarm.reopen(run, n % positions)
+            swarm.until(lambda: swarm.open < self.AT_ONCE, "others have been read")
+        swarm.finish()
 
 
 class BudgetTest(EndTest):
