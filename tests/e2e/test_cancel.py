@@ -93,7 +93,7 @@ class CancelTest(EndTest):
         stream.until("ready")
         connections = [self.server.connect() for _ in range(20)]
         for connection in connections:
-            connection.send(f"POST /runs/{stream.run}/cancel HTTP/1.1\r\nHost: x\r\n"
+            connection.send(f"POST /runs/{stream.run}/cancel HTTP/1.1\r\nHost: localhost\r\n"
                             "Content-Length: 0\r\n\r\n".encode())
         for connection in connections:
             answer = connection.response()

@@ -1161,7 +1161,7 @@ START_TEST(history_is_bounded_by_the_fair_share)
     struct runs_limits limits = plenty;
     struct run *others[9];
 
-    limits.log_budget = 1100 * 1024;
+    limits.log_budget = 4 * 1100 * 1024;
     runs_set_limits(runs, &limits);
     append_kilobytes(700);
     ck_assert_uint_le(log_length(), 550 * 1024);
@@ -2000,7 +2000,7 @@ static void set_budget(size_t log_budget)
 START_TEST(memory_of_no_runs)
 {
     ck_assert_uint_eq(runs_memory(runs), 0);
-    ck_assert(runs_have_room(runs));
+    ck_assert(runs_make_room(runs));
 }
 END_TEST
 
@@ -2137,15 +2137,51 @@ START_TEST(no_room_while_live_ones_fill_the_budget)
 {
     set_budget(50 * 1024);
     start_run();
-    ck_assert(runs_have_room(runs));
+    ck_assert(runs_make_room(runs));
     reader.lazy = true;
     append_kilobytes(50);
-    ck_assert(!runs_have_room(runs));
+    ck_assert(!runs_make_room(runs));
     reader_read(&reader, SIZE_MAX);
-    set_budget(20 * 1024);
-    append_kilobytes(1);
-    set_budget(50 * 1024);
-    ck_assert(runs_have_room(runs));
+    ck_assert(runs_make_room(runs));
+}
+END_TEST
+
+/* Each gives back what is beyond its share when more come. */
+START_TEST(room_for_many_live_ones)
+{
+    struct run *others[25];
+
+    set_budget(1024 * 1024);
+    for (int i = 0; i < 25; i++) {
+        ck_assert_msg(runs_make_room(runs), "no room for run %d", i);
+        run = others[i] = create_run();
+        start(run);
+        append_kilobytes(200);
+    }
+    for (int i = 0; i < 25; i++) {
+        run = others[i];
+        ck_assert_int_eq(finish(), 0);
+        run_unref(run);
+    }
+    run = NULL;
+}
+END_TEST
+
+START_TEST(inputs_of_queued_runs_count)
+{
+    struct buf pairs = {0};
+    struct run_spec queued = {.agent = "echo",
+                              .subject = "",
+                              .linger_ms = RUN_NEVER,
+                              .deadline_ms = RUN_NEVER,
+                              .grace_ms = 1000,
+                              .pairs = &pairs};
+
+    buf_commit(&pairs, (memset(buf_reserve(&pairs, 60000), 'x', 60000), 60000));
+    ck_assert_int_eq(run_create(runs, &queued, &run), 0);
+    ck_assert_uint_gt(runs_memory(runs), 60000);
+    run_cancel(run);
+    ck_assert_uint_lt(runs_memory(runs), 60000);
 }
 END_TEST
 
@@ -2157,9 +2193,11 @@ START_TEST(room_of_ended_ones)
     ck_assert_int_eq(finish(), 0);
     set_budget(50 * 1024);
     ck_assert_uint_gt(runs_memory(runs), 50 * 1024);
-    ck_assert(!runs_have_room(runs));
+    ck_assert(!runs_make_room(runs));
     run_unsubscribe(&reader.subscriber);
-    ck_assert(runs_have_room(runs));
+    run_unref(run);
+    run = NULL;
+    ck_assert(runs_make_room(runs));
 }
 END_TEST
 
@@ -2388,6 +2426,8 @@ static void add_budget(Suite *suite)
     tcase_add_test(tcase, younger_ones_go_when_the_oldest_is_read);
     tcase_add_test(tcase, no_room_while_live_ones_fill_the_budget);
     tcase_add_test(tcase, room_of_ended_ones);
+    tcase_add_test(tcase, room_for_many_live_ones);
+    tcase_add_test(tcase, inputs_of_queued_runs_count);
 }
 
 static void add_retention(Suite *suite)
