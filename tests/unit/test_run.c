@@ -1305,7 +1305,7 @@ START_TEST(random_readers)
     set_log_size(log_size);
     reader.lazy = true;
     srand((unsigned)_i);
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < 500; round++) {
         int which = rand() % 4;
         struct reader *other = &others[which];
         size_t cost = WIRE_CHARGE + 2 + (size_t)rand() % most[rand() % 3];
