@@ -338,7 +338,7 @@ class DisconnectTest(EndTest):
             with self.subTest(setting=setting, query=query):
                 server = self.serve_with(setting)
                 path = self.path(f"seconds-{setting}")
-                stream = server.server.open("e2e_watch", {"how": "sleep", "file": path}, None, query)
+                stream = self.open(server, "e2e_watch", {"how": "sleep", "file": path}, query)
                 stream.until("ready")
                 left = time.monotonic()
                 stream.close()
