@@ -5,6 +5,7 @@
  */
 #include "cli/cli.h"
 
+#include "cli/lines.h"
 #include "cli/settings.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -27,6 +28,9 @@ static const char usage[] =
     "JSON, {} if not given; - reads it from standard input. Exit status 0 if the run\n"
     "finished, 1 if it failed or was cancelled.\n"
     "\n"
+    "When the agent waits for input, it gets a line of standard input, as JSON if it\n"
+    "is that, else as a JSON string; when there is no more, the run is cancelled.\n"
+    "\n"
     "      --text              print only the text\n" SETTINGS_USAGE
     "  -h, --help              print this\n"
     "\n"
@@ -40,6 +44,7 @@ struct session {
     uv_loop_t loop;
     uv_signal_t interrupted;
     struct worker *worker;
+    struct lines *lines;
     struct runs *runs;
     struct run *run;
     bool text;
@@ -94,6 +99,37 @@ static void on_appended(struct subscriber *subscriber)
 
 /* ---- the worker ---- */
 
+/* The agent waits for a person: for the next line here. */
+static void on_line(void *data, const char *line)
+{
+    struct session *session = data;
+    struct buf text = {0};
+    char *json;
+
+    if (line == NULL) {
+        fprintf(stderr, "sluice: the agent waits for input, and standard input has ended\n");
+        run_cancel(session->run);
+        return;
+    }
+    if (json_check(line, strlen(line)) >= 0)
+        buf_puts(&text, line);
+    else
+        json_append_string(&text, line);
+    json = buf_steal(&text);
+    worker_input(session->worker, 0, json);
+    free(json);
+}
+
+static int take_waiting(struct session *session, const struct wire_frame *frame)
+{
+    uint32_t counts[2];
+
+    memcpy(counts, frame->data, sizeof counts);
+    if (counts[1] > 0)
+        lines_ask(session->lines);
+    return 0;
+}
+
 static int take_frame(struct session *session, const struct wire_frame *frame)
 {
     struct event event;
@@ -103,7 +139,7 @@ static int take_frame(struct session *session, const struct wire_frame *frame)
                                                      &event.json, &event.json_length) == 0)
         return run_append(session->run, &event);
     if (frame->type == WIRE_WAITING)
-        return 0;
+        return take_waiting(session, frame);
     if (frame->type != WIRE_END || wire_read_end(frame, &end) < 0)
         return -EPROTO;
     worker_quit(session->worker);
@@ -145,6 +181,7 @@ static void on_left(void *data)
     if (session->run)
         session_finish(session);
     uv_close((uv_handle_t *)&session->interrupted, NULL);
+    lines_destroy(session->lines);
     runs_destroy(session->runs);
     worker_destroy(session->worker);
 }
@@ -234,6 +271,7 @@ static int run(const struct settings *settings, const char *input)
     uv_signal_init(&session.loop, &session.interrupted);
     session.interrupted.data = &session;
     session.runs = runs_create(&session.loop, &limits);
+    session.lines = lines_create(&session.loop, on_line, &session);
     session.worker = worker_create(&session.loop, &sink, &session);
     status = session_load(&session, settings);
     if (status < 0) {

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "front/admin.h"
 #include "front/api.h"
+#include "front/tls.h"
 
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
@@ -35,6 +36,7 @@ struct front {
     struct config *(*reread)(void *data, char *error, size_t size);
     void *data; /* of reread() */
     struct http *http;
+    bool is_https;
     struct admin *admin;
     struct api api;
     uv_signal_t interrupted, terminated, hung_up;
@@ -148,14 +150,23 @@ static void front_apply(struct front *front)
     streams_set_times(front->api.streams, &times);
 }
 
+static bool has_tls(const struct config *config)
+{
+    return *config->tls_certificate != '\0';
+}
+
 /* What is bound at the start stays as it is until the next one. */
 static void warn_of_restart(const struct config *old, const struct config *new)
 {
     if (strcmp(old->listen, new->listen) != 0 || strcmp(old->plugins, new->plugins) != 0 ||
         strcmp(old->admin, new->admin) != 0 || old->max_connections != new->max_connections ||
-        old->connection_timeout != new->connection_timeout || old->max_body != new->max_body)
-        log_warn("listen, plugins, admin, max_connections, connection_timeout and max_body "
-                 "change only when the server starts again");
+        old->max_connections_per_address != new->max_connections_per_address ||
+        old->connection_timeout != new->connection_timeout ||
+        old->request_timeout != new->request_timeout || old->max_body != new->max_body ||
+        has_tls(old) != has_tls(new))
+        log_warn("listen, plugins, admin, max_connections, max_connections_per_address, "
+                 "connection_timeout, request_timeout, max_body and whether there is a "
+                 "tls_certificate change only when the server starts again");
 }
 
 /* All of the configuration is taken, or nothing. */
@@ -168,6 +179,12 @@ static int front_reconfigure(struct front *front, char *error, size_t error_size
         return -EINVAL;
     if (config_check(config, front->address, error, error_size) < 0 ||
         access_create(config, &access, error, error_size) < 0) {
+        config_destroy(config);
+        return -EINVAL;
+    }
+    if (front->is_https && has_tls(config) &&
+        tls_load(config->tls_certificate, config->tls_key, error, error_size) < 0) {
+        access_destroy(access);
         config_destroy(config);
         return -EINVAL;
     }
@@ -261,7 +278,8 @@ static void on_settled(void *data)
 {
     const struct front *front = data;
 
-    fprintf(stderr, "sluice: listening on http://%s\n", front->address);
+    fprintf(stderr, "sluice: listening on %s://%s\n", front->is_https ? "https" : "http",
+            front->address);
 }
 
 static void front_watch_signals(struct front *front)
@@ -289,14 +307,36 @@ static int front_open_access(struct front *front)
     return status;
 }
 
+static int front_open_tls(struct front *front, struct http_settings *settings)
+{
+    char error[CONFIG_ERROR_SIZE];
+    int status;
+
+    if (!has_tls(front->config))
+        return 0;
+    status = tls_load(front->config->tls_certificate, front->config->tls_key, error, sizeof error);
+    if (status < 0) {
+        fprintf(stderr, "sluice: %s\n", error);
+        return status;
+    }
+    front->is_https = true;
+    settings->retrieve_certificate = tls_retriever();
+    return 0;
+}
+
 static int front_open_http(struct front *front)
 {
     const struct config *config = front->config;
     struct http_settings settings = {.max_connections = config->max_connections,
+                                     .max_connections_per_address =
+                                         config->max_connections_per_address,
                                      .timeout_s = config->connection_timeout,
+                                     .request_timeout_s = config->request_timeout,
                                      .max_body = config->max_body};
-    int status;
+    int status = front_open_tls(front, &settings);
 
+    if (status < 0)
+        return status;
     settings.listen_fd = front_listen(config, front->address, sizeof front->address);
     if (settings.listen_fd < 0) {
         fprintf(stderr, "sluice: cannot listen on %s: %s\n", config->listen,
@@ -362,6 +402,7 @@ int front_main(struct config *config,
     if (front_open_access(&front) < 0 || front_open_http(&front) < 0) {
         access_destroy(front.api.access);
         uv_loop_close(&front.loop);
+        tls_unload();
         return 1;
     }
     front_watch_signals(&front);
@@ -380,5 +421,6 @@ int front_main(struct config *config,
     }
     uv_run(&front.loop, UV_RUN_DEFAULT);
     uv_loop_close(&front.loop);
+    tls_unload();
     return status < 0 ? 1 : 0;
 }

@@ -6,11 +6,19 @@
  * reply, upon which on_access() is called again. If it streams, the response
  * gets a reader; its first call, when the headers are out, parks the
  * connection, and its second, after http_stream_end(), ends the response.
+ *
+ * libmicrohttpd's own timeout begins anew with each byte. So a connection that
+ * owes a request has a deadline besides; one that misses it is shut down, upon
+ * which libmicrohttpd closes it.
+ *
+ * libmicrohttpd does TLS; GnuTLS is only handed through, and seen by parked.c.
  */
 #include "front/http.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "front/deadlines.h"
 #include "front/parked.h"
 
 #include <arpa/inet.h>
@@ -26,6 +34,12 @@
 
 /* A connection's memory in libmicrohttpd: the request's line and headers must fit. */
 #define CONNECTION_MEMORY 8192
+
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
+/* Between two runs while only TLS handshakes seem to be ready, ms; see http_pause(). */
+#define PAUSE_MIN 1
+#define PAUSE_MAX 100
 
 /* What libmicrohttpd may ask of a stream's reader at once; nothing is ever read through it. */
 #define READER_BLOCK 64
@@ -43,17 +57,23 @@ struct http {
     struct MHD_Daemon *daemon;
     uv_poll_t poll;   /* its epoll descriptor */
     uv_timer_t timer; /* when it wants to run next */
+    uv_idle_t turn;   /* active if that is at once */
     int handles;      /* not yet closed */
-    bool again;       /* libmicrohttpd must run once more, whatever its timeout says */
+    bool is_tls;
+    size_t handshakes; /* connections that may be in one */
     size_t max_body;
     http_handler *handler;
     void *data;
+    struct deadlines *deadlines; /* of http_peer.deadline */
     TAILQ_HEAD(, http_request) requests;
     size_t open;
 };
 
 /* A connection, from its start to its end. */
 struct http_peer {
+    struct deadline deadline; /* first; set while it owes a request */
+    struct MHD_Connection *connection;
+    bool in_handshake; /* as long as TLS has not delivered a request */
     char address[INET6_ADDRSTRLEN];
 };
 
@@ -84,19 +104,46 @@ struct http_request {
 /* ---- the daemon on the loop ---- */
 
 static void on_timer(uv_timer_t *timer);
+static void on_turn(uv_idle_t *turn);
+
+/*
+ * libmicrohttpd takes a TLS handshake that waits for its client for one that
+ * can go on at once, and would run without end. What the client sends is seen
+ * by the epoll descriptor anyway. So the next run is put off, by as much as
+ * keeps such runs from taking more than a fraction of the time; with that, what
+ * really is ready goes on somewhat later while there are handshakes.
+ */
+static uint64_t http_pause(const struct http *http, uint64_t took_ns)
+{
+    uint64_t pause = took_ns * 4 / CLOCK_MS;
+
+    if (http->handshakes == 0)
+        return 0;
+    return pause < PAUSE_MIN ? PAUSE_MIN : pause > PAUSE_MAX ? PAUSE_MAX : pause;
+}
 
 static void http_run(struct http *http)
 {
+    uint64_t begin = clock_now();
     MHD_UNSIGNED_LONG_LONG timeout;
 
-    http->again = false;
+    uv_idle_stop(&http->turn);
+    uv_timer_stop(&http->timer);
     MHD_run(http->daemon);
-    if (http->again)
-        uv_timer_start(&http->timer, on_timer, 0, 0);
-    else if (MHD_get_timeout(http->daemon, &timeout) == MHD_YES)
+    if (uv_is_active((uv_handle_t *)&http->turn) ||
+        MHD_get_timeout(http->daemon, &timeout) != MHD_YES)
+        return;
+    if (timeout == 0)
+        timeout = http_pause(http, clock_now() - begin);
+    if (timeout > 0)
         uv_timer_start(&http->timer, on_timer, timeout, 0);
     else
-        uv_timer_stop(&http->timer);
+        uv_idle_start(&http->turn, on_turn);
+}
+
+static void on_turn(uv_idle_t *turn)
+{
+    http_run(turn->data);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -117,8 +164,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
  */
 static void http_run_soon(struct http *http)
 {
-    http->again = true;
-    uv_timer_start(&http->timer, on_timer, 0, 0);
+    uv_idle_start(&http->turn, on_turn);
 }
 
 /* ---- answers ---- */
@@ -238,17 +284,20 @@ void http_stream_end(struct http_request *request)
     request_resume(request);
 }
 
+static int connection_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
 /*
  * Dissolving a TCP connection resets it at once. Nothing that libmicrohttpd
  * writes when it closes the socket, such as an end of the TLS session, gets out.
  */
 static void request_reset(struct http_request *request)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
-    connect(info->connect_fd, &nobody, sizeof nobody);
+    connect(connection_fd(request->connection), &nobody, sizeof nobody);
     request->state = RESET;
     if (request->parked)
         request_resume(request);
@@ -337,6 +386,12 @@ static struct http_peer *connection_peer(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
+static void peer_end_handshake(struct http *http, struct http_peer *peer)
+{
+    http->handshakes -= peer->in_handshake;
+    peer->in_handshake = false;
+}
+
 static struct http_request *request_create(struct http *http, struct MHD_Connection *connection,
                                            const char *method, const char *path,
                                            const char *version)
@@ -346,6 +401,7 @@ static struct http_request *request_create(struct http *http, struct MHD_Connect
 
     request->http = http;
     request->peer = connection_peer(connection);
+    peer_end_handshake(http, request->peer);
     request->connection = connection;
     request->method = method;
     request->path = mem_strdup(path);
@@ -371,6 +427,7 @@ static void request_receive(struct http_request *request, const char *data, size
 /* The whole request is there, or it is clear that it is too large. */
 static mhd_result request_handle(struct http_request *request)
 {
+    deadline_clear(request->http->deadlines, &request->peer->deadline);
     request->state = HANDLING;
     request->http->handler(request->http->data, request);
     buf_finish(&request->body);
@@ -414,6 +471,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
         return;
     *request_slot = NULL;
     request_tell_left(request);
+    deadline_set(http->deadlines, &request->peer->deadline);
     TAILQ_REMOVE(&http->requests, request, in_http);
     http->open--;
     for (int i = 0; i < request->header_count; i++) {
@@ -444,25 +502,46 @@ static void format_address(const struct sockaddr *address, char out[INET6_ADDRST
         inet_ntop(AF_INET6, &v6->sin6_addr, out, INET6_ADDRSTRLEN);
 }
 
-static struct http_peer *peer_create(struct MHD_Connection *connection)
+static struct http_peer *peer_create(struct http *http, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct http_peer *peer = mem_alloc(sizeof *peer);
 
+    peer->connection = connection;
+    peer->in_handshake = http->is_tls;
+    http->handshakes += peer->in_handshake;
     format_address(info->client_addr, peer->address);
+    deadline_set(http->deadlines, &peer->deadline);
     return peer;
+}
+
+static void peer_destroy(struct http *http, struct http_peer *peer)
+{
+    peer_end_handshake(http, peer);
+    deadline_clear(http->deadlines, &peer->deadline);
+    free(peer);
 }
 
 static void on_connection(void *data, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode code)
 {
+    struct http *http = data;
+
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *slot = peer_create(connection);
+        *slot = peer_create(http, connection);
     } else {
-        free(*slot);
-        http_run_soon(data);
+        peer_destroy(http, *slot);
+        http_run_soon(http);
     }
+}
+
+static void on_late(struct deadline *deadline)
+{
+    const struct http_peer *peer = (const struct http_peer *)deadline;
+
+    log_debug("a request does not arrive in time client=%s", peer->address);
+    shutdown(connection_fd(peer->connection), SHUT_RDWR);
 }
 
 /* ---- the whole ---- */
@@ -475,13 +554,22 @@ static void on_mhd_log(void *data, const char *format, va_list args)
 
 static struct MHD_Daemon *start_daemon(struct http *http, const struct http_settings *settings)
 {
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, settings->retrieve_certificate},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_access,
-        http, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        settings->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->max_connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
+        flags | (http->is_tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_access, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, settings->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, settings->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        settings->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_ARRAY,
+        http->is_tls ? tls : none, MHD_OPTION_END);
 }
 
 int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
@@ -491,6 +579,7 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings, http_hand
     const union MHD_DaemonInfo *info;
 
     http->loop = loop;
+    http->is_tls = settings->retrieve_certificate != NULL;
     http->max_body = settings->max_body;
     http->handler = handler;
     http->data = data;
@@ -500,11 +589,13 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings, http_hand
         free(http);
         return -EIO;
     }
+    http->deadlines = deadlines_create(loop, settings->request_timeout_s, on_late);
     info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     uv_poll_init(loop, &http->poll, info->epoll_fd);
     uv_timer_init(loop, &http->timer);
-    http->poll.data = http->timer.data = http;
-    http->handles = 2;
+    uv_idle_init(loop, &http->turn);
+    http->poll.data = http->timer.data = http->turn.data = http;
+    http->handles = 3;
     uv_poll_start(&http->poll, UV_READABLE, on_readable);
     http_run_soon(http);
     *out = http;
@@ -551,7 +642,9 @@ void http_destroy(struct http *http)
         }
     }
     uv_close((uv_handle_t *)&http->poll, on_handle_closed);
-    uv_close((uv_handle_t *)&http->timer, on_handle_closed);
     MHD_run(http->daemon);
     MHD_stop_daemon(http->daemon);
+    uv_close((uv_handle_t *)&http->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&http->turn, on_handle_closed);
+    deadlines_destroy(http->deadlines);
 }

@@ -21,8 +21,11 @@ struct http_request;
 struct http_settings {
     int listen_fd; /* bound and listening; http owns it */
     unsigned max_connections;
-    unsigned timeout_s; /* for a connection that neither sends nor is sent anything */
-    size_t max_body;    /* bytes */
+    unsigned max_connections_per_address; /* 0 is no limit */
+    unsigned timeout_s;         /* for a connection that neither sends nor is sent anything */
+    unsigned request_timeout_s; /* for a request to be whole, since the connection was idle */
+    size_t max_body;            /* bytes */
+    void *retrieve_certificate; /* GnuTLS's gnutls_certificate_retrieve_function2; NULL: no TLS */
 };
 
 /* A whole request, but for a body that is too large: see http_body(). */
@@ -93,7 +96,7 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
  */
 size_t http_stream_unsent(const struct http_request *request);
 
-/* All is sent; the request is not to be touched any more. */
+/* The last http_stream_send() said that all is out; the request is not to be touched any more. */
 void http_stream_end(struct http_request *request);
 
 /*

@@ -5,6 +5,9 @@
 #define BEFORE "{\"delta\":\""
 #define AFTER  "\"}"
 
+/* Most bytes between the quotes of a packed event. */
+#define INSIDE_MAX (PACK_MAX - strlen(BEFORE AFTER))
+
 /* Whether the event is text that is only a delta; its inside, if so. */
 static bool is_delta(const struct event *event, const char **inside, size_t *length)
 {
@@ -28,16 +31,17 @@ uint64_t pack_text(const struct eventlog *log, const char *run_id, uint64_t from
     struct buf scratch = {0}, json = {0};
     struct event event, packed = {.type = "text", .type_length = 4};
     uint64_t at = from;
+    size_t length, packed_length = 0;
     unsigned count = 0;
     const char *inside;
-    size_t length;
 
     buf_puts(&json, BEFORE);
     while (at < log->ring.end) {
         uint64_t next = eventlog_read(log, at, &scratch, &event);
-        if (!is_delta(&event, &inside, &length) || buf_length(&json) + length > PACK_MAX)
+        if (!is_delta(&event, &inside, &length) || packed_length + length > INSIDE_MAX)
             break;
         buf_append(&json, inside, length);
+        packed_length += length;
         packed.sequence = event.sequence;
         count++;
         at = next;
@@ -54,23 +58,24 @@ uint64_t pack_text(const struct eventlog *log, const char *run_id, uint64_t from
 
 uint64_t pack_find(const struct eventlog *log, uint64_t from, size_t most)
 {
+    size_t length, last_length = PACK_MAX;
+    uint64_t at = from, last = from; /* the event before */
     struct buf scratch = {0};
     struct event event;
     const char *inside;
-    size_t length, last_length = PACK_MAX;
-    uint64_t at = from, last = from;
     bool found = false;
 
-    while (!found && at < log->ring.end && at - from < most) {
+    while (at < log->ring.end && last - from < most) {
         uint64_t next = eventlog_read(log, at, &scratch, &event);
         if (!is_delta(&event, &inside, &length))
             length = PACK_MAX;
-        found = length + last_length < PACK_MAX - 64;
-        if (!found)
-            last = at;
+        found = length + last_length <= INSIDE_MAX;
+        if (found)
+            break;
+        last = at;
         last_length = length;
         at = next;
     }
     buf_finish(&scratch);
-    return found ? last : at;
+    return found || at < log->ring.end ? last : at;
 }

@@ -11,7 +11,7 @@
 
 #include "front/eventlog.h"
 
-/* Most bytes of one packed event. */
+/* Most bytes of a packed event's JSON. */
 #define PACK_MAX (16u * 1024)
 
 /*

@@ -3,6 +3,7 @@
 #include "common/mem.h"
 
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <linux/sockios.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -15,6 +16,9 @@
 
 #define PIECES_MAX 4
 
+/* The most that TLS puts into one record. */
+#define RECORD_MAX 16384
+
 /* So much the kernel takes before the network can: a slow reader holds its agent back. */
 #define UNSENT_MAX (64 * 1024)
 
@@ -22,6 +26,8 @@ struct parked {
     uv_poll_t poll;
     struct MHD_Connection *connection;
     int fd;
+    gnutls_session_t tls; /* NULL: none */
+    bool record_held;     /* GnuTLS has a record that the socket did not take whole */
     bool chunked;
     bool left;
     size_t chunk_left; /* announced bytes of the current chunk that are not sent */
@@ -54,16 +60,28 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
 }
 
+static int connection_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+static gnutls_session_t connection_tls(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+    return info ? info->tls_session : NULL;
+}
+
 int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunked,
                   const struct parked_handler *handler, void *data, struct parked **out)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct parked *parked = mem_alloc(sizeof *parked);
     int on = 1, unsent_max = UNSENT_MAX, status;
 
     parked->connection = connection;
-    parked->fd = info->connect_fd;
+    parked->fd = connection_fd(connection);
+    parked->tls = connection_tls(connection);
     parked->chunked = chunked;
     parked->handler = handler;
     parked->data = data;
@@ -141,24 +159,74 @@ static size_t parked_account(struct parked *parked, size_t written)
     return body;
 }
 
-/* One write; body is how many of the pieces' bytes it took. -EAGAIN if it did not take all. */
+/* -EAGAIN if it did not take all. */
+static int write_plain(struct parked *parked, struct iovec *framed, int count, size_t *written)
+{
+    struct msghdr message = {.msg_iov = framed, .msg_iovlen = (size_t)count};
+    ssize_t status;
+
+    do
+        status = sendmsg(parked->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (status < 0 && errno == EINTR);
+    if (status < 0)
+        return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
+    *written = (size_t)status;
+    return *written == total_length(framed, count) ? 0 : -EAGAIN;
+}
+
+/* Copies as much of the pieces as goes into a record. */
+static size_t gather(const struct iovec *pieces, int count, char record[RECORD_MAX])
+{
+    size_t length = 0;
+
+    for (int i = 0; i < count; i++) {
+        size_t part = pieces[i].iov_len;
+        if (part > RECORD_MAX - length)
+            part = RECORD_MAX - length;
+        memcpy(record + length, pieces[i].iov_base, part);
+        length += part;
+    }
+    return length;
+}
+
+/*
+ * One record. If the socket does not take all of it, GnuTLS keeps the rest and
+ * tells how much of the pieces it made the record of only when the rest is out,
+ * which is asked for with NULL: until then nothing of it counts as written.
+ */
+static int write_record(struct parked *parked, const struct iovec *framed, int count,
+                        size_t *written)
+{
+    static char record[RECORD_MAX];
+    size_t length = parked->record_held ? 0 : gather(framed, count, record);
+    ssize_t status = gnutls_record_send(parked->tls, parked->record_held ? NULL : record, length);
+
+    parked->record_held = status == GNUTLS_E_AGAIN || status == GNUTLS_E_INTERRUPTED;
+    if (parked->record_held)
+        return -EAGAIN;
+    if (status < 0) {
+        shutdown(parked->fd, SHUT_RDWR); /* a session in error need not be a socket in error */
+        return -EPIPE;
+    }
+    *written = (size_t)status;
+    return 0;
+}
+
+/* One write; body is how many of the pieces' bytes it took. -EAGAIN if the socket is full. */
 static int parked_write(struct parked *parked, const struct iovec *pieces, int count, size_t *body)
 {
     struct iovec framed[PIECES_MAX + 2];
-    struct msghdr message = {.msg_iov = framed};
-    ssize_t written;
-    size_t wanted;
+    size_t written = 0;
+    int framed_count, status;
 
     parked_open_chunk(parked, total_length(pieces, count));
-    message.msg_iovlen = (size_t)parked_frame(parked, pieces, count, framed);
-    wanted = total_length(framed, (int)message.msg_iovlen);
-    do
-        written = sendmsg(parked->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (written < 0 && errno == EINTR);
-    if (written < 0)
-        return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
-    *body = parked_account(parked, (size_t)written);
-    return (size_t)written == wanted ? 0 : -EAGAIN;
+    framed_count = parked_frame(parked, pieces, count, framed);
+    if (parked->tls)
+        status = write_record(parked, framed, framed_count, &written);
+    else
+        status = write_plain(parked, framed, framed_count, &written);
+    *body = parked_account(parked, written);
+    return status;
 }
 
 /* The pieces without their first bytes; returns how many are left. */
@@ -177,7 +245,10 @@ static int skip(struct iovec *pieces, int count, size_t bytes)
     return count - first;
 }
 
-/* Usually one write; a chunk that was left open before needs a second one for what follows it. */
+/*
+ * Usually one write. A chunk that was left open before needs another one for
+ * what follows it, and so does what is too much for one record.
+ */
 int parked_send(struct parked *parked, const struct iovec *pieces, int count, size_t *sent)
 {
     struct iovec rest[PIECES_MAX];

@@ -8,7 +8,12 @@
  * written as HTTP/1.1 chunks (RFC 9112, 7.1) if the response is chunked. The
  * last chunk is libmicrohttpd's to write, after the connection was resumed.
  *
- * A client that shuts down its sending side counts as one that left.
+ * Over TLS, what is written goes through the connection's session, one record
+ * after the other. While a record is on its way the connection must not be
+ * resumed to write on.
+ *
+ * A client that shuts down its sending side counts as one that left. What it
+ * sends while its connection is parked stays unread.
  */
 #ifndef FRONT_PARKED_H
 #define FRONT_PARKED_H
@@ -34,7 +39,7 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
 
 /*
  * Sends as much of the pieces as the socket takes, never waiting; sent says how
- * many of their bytes. 0 if all is out. -EAGAIN if not: writable() is called
+ * many of their bytes are out. 0 if all is out. -EAGAIN if not: writable() is called
  * later, and the next call's pieces must begin with the bytes that were left, if
  * there are any; it is due even if only framing was left. Other -errno.
  */

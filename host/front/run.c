@@ -244,7 +244,15 @@ size_t runs_memory(const struct runs *runs)
 
 bool runs_have_room(const struct runs *runs)
 {
-    return runs->memory < runs->limits.log_budget || !TAILQ_EMPTY(&runs->retained);
+    const struct run *run;
+
+    if (runs->memory < runs->limits.log_budget)
+        return true;
+    TAILQ_FOREACH(run, &runs->retained, in_list) {
+        if (run->slowest_count == 0)
+            return true;
+    }
+    return false;
 }
 
 void runs_fail_all(struct runs *runs, enum run_error error)
@@ -467,15 +475,22 @@ static void run_return_credit(struct run *run)
     run->executor->credit(run->executor_data, run->number, (uint32_t)credit);
 }
 
+/* Drops what is too much for readers to come, but nothing behind upto. */
+static void run_drop(struct run *run, uint64_t upto)
+{
+    eventlog_drop(&run->log, runs_share(run->runs), earlier(upto, run_read_upto(run)));
+    run_account(run);
+}
+
 /* Numbers and appends an event, drops what need not be kept, and tells the subscribers. */
 static void run_publish(struct run *run, struct event *event)
 {
+    uint64_t before = run->log.ring.end;
     struct subscriber *subscriber, *next;
     struct runs *runs = run->runs;
 
     eventlog_append(&run->log, run->id, event);
-    eventlog_drop(&run->log, runs_share(runs), run_read_upto(run));
-    run_account(run);
+    run_drop(run, run_has_ended(run) ? before : run->log.ring.end);
     if (runs->memory > runs->limits.log_budget)
         runs_evict(runs);
     for (subscriber = TAILQ_FIRST(&run->subscribers); subscriber; subscriber = next) {
@@ -723,6 +738,8 @@ void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t afte
 {
     const struct eventlog *log = &run->log;
 
+    if (!run_has_ended(run)) /* else ever more would stay unread, for one reader after another */
+        run_drop(run, log->ring.end);
     *gap = (struct run_gap){0};
     if (after < log->dropped)
         *gap = (struct run_gap){.from = after + 1, .to = log->dropped};

@@ -16,7 +16,8 @@
  *     late: at most log_size bytes of a run, and while it is live at most
  *     its fair share of log_budget, but at least RUN_SHARE_LEAST. Beyond that
  *     the oldest events are dropped, and who asks for them is told of the gap.
- *   - So the log of a run takes at most log_size + WIRE_WINDOW, and one `done`.
+ *   - So the log of a run takes at most log_size + WIRE_WINDOW, what was read of
+ *     an event if that is more than log_size, and one `done`.
  *   - An ended run is forgotten after the retention, or before, the oldest
  *     first, when all runs together take more than log_budget. A live one
  *     never is; instead no new run starts while there is no room.

@@ -2,10 +2,9 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "front/digest.h"
 
 #include <errno.h>
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 
 #define SUBJECT_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@"
 #define HEX_DIGITS    "0123456789abcdefABCDEF"
-#define HASH_LENGTH   32
+#define HASH_LENGTH   DIGEST_SIZE
 #define HASH_WORDS    (HASH_LENGTH / sizeof(uint64_t))
 
 struct hash {
@@ -31,10 +30,7 @@ struct tokens {
 
 static void hash_token(const char *token, struct hash *out)
 {
-    int status = gnutls_hash_fast(GNUTLS_DIG_SHA256, token, strlen(token), out->words);
-
-    if (status < 0)
-        log_fatal("GnuTLS has no SHA-256: %s", gnutls_strerror(status));
+    digest_make(token, strlen(token), (unsigned char *)out->words);
 }
 
 static bool hash_read(const char *text, struct hash *out)

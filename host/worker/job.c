@@ -141,13 +141,34 @@ void job_input(struct job *job, const char *json)
     job_wake(job);
 }
 
-/* Tells the front what it is at; if the outbox is full, the next time. */
+/*
+ * Tells the front what it is at. When a wait begins, only if the outbox has
+ * room: so each of the other two, that one is over and that an input was taken,
+ * follows what was let through, and may be appended regardless.
+ */
 static void job_report_waiting(struct job *job)
 {
     uint32_t counts[2] = {job->inputs_taken, job->inputs_awaited};
 
-    if (!job_is_over(job) && !outbox_is_full(job->outbox))
-        wire_append(outbox_frames(job->outbox), WIRE_WAITING, job->number, counts, sizeof counts);
+    if (job_is_over(job))
+        return;
+    job->awaited_reported = job->inputs_awaited;
+    wire_append(outbox_frames(job->outbox), WIRE_WAITING, job->number, counts, sizeof counts);
+}
+
+/* Says that it waits, once the outbox has room, and waits until something happens. */
+static void job_wait_for_input(struct job *job, struct task *task, uint64_t timeout_ms)
+{
+    bool silent = job->awaited_reported != job->inputs_awaited;
+    bool crowded = silent && outbox_is_full(job->outbox);
+
+    if (silent && !crowded)
+        job_report_waiting(job);
+    if (crowded)
+        outbox_join_crowd(job->outbox, task);
+    task_wait(task, timeout_ms);
+    if (crowded)
+        outbox_leave_crowd(job->outbox, task);
 }
 
 static void job_await_input(struct job *job, struct task *task, uint64_t deadline)
@@ -155,13 +176,13 @@ static void job_await_input(struct job *job, struct task *task, uint64_t deadlin
     uint64_t now = clock_now();
 
     job->inputs_awaited++;
-    job_report_waiting(job);
     while (!job_is_stopped(job) && STAILQ_EMPTY(&job->inputs) && now < deadline) {
-        task_wait(task, deadline == CLOCK_NEVER ? FIBER_NO_TIMEOUT : clock_ms_until(deadline, now));
+        job_wait_for_input(
+            job, task, deadline == CLOCK_NEVER ? FIBER_NO_TIMEOUT : clock_ms_until(deadline, now));
         now = clock_now();
     }
     job->inputs_awaited--;
-    if (STAILQ_EMPTY(&job->inputs))
+    if (STAILQ_EMPTY(&job->inputs) && job->awaited_reported > job->inputs_awaited)
         job_report_waiting(job);
 }
 

@@ -34,7 +34,8 @@ struct job {
     char *result;                    /* of run_result() */
     STAILQ_HEAD(, job_input) inputs; /* that no task has taken; the front bounds them */
     uint32_t inputs_taken;
-    uint32_t inputs_awaited; /* tasks that wait for one */
+    uint32_t inputs_awaited;   /* tasks that wait for one */
+    uint32_t awaited_reported; /* what the front was told last */
     TAILQ_HEAD(, task) waiting;
 };
 

@@ -101,6 +101,8 @@ def exists(pid):
 
 
 class SupervisionTest(Test):
+    on_disconnect = "cancel"
+
     def watch(self, *plugins, settings=None, start=True):
         """Without heartbeats, so that a client that waits in vain runs out of patience."""
         admin = self.path(f"admin{len(self.servers)}")

@@ -8,6 +8,7 @@ The agents are those of tests/plugins/swap.h and swap_state.h.
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -95,6 +96,8 @@ def read(path):
 
 
 class SwapTest(Test):
+    on_disconnect = "cancel"
+
     def setUp(self):
         super().setUp()
         self.lives = []
@@ -106,8 +109,11 @@ class SwapTest(Test):
         A host whose folder has FILE.so for each FILE=PLUGIN, a copy. config is
         the text of a configuration file. plugins are there besides, as links.
         """
+        when_left = {f"plugin.{name}.on_disconnect": self.on_disconnect
+                     for name in {*files, *files.values()} if re.fullmatch(r"[\w.-]+", name)}
         server = self.prepare(*plugins, settings={
-            "host.admin": self.path(f"admin{len(self.servers)}"), **(settings or {})})
+            "host.admin": self.path(f"admin{len(self.servers)}"), **when_left,
+            **(settings or {})})
         server.admin = self.path(f"admin{len(self.servers) - 1}")
         server.config = os.path.join(server.folder, "config")
         if config is not None:

@@ -141,7 +141,7 @@ class InputTest(Test):
         for mode in ("waits", "", "Wait", "stream,wait"):
             with self.subTest(mode=mode):
                 self.check_problem(self.post(b"{}", path=f"/agents/e2e_emit/runs?mode={mode}"),
-                                   400, "Bad Request", "mode is 'stream' or 'wait'")
+                                   400, "Bad Request", "mode is 'stream', 'wait' or 'detach'")
 
     def test_other_query_arguments_do_no_harm(self):
         answer = self.post(json.dumps(FINE).encode(), path="/agents/e2e_emit/runs?x=%00&&=&y")

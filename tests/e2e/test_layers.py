@@ -77,6 +77,11 @@ class LayerTest(unittest.TestCase):
     def test_libmicrohttpd_is_used_in_two_files(self):
         self.check_users("microhttpd.h", "host/front/http.c", "host/front/parked.c")
 
+    def test_gnutls_is_used_where_tls_and_digests_are(self):
+        users = {path for path in sources("host", "plugins", "sdk")
+                 if any(name.startswith("gnutls/") for _, name in includes(path))}
+        self.assertEqual(users, {"host/front/digest.c", "host/front/parked.c", "host/front/tls.c"})
+
     def test_libltdl_is_used_in_one_file(self):
         self.check_users("ltdl.h", "host/worker/plugin.c")
 

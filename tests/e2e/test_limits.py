@@ -150,6 +150,8 @@ class VersionTest(Test):
 
 
 class RunsTest(Test):
+    on_disconnect = "cancel"
+
     MOST = 2
 
     def test_more_runs_than_may_live(self):

@@ -45,6 +45,8 @@ class Background:
 
 
 class ReadersTest(SupervisionTest):
+    on_disconnect = None  # as the host has it
+
     def front_mib(self, server):
         return memory_kib(server.process.pid, "Rss") / 1024
 

@@ -113,6 +113,9 @@ class Readme(unittest.TestCase):
         self.assertIn(without_ids(stream), without_ids(output))
         for line in listing.splitlines():
             self.assertRegex(output, loosely(line))
+        documents = re.findall(r'^\{"run":.*"text":"hello hello".*$', output, re.M)
+        self.assertEqual(len(documents), 2)
+        self.assertEqual(documents[0], documents[1])
         self.assertTrue((self.path / "root").is_dir())
 
     def test_names_only_files_that_exist(self):

@@ -132,12 +132,19 @@ class ShutdownTest(Test):
             server.check_end()
 
     def test_client_that_does_not_read(self):
-        server = self.serve("e2e_flood", settings={"host.shutdown_timeout": 0})
-        stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, 65536)
-        stream.until("flood")
-        server.signal(signal.SIGTERM)
-        server.check_end()
-        stream.close()
+        """It cannot take what it gets for the whole stream, even if the end says nothing else."""
+        for version in ("1.0", "1.1"):
+            with self.subTest(version=version):
+                server = self.serve("e2e_flood", settings={"host.shutdown_timeout": 0})
+                stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, 65536,
+                                     version=version)
+                stream.until("flood")
+                wait_for(lambda: server.get("/runs/" + stream.run).json()["events"] > 100,
+                         "there is more than the sockets hold")
+                server.signal(signal.SIGTERM)
+                server.check_end()
+                self.assertRaises(ConnectionResetError, stream.rest)
+                stream.close()
 
     def test_agent_that_ignores_it(self):
         server = self.start(0)

@@ -485,7 +485,7 @@ class ConfigurationTest(SwapTest):
 
     def test_what_changes_only_at_the_start(self):
         server = self.serve_swap(swap="swap_one", config="")
-        write(server.config, b"[host]\nheartbeat = 14\n")
+        write(server.config, b"[host]\nmax_body = 14K\n")
         self.hang_up(server)
         self.assertEqual(len(server.lines("change only when the server starts again")), 1)
         self.check_serves(server, "one", 1)

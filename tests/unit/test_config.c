@@ -259,13 +259,13 @@ START_TEST(run_keys)
 
     expect_read("[plugin p]\n"
                 "max_live = 1\n"
-                "max_queued = 0\n"
+                "max_queued = 1\n"
                 "on_disconnect = continue\n"
                 "deadline = 86400\n"
                 "cancel_grace = 1\n");
     plugin = config_plugin(config, "p");
     ck_assert_uint_eq(plugin->max_live, 1);
-    ck_assert_uint_eq(plugin->max_queued, 0);
+    ck_assert_uint_eq(plugin->max_queued, 1);
     ck_assert_uint_eq(plugin->on_disconnect, DISCONNECT_CONTINUE);
     ck_assert_uint_eq(plugin->deadline, 86400);
     ck_assert_uint_eq(plugin->cancel_grace, 1);
@@ -740,7 +740,7 @@ START_TEST(bad_limits)
     expect_refusal("[plugin p]\ndeadline = 86401\n",
                    "sluice.ini:2: deadline must be 0 to 86400 seconds, not '86401'");
     expect_refusal("[plugin p]\nmax_queued = -1\n",
-                   "sluice.ini:2: max_queued must be 0 to 1048576, not '-1'");
+                   "sluice.ini:2: max_queued must be 1 to 1048576, not '-1'");
 }
 END_TEST
 

@@ -4,20 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As eventlog.c has them. */
-#define CAPACITY_MIN  512
-#define CAPACITY_KEEP 16384
+/* As ring.c has it. */
+#define CAPACITY_MIN 512
 
-static struct ring eventlog;
+static struct ring ring;
 
 static void setup(void)
 {
-    eventlog = (struct ring){0};
+    ring = (struct ring){0};
 }
 
 static void teardown(void)
 {
-    ring_finish(&eventlog);
+    ring_finish(&ring);
 }
 
 /* What byte stands at an offset: all tests append so, in any pieces. */
@@ -38,14 +37,14 @@ static char *model_bytes(uint64_t from, size_t length)
 /* Appends so many bytes as three pieces of which the middle one is of this length. */
 static void append_pieces(size_t length, size_t middle)
 {
-    char *bytes = model_bytes(eventlog.end, length);
+    char *bytes = model_bytes(ring.end, length);
     size_t first = (length - middle) / 2;
     struct iovec pieces[3] = {
         {.iov_base = bytes, .iov_len = first},
         {.iov_base = bytes + first, .iov_len = middle},
         {.iov_base = bytes + first + middle, .iov_len = length - first - middle}};
 
-    ring_append(&eventlog, pieces, 3);
+    ring_append(&ring, pieces, 3);
     free(bytes);
 }
 
@@ -54,57 +53,79 @@ static void append(size_t length)
     append_pieces(length, length / 3);
 }
 
-/* The view from an offset is what was appended from there to the end. */
-static void expect_view(uint64_t from)
+/* The view between two offsets is what was appended there. */
+static void expect_view(uint64_t from, uint64_t to)
 {
     struct iovec pieces[2];
-    int count = ring_view(&eventlog, from, pieces);
-    char *bytes = model_bytes(from, (size_t)(eventlog.end - from));
+    int count = ring_view(&ring, from, to, pieces);
+    char *bytes = model_bytes(from, (size_t)(to - from));
     size_t at = 0;
 
     ck_assert_int_ge(count, 0);
     ck_assert_int_le(count, 2);
     for (int i = 0; i < count; i++) {
         ck_assert_uint_gt(pieces[i].iov_len, 0);
-        ck_assert_uint_le(at + pieces[i].iov_len, eventlog.end - from);
+        ck_assert_uint_le(at + pieces[i].iov_len, to - from);
         ck_assert_mem_eq(pieces[i].iov_base, bytes + at, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
-    ck_assert_uint_eq(at, eventlog.end - from);
+    ck_assert_uint_eq(at, to - from);
     free(bytes);
 }
 
 static void expect_all_views(void)
 {
-    for (uint64_t from = eventlog.start; from <= eventlog.end; from++)
-        expect_view(from);
+    for (uint64_t at = ring.start; at <= ring.end; at++) {
+        expect_view(at, ring.end);
+        expect_view(ring.start, at);
+        if (at < ring.end)
+            ck_assert_int_eq(ring_byte(&ring, at), byte_at(at));
+    }
 }
 
 /* Fills the smallest ring so that its content goes round the end. */
 static void wrap(void)
 {
     append(CAPACITY_MIN - 100);
-    ring_trim(&eventlog, CAPACITY_MIN - 200);
+    ring_trim(&ring, CAPACITY_MIN - 200);
     append(CAPACITY_MIN - 100);
-    ck_assert_uint_eq(eventlog.capacity, CAPACITY_MIN);
+    ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
 }
 
 START_TEST(zeroed_is_empty)
 {
     struct iovec pieces[2];
 
-    ck_assert_int_eq(ring_view(&eventlog, 0, pieces), 0);
-    ring_trim(&eventlog, 0);
-    ring_finish(&eventlog);
+    ck_assert_int_eq(ring_view(&ring, 0, 0, pieces), 0);
+    ck_assert_uint_eq(ring_length(&ring), 0);
+    ring_trim(&ring, 0);
+    ring_finish(&ring);
 }
 END_TEST
 
 START_TEST(append_and_view)
 {
     append(100);
-    ck_assert_uint_eq(eventlog.start, 0);
-    ck_assert_uint_eq(eventlog.end, 100);
+    ck_assert_uint_eq(ring.start, 0);
+    ck_assert_uint_eq(ring.end, 100);
+    ck_assert_uint_eq(ring_length(&ring), 100);
     expect_all_views();
+}
+END_TEST
+
+START_TEST(view_of_a_part)
+{
+    struct iovec pieces[2];
+
+    append(100);
+    ck_assert_int_eq(ring_view(&ring, 40, 40, pieces), 0);
+    ck_assert_int_eq(ring_view(&ring, 100, 100, pieces), 0);
+    ck_assert_int_eq(ring_view(&ring, 40, 41, pieces), 1);
+    ck_assert_uint_eq(pieces[0].iov_len, 1);
+    for (uint64_t from = 0; from <= 100; from++) {
+        for (uint64_t to = from; to <= 100; to++)
+            expect_view(from, to);
+    }
 }
 END_TEST
 
@@ -113,7 +134,7 @@ START_TEST(empty_pieces)
     append_pieces(1, 1);
     append_pieces(20, 0);
     append_pieces(20, 20);
-    ck_assert_uint_eq(eventlog.end, 41);
+    ck_assert_uint_eq(ring.end, 41);
     expect_all_views();
 }
 END_TEST
@@ -121,9 +142,9 @@ END_TEST
 START_TEST(trim_forgets_what_is_before)
 {
     append(100);
-    ring_trim(&eventlog, 30);
-    ck_assert_uint_eq(eventlog.start, 30);
-    ck_assert_uint_eq(eventlog.end, 100);
+    ring_trim(&ring, 30);
+    ck_assert_uint_eq(ring.start, 30);
+    ck_assert_uint_eq(ring.end, 100);
     expect_all_views();
 }
 END_TEST
@@ -131,10 +152,10 @@ END_TEST
 START_TEST(offsets_go_on_after_all_is_trimmed)
 {
     append(100);
-    ring_trim(&eventlog, 100);
+    ring_trim(&ring, 100);
     append(50);
-    ck_assert_uint_eq(eventlog.start, 100);
-    ck_assert_uint_eq(eventlog.end, 150);
+    ck_assert_uint_eq(ring.start, 100);
+    ck_assert_uint_eq(ring.end, 150);
     expect_all_views();
 }
 END_TEST
@@ -144,8 +165,8 @@ START_TEST(exactly_full)
     struct iovec pieces[2];
 
     append(CAPACITY_MIN);
-    ck_assert_uint_eq(eventlog.capacity, CAPACITY_MIN);
-    ck_assert_int_eq(ring_view(&eventlog, 0, pieces), 1);
+    ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
+    ck_assert_int_eq(ring_view(&ring, 0, ring.end, pieces), 1);
     expect_all_views();
 }
 END_TEST
@@ -155,7 +176,7 @@ START_TEST(wraps_around)
     struct iovec pieces[2];
 
     wrap();
-    ck_assert_int_eq(ring_view(&eventlog, eventlog.start, pieces), 2);
+    ck_assert_int_eq(ring_view(&ring, ring.start, ring.end, pieces), 2);
     expect_all_views();
 }
 END_TEST
@@ -163,7 +184,7 @@ END_TEST
 START_TEST(a_piece_that_ends_at_the_rings_end)
 {
     append(CAPACITY_MIN - 60);
-    ring_trim(&eventlog, CAPACITY_MIN - 60);
+    ring_trim(&ring, CAPACITY_MIN - 60);
     append_pieces(60, 60);
     expect_all_views();
     append(300);
@@ -175,7 +196,7 @@ START_TEST(grows)
 {
     append(CAPACITY_MIN);
     append(1);
-    ck_assert_uint_eq(eventlog.capacity, 2 * CAPACITY_MIN);
+    ck_assert_uint_eq(ring.capacity, 2 * CAPACITY_MIN);
     expect_all_views();
 }
 END_TEST
@@ -184,10 +205,10 @@ START_TEST(grows_many_times_at_once)
 {
     append(10);
     append(5000);
-    ck_assert_uint_eq(eventlog.capacity, 8192);
-    expect_view(0);
-    expect_view(10);
-    expect_view(5009);
+    ck_assert_uint_eq(ring.capacity, 8192);
+    expect_view(0, ring.end);
+    expect_view(10, ring.end);
+    expect_view(5009, ring.end);
 }
 END_TEST
 
@@ -195,57 +216,102 @@ START_TEST(grows_with_wrapped_content)
 {
     wrap();
     append(CAPACITY_MIN);
-    ck_assert_uint_gt(eventlog.capacity, CAPACITY_MIN);
+    ck_assert_uint_gt(ring.capacity, CAPACITY_MIN);
     expect_all_views();
 }
 END_TEST
 
-START_TEST(emptied_large_ring_gives_its_memory_back)
+/* A view that ends at the seam, or begins there, is one piece. */
+START_TEST(views_at_the_seam)
 {
-    append(CAPACITY_KEEP + 1);
-    ring_trim(&eventlog, CAPACITY_KEEP);
-    ck_assert_ptr_nonnull(eventlog.ring);
+    struct iovec pieces[2];
+    uint64_t seam = CAPACITY_MIN;
+
+    wrap();
+    ck_assert_int_eq(ring_view(&ring, ring.start, seam, pieces), 1);
+    ck_assert_int_eq(ring_view(&ring, seam, ring.end, pieces), 1);
+    ck_assert_ptr_eq(pieces[0].iov_base, ring.bytes);
+    ck_assert_int_eq(ring_view(&ring, seam - 1, seam + 1, pieces), 2);
+    expect_view(seam - 1, seam + 1);
+}
+END_TEST
+
+START_TEST(shrinks_at_a_quarter)
+{
+    append(16 * CAPACITY_MIN);
+    ring_trim(&ring, 12 * CAPACITY_MIN - 1);
+    ck_assert_uint_eq(ring.capacity, 16 * CAPACITY_MIN);
+    ring_trim(&ring, 12 * CAPACITY_MIN);
+    ck_assert_uint_eq(ring.capacity, 8 * CAPACITY_MIN);
     expect_all_views();
-    ring_trim(&eventlog, CAPACITY_KEEP + 1);
-    ck_assert_ptr_null(eventlog.ring);
-    ck_assert_uint_eq(eventlog.capacity, 0);
+}
+END_TEST
+
+/* What it then takes at once: as much again. */
+START_TEST(shrunk_ring_is_half_full)
+{
+    append(4 * CAPACITY_MIN);
+    ring_trim(&ring, 3 * CAPACITY_MIN);
+    ck_assert_uint_eq(ring.capacity, 2 * CAPACITY_MIN);
+    append(CAPACITY_MIN);
+    ck_assert_uint_eq(ring.capacity, 2 * CAPACITY_MIN);
+    expect_all_views();
+}
+END_TEST
+
+START_TEST(shrinks_many_times_at_once)
+{
+    append(64 * CAPACITY_MIN);
+    ring_trim(&ring, 64 * CAPACITY_MIN - 3);
+    ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
+    expect_all_views();
+}
+END_TEST
+
+START_TEST(shrinks_with_wrapped_content)
+{
+    append(16 * CAPACITY_MIN);
+    ring_trim(&ring, 16 * CAPACITY_MIN - 100);
+    append(8 * CAPACITY_MIN);
+    ring_trim(&ring, ring.end - 5 * CAPACITY_MIN);
+    append(4 * CAPACITY_MIN);
+    ring_trim(&ring, ring.end - CAPACITY_MIN - 7);
+    expect_all_views();
+    ring_trim(&ring, ring.end - 200);
+    ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
+    expect_all_views();
+}
+END_TEST
+
+START_TEST(emptied_ring_keeps_the_least)
+{
+    append(5000);
+    ring_trim(&ring, 5000);
+    ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
     append(77);
-    ck_assert_uint_eq(eventlog.start, CAPACITY_KEEP + 1);
+    ck_assert_uint_eq(ring.start, 5000);
     expect_all_views();
 }
 END_TEST
 
-START_TEST(emptied_small_ring_keeps_its_memory)
-{
-    append(CAPACITY_KEEP);
-    ring_trim(&eventlog, CAPACITY_KEEP);
-    ck_assert_ptr_nonnull(eventlog.ring);
-}
-END_TEST
-
-START_TEST(release)
+START_TEST(finished_is_empty)
 {
     append(100);
-    ring_trim(&eventlog, 60);
-    ring_release(&eventlog); /* not yet empty: nothing happens */
-    expect_all_views();
-    ring_trim(&eventlog, 100);
-    ck_assert_ptr_nonnull(eventlog.ring);
-    ring_release(&eventlog);
-    ck_assert_ptr_null(eventlog.ring);
-    ring_release(&eventlog);
+    ring_finish(&ring);
+    ck_assert_ptr_null(ring.bytes);
+    ck_assert_uint_eq(ring.capacity, 0);
     append(50);
-    ck_assert_uint_eq(eventlog.start, 100);
+    ck_assert_uint_eq(ring.end, 50);
     expect_all_views();
 }
 END_TEST
 
 START_TEST(offsets_beyond_32_bits)
 {
-    eventlog.start = eventlog.end = UINT64_C(0xffffff00);
+    ring.start = ring.end = UINT64_C(0xffffff00);
     append(400);
-    ck_assert_uint_eq(eventlog.end, UINT64_C(0x100000090));
-    ring_trim(&eventlog, UINT64_C(0xfffffff0));
+    ck_assert_uint_eq(ring.end, UINT64_C(0x100000090));
+    ring_trim(&ring, UINT64_C(0xfffffff0));
     append(300);
     expect_all_views();
 }
@@ -256,28 +322,30 @@ START_TEST(random_use)
 {
     srand((unsigned)_i);
     for (int round = 0; round < 2000; round++) {
-        size_t kept = (size_t)(eventlog.end - eventlog.start);
+        size_t kept = ring_length(&ring);
         size_t length = 1 + (size_t)rand() % (rand() % 50 ? 400 : 40000);
+        uint64_t from;
         if (kept < 100000 && rand() % 2)
             append_pieces(length, (size_t)rand() % (length + 1));
         else if (rand() % 8 == 0)
-            ring_trim(&eventlog, eventlog.end);
+            ring_trim(&ring, ring.end);
         else
-            ring_trim(&eventlog, eventlog.start + (size_t)rand() % (kept + 1));
-        ck_assert_uint_eq(eventlog.capacity & (eventlog.capacity - 1), 0);
-        kept = (size_t)(eventlog.end - eventlog.start);
-        ck_assert_uint_le(kept, eventlog.capacity);
-        expect_view(eventlog.start + (size_t)rand() % (kept + 1));
+            ring_trim(&ring, ring.start + (size_t)rand() % (kept + 1));
+        ck_assert_uint_eq(ring.capacity & (ring.capacity - 1), 0);
+        kept = ring_length(&ring);
+        ck_assert_uint_le(kept, ring.capacity);
+        from = ring.start + (size_t)rand() % (kept + 1);
+        expect_view(from, from + (size_t)rand() % (ring.end - from + 1));
         if (round % 16 == 0)
-            expect_view(eventlog.start);
+            expect_view(ring.start, ring.end);
     }
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("eventlog");
-    TCase *tcase = tcase_create("eventlog");
+    Suite *suite = suite_create("ring");
+    TCase *tcase = tcase_create("ring");
     SRunner *runner = srunner_create(suite);
     int failures;
 
@@ -286,6 +354,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, zeroed_is_empty);
     tcase_add_test(tcase, append_and_view);
+    tcase_add_test(tcase, view_of_a_part);
     tcase_add_test(tcase, empty_pieces);
     tcase_add_test(tcase, trim_forgets_what_is_before);
     tcase_add_test(tcase, offsets_go_on_after_all_is_trimmed);
@@ -295,9 +364,13 @@ int main(void)
     tcase_add_test(tcase, grows);
     tcase_add_test(tcase, grows_many_times_at_once);
     tcase_add_test(tcase, grows_with_wrapped_content);
-    tcase_add_test(tcase, emptied_large_ring_gives_its_memory_back);
-    tcase_add_test(tcase, emptied_small_ring_keeps_its_memory);
-    tcase_add_test(tcase, release);
+    tcase_add_test(tcase, views_at_the_seam);
+    tcase_add_test(tcase, shrinks_at_a_quarter);
+    tcase_add_test(tcase, shrunk_ring_is_half_full);
+    tcase_add_test(tcase, shrinks_many_times_at_once);
+    tcase_add_test(tcase, shrinks_with_wrapped_content);
+    tcase_add_test(tcase, emptied_ring_keeps_the_least);
+    tcase_add_test(tcase, finished_is_empty);
     tcase_add_test(tcase, offsets_beyond_32_bits);
     tcase_add_loop_test(tcase, random_use, 0, 4);
     srunner_run_all(runner, CK_ENV);

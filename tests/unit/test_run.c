@@ -5,6 +5,7 @@
 #include "front/run.h"
 
 #include "common/json.h"
+#include "common/log.h"
 #include "front/encode_sse.h"
 
 #include <check.h>
@@ -14,22 +15,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As run.c has them. */
-#define CREDIT_STEP  (32 * 1024)
-#define RETAINED_MAX 4096
+/* As run.c has it. */
+#define CREDIT_STEP (32 * 1024)
+
+/* What a log may hold beside what is counted: the run's own first event and its done. */
+#define OWN_EVENTS 512
+
+#define HOUR_MS (60 * 60 * 1000)
 
 static const struct run_agent agent = {.name = "echo", .version = "1.2", .generation = 3};
 
+static const struct runs_limits plenty = {
+    .retention_ms = HOUR_MS, .log_size = 1024 * 1024, .log_budget = 256 * 1024 * 1024};
+
 static uv_loop_t loop;
 static struct runs *runs;
-static struct run *run; /* of most tests */
+static struct run *run;      /* of most tests */
+static struct run_spec spec; /* of the next run */
 
 /* ---- the executor ---- */
 
 static struct {
+    bool has_run;
     unsigned cancels;
     unsigned gifts;  /* calls of credit() */
     uint64_t credit; /* what the agent may still spend */
+    unsigned inputs;
+    char last_input[32];
+    int input_status; /* what input() answers */
+    unsigned ignored;
+    uint64_t at_ms; /* of the last call of cancel() or ignored() */
     uint32_t number;
 } told;
 
@@ -38,6 +53,7 @@ static void on_cancel(void *data, uint32_t number)
     ck_assert_ptr_eq(data, &told);
     ck_assert_uint_eq(number, told.number);
     told.cancels++;
+    told.at_ms = uv_now(&loop);
 }
 
 static void on_credit(void *data, uint32_t number, uint32_t bytes)
@@ -49,28 +65,63 @@ static void on_credit(void *data, uint32_t number, uint32_t bytes)
     ck_assert_uint_le(told.credit, WIRE_WINDOW);
 }
 
-static const struct executor executor = {.cancel = on_cancel, .credit = on_credit};
+static int on_input(void *data, uint32_t number, const char *json, size_t length)
+{
+    ck_assert_ptr_eq(data, &told);
+    ck_assert_uint_eq(number, told.number);
+    ck_assert_uint_lt(length, sizeof told.last_input);
+    if (told.input_status < 0)
+        return told.input_status;
+    told.inputs++;
+    memcpy(told.last_input, json, length);
+    told.last_input[length] = '\0';
+    return 0;
+}
 
+static void on_ignored(void *data, uint32_t number)
+{
+    ck_assert_ptr_eq(data, &told);
+    ck_assert_uint_eq(number, told.number);
+    ck_assert(run_has_ended(run));
+    told.ignored++;
+    told.at_ms = uv_now(&loop);
+}
+
+static const struct executor executor = {
+    .cancel = on_cancel, .credit = on_credit, .input = on_input, .ignored = on_ignored};
+
+/* As spec says. */
 static struct run *create_run(void)
 {
     struct buf pairs = {0};
     struct run *created;
 
     wire_append_pair(&pairs, "input", "{\"q\":1}");
-    ck_assert_int_eq(run_create(runs, "echo", &pairs, &created), 0);
+    spec.pairs = &pairs;
+    ck_assert_int_eq(run_create(runs, &spec, &created), 0);
     ck_assert_uint_eq(buf_length(&pairs), 0);
     buf_finish(&pairs);
     return created;
 }
 
+/* One that nobody runs: it has ended and can be found. */
+static struct run *create_ended(void)
+{
+    struct run *ended = create_run();
+
+    run_cancel(ended);
+    return ended;
+}
+
 static void start(struct run *started)
 {
     run_start(started, &agent, &executor, &told, told.number);
+    told.has_run = true;
 }
 
 static int append_event(const char *type, const char *json, size_t json_length)
 {
-    struct run_event event = {
+    struct event event = {
         .type = type, .type_length = strlen(type), .json = json, .json_length = json_length};
     uint64_t cost = wire_charge(event.type_length, json_length);
     int status;
@@ -100,11 +151,19 @@ static int append_cost(size_t cost)
     return status;
 }
 
+static void append_kilobytes(unsigned count)
+{
+    while (count-- > 0)
+        ck_assert_int_eq(append_cost(1024), 0);
+}
+
 static int end(enum wire_status status, const char *code, const char *message, const char *result)
 {
     struct wire_end how = {.status = status, .code = code, .message = message, .result = result};
+    int refused = run_end(run, &how);
 
-    return run_end(run, &how);
+    told.has_run = told.has_run && refused < 0;
+    return refused;
 }
 
 static int finish(void)
@@ -118,49 +177,55 @@ struct reader {
     struct subscriber subscriber; /* first */
     struct buf text;              /* what it has read */
     bool lazy;                    /* it does not read by itself */
-    unsigned leave_at;            /* the event at which it unsubscribes, 0 for none */
+    unsigned leave_at;            /* the call of appended() at which it unsubscribes, 0 for none */
     unsigned told;                /* calls of appended() */
-    char last_type[16];
-    char last_json[256];
 };
 
 static struct reader reader;
 
+static size_t unread(const struct reader *self)
+{
+    return (size_t)(run_log(self->subscriber.run)->ring.end - self->subscriber.cursor);
+}
+
 /* Reads at most so many bytes. */
 static void reader_read(struct reader *self, size_t most)
 {
-    const struct eventlog *eventlog = run_log(self->subscriber.run);
+    const struct ring *ring = &run_log(self->subscriber.run)->ring;
+    uint64_t upto = self->subscriber.cursor + (unread(self) < most ? unread(self) : most);
     struct iovec pieces[2];
-    int count = eventlog_view(eventlog, self->subscriber.cursor, pieces);
-    uint64_t upto = self->subscriber.cursor;
+    int count = ring_view(ring, self->subscriber.cursor, upto, pieces);
 
-    for (int i = 0; i < count; i++) {
-        size_t length = pieces[i].iov_len < most ? pieces[i].iov_len : most;
-        buf_append(&self->text, pieces[i].iov_base, length);
-        upto += length;
-        most -= length;
-    }
+    for (int i = 0; i < count; i++)
+        buf_append(&self->text, pieces[i].iov_base, pieces[i].iov_len);
     run_consume(&self->subscriber, upto);
 }
 
-static void on_appended(struct subscriber *subscriber, const struct run_event *event)
+static void on_appended(struct subscriber *subscriber)
 {
     struct reader *self = (struct reader *)subscriber;
 
     self->told++;
-    snprintf(self->last_type, sizeof self->last_type, "%.*s", (int)event->type_length, event->type);
-    snprintf(self->last_json, sizeof self->last_json, "%.*s",
-             (int)(event->json_length < 255 ? event->json_length : 255), event->json);
     if (!self->lazy)
         reader_read(self, SIZE_MAX);
     if (self->told == self->leave_at)
         run_unsubscribe(subscriber);
 }
 
+static struct run_gap subscribe_after(struct reader *self, uint64_t after)
+{
+    struct run_gap gap;
+
+    self->subscriber.appended = on_appended;
+    run_subscribe(run, &self->subscriber, after, &gap);
+    return gap;
+}
+
 static void subscribe(struct reader *self)
 {
-    self->subscriber.appended = on_appended;
-    run_subscribe(run, &self->subscriber);
+    struct run_gap gap = subscribe_after(self, 0);
+
+    ck_assert_uint_eq(gap.to, 0);
 }
 
 /* ---- the stream ---- */
@@ -192,9 +257,9 @@ static void take_event(char **at, struct stream *stream)
     char *type, *data;
 
     snprintf(wanted, sizeof wanted, "%s.%u", run_id(run), ++stream->events);
-    ck_assert_str_eq(take_line(at, "id: "), wanted);
     type = take_line(at, "event: ");
     data = take_line(at, "data: ");
+    ck_assert_str_eq(take_line(at, "id: "), wanted);
     ck_assert_str_eq(take_line(at, ""), "");
     ck_assert_int_eq(json_check(data, strlen(data)), (ssize_t)strlen(data));
     if (strlen(stream->types) + strlen(type) + 2 < sizeof stream->types)
@@ -217,6 +282,17 @@ static struct stream stream_after(struct reader *self, unsigned missed)
     return stream;
 }
 
+/* What one who comes now reads from behind this event on. */
+static struct stream replay(uint64_t after)
+{
+    struct reader late = {.lazy = true};
+    struct run_gap gap = subscribe_after(&late, after);
+
+    reader_read(&late, SIZE_MAX);
+    run_unsubscribe(&late.subscriber);
+    return stream_after(&late, (unsigned)(gap.to > 0 ? gap.to : after));
+}
+
 static struct stream stream_of(struct reader *self)
 {
     return stream_after(self, 0);
@@ -230,17 +306,49 @@ static void expect_stream(const char *types, const char *last_data)
     ck_assert_str_eq(stream.last_data, last_data);
 }
 
+/* ---- time ---- */
+
+static void on_passed(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* So many milliseconds of the loop's time; what is due until then happens before it returns. */
+static void pass(uint64_t ms)
+{
+    bool passed = false;
+    uv_timer_t timer;
+
+    uv_timer_init(&loop, &timer);
+    timer.data = &passed;
+    uv_timer_start(&timer, on_passed, ms, 0);
+    while (!passed)
+        uv_run(&loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+}
+
 /* ---- fixtures ---- */
 
-static void setup_runs(void)
+static void setup_runs_with(const struct runs_limits *limits)
 {
     memset(&told, 0, sizeof told);
     told.number = 42;
     told.credit = WIRE_WINDOW;
     reader = (struct reader){.text = {0}};
+    spec = (struct run_spec){.agent = "echo",
+                             .subject = "",
+                             .linger_ms = RUN_NEVER,
+                             .deadline_ms = RUN_NEVER,
+                             .grace_ms = RUN_NEVER};
     ck_assert_int_eq(uv_loop_init(&loop), 0);
-    runs = runs_create(&loop, 3600);
+    runs = runs_create(&loop, limits);
     run = NULL;
+}
+
+static void setup_runs(void)
+{
+    setup_runs_with(&plenty);
 }
 
 static void setup(void)
@@ -249,21 +357,43 @@ static void setup(void)
     run = create_run();
 }
 
-static void setup_running(void)
+/* As spec says. */
+static void start_run(void)
 {
-    setup();
+    run = create_run();
     subscribe(&reader);
     start(run);
 }
 
+static void setup_running(void)
+{
+    setup_runs();
+    start_run();
+}
+
+/* Forgets all that is ended and not read. */
+static void forget_all(void)
+{
+    struct runs_limits nothing = {.retention_ms = HOUR_MS};
+    struct run *last;
+
+    runs_set_limits(runs, &nothing);
+    spec.key = spec.client = NULL;
+    last = create_ended();
+    run_unref(last);
+}
+
 static void teardown(void)
 {
-    if (run && !run_has_ended(run))
-        finish();
+    if (run && (told.has_run || !run_has_ended(run)))
+        ck_assert_int_eq(finish(), 0);
     if (reader.subscriber.run)
         run_unsubscribe(&reader.subscriber);
     if (run)
         run_unref(run);
+    forget_all();
+    ck_assert_uint_eq(runs_memory(runs), 0);
+    ck_assert_uint_eq(runs_live(runs), 0);
     runs_destroy(runs);
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&loop), 0);
@@ -277,8 +407,24 @@ START_TEST(new_run_is_queued)
     ck_assert_int_eq(run_get_state(run), RUN_queued);
     ck_assert(!run_has_ended(run));
     ck_assert_str_eq(run_agent_name(run), "echo");
-    ck_assert(!run_has_subscribers(run));
+    ck_assert_str_eq(run_subject(run), "");
+    ck_assert_uint_eq(run_log(run)->last, 0);
     ck_assert_uint_eq(runs_live(runs), 1);
+}
+END_TEST
+
+START_TEST(subject_is_copied)
+{
+    char subject[] = "alice";
+    struct run *hers;
+
+    spec.subject = subject;
+    hers = create_run();
+    subject[0] = 'A';
+    ck_assert_str_eq(run_subject(hers), "alice");
+    run_cancel(hers);
+    ck_assert_str_eq(run_subject(hers), "alice");
+    run_unref(hers);
 }
 END_TEST
 
@@ -361,12 +507,10 @@ START_TEST(bytes_of_an_event)
 
     buf_consume(&reader.text, buf_length(&reader.text));
     ck_assert_int_eq(append("text", "{\"delta\":\"Hello\"}"), 0);
-    snprintf(wanted, sizeof wanted, "id: %s.2\nevent: text\ndata: {\"delta\":\"Hello\"}\n\n",
+    snprintf(wanted, sizeof wanted, "event: text\ndata: {\"delta\":\"Hello\"}\nid: %s.2\n\n",
              run_id(run));
     ck_assert_uint_eq(buf_length(&reader.text), strlen(wanted));
     ck_assert_mem_eq(buf_data(&reader.text), wanted, strlen(wanted));
-    ck_assert_str_eq(reader.last_type, "text");
-    ck_assert_str_eq(reader.last_json, "{\"delta\":\"Hello\"}");
 }
 END_TEST
 
@@ -409,21 +553,62 @@ START_TEST(event_types_of_the_host_are_refused)
 }
 END_TEST
 
-START_TEST(late_subscriber_reads_what_is_kept)
+START_TEST(late_subscriber_reads_from_the_start)
 {
-    struct reader late = {.lazy = true};
+    struct reader late = {.lazy = false};
 
-    reader.lazy = true;
     ck_assert_int_eq(append("a", "1"), 0);
     subscribe(&late);
+    ck_assert_uint_eq(late.told, 0); /* what there is, it may read at once */
     ck_assert_int_eq(append("b", "2"), 0);
     ck_assert_uint_eq(late.told, 1);
-    reader_read(&reader, SIZE_MAX);
-    reader_read(&late, SIZE_MAX);
     run_unsubscribe(&late.subscriber);
+    ck_assert_str_eq(stream_of(&late).types, "run a b ");
     ck_assert_str_eq(stream_of(&reader).types, "run a b ");
-    /* The first reader had read `run` before; so that was no longer kept. */
-    ck_assert_str_eq(stream_after(&late, 1).types, "a b ");
+}
+END_TEST
+
+START_TEST(late_subscriber_reads_behind_any_event)
+{
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(append("n", "1"), 0);
+    ck_assert_int_eq(finish(), 0);
+    for (unsigned after = 0; after <= 22; after++) {
+        struct stream stream = replay(after);
+        ck_assert_uint_eq(stream.events, 22);
+        ck_assert_uint_eq(stream.dones, after < 22);
+    }
+}
+END_TEST
+
+/* Nothing is there for it yet. */
+START_TEST(subscribes_behind_the_last_event)
+{
+    struct reader late = {.lazy = false};
+    struct run_gap gap = subscribe_after(&late, 1);
+
+    ck_assert_uint_eq(gap.to, 0);
+    ck_assert_uint_eq(unread(&late), 0);
+    ck_assert_int_eq(append("a", "1"), 0);
+    run_unsubscribe(&late.subscriber);
+    ck_assert_str_eq(stream_after(&late, 1).types, "a ");
+}
+END_TEST
+
+START_TEST(subscribes_before_it_runs)
+{
+    struct run *running = run;
+
+    run = create_run();
+    run_unsubscribe(&reader.subscriber);
+    buf_finish(&reader.text);
+    subscribe(&reader);
+    ck_assert_uint_eq(unread(&reader), 0);
+    run_abort(run, RUN_ERROR_unavailable, NULL);
+    ck_assert_str_eq(stream_of(&reader).types, "done ");
+    run_unsubscribe(&reader.subscriber);
+    run_unref(run);
+    run = running;
 }
 END_TEST
 
@@ -440,23 +625,23 @@ START_TEST(each_subscriber_reads_at_its_own_pace)
     ck_assert_int_eq(finish(), 0);
     ck_assert_uint_lt(slow.subscriber.cursor, reader.subscriber.cursor);
     reader_read(&slow, SIZE_MAX);
-    ck_assert_uint_eq(run_log(run)->start, run_log(run)->end);
     run_unsubscribe(&slow.subscriber);
     stream = stream_of(&reader);
     ck_assert_uint_eq(stream.events, 52);
     ck_assert_uint_eq(stream.dones, 1);
-    stream = stream_after(&slow, 1);
+    stream = stream_of(&slow);
     ck_assert_uint_eq(stream.events, 52);
     ck_assert_uint_eq(stream.dones, 1);
 }
 END_TEST
 
-START_TEST(nobody_reads_nothing_is_kept)
+START_TEST(kept_while_nobody_reads)
 {
     run_unsubscribe(&reader.subscriber);
-    ck_assert(!run_has_subscribers(run));
     ck_assert_int_eq(append("x", "1"), 0);
-    ck_assert_uint_eq(run_log(run)->start, run_log(run)->end);
+    ck_assert_int_eq(append("y", "1"), 0);
+    ck_assert_int_eq(finish(), 0);
+    ck_assert_str_eq(replay(0).types, "run x y done ");
 }
 END_TEST
 
@@ -464,9 +649,8 @@ START_TEST(unsubscribes_while_told)
 {
     reader.leave_at = 3;
     ck_assert_int_eq(append("a", "1"), 0);
-    ck_assert(run_has_subscribers(run));
+    ck_assert_ptr_eq(reader.subscriber.run, run);
     ck_assert_int_eq(append("b", "2"), 0);
-    ck_assert(!run_has_subscribers(run));
     ck_assert_ptr_null(reader.subscriber.run);
     ck_assert_int_eq(append("c", "3"), 0);
     ck_assert_uint_eq(reader.told, 3);
@@ -500,10 +684,10 @@ START_TEST(all_leave_at_done)
     subscribe(&other);
     reader.leave_at = 2;
     ck_assert_int_eq(finish(), 0);
-    ck_assert(!run_has_subscribers(run));
-    ck_assert_str_eq(other.last_type, "done");
+    ck_assert_ptr_null(reader.subscriber.run);
+    ck_assert_ptr_null(other.subscriber.run);
+    ck_assert_uint_eq(stream_of(&other).dones, 1);
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
-    buf_finish(&other.text);
 }
 END_TEST
 
@@ -651,15 +835,6 @@ START_TEST(all_are_failed)
 }
 END_TEST
 
-START_TEST(ended_run_that_is_read_holds_no_events)
-{
-    ck_assert_ptr_nonnull(run_log(run)->ring);
-    ck_assert_int_eq(finish(), 0);
-    ck_assert_uint_eq(run_log(run)->start, run_log(run)->end);
-    ck_assert_ptr_null(run_log(run)->ring);
-}
-END_TEST
-
 /* The executor's reference and the table's keep it; sanitizers look on. */
 START_TEST(caller_may_let_go_at_once)
 {
@@ -669,6 +844,7 @@ START_TEST(caller_may_let_go_at_once)
     run_unref(run);
     ck_assert_ptr_eq(runs_find(runs, run_id(kept)), kept);
     ck_assert_int_eq(finish(), 0);
+    ck_assert_ptr_eq(runs_find(runs, run_id(kept)), kept);
     run = NULL;
 }
 END_TEST
@@ -710,7 +886,6 @@ START_TEST(all_credit_comes_back_when_all_is_read)
     ck_assert_uint_eq(told.credit, 0);
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(told.credit, WIRE_WINDOW);
-    ck_assert_uint_eq(run_log(run)->start, run_log(run)->end);
 }
 END_TEST
 
@@ -747,6 +922,80 @@ START_TEST(slowest_reader_rules)
 }
 END_TEST
 
+/* Of three at the same place, the last one that leaves it frees what is before. */
+START_TEST(several_equal_readers_rule)
+{
+    struct reader others[2] = {{.lazy = true}, {.lazy = true}};
+
+    reader.lazy = true;
+    subscribe(&others[0]);
+    subscribe(&others[1]);
+    reader_read(&reader, 0);
+    run_consume(&reader.subscriber, 0); /* is where they are */
+    append_kilobytes(512);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(told.gifts, 0);
+    run_unsubscribe(&others[0].subscriber);
+    ck_assert_uint_eq(told.gifts, 0);
+    reader_read(&others[1], 1);
+    ck_assert_uint_eq(told.gifts, 0);
+    reader_read(&others[1], SIZE_MAX);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    run_unsubscribe(&others[1].subscriber);
+    buf_finish(&others[1].text);
+}
+END_TEST
+
+/* The one behind it is the slowest then, not the one that was. */
+START_TEST(slowest_reader_overtakes)
+{
+    struct reader other = {.lazy = true};
+
+    reader.lazy = true;
+    append_kilobytes(480);
+    subscribe_after(&other, 481);
+    append_kilobytes(32);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_gt(told.credit, WIRE_WINDOW - 64 * 1024);
+    ck_assert_uint_lt(told.credit, WIRE_WINDOW);
+    reader_read(&other, SIZE_MAX);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    run_unsubscribe(&other.subscriber);
+    buf_finish(&other.text);
+}
+END_TEST
+
+/* What it has yet to read was paid for and given back; it holds the agent all the same. */
+START_TEST(late_reader_holds_the_agent)
+{
+    struct reader late = {.lazy = true};
+
+    append_kilobytes(512);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    told.gifts = 0;
+    subscribe(&late);
+    append_kilobytes(1024);
+    ck_assert_uint_eq(told.gifts, 0);
+    reader_read(&late, SIZE_MAX);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    run_unsubscribe(&late.subscriber);
+    ck_assert_uint_eq(stream_of(&late).events, 1 + 512 + 1024);
+}
+END_TEST
+
+START_TEST(late_reader_that_leaves_frees_the_agent)
+{
+    struct reader late = {.lazy = true};
+
+    append_kilobytes(512);
+    subscribe(&late);
+    append_kilobytes(1024);
+    ck_assert_uint_eq(told.credit, 0);
+    run_unsubscribe(&late.subscriber);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+}
+END_TEST
+
 START_TEST(no_credit_after_the_end)
 {
     reader.lazy = true;
@@ -776,9 +1025,11 @@ START_TEST(random_pace)
             ck_assert_int_eq(append_cost(cost), 0);
             sent++;
         }
-        ck_assert_uint_le(run_log(run)->end - run_log(run)->start, WIRE_WINDOW + 512);
+        ck_assert_uint_le(ring_length(&run_log(run)->ring),
+                          plenty.log_size + WIRE_WINDOW + OWN_EVENTS);
+        ck_assert_uint_le(unread(&reader), WIRE_WINDOW + OWN_EVENTS);
         reader_read(&reader, rand() % 4 ? (size_t)rand() % 100000 : SIZE_MAX);
-        if (reader.subscriber.cursor == run_log(run)->end)
+        if (unread(&reader) == 0)
             ck_assert_uint_ge(told.credit, wire_charge(WIRE_TYPE_MAX, WIRE_EVENT_MAX));
     }
     ck_assert_int_eq(finish(), 0);
@@ -869,59 +1120,1084 @@ START_TEST(describe_ends)
 }
 END_TEST
 
+/* ---- what is kept ---- */
+
+static void set_log_size(size_t log_size)
+{
+    struct runs_limits limits = plenty;
+
+    limits.log_size = log_size;
+    runs_set_limits(runs, &limits);
+}
+
+static size_t log_length(void)
+{
+    return ring_length(&run_log(run)->ring);
+}
+
+START_TEST(history_is_bounded_by_log_size)
+{
+    set_log_size(100000);
+    append_kilobytes(300);
+    ck_assert_uint_le(log_length(), 100000);
+    ck_assert_uint_gt(log_length(), 100000 - 1024);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW - 300 * 1024 % CREDIT_STEP);
+}
+END_TEST
+
+START_TEST(history_without_readers_is_bounded)
+{
+    run_unsubscribe(&reader.subscriber);
+    set_log_size(100000);
+    append_kilobytes(300);
+    ck_assert_uint_le(log_length(), 100000);
+    ck_assert_uint_gt(log_length(), 100000 - 1024);
+}
+END_TEST
+
+/* The more live runs there are, the less each keeps. */
+START_TEST(history_is_bounded_by_the_fair_share)
+{
+    struct runs_limits limits = plenty;
+    struct run *others[9];
+
+    limits.log_budget = 1100 * 1024;
+    runs_set_limits(runs, &limits);
+    append_kilobytes(700);
+    ck_assert_uint_le(log_length(), 550 * 1024);
+    ck_assert_uint_gt(log_length(), 549 * 1024);
+    for (int i = 0; i < 9; i++)
+        others[i] = create_run();
+    append_kilobytes(1);
+    ck_assert_uint_le(log_length(), 100 * 1024);
+    ck_assert_uint_gt(log_length(), 99 * 1024);
+    for (int i = 0; i < 9; i++) {
+        run_cancel(others[i]);
+        run_unref(others[i]);
+    }
+}
+END_TEST
+
+START_TEST(history_has_the_least_share)
+{
+    struct runs_limits limits = plenty;
+
+    limits.log_budget = 1024;
+    runs_set_limits(runs, &limits);
+    append_kilobytes(300);
+    ck_assert_uint_le(log_length(), RUN_SHARE_LEAST);
+    ck_assert_uint_gt(log_length(), RUN_SHARE_LEAST - 1024);
+}
+END_TEST
+
+START_TEST(gap)
+{
+    struct reader late = {.lazy = true};
+    struct run_gap told_gap;
+    uint64_t dropped;
+
+    set_log_size(10000);
+    append_kilobytes(100);
+    dropped = run_log(run)->dropped;
+    ck_assert_uint_gt(dropped, 80);
+    for (uint64_t after = 0; after <= 101; after++) {
+        told_gap = subscribe_after(&late, after);
+        ck_assert_uint_eq(told_gap.from, after < dropped ? after + 1 : 0);
+        ck_assert_uint_eq(told_gap.to, after < dropped ? dropped : 0);
+        run_unsubscribe(&late.subscriber);
+        ck_assert_uint_eq(replay(after).events, 101);
+    }
+}
+END_TEST
+
+START_TEST(unread_events_are_not_dropped)
+{
+    set_log_size(10000);
+    reader.lazy = true;
+    append_kilobytes(1024);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(stream_of(&reader).events, 1025);
+}
+END_TEST
+
+/* Neither what the slowest of several has not read, nor the rest of an event that it reads. */
+START_TEST(event_that_is_read_in_part_is_kept)
+{
+    struct reader slow = {.lazy = true};
+
+    set_log_size(1000);
+    subscribe(&slow);
+    append_kilobytes(10);
+    reader_read(&slow, 3000);
+    append_kilobytes(10);
+    ck_assert_uint_gt(log_length(), 17 * 1024);
+    reader_read(&slow, SIZE_MAX);
+    ck_assert_uint_eq(stream_of(&slow).events, 21);
+    run_unsubscribe(&slow.subscriber);
+}
+END_TEST
+
+START_TEST(large_event_that_is_read_in_part)
+{
+    set_log_size(1000);
+    reader.lazy = true;
+    ck_assert_int_eq(append_cost(900000), 0);
+    reader_read(&reader, 899900);
+    while (told.credit >= 1024)
+        append_kilobytes(1);
+    ck_assert_uint_gt(log_length(), 900000 + 900000);
+    ck_assert_uint_le(log_length(), 900000 + WIRE_WINDOW + OWN_EVENTS);
+}
+END_TEST
+
+/* Each comes before the agent has used the credit that the one before gave back. */
+START_TEST(readers_one_after_another)
+{
+    struct reader late = {.lazy = true};
+
+    set_log_size(100000);
+    reader.lazy = true;
+    for (int i = 0; i < 5; i++) {
+        while (told.credit >= 1024)
+            append_kilobytes(1);
+        ck_assert_uint_le(log_length(), 100000 + WIRE_WINDOW + OWN_EVENTS);
+        reader_read(&reader, SIZE_MAX);
+        ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+        subscribe_after(&late, 0);
+        ck_assert_uint_le(unread(&late), 100000);
+        run_unsubscribe(&reader.subscriber);
+        subscribe_after(&reader, 0);
+        run_unsubscribe(&late.subscriber);
+    }
+}
+END_TEST
+
+/* Else who comes late would wait for it in vain. */
+START_TEST(done_is_kept_however_large)
+{
+    char *result = malloc(200001);
+    struct stream stream;
+
+    memset(result, '1', 200000);
+    result[200000] = '\0';
+    set_log_size(100000);
+    if (_i)
+        run_unsubscribe(&reader.subscriber);
+    append_kilobytes(50);
+    ck_assert_int_eq(end(WIRE_FINISHED, "", "", result), 0);
+    stream = replay(0);
+    ck_assert_uint_eq(stream.dones, 1);
+    ck_assert_uint_eq(stream.events, 52);
+    ck_assert_uint_lt(log_length(), 201000);
+    free(result);
+}
+END_TEST
+
+/* A reader at its own pace, and others that come at any event and go: see random_pace. */
+START_TEST(random_readers)
+{
+    static const size_t log_sizes[] = {65536, 200000, 1024 * 1024};
+    static const size_t most[] = {200, 3000, 60000};
+    size_t log_size = log_sizes[_i % 3];
+    struct reader others[4] = {{.told = 0}};
+    unsigned missed[4], sent = 1;
+
+    set_log_size(log_size);
+    reader.lazy = true;
+    srand((unsigned)_i);
+    for (int round = 0; round < 3000; round++) {
+        int which = rand() % 4;
+        struct reader *other = &others[which];
+        size_t cost = WIRE_CHARGE + 2 + (size_t)rand() % most[rand() % 3];
+        while (rand() % 4 && cost <= told.credit) {
+            ck_assert_int_eq(append_cost(cost), 0);
+            sent++;
+        }
+        ck_assert_uint_le(log_length(), log_size + WIRE_WINDOW + OWN_EVENTS);
+        if (rand() % 8)
+            reader_read(&reader, rand() % 4 ? (size_t)rand() % 100000 : SIZE_MAX);
+        if (other->subscriber.run == NULL) {
+            struct run_gap behind;
+            other->lazy = rand() % 4 > 0;
+            missed[which] = (unsigned)rand() % (sent + 1);
+            behind = subscribe_after(other, missed[which]);
+            missed[which] = behind.to > 0 ? (unsigned)behind.to : missed[which];
+        } else if (rand() % 4) {
+            reader_read(other, rand() % 4 ? (size_t)rand() % 200000 : SIZE_MAX);
+        } else {
+            reader_read(other, SIZE_MAX);
+            run_unsubscribe(&other->subscriber);
+            ck_assert_uint_eq(stream_after(other, missed[which]).events, sent);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        if (others[i].subscriber.run)
+            run_unsubscribe(&others[i].subscriber);
+        buf_finish(&others[i].text);
+    }
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_gt(told.credit, WIRE_WINDOW - CREDIT_STEP);
+    ck_assert_int_eq(finish(), 0);
+    ck_assert_uint_le(log_length(), log_size + WIRE_WINDOW + OWN_EVENTS);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(stream_of(&reader).events, sent + 1);
+}
+END_TEST
+
+/* ---- cancel, and an agent that ignores it ---- */
+
+START_TEST(cancel_says_so)
+{
+    run_cancel(run);
+    run_cancel(run);
+    run_cancel(run);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+}
+END_TEST
+
+START_TEST(ignored_after_its_grace)
+{
+    uint64_t cancelled_at;
+
+    spec.grace_ms = 5;
+    start_run();
+    run_cancel(run);
+    cancelled_at = told.at_ms;
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_uint_ge(told.at_ms, cancelled_at + 5);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+    expect_stream("run done ", "{\"status\":\"cancelled\"}");
+    run_cancel(run);
+    pass(20);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_uint_eq(told.ignored, 1);
+}
+END_TEST
+
+/* The rest of its agent's words is for nobody. */
+START_TEST(ignored_agent_goes_on)
+{
+    spec.grace_ms = 0;
+    start_run();
+    run_cancel(run);
+    pass(1);
+    ck_assert_uint_eq(told.ignored, 1);
+    ck_assert_int_eq(append("late", "1"), 0);
+    ck_assert_int_eq(run_set_waiting(run, 0, 1), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+    ck_assert_int_eq(finish(), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+    expect_stream("run done ", "{\"status\":\"cancelled\"}");
+}
+END_TEST
+
+START_TEST(ignored_after_an_abort)
+{
+    spec.grace_ms = 5;
+    start_run();
+    run_abort(run, RUN_ERROR_shutdown, NULL);
+    ck_assert_uint_eq(told.cancels, 1);
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    pass(20);
+    ck_assert_uint_eq(told.ignored, 1);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    ck_assert_uint_eq(stream_of(&reader).dones, 1);
+}
+END_TEST
+
+START_TEST(stops_within_its_grace)
+{
+    spec.grace_ms = 5;
+    start_run();
+    if (_i)
+        run_abort(run, RUN_ERROR_shutdown, NULL);
+    else
+        run_cancel(run);
+    ck_assert_int_eq(end(WIRE_CANCELLED, "", "", ""), 0);
+    pass(20);
+    ck_assert_uint_eq(told.ignored, 0);
+}
+END_TEST
+
+START_TEST(grace_without_end)
+{
+    run_cancel(run);
+    pass(20);
+    ck_assert_uint_eq(told.ignored, 0);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+}
+END_TEST
+
+/* Its time began with the first. */
+START_TEST(second_cancel_gives_no_more_time)
+{
+    uint64_t cancelled_at;
+
+    spec.grace_ms = 30;
+    start_run();
+    cancelled_at = uv_now(&loop);
+    run_cancel(run);
+    while (uv_now(&loop) - cancelled_at < 10)
+        pass(1);
+    run_cancel(run);
+    run_abort(run, RUN_ERROR_shutdown, NULL);
+    ck_assert_uint_eq(told.cancels, 1);
+    pass(cancelled_at + 30 - uv_now(&loop));
+    ck_assert_uint_eq(told.ignored, 1);
+}
+END_TEST
+
+/* As one that kills its worker may do. */
+static void on_ignored_end(void *data, uint32_t number)
+{
+    on_ignored(data, number);
+    ck_assert_int_eq(end(WIRE_FAILED, "worker_crashed", "", ""), 0);
+}
+
+START_TEST(executor_ends_an_ignored_run_at_once)
+{
+    struct executor killer = executor;
+
+    killer.ignored = on_ignored_end;
+    spec.grace_ms = 1;
+    run = create_run();
+    run_start(run, &agent, &killer, &told, told.number);
+    run_cancel(run);
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+}
+END_TEST
+
+/* ---- readers that leave ---- */
+
+/* Started with this time to linger; its reader leaves. */
+static void leave_run(uint64_t linger_ms)
+{
+    spec.linger_ms = linger_ms;
+    start_run();
+    run_leave(&reader.subscriber);
+    ck_assert_ptr_null(reader.subscriber.run);
+}
+
+START_TEST(last_leaves_without_linger)
+{
+    leave_run(0);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+}
+END_TEST
+
+START_TEST(last_leaves_a_queued_run)
+{
+    spec.linger_ms = _i ? 2 : 0;
+    run = create_run();
+    subscribe(&reader);
+    run_leave(&reader.subscriber);
+    while (!run_has_ended(run))
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+    ck_assert_uint_eq(told.cancels, 0);
+}
+END_TEST
+
+START_TEST(lingers_without_end)
+{
+    leave_run(RUN_NEVER);
+    pass(20);
+    ck_assert_uint_eq(told.cancels, 0);
+    ck_assert_int_eq(append("a", "1"), 0);
+    ck_assert_int_eq(finish(), 0);
+    ck_assert_str_eq(replay(0).types, "run a done ");
+}
+END_TEST
+
+START_TEST(lingers_for_its_time)
+{
+    uint64_t left_at;
+
+    leave_run(5);
+    left_at = uv_now(&loop);
+    ck_assert_uint_eq(told.cancels, 0);
+    ck_assert_int_eq(append("a", "1"), 0);
+    while (told.cancels == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_uint_ge(told.at_ms, left_at + 5);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+    pass(20);
+    ck_assert_uint_eq(told.cancels, 1);
+}
+END_TEST
+
+START_TEST(reader_comes_back)
+{
+    leave_run(5);
+    subscribe_after(&reader, 1);
+    pass(20);
+    ck_assert_uint_eq(told.cancels, 0);
+    run_leave(&reader.subscriber);
+    while (told.cancels == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+END_TEST
+
+START_TEST(another_reader_stays)
+{
+    struct reader other = {.lazy = false};
+
+    spec.linger_ms = 0;
+    start_run();
+    subscribe(&other);
+    run_leave(&reader.subscriber);
+    pass(5);
+    ck_assert_uint_eq(told.cancels, 0);
+    run_leave(&other.subscriber);
+    ck_assert_uint_eq(told.cancels, 1);
+    buf_finish(&other.text);
+}
+END_TEST
+
+/* One that has what it wanted, and one whose client left, are not the same. */
+START_TEST(unsubscribing_is_not_leaving)
+{
+    spec.linger_ms = 0;
+    start_run();
+    run_unsubscribe(&reader.subscriber);
+    pass(5);
+    ck_assert_uint_eq(told.cancels, 0);
+}
+END_TEST
+
+START_TEST(leaves_after_the_end)
+{
+    spec.linger_ms = (uint64_t)_i;
+    start_run();
+    ck_assert_int_eq(finish(), 0);
+    run_leave(&reader.subscriber);
+    pass(10);
+    ck_assert_uint_eq(told.cancels, 0);
+    ck_assert_int_eq(run_get_state(run), RUN_finished);
+}
+END_TEST
+
+START_TEST(ends_while_it_lingers)
+{
+    leave_run(5);
+    ck_assert_int_eq(finish(), 0);
+    pass(20);
+    ck_assert_uint_eq(told.cancels, 0);
+    ck_assert_int_eq(run_get_state(run), RUN_finished);
+}
+END_TEST
+
+START_TEST(ignored_after_its_time_to_linger)
+{
+    spec.grace_ms = 2;
+    leave_run(2);
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+}
+END_TEST
+
+/* ---- deadlines ---- */
+
+static const char late_done[] = "{\"status\":\"failed\",\"error\":{\"code\":\"deadline\","
+                                "\"message\":\"the run took longer than its deadline allows\"}}";
+
+START_TEST(deadline_of_a_queued_run)
+{
+    uint64_t created_at = uv_now(&loop);
+
+    spec.deadline_ms = 5;
+    run = create_run();
+    subscribe(&reader);
+    while (!run_has_ended(run))
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_uint_ge(uv_now(&loop), created_at + 5);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    ck_assert_uint_eq(told.cancels, 0);
+    expect_stream("done ", late_done);
+}
+END_TEST
+
+START_TEST(deadline_of_a_running_run)
+{
+    spec.deadline_ms = 5;
+    start_run();
+    while (!run_has_ended(run))
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_int_eq(end(WIRE_CANCELLED, "", "", ""), 0);
+    pass(10);
+    ck_assert_uint_eq(told.ignored, 0);
+    expect_stream("run done ", late_done);
+}
+END_TEST
+
+START_TEST(deadline_of_an_agent_that_ignores_it)
+{
+    spec.deadline_ms = 2;
+    spec.grace_ms = 2;
+    start_run();
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    expect_stream("run done ", late_done);
+}
+END_TEST
+
+START_TEST(ends_before_its_deadline)
+{
+    spec.deadline_ms = 5;
+    start_run();
+    ck_assert_int_eq(finish(), 0);
+    pass(20);
+    ck_assert_uint_eq(told.cancels, 0);
+    expect_stream("run done ", "{\"status\":\"finished\"}");
+}
+END_TEST
+
+START_TEST(deadline_comes_while_it_lingers)
+{
+    spec.deadline_ms = 5;
+    leave_run(HOUR_MS);
+    while (!run_has_ended(run))
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    ck_assert_uint_eq(told.cancels, 1);
+}
+END_TEST
+
+START_TEST(deadline_comes_within_its_grace)
+{
+    spec.deadline_ms = 5;
+    spec.grace_ms = HOUR_MS;
+    start_run();
+    run_cancel(run);
+    while (!run_has_ended(run))
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    ck_assert_uint_eq(told.cancels, 1);
+}
+END_TEST
+
+/* A time that is beyond all time is none. */
+START_TEST(times_do_not_overflow)
+{
+    spec.deadline_ms = spec.grace_ms = RUN_NEVER - 1;
+    leave_run(RUN_NEVER - 1);
+    pass(5);
+    ck_assert_uint_eq(told.cancels, 0);
+    run_cancel(run);
+    pass(5);
+    ck_assert_uint_eq(told.ignored, 0);
+}
+END_TEST
+
+/* ---- inputs ---- */
+
+static int give(const char *json)
+{
+    return run_give_input(run, json, strlen(json));
+}
+
+START_TEST(input_while_queued)
+{
+    ck_assert_int_eq(give("1"), -ENXIO);
+    ck_assert_uint_eq(told.inputs, 0);
+}
+END_TEST
+
+START_TEST(input_reaches_the_executor)
+{
+    ck_assert_int_eq(run_give_input(run, "{\"a\":1} behind it", 7), 0);
+    ck_assert_uint_eq(told.inputs, 1);
+    ck_assert_str_eq(told.last_input, "{\"a\":1}");
+}
+END_TEST
+
+START_TEST(input_after_the_end)
+{
+    if (_i)
+        run_abort(run, RUN_ERROR_deadline, NULL); /* its agent is still there */
+    else
+        ck_assert_int_eq(finish(), 0);
+    ck_assert_int_eq(give("1"), -ENXIO);
+    ck_assert_uint_eq(told.inputs, 0);
+}
+END_TEST
+
+START_TEST(most_inputs)
+{
+    for (unsigned i = 0; i < RUN_INPUTS_MAX; i++)
+        ck_assert_int_eq(give("1"), 0);
+    ck_assert_int_eq(give("1"), -EAGAIN);
+    ck_assert_uint_eq(told.inputs, RUN_INPUTS_MAX);
+    ck_assert_int_eq(run_set_waiting(run, 3, 0), 0);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(give("1"), 0);
+    ck_assert_int_eq(give("1"), -EAGAIN);
+    ck_assert_int_eq(run_set_waiting(run, RUN_INPUTS_MAX + 3, 1), 0);
+    ck_assert_int_eq(give("1"), 0);
+}
+END_TEST
+
+START_TEST(input_that_the_executor_cannot_take)
+{
+    told.input_status = -EAGAIN;
+    for (unsigned i = 0; i < 2 * RUN_INPUTS_MAX; i++)
+        ck_assert_int_eq(give("1"), -EAGAIN);
+    told.input_status = 0;
+    ck_assert_int_eq(give("1"), 0);
+    ck_assert_int_eq(run_set_waiting(run, 1, 0), 0);
+    ck_assert_int_eq(run_set_waiting(run, 2, 0), -EPROTO);
+}
+END_TEST
+
+START_TEST(waits_for_input)
+{
+    ck_assert_int_eq(run_set_waiting(run, 0, 1), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_waiting);
+    ck_assert(!run_has_ended(run));
+    ck_assert_int_eq(run_set_waiting(run, 0, 2), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_waiting);
+    ck_assert_int_eq(give("1"), 0);
+    ck_assert_int_eq(run_set_waiting(run, 1, 1), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_waiting);
+    ck_assert_int_eq(run_set_waiting(run, 1, 0), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+    ck_assert_uint_eq(run_log(run)->last, 1); /* it is no event */
+}
+END_TEST
+
+START_TEST(ends_while_it_waits)
+{
+    static const enum run_state states[] = {RUN_finished, RUN_failed, RUN_cancelled};
+
+    ck_assert_int_eq(run_set_waiting(run, 0, 1), 0);
+    if (_i == WIRE_CANCELLED)
+        run_cancel(run);
+    ck_assert_int_eq(run_get_state(run), RUN_waiting);
+    ck_assert_int_eq(end((enum wire_status)_i, "", "", ""), 0);
+    ck_assert_int_eq(run_get_state(run), states[_i]);
+    ck_assert_uint_eq(stream_of(&reader).dones, 1);
+}
+END_TEST
+
+/* Only what it was sent can be taken, and only once. */
+START_TEST(forged_counts)
+{
+    ck_assert_int_eq(run_set_waiting(run, 1, 0), -EPROTO);
+    ck_assert_int_eq(run_set_waiting(run, UINT32_MAX, 1), -EPROTO);
+    ck_assert_int_eq(give("1"), 0);
+    ck_assert_int_eq(give("2"), 0);
+    ck_assert_int_eq(run_set_waiting(run, 3, 1), -EPROTO);
+    ck_assert_int_eq(run_set_waiting(run, 2, 0), 0);
+    ck_assert_int_eq(run_set_waiting(run, 1, 1), -EPROTO);
+    ck_assert_int_eq(run_set_waiting(run, 0, 1), -EPROTO);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+}
+END_TEST
+
+START_TEST(input_to_an_agent_that_is_being_cancelled)
+{
+    run_cancel(run);
+    ck_assert_int_eq(give("1"), 0);
+    ck_assert_int_eq(run_set_waiting(run, 1, 0), 0);
+}
+END_TEST
+
+START_TEST(describe_waiting)
+{
+    cJSON *tree;
+
+    ck_assert_int_eq(run_set_waiting(run, 0, 1), 0);
+    tree = describe();
+    expect_string(tree, "status", "waiting");
+    expect_number(tree, "events", 1);
+    cJSON_Delete(tree);
+}
+END_TEST
+
+START_TEST(describe_cancelling)
+{
+    cJSON *tree;
+
+    run_cancel(run);
+    tree = describe();
+    expect_string(tree, "status", "running");
+    ck_assert(cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(tree, "cancelling")));
+    cJSON_Delete(tree);
+    ck_assert_int_eq(end(WIRE_CANCELLED, "", "", ""), 0);
+    tree = describe();
+    expect_string(tree, "status", "cancelled");
+    ck_assert_ptr_null(cJSON_GetObjectItemCaseSensitive(tree, "cancelling"));
+    cJSON_Delete(tree);
+}
+END_TEST
+
+/* ---- keys of idempotency ---- */
+
+static struct run *create_with_key(const char *subject, const char *key)
+{
+    static unsigned char digest[RUN_DIGEST_SIZE];
+
+    memset(digest, key[0], sizeof digest);
+    spec.subject = subject;
+    spec.key = key;
+    spec.digest = digest;
+    return create_run();
+}
+
+START_TEST(no_key)
+{
+    run = create_run();
+    ck_assert_ptr_null(runs_find_key(runs, "", "echo", ""));
+    ck_assert_ptr_null(runs_find_key(runs, "", "echo", "k"));
+}
+END_TEST
+
+START_TEST(found_by_key)
+{
+    unsigned char digest[RUN_DIGEST_SIZE];
+
+    run = create_with_key("alice", "k");
+    memset(digest, 'k', sizeof digest);
+    ck_assert_ptr_eq(runs_find_key(runs, "alice", "echo", "k"), run);
+    ck_assert_mem_eq(run_digest(run), digest, sizeof digest);
+}
+END_TEST
+
+START_TEST(key_is_of_subject_and_agent)
+{
+    struct run *bobs = create_with_key("bob", "k"), *other;
+
+    spec.agent = "other";
+    other = create_with_key("alice", "k");
+    spec.agent = "echo";
+    run = create_with_key("alice", "k");
+    ck_assert_ptr_eq(runs_find_key(runs, "alice", "echo", "k"), run);
+    ck_assert_ptr_eq(runs_find_key(runs, "bob", "echo", "k"), bobs);
+    ck_assert_ptr_eq(runs_find_key(runs, "alice", "other", "k"), other);
+    ck_assert_ptr_null(runs_find_key(runs, "bob", "other", "k"));
+    ck_assert_ptr_null(runs_find_key(runs, "", "echo", "k"));
+    ck_assert_ptr_null(runs_find_key(runs, "alice", "echo", "K"));
+    ck_assert_ptr_null(runs_find_key(runs, "alice", "echo", ""));
+    ck_assert_ptr_null(runs_find_key(runs, "aliceecho", "", "k"));
+    run_cancel(bobs);
+    run_cancel(other);
+    run_unref(bobs);
+    run_unref(other);
+}
+END_TEST
+
+START_TEST(found_by_key_after_its_end)
+{
+    run = create_with_key("", "k");
+    run_cancel(run);
+    ck_assert_ptr_eq(runs_find_key(runs, "", "echo", "k"), run);
+}
+END_TEST
+
+/* Also while one still reads it; the key is free then. */
+START_TEST(key_is_forgotten_with_its_run)
+{
+    struct run *old = create_with_key("", "k");
+
+    run_cancel(old);
+    forget_all();
+    ck_assert_ptr_null(runs_find_key(runs, "", "echo", "k"));
+    runs_set_limits(runs, &plenty);
+    run = create_with_key("", "k");
+    ck_assert_ptr_eq(runs_find_key(runs, "", "echo", "k"), run);
+    run_unref(old);
+    ck_assert_ptr_eq(runs_find_key(runs, "", "echo", "k"), run);
+}
+END_TEST
+
+START_TEST(many_keys)
+{
+    enum { COUNT = 500 };
+    struct run *made[COUNT];
+    char key[16];
+
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "key %d", i * 7919 % COUNT);
+        made[i] = create_with_key("", key);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, "key %d", i * 7919 % COUNT);
+        ck_assert_ptr_eq(runs_find_key(runs, "", "echo", key), made[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        run_cancel(made[i]);
+        run_unref(made[i]);
+    }
+}
+END_TEST
+
+/* ---- clients ---- */
+
+START_TEST(live_runs_of_a_client)
+{
+    struct run *first, *second, *nobodys;
+
+    spec.client = "10.0.0.1";
+    first = create_run();
+    second = create_run();
+    spec.client = "10.0.0.2";
+    run = create_run();
+    spec.client = NULL;
+    nobodys = create_run();
+    ck_assert_uint_eq(runs_live_of(runs, "10.0.0.1"), 2);
+    ck_assert_uint_eq(runs_live_of(runs, "10.0.0.2"), 1);
+    ck_assert_uint_eq(runs_live_of(runs, "10.0.0.3"), 0);
+    ck_assert_uint_eq(runs_live(runs), 4);
+    run_cancel(first);
+    run_cancel(first);
+    ck_assert_uint_eq(runs_live_of(runs, "10.0.0.1"), 1);
+    run_abort(second, RUN_ERROR_unavailable, NULL);
+    ck_assert_uint_eq(runs_live_of(runs, "10.0.0.1"), 0);
+    run_cancel(nobodys);
+    run_unref(first);
+    run_unref(second);
+    run_unref(nobodys);
+    ck_assert_uint_eq(runs_live_of(runs, "10.0.0.1"), 0);
+    ck_assert_uint_eq(runs_live_of(runs, "10.0.0.2"), 1);
+}
+END_TEST
+
+/* Its agent may not have stopped yet; but for its client it is over. */
+START_TEST(ended_run_does_not_count)
+{
+    spec.client = "alice";
+    start_run();
+    ck_assert_uint_eq(runs_live_of(runs, "alice"), 1);
+    run_abort(run, RUN_ERROR_deadline, NULL);
+    ck_assert_uint_eq(runs_live_of(runs, "alice"), 0);
+    ck_assert_int_eq(finish(), 0);
+    ck_assert_uint_eq(runs_live_of(runs, "alice"), 0);
+}
+END_TEST
+
+/* ---- the budget ---- */
+
+static void set_budget(size_t log_budget)
+{
+    struct runs_limits limits = plenty;
+
+    limits.log_budget = log_budget;
+    runs_set_limits(runs, &limits);
+}
+
+START_TEST(memory_of_no_runs)
+{
+    ck_assert_uint_eq(runs_memory(runs), 0);
+    ck_assert(runs_have_room(runs));
+}
+END_TEST
+
+START_TEST(memory_grows_and_shrinks)
+{
+    size_t empty, small, large;
+
+    run = create_run();
+    empty = runs_memory(runs);
+    ck_assert_uint_gt(empty, 0);
+    start(run);
+    small = runs_memory(runs);
+    ck_assert_uint_gt(small, empty);
+    append_kilobytes(500);
+    large = runs_memory(runs);
+    ck_assert_uint_ge(large, empty + log_length());
+    ck_assert_uint_le(large, empty + 2 * log_length());
+    set_log_size(1000);
+    append_kilobytes(1);
+    ck_assert_uint_lt(runs_memory(runs), large / 100);
+}
+END_TEST
+
+/* What is forgotten but still read takes memory as well. */
+START_TEST(memory_of_a_forgotten_run)
+{
+    size_t before;
+
+    start_run();
+    append_kilobytes(100);
+    reader.lazy = true;
+    ck_assert_int_eq(finish(), 0);
+    before = runs_memory(runs);
+    run_unsubscribe(&reader.subscriber);
+    forget_all();
+    ck_assert_ptr_null(runs_find(runs, run_id(run)));
+    ck_assert_uint_eq(runs_memory(runs), before);
+    run_unref(run);
+    run = NULL;
+    ck_assert_uint_eq(runs_memory(runs), 0);
+}
+END_TEST
+
+START_TEST(oldest_are_forgotten_beyond_the_budget)
+{
+    enum { COUNT = 100 };
+    char ids[COUNT][RUN_ID_LENGTH + 1];
+    int found = 0;
+
+    set_budget(20 * 1024);
+    for (int i = 0; i < COUNT; i++) {
+        struct run *one = create_ended();
+        strcpy(ids[i], run_id(one));
+        run_unref(one);
+        ck_assert_uint_le(runs_memory(runs), 20 * 1024);
+        ck_assert_ptr_nonnull(runs_find(runs, ids[i]));
+    }
+    for (int i = 0; i < COUNT; i++) {
+        found += runs_find(runs, ids[i]) != NULL;
+        ck_assert_msg(found == 0 || runs_find(runs, ids[i]), "run %d is gone before its turn", i);
+    }
+    ck_assert_int_ge(found, 10);
+    ck_assert_int_le(found, 20);
+}
+END_TEST
+
+START_TEST(ended_make_room_for_events_of_live_ones)
+{
+    struct run *old[5];
+
+    for (int i = 0; i < 5; i++)
+        old[i] = create_ended();
+    start_run();
+    set_budget(runs_memory(runs) + 3000);
+    append_kilobytes(3);
+    ck_assert_ptr_null(runs_find(runs, run_id(old[0])));
+    append_kilobytes(100);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_ptr_null(runs_find(runs, run_id(old[i])));
+        run_unref(old[i]);
+    }
+    ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
+}
+END_TEST
+
+START_TEST(live_ones_are_never_forgotten)
+{
+    struct run *others[20];
+
+    set_budget(1);
+    run = create_run();
+    start(run);
+    for (int i = 0; i < 20; i++)
+        others[i] = create_run();
+    append_kilobytes(10);
+    for (int i = 0; i < 20; i++)
+        ck_assert_ptr_eq(runs_find(runs, run_id(others[i])), others[i]);
+    ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
+    for (int i = 0; i < 20; i++) {
+        run_cancel(others[i]);
+        ck_assert_ptr_null(runs_find(runs, run_id(others[i])));
+        run_unref(others[i]);
+    }
+}
+END_TEST
+
+START_TEST(ended_one_that_is_read_stays)
+{
+    start_run();
+    ck_assert_int_eq(finish(), 0);
+    forget_all();
+    ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
+    run_unsubscribe(&reader.subscriber);
+    forget_all();
+    ck_assert_ptr_null(runs_find(runs, run_id(run)));
+}
+END_TEST
+
+START_TEST(younger_ones_go_when_the_oldest_is_read)
+{
+    struct run *younger;
+
+    start_run();
+    ck_assert_int_eq(finish(), 0);
+    younger = create_ended();
+    forget_all();
+    ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
+    ck_assert_ptr_null(runs_find(runs, run_id(younger)));
+    run_unref(younger);
+}
+END_TEST
+
+START_TEST(no_room_while_live_ones_fill_the_budget)
+{
+    set_budget(50 * 1024);
+    start_run();
+    ck_assert(runs_have_room(runs));
+    reader.lazy = true;
+    append_kilobytes(50);
+    ck_assert(!runs_have_room(runs));
+    reader_read(&reader, SIZE_MAX);
+    set_budget(20 * 1024);
+    append_kilobytes(1);
+    set_budget(50 * 1024);
+    ck_assert(runs_have_room(runs));
+}
+END_TEST
+
+/* One that is ended makes room, unless it is being read. */
+START_TEST(room_of_ended_ones)
+{
+    start_run();
+    append_kilobytes(50);
+    ck_assert_int_eq(finish(), 0);
+    set_budget(50 * 1024);
+    ck_assert_uint_gt(runs_memory(runs), 50 * 1024);
+    ck_assert(!runs_have_room(runs));
+    run_unsubscribe(&reader.subscriber);
+    ck_assert(runs_have_room(runs));
+}
+END_TEST
+
 /* ---- retention ---- */
 
 START_TEST(forgotten_after_its_time)
 {
-    struct run *live, *ended;
+    struct runs_limits limits = plenty;
+    struct run *ended;
     char id[RUN_ID_LENGTH + 1];
     uint64_t ended_at;
 
-    runs_destroy(runs);
-    runs = runs_create(&loop, 1);
-    live = run = create_run();
-    ended = create_run();
+    limits.retention_ms = 100;
+    runs_set_limits(runs, &limits);
+    run = create_run();
+    ended = create_ended();
     strcpy(id, run_id(ended));
-    run_cancel(ended);
     ended_at = uv_now(&loop);
     run_unref(ended);
     ck_assert_ptr_eq(runs_find(runs, id), ended);
     while (runs_find(runs, id))
         ck_assert_int_ne(uv_run(&loop, UV_RUN_ONCE), 0);
-    ck_assert_uint_ge(uv_now(&loop) - ended_at, 1000);
-    ck_assert_ptr_eq(runs_find(runs, run_id(live)), live);
-    run_cancel(run);
-}
-END_TEST
-
-START_TEST(oldest_is_forgotten_beyond_the_most)
-{
-    char ids[3][RUN_ID_LENGTH + 1];
-
-    for (int i = 0; i <= RETAINED_MAX; i++) {
-        struct run *one = create_run();
-        if (i < 2 || i == RETAINED_MAX)
-            strcpy(ids[i < 2 ? i : 2], run_id(one));
-        run_cancel(one);
-        run_unref(one);
-    }
-    ck_assert_ptr_null(runs_find(runs, ids[0]));
-    ck_assert_ptr_nonnull(runs_find(runs, ids[1]));
-    ck_assert_ptr_nonnull(runs_find(runs, ids[2]));
+    ck_assert_uint_ge(uv_now(&loop) - ended_at, 100);
+    ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
 }
 END_TEST
 
 START_TEST(forgotten_run_can_still_be_read)
 {
+    struct runs_limits limits = plenty;
+
     reader.lazy = true;
     ck_assert_int_eq(append("text", "1"), 0);
     ck_assert_int_eq(finish(), 0);
-    for (int i = 0; i < RETAINED_MAX; i++) {
-        struct run *one = create_run();
-        run_cancel(one);
-        run_unref(one);
-    }
-    ck_assert_ptr_null(runs_find(runs, run_id(run)));
+    limits.retention_ms = 0;
+    runs_set_limits(runs, &limits);
+    while (runs_find(runs, run_id(run)))
+        uv_run(&loop, UV_RUN_ONCE);
     reader_read(&reader, SIZE_MAX);
     expect_stream("run text done ", "{\"status\":\"finished\"}");
 }
@@ -942,12 +2218,14 @@ static void add_queued(Suite *suite)
     TCase *tcase = case_create(suite, "queued", setup);
 
     tcase_add_test(tcase, new_run_is_queued);
+    tcase_add_test(tcase, subject_is_copied);
     tcase_add_test(tcase, found_by_id);
     tcase_add_test(tcase, ids_are_unique_and_well_formed);
     tcase_add_test(tcase, pairs_of_start);
     tcase_add_test(tcase, describe_queued);
     tcase_add_test(tcase, aborted_while_queued);
     tcase_add_test(tcase, cancelled_while_queued);
+    tcase_add_test(tcase, input_while_queued);
 }
 
 static void add_events(Suite *suite)
@@ -959,9 +2237,12 @@ static void add_events(Suite *suite)
     tcase_add_test(tcase, numbers_have_no_gaps);
     tcase_add_test(tcase, line_breaks_are_refused);
     tcase_add_loop_test(tcase, event_types_of_the_host_are_refused, 0, 5);
-    tcase_add_test(tcase, late_subscriber_reads_what_is_kept);
+    tcase_add_test(tcase, late_subscriber_reads_from_the_start);
+    tcase_add_test(tcase, late_subscriber_reads_behind_any_event);
+    tcase_add_test(tcase, subscribes_behind_the_last_event);
+    tcase_add_test(tcase, subscribes_before_it_runs);
     tcase_add_test(tcase, each_subscriber_reads_at_its_own_pace);
-    tcase_add_test(tcase, nobody_reads_nothing_is_kept);
+    tcase_add_test(tcase, kept_while_nobody_reads);
     tcase_add_test(tcase, unsubscribes_while_told);
     tcase_add_loop_test(tcase, others_are_told_when_one_leaves, 0, 3);
     tcase_add_test(tcase, all_leave_at_done);
@@ -983,7 +2264,6 @@ static void add_ends(Suite *suite)
     tcase_add_test(tcase, cancelled_while_running);
     tcase_add_test(tcase, aborted_while_it_is_being_cancelled);
     tcase_add_test(tcase, all_are_failed);
-    tcase_add_test(tcase, ended_run_that_is_read_holds_no_events);
     tcase_add_test(tcase, caller_may_let_go_at_once);
     tcase_add_loop_test(tcase, describe_ends, 0, 3);
 }
@@ -999,8 +2279,115 @@ static void add_credit(Suite *suite)
     tcase_add_test(tcase, credit_comes_back_in_steps);
     tcase_add_test(tcase, nobody_reads_credit_comes_back);
     tcase_add_test(tcase, slowest_reader_rules);
+    tcase_add_test(tcase, several_equal_readers_rule);
+    tcase_add_test(tcase, slowest_reader_overtakes);
+    tcase_add_test(tcase, late_reader_holds_the_agent);
+    tcase_add_test(tcase, late_reader_that_leaves_frees_the_agent);
     tcase_add_test(tcase, no_credit_after_the_end);
     tcase_add_loop_test(tcase, random_pace, 0, 4);
+}
+
+static void add_kept(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "kept events", setup_running);
+
+    tcase_add_test(tcase, history_is_bounded_by_log_size);
+    tcase_add_test(tcase, history_without_readers_is_bounded);
+    tcase_add_test(tcase, history_is_bounded_by_the_fair_share);
+    tcase_add_test(tcase, history_has_the_least_share);
+    tcase_add_test(tcase, gap);
+    tcase_add_test(tcase, unread_events_are_not_dropped);
+    tcase_add_test(tcase, event_that_is_read_in_part_is_kept);
+    tcase_add_test(tcase, large_event_that_is_read_in_part);
+    tcase_add_test(tcase, readers_one_after_another);
+    tcase_add_loop_test(tcase, done_is_kept_however_large, 0, 2);
+    tcase_add_loop_test(tcase, random_readers, 0, 6);
+}
+
+static void add_cancel(Suite *suite)
+{
+    TCase *running = case_create(suite, "cancel", setup_running);
+    TCase *timed = case_create(suite, "cancel in time", setup_runs);
+
+    tcase_add_test(running, cancel_says_so);
+    tcase_add_test(running, grace_without_end);
+    tcase_add_test(running, describe_cancelling);
+    tcase_add_loop_test(timed, stops_within_its_grace, 0, 2);
+    tcase_add_test(timed, ignored_after_its_grace);
+    tcase_add_test(timed, ignored_agent_goes_on);
+    tcase_add_test(timed, ignored_after_an_abort);
+    tcase_add_test(timed, second_cancel_gives_no_more_time);
+    tcase_add_test(timed, executor_ends_an_ignored_run_at_once);
+}
+
+static void add_times(Suite *suite)
+{
+    TCase *leave = case_create(suite, "leave", setup_runs);
+    TCase *deadline = case_create(suite, "deadline", setup_runs);
+
+    tcase_add_test(leave, last_leaves_without_linger);
+    tcase_add_loop_test(leave, last_leaves_a_queued_run, 0, 2);
+    tcase_add_test(leave, lingers_without_end);
+    tcase_add_test(leave, lingers_for_its_time);
+    tcase_add_test(leave, reader_comes_back);
+    tcase_add_test(leave, another_reader_stays);
+    tcase_add_test(leave, unsubscribing_is_not_leaving);
+    tcase_add_loop_test(leave, leaves_after_the_end, 0, 2);
+    tcase_add_test(leave, ends_while_it_lingers);
+    tcase_add_test(leave, ignored_after_its_time_to_linger);
+    tcase_add_test(deadline, deadline_of_a_queued_run);
+    tcase_add_test(deadline, deadline_of_a_running_run);
+    tcase_add_test(deadline, deadline_of_an_agent_that_ignores_it);
+    tcase_add_test(deadline, ends_before_its_deadline);
+    tcase_add_test(deadline, deadline_comes_while_it_lingers);
+    tcase_add_test(deadline, deadline_comes_within_its_grace);
+    tcase_add_test(deadline, times_do_not_overflow);
+}
+
+static void add_inputs(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "inputs", setup_running);
+
+    tcase_add_test(tcase, input_reaches_the_executor);
+    tcase_add_loop_test(tcase, input_after_the_end, 0, 2);
+    tcase_add_test(tcase, most_inputs);
+    tcase_add_test(tcase, input_that_the_executor_cannot_take);
+    tcase_add_test(tcase, waits_for_input);
+    tcase_add_loop_test(tcase, ends_while_it_waits, 0, 3);
+    tcase_add_test(tcase, forged_counts);
+    tcase_add_test(tcase, input_to_an_agent_that_is_being_cancelled);
+    tcase_add_test(tcase, describe_waiting);
+}
+
+static void add_table(Suite *suite)
+{
+    TCase *keys = case_create(suite, "keys", setup_runs);
+    TCase *clients = case_create(suite, "clients", setup_runs);
+
+    tcase_add_test(keys, no_key);
+    tcase_add_test(keys, found_by_key);
+    tcase_add_test(keys, key_is_of_subject_and_agent);
+    tcase_add_test(keys, found_by_key_after_its_end);
+    tcase_add_test(keys, key_is_forgotten_with_its_run);
+    tcase_add_test(keys, many_keys);
+    tcase_add_test(clients, live_runs_of_a_client);
+    tcase_add_test(clients, ended_run_does_not_count);
+}
+
+static void add_budget(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "budget", setup_runs);
+
+    tcase_add_test(tcase, memory_of_no_runs);
+    tcase_add_test(tcase, memory_grows_and_shrinks);
+    tcase_add_test(tcase, memory_of_a_forgotten_run);
+    tcase_add_test(tcase, oldest_are_forgotten_beyond_the_budget);
+    tcase_add_test(tcase, ended_make_room_for_events_of_live_ones);
+    tcase_add_test(tcase, live_ones_are_never_forgotten);
+    tcase_add_test(tcase, ended_one_that_is_read_stays);
+    tcase_add_test(tcase, younger_ones_go_when_the_oldest_is_read);
+    tcase_add_test(tcase, no_room_while_live_ones_fill_the_budget);
+    tcase_add_test(tcase, room_of_ended_ones);
 }
 
 static void add_retention(Suite *suite)
@@ -1008,7 +2395,6 @@ static void add_retention(Suite *suite)
     TCase *tcase = case_create(suite, "retention", setup_runs);
     TCase *running = case_create(suite, "retention of a read run", setup_running);
 
-    tcase_add_test(tcase, oldest_is_forgotten_beyond_the_most);
     tcase_add_test(tcase, forgotten_after_its_time);
     tcase_add_test(running, forgotten_run_can_still_be_read);
 }
@@ -1019,10 +2405,17 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failures;
 
+    log_open("test", "", LOG_FATAL);
     add_queued(suite);
     add_events(suite);
     add_ends(suite);
     add_credit(suite);
+    add_kept(suite);
+    add_cancel(suite);
+    add_times(suite);
+    add_inputs(suite);
+    add_table(suite);
+    add_budget(suite);
     add_retention(suite);
     srunner_run_all(runner, CK_ENV);
     failures = srunner_ntests_failed(runner);

@@ -93,6 +93,8 @@ START_TEST(names)
 {
     ck_assert_str_eq(wire_name(WIRE_OPEN), "OPEN");
     ck_assert_str_eq(wire_name(WIRE_EVENT), "EVENT");
+    ck_assert_str_eq(wire_name(WIRE_INPUT), "INPUT");
+    ck_assert_str_eq(wire_name(WIRE_WAITING), "WAITING");
     ck_assert_str_eq(wire_name(WIRE_PONG), "PONG");
 }
 END_TEST
@@ -419,6 +421,62 @@ START_TEST(string_that_does_not_end)
 }
 END_TEST
 
+/* ---- INPUT and WAITING ---- */
+
+START_TEST(input)
+{
+    struct wire_frame frame;
+    const char *text;
+    size_t at = 0;
+
+    wire_append_input(&buf, 6, "{\"a\":1} behind it", 7);
+    ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), (ssize_t)buf_length(&buf));
+    ck_assert_int_eq(frame.type, WIRE_INPUT);
+    ck_assert_uint_eq(frame.run, 6);
+    ck_assert_uint_eq(frame.length, 8);
+    ck_assert_int_eq(wire_read_string(&frame, &at, &text), 1);
+    ck_assert_str_eq(text, "{\"a\":1}");
+    ck_assert_int_eq(wire_read_string(&frame, &at, &text), 0);
+}
+END_TEST
+
+START_TEST(shortest_and_longest_input)
+{
+    struct wire_frame frame;
+    char *json = malloc(WIRE_INPUT_MAX);
+
+    memset(json, '1', WIRE_INPUT_MAX);
+    wire_append_input(&buf, 6, json, 1);
+    ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), 14);
+    buf_consume(&buf, 14);
+    wire_append_input(&buf, 6, json, WIRE_INPUT_MAX - 1);
+    ck_assert_int_gt(wire_next(&buf, WIRE_FRONT, &frame), 0);
+    ck_assert_uint_eq(frame.length, WIRE_INPUT_MAX);
+    buf_finish(&buf);
+    wire_append_input(&buf, 6, json, WIRE_INPUT_MAX);
+    ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), -EPROTO);
+    buf_finish(&buf);
+    wire_append_input(&buf, 6, "", 0);
+    ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), -EPROTO);
+    free(json);
+}
+END_TEST
+
+START_TEST(waiting)
+{
+    uint32_t counts[2] = {3, 1}, got[2];
+    struct wire_frame frame;
+
+    wire_append(&buf, WIRE_WAITING, 4, counts, sizeof counts);
+    ck_assert_int_eq(wire_next(&buf, WIRE_WORKER, &frame), 20);
+    ck_assert_int_eq(frame.type, WIRE_WAITING);
+    ck_assert_uint_eq(frame.run, 4);
+    memcpy(got, frame.data, sizeof got);
+    ck_assert_uint_eq(got[0], 3);
+    ck_assert_uint_eq(got[1], 1);
+}
+END_TEST
+
 /* Whatever arrives, reading stays inside of the frame; sanitizers look on. */
 START_TEST(noise)
 {
@@ -485,6 +543,9 @@ static void add_payloads(Suite *suite)
     tcase_add_test(tcase, pairs);
     tcase_add_test(tcase, no_strings);
     tcase_add_test(tcase, string_that_does_not_end);
+    tcase_add_test(tcase, input);
+    tcase_add_test(tcase, shortest_and_longest_input);
+    tcase_add_test(tcase, waiting);
     tcase_add_test(tcase, noise);
 }
 

@@ -46,6 +46,10 @@ struct record {
 struct account {
     size_t events;
     size_t credit;
+    uint32_t given;          /* inputs */
+    uint32_t taken, awaited; /* inputs, as it said last */
+    unsigned report_count;   /* how often it said so */
+    char reports[128];       /* TAKEN/AWAITED, each followed by a space; cut */
     bool ended;
     enum wire_status status;
     char *code;
@@ -95,9 +99,26 @@ static void note_end(const struct wire_frame *frame)
     account->result = strdup(end.result);
 }
 
+/* As the front does, it refuses what cannot be. */
+static void note_waiting(const struct wire_frame *frame)
+{
+    struct account *account = &accounts[frame->run];
+    size_t length = strlen(account->reports);
+    uint32_t counts[2];
+
+    memcpy(counts, frame->data, sizeof counts);
+    ck_assert_uint_ge(counts[0], account->taken);
+    ck_assert_uint_le(counts[0], account->given);
+    account->taken = counts[0];
+    account->awaited = counts[1];
+    account->report_count++;
+    snprintf(account->reports + length, sizeof account->reports - length, "%u/%u ", counts[0],
+             counts[1]);
+}
+
 static void note_frame(const struct wire_frame *frame)
 {
-    if (frame->type != WIRE_EVENT && frame->type != WIRE_END) {
+    if (frame->type != WIRE_EVENT && frame->type != WIRE_END && frame->type != WIRE_WAITING) {
         ck_assert_uint_eq(frame->run, 0);
         other_frames++;
         return;
@@ -106,6 +127,8 @@ static void note_frame(const struct wire_frame *frame)
     ck_assert(!accounts[frame->run].ended);
     if (frame->type == WIRE_EVENT)
         note_event(frame);
+    else if (frame->type == WIRE_WAITING)
+        note_waiting(frame);
     else
         note_end(frame);
 }
@@ -279,6 +302,24 @@ static void give_credit(uint32_t run, size_t bytes)
 {
     accounts[run].credit += bytes;
     worker_credit(worker, run, bytes);
+}
+
+static void give_input(uint32_t run, const char *json)
+{
+    accounts[run].given++;
+    worker_input(worker, run, json);
+}
+
+/* Until so many of its tasks wait for an input. */
+static void wait_for_awaited(uint32_t run, uint32_t count)
+{
+    while (accounts[run].awaited != count)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+static void expect_reports(uint32_t run, const char *reports)
+{
+    ck_assert_str_eq(accounts[run].reports, reports);
 }
 
 static void wait_for_end(uint32_t run)
@@ -659,6 +700,7 @@ END_TEST
 START_TEST(from_nowhere)
 {
     uint64_t before = runtime_stray_emits();
+    const char *json;
 
     ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
     ck_assert_int_eq(emit_event(NULL, NULL), -ENXIO);
@@ -673,6 +715,8 @@ START_TEST(from_nowhere)
     ck_assert_int_eq(run_fail("x", "y"), -ENXIO);
     ck_assert_int_eq(run_result("1"), -ENXIO);
     ck_assert_int_eq(agent_sleep(0), -ENXIO);
+    ck_assert_int_eq(run_input(0, &json), -ENXIO);
+    ck_assert_int_eq(run_input(AGENT_FOREVER, NULL), -ENXIO);
 }
 END_TEST
 
@@ -1237,6 +1281,511 @@ START_TEST(runs_do_not_share_variables)
 }
 END_TEST
 
+/* ---- inputs ---- */
+
+/* Takes so many inputs and notes them from the slot on. */
+static void take_inputs(unsigned count, int slot, uint32_t timeout_ms)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const char *json = NULL;
+        int status = run_input(timeout_ms, &json);
+        note_status(status);
+        note_text(slot + (int)i, json);
+    }
+}
+
+static int agent_has_no_place_for_input(void)
+{
+    note_status(run_input(0, NULL));
+    note_status(run_input(AGENT_FOREVER, NULL));
+    return 0;
+}
+
+START_TEST(input_to_nowhere)
+{
+    run_agent(agent_has_no_place_for_input);
+    ck_assert_int_eq(notes.status[0], -EINVAL);
+    ck_assert_int_eq(notes.status[1], -EINVAL);
+    ck_assert_uint_eq(accounts[1].report_count, 0);
+}
+END_TEST
+
+START_TEST(input_for_no_run)
+{
+    worker_input(worker, 0, "1");
+    worker_input(worker, 5, "1");
+    worker_input(worker, UINT32_MAX, "1");
+    start(5, agent_nothing);
+    wait_for_end(5);
+    worker_input(worker, 5, "1");
+    expect_finished(5);
+}
+END_TEST
+
+static int agent_polls_for_input(void)
+{
+    take_inputs(2, 0, 0);
+    return 0;
+}
+
+START_TEST(no_input_yet)
+{
+    run_agent(agent_polls_for_input);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[0], -ETIMEDOUT);
+    ck_assert_int_eq(notes.status[1], -ETIMEDOUT);
+    ck_assert_str_eq(notes.text[0], "none");
+    ck_assert_uint_eq(accounts[1].report_count, 0); /* it did not wait */
+}
+END_TEST
+
+/* Takes two of three when it is let. */
+static int agent_takes_what_came_before(void)
+{
+    while (!atomic_load(&open_gate))
+        agent_sleep(1);
+    take_inputs(2, 0, 0);
+    return 0;
+}
+
+START_TEST(input_that_came_before)
+{
+    atomic_store(&open_gate, 0);
+    start(1, agent_takes_what_came_before);
+    give_input(1, "{\"a\": 1}");
+    give_input(1, "\"second\"");
+    give_input(1, "\"third\"");
+    atomic_store(&open_gate, 1);
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], 0);
+    ck_assert_str_eq(notes.text[0], "{\"a\": 1}");
+    ck_assert_str_eq(notes.text[1], "\"second\"");
+    expect_reports(1, "1/0 2/0 ");
+}
+END_TEST
+
+static int agent_waits_for_input(void)
+{
+    take_inputs(1, 0, AGENT_FOREVER);
+    return 0;
+}
+
+START_TEST(waits_for_input)
+{
+    start(1, agent_waits_for_input);
+    wait_for_awaited(1, 1);
+    ck_assert(!accounts[1].ended);
+    give_input(1, "\"yes\"");
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_str_eq(notes.text[0], "\"yes\"");
+    expect_reports(1, "0/1 1/0 ");
+}
+END_TEST
+
+static int agent_waits_an_hour_for_input(void)
+{
+    take_inputs(3, 0, HOUR_MS);
+    return 0;
+}
+
+START_TEST(waits_for_each_input)
+{
+    start(1, agent_waits_an_hour_for_input);
+    for (uint32_t i = 0; i < 3; i++) {
+        char json[8];
+        while (accounts[1].taken < i || accounts[1].awaited == 0)
+            uv_run(&loop, UV_RUN_ONCE);
+        snprintf(json, sizeof json, "%u", i);
+        give_input(1, json);
+    }
+    wait_for_end(1);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(notes.status[i], 0);
+        ck_assert_int_eq(atoi(notes.text[i]), i);
+    }
+    expect_reports(1, "0/1 1/0 1/1 2/0 2/1 3/0 ");
+}
+END_TEST
+
+static int agent_waits_a_little_for_input(void)
+{
+    uint64_t started = uv_hrtime();
+
+    take_inputs(1, 0, 5);
+    note_status(uv_hrtime() - started >= 5 * 1000 * 1000);
+    return 0;
+}
+
+START_TEST(input_does_not_come_in_time)
+{
+    run_agent(agent_waits_a_little_for_input);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[0], -ETIMEDOUT);
+    ck_assert_int_eq(notes.status[1], 1);
+    expect_reports(1, "0/1 0/0 ");
+}
+END_TEST
+
+/* What wakes it is not an input: it waits on, and says nothing of that. */
+START_TEST(credit_is_no_input)
+{
+    start(1, agent_waits_for_input);
+    wait_for_awaited(1, 1);
+    give_credit(1, 1);
+    loop_comes_to_rest();
+    ck_assert(!accounts[1].ended);
+    give_input(1, "1");
+    wait_for_end(1);
+    expect_reports(1, "0/1 1/0 ");
+}
+END_TEST
+
+START_TEST(cancelled_while_it_waits_for_input)
+{
+    start(1, agent_waits_for_input);
+    wait_for_awaited(1, 1);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(notes.status[0], -ECANCELED);
+    ck_assert_str_eq(notes.text[0], "none");
+}
+END_TEST
+
+/* What a cancelled run was sent is not taken any more. */
+START_TEST(cancelled_before_it_takes_its_input)
+{
+    atomic_store(&open_gate, 0);
+    start(1, agent_takes_what_came_before);
+    give_input(1, "1");
+    worker_cancel(worker, 1);
+    atomic_store(&open_gate, 1);
+    wait_for_end(1);
+    for (unsigned i = 0; i < notes.count; i++)
+        ck_assert_int_eq(notes.status[i], -ECANCELED);
+    ck_assert_uint_eq(accounts[1].taken, 0);
+}
+END_TEST
+
+START_TEST(loop_rests_while_a_run_waits_for_input)
+{
+    start(1, agent_waits_for_input);
+    wait_for_awaited(1, 1);
+    ck_assert_msg(loop_comes_to_rest(), "the loop spins");
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+}
+END_TEST
+
+static int agent_says_what_it_hears(void)
+{
+    const char *json;
+    int status = run_input(AGENT_FOREVER, &json);
+
+    if (status == 0)
+        status = agent_sleep(2); /* others take theirs meanwhile */
+    return status < 0 ? status : emit_event("heard", json);
+}
+
+START_TEST(inputs_reach_their_runs)
+{
+    for (uint32_t run = 1; run <= 10; run++)
+        start(run, agent_says_what_it_hears);
+    for (uint32_t run = 1; run <= 10; run++) {
+        char json[8];
+        snprintf(json, sizeof json, "%u", run);
+        give_input(run, json);
+        give_input(run, "\"not taken\"");
+    }
+    for (uint32_t run = 1; run <= 10; run++) {
+        char json[8];
+        wait_for_end(run);
+        expect_finished(run);
+        snprintf(json, sizeof json, "%u", run);
+        expect_event(run, 0, "heard", json);
+    }
+}
+END_TEST
+
+/* The string stays until the next call, whatever else happens. */
+static int agent_keeps_its_input(void)
+{
+    const char *first, *second;
+
+    if (run_input(AGENT_FOREVER, &first) < 0)
+        return -EIO;
+    while (!atomic_load(&open_gate))
+        agent_sleep(1);
+    note_text(0, first);
+    if (run_input(AGENT_FOREVER, &second) < 0)
+        return -EIO;
+    note_status(run_input(0, NULL));
+    note_text(1, second);
+    return 0;
+}
+
+START_TEST(input_lives_until_the_next_call)
+{
+    atomic_store(&open_gate, 0);
+    start(1, agent_keeps_its_input);
+    give_input(1, "\"first\"");
+    while (accounts[1].taken < 1)
+        uv_run(&loop, UV_RUN_ONCE);
+    give_input(1, "\"second\"");
+    atomic_store(&open_gate, 1);
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_str_eq(notes.text[0], "\"first\"");
+    ck_assert_str_eq(notes.text[1], "\"second\"");
+}
+END_TEST
+
+static int agent_takes_a_long_input(void)
+{
+    const char *json;
+
+    note_status(run_input(AGENT_FOREVER, &json));
+    note_status((int)strlen(json));
+    return 0;
+}
+
+START_TEST(long_input)
+{
+    char *json = long_string(WIRE_INPUT_MAX - 3, 0);
+
+    start(1, agent_takes_a_long_input);
+    give_input(1, json);
+    wait_for_end(1);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], WIRE_INPUT_MAX - 1);
+    free(json);
+}
+END_TEST
+
+/* ---- inputs of several tasks ---- */
+
+static atomic_int thread_is_done;
+
+static void *thread_waits_for_input(void *captured)
+{
+    const char *json = NULL;
+
+    ctx_bind(captured);
+    ctx_release(captured);
+    notes.status[8] = run_input(AGENT_FOREVER, &json);
+    note_text(4, json);
+    ctx_bind(NULL);
+    atomic_store(&thread_is_done, 1);
+    return NULL;
+}
+
+static int agent_waits_with_a_thread(void)
+{
+    int status = -pthread_create(&notes.thread, NULL, thread_waits_for_input, ctx_capture());
+
+    take_inputs(1, 0, AGENT_FOREVER);
+    while (!atomic_load(&thread_is_done) && agent_sleep(1) == 0)
+        ;
+    return status;
+}
+
+static void start_two_that_wait(void)
+{
+    atomic_store(&thread_is_done, 0);
+    start(1, agent_waits_with_a_thread);
+    wait_for_awaited(1, 2);
+}
+
+START_TEST(two_wait_for_input)
+{
+    start_two_that_wait();
+    give_input(1, "\"one\"");
+    while (accounts[1].taken < 1)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_uint_eq(accounts[1].awaited, 1);
+    give_input(1, "\"two\"");
+    wait_for_end(1);
+    expect_finished(1);
+    pthread_join(notes.thread, NULL);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[8], 0);
+    ck_assert_str_ne(notes.text[0], notes.text[4]);
+    expect_reports(1, "0/1 0/2 1/1 2/0 ");
+}
+END_TEST
+
+START_TEST(two_inputs_at_once)
+{
+    start_two_that_wait();
+    give_input(1, "\"one\"");
+    give_input(1, "\"two\"");
+    wait_for_end(1);
+    expect_finished(1);
+    pthread_join(notes.thread, NULL);
+    ck_assert_str_ne(notes.text[0], notes.text[4]);
+    ck_assert_uint_eq(accounts[1].taken, 2);
+    ck_assert_uint_eq(accounts[1].awaited, 0);
+}
+END_TEST
+
+START_TEST(two_are_cancelled_while_they_wait)
+{
+    start_two_that_wait();
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    pthread_join(notes.thread, NULL);
+    ck_assert_int_eq(notes.status[0], -ECANCELED);
+    ck_assert_int_eq(notes.status[8], -ECANCELED);
+}
+END_TEST
+
+/* Leaves its thread behind, which waits for what never comes. */
+static int agent_leaves_a_thread_that_waits(void)
+{
+    int status = -pthread_create(&notes.thread, NULL, thread_waits_for_input, ctx_capture());
+
+    while (status == 0 && !atomic_load(&open_gate))
+        status = agent_sleep(1);
+    return status;
+}
+
+START_TEST(end_wakes_a_thread_that_waits_for_input)
+{
+    atomic_store(&open_gate, 0);
+    atomic_store(&thread_is_done, 0);
+    start(1, agent_leaves_a_thread_that_waits);
+    wait_for_awaited(1, 1);
+    atomic_store(&open_gate, 1);
+    wait_for_end(1);
+    expect_finished(1);
+    pthread_join(notes.thread, NULL);
+    ck_assert_int_eq(notes.status[8], -ECANCELED);
+    ck_assert(loop_comes_to_rest());
+}
+END_TEST
+
+/* Both threads are taken, so that the third run waits. */
+START_TEST(input_before_it_has_a_thread)
+{
+    atomic_store(&open_gate, 0);
+    start(1, agent_waits_at_gate);
+    start(2, agent_waits_at_gate);
+    start(3, agent_polls_for_input);
+    wait_for_events(1, 1);
+    wait_for_events(2, 1);
+    give_input(3, "\"early\"");
+    atomic_store(&open_gate, 1);
+    wait_for_end(3);
+    expect_finished(3);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_str_eq(notes.text[0], "\"early\"");
+    ck_assert_int_eq(notes.status[1], -ETIMEDOUT);
+    wait_for_end(1);
+    wait_for_end(2);
+}
+END_TEST
+
+/* ---- inputs while the outbox is full ---- */
+
+static int agent_takes_input_and_sleeps(void)
+{
+    take_inputs(2, 0, AGENT_FOREVER);
+    return agent_sleep(HOUR_MS);
+}
+
+static void fill_outbox(void)
+{
+    sink_takes = 0;
+    for (uint32_t run = 1; run <= 2 * FLOODS; run++)
+        start(run, agent_fills_its_window);
+    ck_assert(loop_comes_to_rest());
+}
+
+static void empty_outbox(void)
+{
+    sink_takes = SIZE_MAX;
+    worker_flush(worker);
+    ck_assert(loop_comes_to_rest());
+    for (uint32_t run = 1; run <= 2 * FLOODS; run++)
+        ck_assert(accounts[run].ended);
+}
+
+/* The front gives no more until it hears of that. */
+START_TEST(input_is_taken_while_the_outbox_is_full)
+{
+    start(100, agent_takes_input_and_sleeps);
+    wait_for_awaited(100, 1);
+    fill_outbox();
+    give_input(100, "1");
+    give_input(100, "2");
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(notes.count, 2);
+    empty_outbox();
+    ck_assert_uint_eq(accounts[100].taken, 2);
+    ck_assert_uint_eq(accounts[100].awaited, 0);
+    worker_cancel(worker, 100);
+    wait_for_end(100);
+}
+END_TEST
+
+START_TEST(wait_begins_while_the_outbox_is_full)
+{
+    fill_outbox();
+    start(100, agent_waits_for_input);
+    ck_assert(loop_comes_to_rest());
+    empty_outbox();
+    expect_reports(100, "0/1 ");
+    give_input(100, "1");
+    wait_for_end(100);
+    expect_finished(100);
+    expect_reports(100, "0/1 1/0 ");
+}
+END_TEST
+
+START_TEST(wait_ends_while_the_outbox_is_full)
+{
+    start(100, agent_waits_a_little_for_input);
+    wait_for_awaited(100, 1);
+    fill_outbox();
+    while (notes.count == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    empty_outbox();
+    wait_for_end(100);
+    ck_assert_int_eq(notes.status[0], -ETIMEDOUT);
+    expect_reports(100, "0/1 0/0 ");
+}
+END_TEST
+
+static int agent_polls_often(void)
+{
+    for (int i = 0; i < 100; i++) {
+        const char *json;
+        if (run_input(1, &json) != -ETIMEDOUT)
+            return -EIO;
+    }
+    note_status(0);
+    return agent_sleep(HOUR_MS);
+}
+
+/* Nobody would hear it. */
+START_TEST(waits_that_end_while_the_outbox_is_full)
+{
+    fill_outbox();
+    start(100, agent_polls_often);
+    while (notes.count == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    empty_outbox();
+    ck_assert_uint_eq(accounts[100].report_count, 0);
+    worker_cancel(worker, 100);
+    wait_for_end(100);
+}
+END_TEST
+
 /* ---- capture and bind ---- */
 
 static void *thread_sets(void *captured)
@@ -1767,6 +2316,28 @@ static void add_waits(TCase *tcase)
     tcase_add_test(tcase, sleepers_do_not_hold_each_other_up);
 }
 
+static void add_inputs(TCase *tcase)
+{
+    tcase_add_test(tcase, input_to_nowhere);
+    tcase_add_test(tcase, input_for_no_run);
+    tcase_add_test(tcase, no_input_yet);
+    tcase_add_test(tcase, input_that_came_before);
+    tcase_add_test(tcase, waits_for_input);
+    tcase_add_test(tcase, waits_for_each_input);
+    tcase_add_test(tcase, input_does_not_come_in_time);
+    tcase_add_test(tcase, credit_is_no_input);
+    tcase_add_test(tcase, cancelled_while_it_waits_for_input);
+    tcase_add_test(tcase, cancelled_before_it_takes_its_input);
+    tcase_add_test(tcase, loop_rests_while_a_run_waits_for_input);
+    tcase_add_test(tcase, inputs_reach_their_runs);
+    tcase_add_test(tcase, input_lives_until_the_next_call);
+    tcase_add_test(tcase, long_input);
+    tcase_add_test(tcase, two_wait_for_input);
+    tcase_add_test(tcase, two_inputs_at_once);
+    tcase_add_test(tcase, two_are_cancelled_while_they_wait);
+    tcase_add_test(tcase, end_wakes_a_thread_that_waits_for_input);
+}
+
 static void add_ctx(TCase *tcase)
 {
     tcase_add_test(tcase, get_and_set);
@@ -1807,10 +2378,12 @@ static void add_both(Suite *suite)
 {
     add_emit(case_create(suite, "emit on threads", setup_threads));
     add_waits(case_create(suite, "waits on threads", setup_threads));
+    add_inputs(case_create(suite, "inputs on threads", setup_threads));
     add_ctx(case_create(suite, "ctx on threads", setup_threads));
     add_ends(case_create(suite, "ends on threads", setup_threads));
     add_emit(case_create(suite, "emit on fibers", setup_fibers));
     add_waits(case_create(suite, "waits on fibers", setup_fibers));
+    add_inputs(case_create(suite, "inputs on fibers", setup_fibers));
     add_ctx(case_create(suite, "ctx on fibers", setup_fibers));
     add_ends(case_create(suite, "ends on fibers", setup_fibers));
 }
@@ -1820,6 +2393,7 @@ static void add_two_threads(Suite *suite)
     TCase *tcase = case_create(suite, "two threads", setup_two_threads);
 
     tcase_add_test(tcase, cancelled_before_it_has_a_thread);
+    tcase_add_test(tcase, input_before_it_has_a_thread);
     tcase_add_test(tcase, no_more_threads_than_allowed);
 }
 
@@ -1831,6 +2405,10 @@ static void add_fibers(Suite *suite)
     tcase_add_test(tcase, quits_when_the_sink_catches_up);
     tcase_add_test(tcase, full_outbox_makes_agents_wait);
     tcase_add_test(tcase, waiting_agents_go_on_when_the_sink_catches_up);
+    tcase_add_test(tcase, input_is_taken_while_the_outbox_is_full);
+    tcase_add_test(tcase, wait_begins_while_the_outbox_is_full);
+    tcase_add_test(tcase, wait_ends_while_the_outbox_is_full);
+    tcase_add_test(tcase, waits_that_end_while_the_outbox_is_full);
     tcase_add_test(tcase, woken_twice_in_one_turn);
     tcase_add_test(tcase, thousands_at_once);
 }

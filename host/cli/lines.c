@@ -1,0 +1,133 @@
+/*
+ * A terminal and a pipe are polled; what cannot be, such as a file, is read at
+ * once, since it never waits.
+ */
+#include "cli/lines.h"
+
+#include "common/buf.h"
+#include "common/mem.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define READ_SIZE 4096
+
+/* A longer line is taken in pieces. */
+#define LINE_MAX_SIZE (1024u * 1024)
+
+struct lines {
+    uv_poll_t poll;
+    uv_idle_t soon; /* active while a line is to be taken, but not inside of the call that asked */
+    int handles;    /* not yet closed */
+    bool polled;
+    bool ended;
+    struct buf read;
+    void (*take)(void *data, const char *line);
+    void *data;
+};
+
+static void on_soon(uv_idle_t *idle);
+
+/* Takes the first bytes as a line, and drops as many. */
+static void lines_give(struct lines *lines, size_t length, size_t drop)
+{
+    char *line = mem_alloc(length + 1);
+
+    memcpy(line, buf_data(&lines->read), length);
+    buf_consume(&lines->read, drop);
+    lines->take(lines->data, line);
+    free(line);
+}
+
+/* Whether there was one to give, or will be none. */
+static bool lines_try(struct lines *lines)
+{
+    size_t length = buf_length(&lines->read);
+    const char *end = length ? memchr(buf_data(&lines->read), '\n', length) : NULL;
+
+    if (end)
+        lines_give(lines, (size_t)(end - buf_data(&lines->read)),
+                   (size_t)(end - buf_data(&lines->read)) + 1);
+    else if (length > 0 && (lines->ended || length >= LINE_MAX_SIZE))
+        lines_give(lines, length, length);
+    else if (lines->ended)
+        lines->take(lines->data, NULL);
+    else
+        return false;
+    return true;
+}
+
+static void lines_read(struct lines *lines)
+{
+    ssize_t got = read(STDIN_FILENO, buf_reserve(&lines->read, READ_SIZE), READ_SIZE);
+
+    if (got > 0)
+        buf_commit(&lines->read, (size_t)got);
+    else if (got == 0 || (errno != EAGAIN && errno != EINTR))
+        lines->ended = true;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct lines *lines = poll->data;
+
+    (void)status;
+    (void)events;
+    lines_read(lines);
+    uv_poll_stop(poll);
+    lines_ask(lines);
+}
+
+static void on_soon(uv_idle_t *idle)
+{
+    struct lines *lines = idle->data;
+
+    uv_idle_stop(idle);
+    if (lines_try(lines))
+        return;
+    if (lines->polled) {
+        uv_poll_start(&lines->poll, UV_READABLE, on_readable);
+        return;
+    }
+    lines_read(lines);
+    lines_ask(lines);
+}
+
+void lines_ask(struct lines *lines)
+{
+    if (!lines->polled || !uv_is_active((uv_handle_t *)&lines->poll))
+        uv_idle_start(&lines->soon, on_soon);
+}
+
+struct lines *lines_create(uv_loop_t *loop, void (*take)(void *data, const char *line), void *data)
+{
+    struct lines *lines = mem_alloc(sizeof *lines);
+
+    lines->polled = uv_poll_init(loop, &lines->poll, STDIN_FILENO) == 0;
+    uv_idle_init(loop, &lines->soon);
+    lines->poll.data = lines->soon.data = lines;
+    lines->handles = 1 + lines->polled;
+    lines->take = take;
+    lines->data = data;
+    return lines;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct lines *lines = handle->data;
+
+    if (--lines->handles > 0)
+        return;
+    buf_finish(&lines->read);
+    free(lines);
+}
+
+void lines_destroy(struct lines *lines)
+{
+    uv_close((uv_handle_t *)&lines->soon, on_closed);
+    if (lines->polled)
+        uv_close((uv_handle_t *)&lines->poll, on_closed);
+}

@@ -1,0 +1,81 @@
+// Clients that read one run each to its end, over as many connections as it takes, and tell what
+// they were given. For pages and for Node alike.
+//
+//     job    = {client, server, agent, input, key?}
+//     result = {events: [{id, type, data}], errors, ...}
+
+const RETRY_MS = 1000; // what the server tells its clients
+
+function sleep(ms) {
+  return new Promise((wake) => setTimeout(wake, ms));
+}
+
+function runsOf(job) {
+  return `${job.server}/agents/${job.agent}/runs`;
+}
+
+function headersOf(job) {
+  return {"Content-Type": "application/json", ...(job.key && {"Idempotency-Key": job.key})};
+}
+
+/** Starts a run for others to read; asks again, with its key, until there is an answer. */
+async function startDetached(job) {
+  const request = {method: "POST", headers: headersOf(job), body: JSON.stringify(job.input)};
+  for (;;) {
+    try {
+      const answer = await fetch(`${runsOf(job)}?mode=detach`, request);
+      return job.server + answer.headers.get("Location");
+    } catch {
+      await sleep(100);
+    }
+  }
+}
+
+/** An EventSource that is left alone: it has to find the end by itself, and to stay closed then. */
+export async function readWithEventSource(EventSource, job) {
+  const source = new EventSource(`${await startDetached(job)}/events`);
+  const result = {events: [], opens: 0, errors: 0};
+
+  for (const type of ["message", "run", "tick", "step", "text", "gap", "done"]) {
+    source.addEventListener(type, (event) =>
+      result.events.push({id: event.lastEventId, type, data: event.data}));
+  }
+  source.addEventListener("open", () => result.opens++);
+  await new Promise((closed) => {
+    source.addEventListener("error", () => {
+      result.errors++;
+      if (source.readyState === EventSource.CLOSED) closed();
+    });
+  });
+  await sleep(1.5 * RETRY_MS);
+  result.closed = source.readyState === EventSource.CLOSED;
+  return result;
+}
+
+/** fetchEventSource(), whose run begins with its own POST. */
+export async function readWithFetch(fetchEventSource, job) {
+  const result = {events: [], errors: 0};
+
+  await fetchEventSource(runsOf(job), {
+    method: "POST",
+    headers: headersOf(job),
+    body: JSON.stringify(job.input),
+    openWhenHidden: true,
+    onmessage({id, event, data}) {
+      if (event) result.events.push({id, type: event, data}); // else it is the stream's beginning
+    },
+    onerror() {
+      result.errors++;
+    },
+  });
+  return result;
+}
+
+/** What came of it, whether it went well or not. */
+export async function resultOf(job, reading) {
+  try {
+    return await reading;
+  } catch (error) {
+    return {failure: `${job.client}: ${error.stack ?? error}`};
+  }
+}

@@ -1,0 +1,110 @@
+#include "front/client.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct clients clients;
+
+static void setup(void)
+{
+    clients = (struct clients){0};
+}
+
+/* One that has no live run is not kept; sanitizers look on. */
+static void teardown(void)
+{
+    ck_assert_ptr_null(clients.tree);
+}
+
+START_TEST(unknown_has_none)
+{
+    ck_assert_uint_eq(clients_live(&clients, "alice"), 0);
+    ck_assert_uint_eq(clients_live(&clients, ""), 0);
+}
+END_TEST
+
+START_TEST(take_and_give_back)
+{
+    struct client *client = client_take(&clients, "alice");
+
+    ck_assert_uint_eq(clients_live(&clients, "alice"), 1);
+    ck_assert_ptr_eq(client_take(&clients, "alice"), client);
+    ck_assert_uint_eq(clients_live(&clients, "alice"), 2);
+    client_give_back(&clients, client);
+    ck_assert_uint_eq(clients_live(&clients, "alice"), 1);
+    client_give_back(&clients, client);
+    ck_assert_uint_eq(clients_live(&clients, "alice"), 0);
+}
+END_TEST
+
+START_TEST(names_are_told_apart)
+{
+    struct client *alice = client_take(&clients, "alice"), *al = client_take(&clients, "al");
+
+    ck_assert_ptr_ne(alice, al);
+    ck_assert_uint_eq(clients_live(&clients, "alice"), 1);
+    ck_assert_uint_eq(clients_live(&clients, "al"), 1);
+    ck_assert_uint_eq(clients_live(&clients, "Alice"), 0);
+    ck_assert_uint_eq(clients_live(&clients, ""), 0);
+    client_give_back(&clients, alice);
+    ck_assert_uint_eq(clients_live(&clients, "al"), 1);
+    client_give_back(&clients, al);
+}
+END_TEST
+
+START_TEST(name_is_copied)
+{
+    char name[] = "10.0.0.1";
+    struct client *client = client_take(&clients, name);
+
+    memset(name, 'x', strlen(name));
+    ck_assert_uint_eq(clients_live(&clients, "10.0.0.1"), 1);
+    client_give_back(&clients, client);
+}
+END_TEST
+
+START_TEST(nobody_gives_back)
+{
+    client_give_back(&clients, NULL);
+}
+END_TEST
+
+START_TEST(many)
+{
+    struct client *taken[500];
+    char name[16];
+
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(name, sizeof name, "client %u", i % 100);
+        taken[i] = client_take(&clients, name);
+    }
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(name, sizeof name, "client %u", i % 100);
+        ck_assert_uint_eq(clients_live(&clients, name), 5 - i / 100);
+        client_give_back(&clients, taken[i]);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("client");
+    TCase *tcase = tcase_create("client");
+    SRunner *runner = srunner_create(suite);
+    int failures;
+
+    suite_add_tcase(suite, tcase);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, unknown_has_none);
+    tcase_add_test(tcase, take_and_give_back);
+    tcase_add_test(tcase, names_are_told_apart);
+    tcase_add_test(tcase, name_is_copied);
+    tcase_add_test(tcase, nobody_gives_back);
+    tcase_add_test(tcase, many);
+    srunner_run_all(runner, CK_ENV);
+    failures = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}

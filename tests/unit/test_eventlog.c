@@ -1,0 +1,360 @@
+/*
+ * Most tests fill a log with events of their own numbers and lengths, and keep
+ * in ends[] where each must lie; see expect_log().
+ */
+#include "front/eventlog.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN        "7q3vj5k8m2n4p6r9s1t0w2xyzh"
+#define EVENTS_MAX 4096
+
+static struct eventlog eventlog;
+static struct buf scratch;
+
+/* What must be in the log: the ends of all events ever appended, from number 1 on; ends[0] is 0. */
+static uint64_t ends[EVENTS_MAX];
+
+static void setup(void)
+{
+    eventlog = (struct eventlog){0};
+    memset(ends, 0, sizeof ends);
+    scratch = (struct buf){0};
+}
+
+static void teardown(void)
+{
+    eventlog_finish(&eventlog);
+    buf_finish(&scratch);
+}
+
+/* An event's JSON is a string of so many bytes that depend on its number. */
+static char *json_of(uint64_t number, size_t length)
+{
+    char *json = malloc(length + 1);
+
+    memset(json, (int)('a' + number % 26), length);
+    json[0] = json[length - 1] = '"';
+    json[length] = '\0';
+    return json;
+}
+
+static const char *type_of(uint64_t number)
+{
+    static const char *const types[] = {"text", "n", "state", "a.long-type:9"};
+
+    return types[number % 4];
+}
+
+static void append(size_t json_length)
+{
+    char *json = json_of(eventlog.last + 1, json_length);
+    const char *type = type_of(eventlog.last + 1);
+    struct event event = {
+        .type = type, .type_length = strlen(type), .json = json, .json_length = json_length};
+    uint64_t number = eventlog.last + 1;
+
+    eventlog_append(&eventlog, RUN, &event);
+    ck_assert_uint_eq(event.sequence, number);
+    ck_assert_uint_eq(eventlog.last, number);
+    ck_assert_uint_lt(number, EVENTS_MAX);
+    ends[number] = eventlog.ring.end;
+    free(json);
+}
+
+static void append_many(unsigned count, size_t json_length)
+{
+    while (count-- > 0)
+        append(json_length);
+}
+
+/* The log's content is the events from the first that is kept to the last. */
+static void expect_log(void)
+{
+    uint64_t at = eventlog.ring.start;
+
+    ck_assert_uint_eq(at, ends[eventlog.dropped]);
+    for (uint64_t number = eventlog.dropped + 1; number <= eventlog.last; number++) {
+        struct event event;
+        char *json;
+        at = eventlog_read(&eventlog, at, &scratch, &event);
+        ck_assert_uint_eq(at, ends[number]);
+        ck_assert_uint_eq(event.sequence, number);
+        ck_assert_uint_eq(event.type_length, strlen(type_of(number)));
+        ck_assert_mem_eq(event.type, type_of(number), event.type_length);
+        json = json_of(number, event.json_length);
+        ck_assert_mem_eq(event.json, json, event.json_length);
+        free(json);
+    }
+    ck_assert_uint_eq(at, eventlog.ring.end);
+}
+
+static void expect_behind(void)
+{
+    for (uint64_t number = 0; number <= eventlog.last + 3; number++) {
+        uint64_t kept = number < eventlog.dropped ? eventlog.dropped : number;
+        ck_assert_uint_eq(eventlog_behind(&eventlog, number),
+                          ends[kept > eventlog.last ? eventlog.last : kept]);
+    }
+}
+
+/* At every byte of the log. */
+static void expect_boundaries(void)
+{
+    uint64_t number = eventlog.dropped; /* of the last event that ends here or before */
+
+    for (uint64_t at = eventlog.ring.start; at <= eventlog.ring.end; at++) {
+        if (number < eventlog.last && at == ends[number + 1])
+            number++;
+        ck_assert_int_eq(eventlog_is_boundary(&eventlog, at), at == ends[number]);
+        ck_assert_uint_eq(eventlog_event_end(&eventlog, at),
+                          ends[number == eventlog.last ? number : number + 1]);
+    }
+}
+
+static void expect_all(void)
+{
+    expect_log();
+    expect_behind();
+    expect_boundaries();
+}
+
+/* Puts the ring's seam so many bytes into the next event. */
+static void put_seam(uint64_t bytes)
+{
+    ends[0] = eventlog.ring.start = eventlog.ring.end = 512 - bytes;
+}
+
+START_TEST(zeroed_is_empty)
+{
+    ck_assert(eventlog_is_boundary(&eventlog, 0));
+    ck_assert_uint_eq(eventlog_event_end(&eventlog, 0), 0);
+    ck_assert_uint_eq(eventlog_behind(&eventlog, 0), 0);
+    ck_assert_uint_eq(eventlog_behind(&eventlog, 7), 0);
+    eventlog_drop(&eventlog, 0, 0);
+    expect_all();
+}
+END_TEST
+
+START_TEST(bytes_of_an_event)
+{
+    static const char wanted[] = "event: text\ndata: {\"delta\":\"a\"}\nid: " RUN ".1\n\n";
+    struct event event = {
+        .type = "text", .type_length = 4, .json = "{\"delta\":\"a\"}", .json_length = 13};
+    struct iovec pieces[2];
+
+    eventlog_append(&eventlog, RUN, &event);
+    ck_assert_int_eq(ring_view(&eventlog.ring, 0, eventlog.ring.end, pieces), 1);
+    ck_assert_uint_eq(pieces[0].iov_len, strlen(wanted));
+    ck_assert_mem_eq(pieces[0].iov_base, wanted, strlen(wanted));
+}
+END_TEST
+
+START_TEST(numbers_have_no_gaps)
+{
+    append_many(1200, 5);
+    ck_assert_uint_eq(eventlog.last, 1200);
+    ck_assert_uint_eq(eventlog.dropped, 0);
+    expect_log();
+}
+END_TEST
+
+START_TEST(behind_every_event)
+{
+    append_many(120, 10);
+    expect_behind();
+}
+END_TEST
+
+START_TEST(behind_what_was_dropped)
+{
+    append_many(120, 10);
+    eventlog_drop(&eventlog, 1000, eventlog.ring.end);
+    ck_assert_uint_gt(eventlog.dropped, 0);
+    ck_assert_uint_lt(eventlog.dropped, 120);
+    expect_behind();
+}
+END_TEST
+
+START_TEST(boundaries)
+{
+    append(2);
+    append(30);
+    append(3);
+    append(200);
+    expect_boundaries();
+}
+END_TEST
+
+START_TEST(boundaries_with_a_dropped_front)
+{
+    append_many(10, 20);
+    eventlog_drop(&eventlog, 300, eventlog.ring.end);
+    ck_assert_uint_gt(eventlog.ring.start, 0);
+    expect_boundaries();
+}
+END_TEST
+
+/* By turns, every byte of an event lies at the seam. */
+START_TEST(around_the_seam)
+{
+    put_seam((uint64_t)_i);
+    append_many(3, 30);
+    ck_assert_uint_eq(eventlog.ring.capacity, 512);
+    expect_all();
+}
+END_TEST
+
+START_TEST(read_into_scratch_only_across_the_seam)
+{
+    unsigned copies = 0;
+    struct event event;
+
+    put_seam(100);
+    append_many(4, 20);
+    for (uint64_t at = eventlog.ring.start; at < eventlog.ring.end;) {
+        buf_finish(&scratch);
+        at = eventlog_read(&eventlog, at, &scratch, &event);
+        copies += buf_length(&scratch) > 0;
+    }
+    ck_assert_uint_eq(copies, 1);
+}
+END_TEST
+
+/* ---- drop ---- */
+
+START_TEST(drop_nothing_that_fits)
+{
+    append_many(10, 20);
+    eventlog_drop(&eventlog, ring_length(&eventlog.ring), eventlog.ring.end);
+    ck_assert_uint_eq(eventlog.dropped, 0);
+    eventlog_drop(&eventlog, SIZE_MAX, eventlog.ring.end);
+    ck_assert_uint_eq(eventlog.dropped, 0);
+    expect_log();
+}
+END_TEST
+
+START_TEST(drop_whole_events)
+{
+    append_many(10, 20);
+    eventlog_drop(&eventlog, ring_length(&eventlog.ring) - 1, eventlog.ring.end);
+    ck_assert_uint_eq(eventlog.dropped, 1);
+    ck_assert_uint_eq(eventlog.ring.start, ends[1]);
+    eventlog_drop(&eventlog, (size_t)(ends[10] - ends[3]) + 1, eventlog.ring.end);
+    ck_assert_uint_eq(eventlog.dropped, 3);
+    expect_all();
+}
+END_TEST
+
+START_TEST(drop_all)
+{
+    append_many(10, 20);
+    eventlog_drop(&eventlog, 0, eventlog.ring.end);
+    ck_assert_uint_eq(eventlog.dropped, 10);
+    expect_all();
+    append(20);
+    ck_assert_uint_eq(eventlog.last, 11);
+    expect_all();
+}
+END_TEST
+
+START_TEST(drop_none_behind_upto)
+{
+    append_many(10, 20);
+    eventlog_drop(&eventlog, 0, ends[4]);
+    ck_assert_uint_eq(eventlog.dropped, 4);
+    expect_all();
+    eventlog_drop(&eventlog, 0, ends[4]);
+    ck_assert_uint_eq(eventlog.dropped, 4);
+}
+END_TEST
+
+/* An event that is read in part is kept whole. */
+START_TEST(drop_up_to_the_middle_of_an_event)
+{
+    append_many(10, 20);
+    eventlog_drop(&eventlog, 0, ends[4] + 1);
+    ck_assert_uint_eq(eventlog.dropped, 4);
+    eventlog_drop(&eventlog, 0, ends[5] - 1);
+    ck_assert_uint_eq(eventlog.dropped, 4);
+    expect_all();
+}
+END_TEST
+
+START_TEST(finished_is_empty)
+{
+    append_many(10, 20);
+    eventlog_drop(&eventlog, 100, eventlog.ring.end);
+    eventlog_finish(&eventlog);
+    ck_assert_uint_eq(eventlog.last, 0);
+    ck_assert_uint_eq(eventlog.dropped, 0);
+    append(3);
+    expect_all();
+}
+END_TEST
+
+/* What drop() must leave: the longest tail of whole events that fits, or what is behind upto. */
+static uint64_t dropped_by_model(size_t keep, uint64_t upto)
+{
+    uint64_t number = eventlog.dropped;
+
+    while (ends[eventlog.last] - ends[number] > keep && ends[number + 1] <= upto)
+        number++;
+    return number;
+}
+
+START_TEST(random_use)
+{
+    srand((unsigned)_i);
+    for (int round = 0; round < 1500; round++) {
+        size_t most = rand() % 20 ? 100 : 20000;
+        size_t keep = (size_t)rand() % 5000;
+        uint64_t upto = eventlog.ring.start + (uint64_t)rand() % (ring_length(&eventlog.ring) + 1);
+        uint64_t dropped = dropped_by_model(keep, upto);
+        eventlog_drop(&eventlog, keep, upto);
+        ck_assert_uint_eq(eventlog.dropped, dropped);
+        append_many(1 + (unsigned)rand() % 3, 2 + (size_t)rand() % most);
+        if (round % 10 == 0)
+            expect_log();
+        if (round % 100 == 0)
+            expect_all();
+        if (eventlog.last > EVENTS_MAX - 8)
+            break;
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("eventlog");
+    TCase *tcase = tcase_create("eventlog");
+    SRunner *runner = srunner_create(suite);
+    int failures;
+
+    suite_add_tcase(suite, tcase);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, zeroed_is_empty);
+    tcase_add_test(tcase, bytes_of_an_event);
+    tcase_add_test(tcase, numbers_have_no_gaps);
+    tcase_add_test(tcase, behind_every_event);
+    tcase_add_test(tcase, behind_what_was_dropped);
+    tcase_add_test(tcase, boundaries);
+    tcase_add_test(tcase, boundaries_with_a_dropped_front);
+    tcase_add_loop_test(tcase, around_the_seam, 0, 250);
+    tcase_add_test(tcase, read_into_scratch_only_across_the_seam);
+    tcase_add_test(tcase, drop_nothing_that_fits);
+    tcase_add_test(tcase, drop_whole_events);
+    tcase_add_test(tcase, drop_all);
+    tcase_add_test(tcase, drop_none_behind_upto);
+    tcase_add_test(tcase, drop_up_to_the_middle_of_an_event);
+    tcase_add_test(tcase, finished_is_empty);
+    tcase_add_loop_test(tcase, random_use, 0, 4);
+    srunner_run_all(runner, CK_ENV);
+    failures = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}

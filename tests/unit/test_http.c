@@ -1,0 +1,243 @@
+#include "front/http.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* More than the sockets hold. */
+#define FLOOD (16 * 1024 * 1024)
+
+static uv_loop_t loop;
+static struct http *http;
+static struct sockaddr_storage address;
+static socklen_t address_length;
+static int client;
+
+static struct http_request *request; /* the last one */
+static int opened, left;
+static char client_address[64];
+
+static void on_opened(void *data)
+{
+    (void)data;
+    opened++;
+}
+
+static void on_writable(void *data)
+{
+    (void)data;
+}
+
+static void on_left(void *data)
+{
+    (void)data;
+    left++;
+}
+
+static const struct http_stream_handler stream = {on_opened, on_writable, on_left};
+
+/* Each request gets a stream. */
+static void on_request(void *data, struct http_request *arrived)
+{
+    (void)data;
+    request = arrived;
+    strcpy(client_address, http_client_address(arrived));
+    http_stream(arrived, "text/plain", &stream, NULL);
+}
+
+static void on_request_resets(void *data, struct http_request *arrived)
+{
+    on_request(data, arrived);
+    http_stream_reset(arrived);
+}
+
+static int listen_on(int family)
+{
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    if (family == AF_INET6)
+        ck_assert_int_eq(bind(fd, (struct sockaddr *)&v6, sizeof v6), 0);
+    else
+        ck_assert_int_eq(bind(fd, (struct sockaddr *)&v4, sizeof v4), 0);
+    ck_assert_int_eq(listen(fd, 10), 0);
+    address_length = sizeof address;
+    getsockname(fd, (struct sockaddr *)&address, &address_length);
+    return fd;
+}
+
+static void serve(int family, http_handler *handler)
+{
+    struct http_settings settings = {.listen_fd = listen_on(family),
+                                     .max_connections = 10,
+                                     .timeout_s = 10,
+                                     .request_timeout_s = 10,
+                                     .max_body = 1000};
+
+    ck_assert_int_eq(http_create(&loop, &settings, handler, NULL, &http), 0);
+}
+
+static void setup(void)
+{
+    uv_loop_init(&loop);
+    opened = left = 0;
+    client = -1;
+}
+
+static void teardown(void)
+{
+    http_destroy(http);
+    http = NULL;
+    close(client);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+}
+
+static void ask(const char *version)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char text[64];
+    int length = snprintf(text, sizeof text, "GET / HTTP/%s\r\nHost: h\r\n\r\n", version);
+
+    to.sin_port = ((struct sockaddr_in *)&address)->sin_port; /* at the same place in IPv6's */
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(client, (struct sockaddr *)&to, sizeof to), 0);
+    ck_assert_int_eq(write(client, text, (size_t)length), length);
+    fcntl(client, F_SETFL, O_NONBLOCK);
+}
+
+/* Runs the loop until the client can read or its connection ends; as read(). */
+static ssize_t client_read(char *out, size_t size)
+{
+    ssize_t length;
+
+    do
+        uv_run(&loop, UV_RUN_NOWAIT);
+    while ((length = read(client, out, size)) < 0 && errno == EAGAIN);
+    return length;
+}
+
+static void open_stream(const char *version)
+{
+    ask(version);
+    while (!opened)
+        uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+/* Reads to the end, which must be a reset. */
+static void expect_reset(void)
+{
+    static char bytes[1 << 16];
+    ssize_t length;
+
+    while ((length = client_read(bytes, sizeof bytes)) > 0)
+        continue;
+    ck_assert_int_eq(length, -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+}
+
+static void check_reset(const char *version)
+{
+    struct iovec piece = {"hello", 5};
+    size_t sent;
+
+    serve(AF_INET, on_request);
+    open_stream(version);
+    ck_assert_int_eq(http_stream_send(request, &piece, 1, &sent), 0);
+    http_stream_reset(request);
+    expect_reset();
+    while (http_open_requests(http) > 0)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(left, 0);
+}
+
+START_TEST(stream_is_reset)
+{
+    check_reset("1.1");
+}
+END_TEST
+
+START_TEST(stream_without_chunks_is_reset)
+{
+    check_reset("1.0");
+}
+END_TEST
+
+START_TEST(stream_is_reset_before_its_headers_are_out)
+{
+    serve(AF_INET, on_request_resets);
+    ask("1.1");
+    expect_reset();
+    while (http_open_requests(http) > 0)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(opened, 0);
+    ck_assert_int_eq(left, 0);
+}
+END_TEST
+
+START_TEST(unsent_bytes_become_fewer_as_the_client_reads)
+{
+    char *flood = calloc(1, FLOOD), bytes[4096];
+    struct iovec piece = {flood, FLOOD};
+    size_t sent, unsent;
+
+    serve(AF_INET, on_request);
+    open_stream("1.1");
+    ck_assert_int_eq(http_stream_send(request, &piece, 1, &sent), -EAGAIN);
+    ck_assert_uint_lt(sent, FLOOD);
+    unsent = http_stream_unsent(request);
+    ck_assert_uint_gt(unsent, 0);
+    for (int i = 0; i < 10; i++) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+        ck_assert_uint_eq(http_stream_unsent(request), unsent);
+    }
+    while (http_stream_unsent(request) == unsent)
+        ck_assert_int_gt(client_read(bytes, sizeof bytes), 0);
+    ck_assert_uint_lt(http_stream_unsent(request), unsent);
+    free(flood);
+}
+END_TEST
+
+START_TEST(client_has_an_ipv4_address)
+{
+    serve(AF_INET, on_request);
+    open_stream("1.1");
+    ck_assert_str_eq(client_address, "127.0.0.1");
+}
+END_TEST
+
+START_TEST(client_has_an_ipv4_address_on_an_ipv6_socket)
+{
+    serve(AF_INET6, on_request);
+    open_stream("1.1");
+    ck_assert_str_eq(client_address, "127.0.0.1");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("http");
+    TCase *tcase = tcase_create("http");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, stream_is_reset);
+    tcase_add_test(tcase, stream_without_chunks_is_reset);
+    tcase_add_test(tcase, stream_is_reset_before_its_headers_are_out);
+    tcase_add_test(tcase, unsent_bytes_become_fewer_as_the_client_reads);
+    tcase_add_test(tcase, client_has_an_ipv4_address);
+    tcase_add_test(tcase, client_has_an_ipv4_address_on_an_ipv6_socket);
+    suite_add_tcase(suite, tcase);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed > 0;
+}
