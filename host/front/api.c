@@ -53,18 +53,27 @@ static void handle_run(const struct api *api, struct http_request *request, cons
         reply_run(request, 200, run);
 }
 
-static void handle_events(const struct api *api, struct http_request *request, const char *id)
+/* Upon a 204, a browser's EventSource does not reconnect any more. */
+static void reply_events(const struct api *api, struct http_request *request, struct run *run,
+                         uint64_t after)
 {
-    struct run *run = api_find_run(api, request, id);
     struct buf nothing = {0};
-    uint64_t after;
 
-    if (run == NULL || !position_in_run(request, run, &after))
-        return;
-    if (strcmp(http_method(request), "HEAD") == 0)
+    if (run_has_ended(run) && after == run_log(run)->last)
+        http_reply(request, 204, NULL, &nothing);
+    else if (strcmp(http_method(request), "HEAD") == 0)
         http_reply(request, 200, ENCODE_SSE_CONTENT_TYPE, &nothing);
     else
         stream_open(api->streams, request, run, after);
+}
+
+static void handle_events(const struct api *api, struct http_request *request, const char *id)
+{
+    struct run *run = api_find_run(api, request, id);
+    uint64_t after;
+
+    if (run && position_in_run(request, run, &after))
+        reply_events(api, request, run, after);
 }
 
 static void handle_health(const struct api *api, struct http_request *request, const char *name)
@@ -169,20 +178,37 @@ static void reply_not_allowed(struct http_request *request, const struct route *
     problem_reply(request, 405, detail);
 }
 
-void api_handle(void *data, struct http_request *request)
+/* Two lengths mean two requests to two servers on a way (RFC 9112, 6.3). */
+static bool is_framed_twice(const struct http_request *request)
+{
+    return http_header(request, "Content-Length") && http_header(request, "Transfer-Encoding");
+}
+
+static bool api_admit(void *data, struct http_request *request)
 {
     const struct api *api = data;
-    const char *subject = access_check(api->access, request);
+    const char *subject;
+
+    if (is_framed_twice(request)) {
+        http_add_header(request, "Connection", "close");
+        problem_reply(request, 400, "send Content-Length or Transfer-Encoding, not both");
+        return false;
+    }
+    subject = access_check(api->access, request);
+    if (subject)
+        http_set_subject(request, subject);
+    return subject != NULL;
+}
+
+static void api_handle(void *data, struct http_request *request)
+{
     char name[256];
 
-    if (subject == NULL)
-        return;
-    http_set_subject(request, subject);
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!route_matches(&routes[i], http_path(request), name, sizeof name))
             continue;
         if (method_matches(&routes[i], http_method(request)))
-            routes[i].handle(api, request, name);
+            routes[i].handle(data, request, name);
         else
             reply_not_allowed(request, &routes[i]);
         return;
@@ -191,3 +217,5 @@ void api_handle(void *data, struct http_request *request)
                   "there is nothing at this path; GET /agents lists the agents, and "
                   "POST /agents/{agent}/runs starts a run");
 }
+
+const struct http_handler api_handler = {.admit = api_admit, .handle = api_handle};

@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 
-from harness import PATIENCE_S, ResponseParser, wait_for
+from harness import PATIENCE_S, ResponseParser
 
 # So long a client has for reading what came before a reset.
 READING_S = 0.02
@@ -82,6 +82,19 @@ def behind_done(answer):
 
 def at(position):
     return lambda _: position
+
+
+def beside_ids(place):
+    """
+    The place, but not between an id's line and the blank line behind it: there a client that
+    takes ids by the line believes that it has the event.
+    """
+    def find(answer):
+        position = place(answer)
+        if position and re.search(rb"\nid: \S+\n$", answer[:position]):
+            return position + 1
+        return position
+    return find
 
 
 class Cut:
@@ -210,13 +223,6 @@ class Proxy:
     @property
     def url(self):
         return f"http://{self.address[0]}:{self.address[1]}"
-
-    def cut_requests(self):
-        return [request for request in self.requests if request.was_cut_at is not None]
-
-    def wait_cuts(self, count):
-        wait_for(lambda: len(self.cut_requests()) >= count, f"the proxy has cut {count} connections",
-                 2 * PATIENCE_S)
 
     def close(self):
         self.call(self.stop())
