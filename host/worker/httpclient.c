@@ -514,14 +514,16 @@ static void exchange_unref(struct agent_http *exchange)
 /* Ends the transfer. */
 static void exchange_abandon(struct agent_http *exchange)
 {
+    struct outbox *outbox = exchange->client->outbox;
+
     if (exchange->easy) {
         curl_multi_remove_handle(exchange->client->multi, exchange->easy);
         curl_easy_cleanup(exchange->easy);
         uv_close((uv_handle_t *)exchange->idle, on_idle_closed);
     }
-    outbox_lock(exchange->client->outbox);
+    outbox_lock(outbox);
     exchange_unref(exchange);
-    outbox_unlock(exchange->client->outbox);
+    outbox_unlock(outbox);
 }
 
 static void exchange_resume(struct agent_http *exchange)
