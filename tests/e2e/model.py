@@ -2,9 +2,9 @@
 A model server that does what it is told: POST .../chat/completions, in OpenAI's
 protocol, for thousands of streams at once.
 
-The last user message of a conversation names a scenario, with its arguments as
-JSON behind it: `stream {"tokens": 3, "period_ms": 50}`. What is no scenario is
-answered with its own words. GET /log tells what was asked, and which requests'
+The last user message of a conversation begins with the name of a scenario, and
+its arguments as JSON: `stream {"tokens": 3, "period_ms": 50}`. What is no
+scenario is answered with its own words. GET /log tells what was asked, and which requests'
 connections their clients closed before the answer was whole, and when
 (CLOCK_MONOTONIC, ns); GET /state only numbers.
 
@@ -289,7 +289,9 @@ class Server:
             reply.results = [m for m in messages[last + 1:] if m["role"] == "tool"]
             name, _, arguments = messages[last]["content"].partition(" ")
             if name in SCENARIOS:
-                await SCENARIOS[name](reply, **json.loads(arguments or "{}"))
+                if not arguments.startswith("{"):
+                    arguments = "{}"
+                await SCENARIOS[name](reply, **json.JSONDecoder().raw_decode(arguments)[0])
             else:
                 await reply.stream(answer_text(messages[last]["content"].split(" ")))
         finally:
