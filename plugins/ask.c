@@ -2,6 +2,7 @@
  * ask - answers questions from the documents of this machine.
  *
  *     documents = /usr/share/doc:/usr/share/man    files and folders
+ *     base_url, api_key, model                     as in chat.c; or none
  *
  * A run gets {"question": "How do I ...?", "max": 4} and emits, each from the
  * function that does the work:
@@ -13,6 +14,13 @@
  *     text       the answer: sentences of the documents, each with its source
  *
  * The result is {answer, citations}.
+ *
+ * If it has a model, by model or base_url in its section or by OPENAI_MODEL in
+ * the environment, that writes the answer from the passages that were found, and
+ * the citations come behind it. If the model fails before its first word, the
+ * answer is made of sentences after all, behind
+ *
+ *     step       {name: "model", status: "failed", code, message}
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* vasprintf() */
@@ -20,14 +28,17 @@
 
 #include <sluice/agent.h>
 #include <sluice/agent_json.h>
+#include <sluice/agent_llm.h>
 
 #include "answer.h"
 #include "index.h"
+#include "prompt.h"
 #include "text.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +48,13 @@
 #endif
 
 #define PASSAGES_DEFAULT 4
+
+struct ask {
+    struct index *index;
+    cJSON *settings;
+    struct agent_llm llm; /* refers to the settings */
+    bool has_model;
+};
 
 /* One answer on its way to the client. */
 struct reply {
@@ -124,6 +142,12 @@ static cJSON *citation_json(const struct passage *passage)
     return citation;
 }
 
+static int cite(struct reply *reply, const struct passage *passage)
+{
+    cJSON_AddItemToArray(reply->citations, citation_json(passage));
+    return emit_json("citation", citation_json(passage));
+}
+
 static int cite_passages(struct reply *reply)
 {
     const struct passage *last = NULL;
@@ -131,10 +155,8 @@ static int cite_passages(struct reply *reply)
 
     for (size_t i = 0; i < reply->answer.count && status == 0; i++) {
         const struct passage *passage = reply->answer.parts[i].passage;
-        if (passage != last) {
-            cJSON_AddItemToArray(reply->citations, citation_json(passage));
-            status = emit_json("citation", citation_json(passage));
-        }
+        if (passage != last)
+            status = cite(reply, passage);
         last = passage;
     }
     return status;
@@ -153,7 +175,7 @@ static int step(const char *name, const char *status, const char *counted, size_
     return emit_json("step", json);
 }
 
-/* The result: {answer, citations} */
+/* The result: {answer, citations}; without an answer that is too long for it. */
 static int finish(struct reply *reply)
 {
     cJSON *result = cJSON_CreateObject();
@@ -161,7 +183,8 @@ static int finish(struct reply *reply)
     char *json;
     int status;
 
-    cJSON_AddStringToObject(result, "answer", text ? text : "");
+    if (text && strlen(text) < AGENT_EVENT_MAX / 8)
+        cJSON_AddStringToObject(result, "answer", text);
     cJSON_AddItemReferenceToObject(result, "citations", reply->citations);
     json = cJSON_PrintUnformatted(result);
     status = text && json ? run_result(json) : -ENOMEM;
@@ -171,19 +194,78 @@ static int finish(struct reply *reply)
     return status;
 }
 
-static int reply_with(const struct findings *findings)
+/* An answer of sentences. */
+static int extract_answer(struct reply *reply, const struct findings *findings)
+{
+    int status = answer_compose(findings, &reply->answer);
+
+    if (status == 0)
+        status = cite_passages(reply);
+    if (status == 0)
+        status = say_answer(reply);
+    if (status == 0)
+        status = step("answer", "finished", "sentences", reply->answer.count);
+    return status;
+}
+
+static int tell_failure(const struct agent_llm_answer *answer)
+{
+    cJSON *json = cJSON_CreateObject();
+
+    agent_log(AGENT_LOG_WARN, "the answer is made without the model: %s", answer->message);
+    cJSON_AddStringToObject(json, "name", "model");
+    cJSON_AddStringToObject(json, "status", "failed");
+    cJSON_AddStringToObject(json, "code", answer->code);
+    cJSON_AddStringToObject(json, "message", answer->message);
+    return emit_json("step", json);
+}
+
+/* Those of the passages that the model names. */
+static int cite_named(struct reply *reply, const char *answer, const struct findings *findings)
+{
+    int status = 0;
+
+    for (size_t i = 0; i < findings->count && status == 0; i++)
+        if (prompt_is_cited(answer, &findings->passages[i]))
+            status = cite(reply, &findings->passages[i]);
+    if (status == 0)
+        status =
+            step("answer", "finished", "citations", (size_t)cJSON_GetArraySize(reply->citations));
+    return status;
+}
+
+/* An answer that the model writes, as far as it begins to: then *written is set. */
+static int write_answer(const struct ask *ask, struct reply *reply, const char *question,
+                        const struct findings *findings, bool *written)
+{
+    struct agent_llm_answer answer;
+    cJSON *messages = prompt_messages(question, findings);
+    int status = agent_llm_chat(&ask->llm, messages, NULL, &answer);
+
+    *written = answer.begun || status == 0 || status == -ECANCELED;
+    if (!*written) {
+        status = tell_failure(&answer);
+    } else if (status < 0) {
+        run_fail(answer.code, "%s", answer.message);
+    } else {
+        text_add(&reply->text, answer.text);
+        status = cite_named(reply, answer.text, findings);
+    }
+    agent_llm_answer_finish(&answer);
+    cJSON_Delete(messages);
+    return status;
+}
+
+static int reply_with(const struct ask *ask, const char *question, const struct findings *findings)
 {
     struct reply reply = {.citations = cJSON_CreateArray()};
     int status = step("answer", "started", NULL, 0);
+    bool written = false;
 
-    if (status == 0)
-        status = answer_compose(findings, &reply.answer);
-    if (status == 0)
-        status = cite_passages(&reply);
-    if (status == 0)
-        status = say_answer(&reply);
-    if (status == 0)
-        status = step("answer", "finished", "sentences", reply.answer.count);
+    if (status == 0 && ask->has_model && findings->count > 0)
+        status = write_answer(ask, &reply, question, findings, &written);
+    if (status == 0 && !written)
+        status = extract_answer(&reply, findings);
     if (status == 0)
         status = finish(&reply);
     answer_finish(&reply.answer);
@@ -192,17 +274,17 @@ static int reply_with(const struct findings *findings)
     return status;
 }
 
-static int answer_question(struct index *index, const char *question, size_t max)
+static int answer_question(const struct ask *ask, const char *question, size_t max)
 {
     struct findings findings = {.count = 0};
     int status = step("search", "started", NULL, 0);
 
     if (status == 0)
-        status = index_search(index, question, max, &findings);
+        status = index_search(ask->index, question, max, &findings);
     if (status == 0)
         status = step("search", "finished", "passages", findings.count);
     if (status == 0)
-        status = reply_with(&findings);
+        status = reply_with(ask, question, &findings);
     findings_finish(&findings);
     return status;
 }
@@ -234,28 +316,48 @@ static void log_counts(const struct index_counts *counts)
               counts->empty, counts->duplicates, counts->unreadable);
 }
 
-static int create(const char *config, const char *state, void **self)
+/* A key alone, in the environment for others, sends no document to a model. */
+static void read_model(struct ask *ask)
 {
-    cJSON *settings = cJSON_Parse(config ? config : "{}");
-    const char *documents = json_string(settings, "documents", ASK_DOCUMENTS);
-    struct index *index = NULL;
-    char error[512] = "out of memory";
-    int status = index_create(documents, &index, error, sizeof(error));
+    const char *model = getenv("OPENAI_MODEL");
 
-    (void)state;
-    if (status < 0) {
-        agent_log(AGENT_LOG_ERROR, "documents: %s", error);
-    } else {
-        log_counts(index_counts(index));
-        *self = index;
-    }
-    cJSON_Delete(settings);
-    return status;
+    agent_llm_configure(&ask->llm, ask->settings);
+    ask->has_model = (ask->llm.model && *ask->llm.model) ||
+                     (ask->llm.base_url && *ask->llm.base_url) || (model && *model);
+    if (ask->has_model)
+        agent_log(AGENT_LOG_INFO, "a model writes the answers");
 }
 
 static void destroy(void *self)
 {
-    index_destroy(self);
+    struct ask *ask = self;
+
+    index_destroy(ask->index);
+    cJSON_Delete(ask->settings);
+    free(ask);
+}
+
+static int create(const char *config, const char *state, void **self)
+{
+    struct ask *ask = calloc(1, sizeof(*ask));
+    char error[512] = "out of memory";
+    int status = -ENOMEM;
+
+    (void)state;
+    if (ask == NULL)
+        return status;
+    ask->settings = cJSON_Parse(config ? config : "{}");
+    status = index_create(json_string(ask->settings, "documents", ASK_DOCUMENTS), &ask->index,
+                          error, sizeof(error));
+    if (status < 0) {
+        agent_log(AGENT_LOG_ERROR, "documents: %s", error);
+        destroy(ask);
+        return status;
+    }
+    log_counts(index_counts(ask->index));
+    read_model(ask);
+    *self = ask;
+    return 0;
 }
 
 AGENT_PLUGIN(.name = "ask", .version = "1.0",

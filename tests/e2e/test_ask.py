@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+"""The agent `ask` with a model, without one, and with one that fails."""
+
+import os
+import re
+
+from harness import SRCDIR, Test, free_port, main, text_of, types
+from model import Model
+
+DOCUMENTS = os.path.join(SRCDIR, "docs")
+QUESTION = "How long can an ended run be read?"
+NONE = {name: "" for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL")}
+
+
+class AskTest(Test):
+    def setUp(self):
+        super().setUp()
+        self.model = Model()
+        self.addCleanup(self.model.stop)
+
+    def start(self, settings=None, env=None):
+        settings = {f"plugin.ask.{key}": value for key, value in (settings or {}).items()}
+        return self.serve("ask", settings={"plugin.ask.documents": DOCUMENTS, **settings},
+                          env={**NONE, **(env or {})})
+
+    def settings(self):
+        return {"base_url": self.model.base_url, "model": "scripted"}
+
+    def ask(self, question=QUESTION, **more):
+        return self.start(**more).run("ask", {"question": question})
+
+    def check_extracted(self, events):
+        """An answer of sentences, with a citation for each document in it."""
+        self.assertEqual(events[-1].json()["status"], "finished")
+        citations = [event.json() for event in events if event.type == "citation"]
+        self.assertTrue(citations)
+        text = text_of(events)
+        self.assertEqual(set(re.findall(r"\[(\S+):\d+\]", text)), {c["file"] for c in citations})
+        self.assertEqual(events[-1].json()["result"], {"answer": text, "citations": citations})
+
+    def test_without_a_model(self):
+        plain = self.ask()
+        self.check_extracted(plain)
+        self.assertEqual(types(plain)[:4], ["run", "step", "step", "step"])
+        self.assertEqual([(e.type, e.data) for e in
+                          self.ask(env={"OPENAI_API_KEY": "for others",
+                                        "OPENAI_BASE_URL": self.model.base_url})[1:]],
+                         [(e.type, e.data) for e in plain[1:]])
+        self.assertEqual(self.model.requests(), [])
+
+    def test_model_writes_the_answer(self):
+        """This one repeats all that it was told, so it names each passage."""
+        events = self.ask(settings=self.settings())
+        messages = self.model.bodies()[0]["messages"]
+        self.assertEqual([message["role"] for message in messages], ["system", "user"])
+        told = messages[1]["content"]
+        self.assertTrue(told.startswith(QUESTION + "\n\n[" + DOCUMENTS))
+        citations = [event.json() for event in events if event.type == "citation"]
+        names = re.findall(r"(?m)^\[(/\S+:\d+)\]", told)
+        self.assertEqual([f"{c['file']}:{c['line']}" for c in citations], names)
+        self.assertEqual(len(names), 4)
+        self.assertEqual(text_of(events), told.replace(" ", ""))
+        self.assertEqual(events[-1].json()["result"],
+                         {"answer": told.replace(" ", ""), "citations": citations})
+        self.assertEqual(events[-2].json(), {"name": "answer", "status": "finished",
+                                             "citations": 4})
+
+    def test_model_that_names_no_passage(self):
+        events = self.ask("finish {} retention", settings=self.settings())
+        self.assertEqual(events[-1].json(), {"status": "finished", "result": {
+            "answer": "so far", "citations": []}})
+
+    def test_model_that_fails_in_its_answer(self):
+        """What was said cannot be taken back."""
+        events = self.ask("fails {} retention", settings=self.settings())
+        self.assertEqual(text_of(events), "a b ")
+        self.assertEqual(events[-1].json()["error"]["code"], "model_failed")
+
+    def test_environment(self):
+        events = self.ask(env={"OPENAI_MODEL": "m", "OPENAI_BASE_URL": self.model.base_url})
+        self.assertEqual(events[-1].json()["status"], "finished")
+        self.assertEqual(self.model.bodies()[0]["model"], "m")
+
+    def check_fallback(self, events, code):
+        step = [event.json() for event in events if event.type == "step"][3]
+        self.assertEqual((step["name"], step["status"], step["code"]), ("model", "failed", code))
+        self.assertTrue(step["message"])
+        self.check_extracted(events)
+
+    def test_model_that_is_not_there(self):
+        url = f"http://127.0.0.1:{free_port()}/v1"
+        self.check_fallback(self.ask(settings={"base_url": url, "model": "m"}),
+                            "model_unreachable")
+
+    def test_model_that_refuses(self):
+        self.check_fallback(self.ask('refuses {"status": 401} retention',
+                                     settings=self.settings()), "model_auth")
+
+    def test_model_that_is_not_named(self):
+        self.check_fallback(self.ask(settings={"base_url": self.model.base_url}),
+                            "not_configured")
+
+    def test_nothing_found(self):
+        events = self.ask("xyzzyx?", settings=self.settings())
+        self.assertEqual(text_of(events), "The documents say nothing about this.\n")
+        self.assertEqual(self.model.requests(), [])
+
+
+if __name__ == "__main__":
+    main()
