@@ -9,9 +9,9 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/job.h"
+#include "worker/request.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -21,11 +21,8 @@
 
 #define EXCHANGE_HIGH (256u * 1024)
 
-#define CONNECT_TIMEOUT_MS 10000
-#define IDLE_TIMEOUT_MS    60000
-#define MAX_BYTES          (16u * 1024 * 1024)
-#define MAX_HEADERS        (64u * 1024)
-#define MAX_REDIRECTS      5
+#define MAX_HEADERS   (64u * 1024)
+#define MAX_REDIRECTS 5
 
 struct http_client {
     uv_loop_t *loop;
@@ -434,38 +431,6 @@ static void exchange_queue(struct agent_http *exchange)
 
 /* ---- the agent's side ---- */
 
-static bool is_url(const char *url)
-{
-    return url && (strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0) &&
-           !strpbrk(url, "\r\n");
-}
-
-static bool is_token(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (!isalnum((unsigned char)text[i]) && !strchr("!#$%&'*+-.^_`|~", text[i]))
-            return false;
-    }
-    return length > 0;
-}
-
-static bool is_field(const char *field)
-{
-    return is_token(field, strcspn(field, ":")) && strchr(field, ':') && !strpbrk(field, "\r\n");
-}
-
-static bool request_is_valid(const struct agent_http_request *request)
-{
-    if (!is_url(request->url) ||
-        (request->method && !is_token(request->method, strlen(request->method))))
-        return false;
-    for (const char *const *field = request->headers; field && *field; field++) {
-        if (!is_field(*field))
-            return false;
-    }
-    return true;
-}
-
 static uint32_t number_or(uint32_t number, uint32_t other)
 {
     return number ? number : other;
@@ -478,19 +443,18 @@ static struct agent_http *exchange_create(struct http_client *client,
 
     exchange->client = client;
     exchange->url = mem_strdup(request->url);
-    exchange->method = mem_strdup(request->method ? request->method
-                                  : request->body ? "POST"
-                                                  : "GET");
+    exchange->method = mem_strdup(request_method(request));
     if (request->body) {
-        exchange->body_length = request->body_length ? request->body_length : strlen(request->body);
+        exchange->body_length = request_body_length(request);
         exchange->body = mem_copy(request->body, exchange->body_length);
     }
     for (const char *const *field = request->headers; field && *field; field++)
         exchange->fields = curl_slist_append(exchange->fields, *field);
-    exchange->connect_timeout_ms = number_or(request->connect_timeout_ms, CONNECT_TIMEOUT_MS);
-    exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, IDLE_TIMEOUT_MS);
+    exchange->connect_timeout_ms =
+        number_or(request->connect_timeout_ms, REQUEST_CONNECT_TIMEOUT_MS);
+    exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, REQUEST_IDLE_TIMEOUT_MS);
     exchange->timeout_ms = request->timeout_ms;
-    exchange->max_bytes = request->max_bytes ? request->max_bytes : MAX_BYTES;
+    exchange->max_bytes = request->max_bytes ? request->max_bytes : REQUEST_MAX_BYTES;
     return exchange;
 }
 
