@@ -136,14 +136,13 @@ void agent_test_cancel_at(struct agent_test *test, uint64_t at_ms);
 #define AGENT_TEST_LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* The answer to one request. What is 0 or NULL has the default. */
-struct agent_test_answer {
+struct agent_test_response {
     const char *method;         /* of the request that it answers: any */
     const char *url;            /* a part of its URL: any */
     int status;                 /* 200, or none if there is an error */
     const char *const *headers; /* each "Name: value"; NULL ends them */
     const char *const *body;    /* its pieces, as agent_http_read() returns them; NULL ends them */
-    int error;         /* a negative errno: what comes behind the pieces, or, without a status,
-                          instead of a response */
+    int error;         /* a negative errno: behind the pieces or, without status, at once */
     uint32_t delay_ms; /* before the status, and before each piece */
 };
 
@@ -153,7 +152,7 @@ struct agent_test_answer {
  * request, but for that of the connection, and its max_bytes are heeded.
  * Redirects are not followed: answer with what is behind them.
  */
-void agent_test_answer(struct agent_test *test, const struct agent_test_answer *answer);
+void agent_test_answer(struct agent_test *test, const struct agent_test_response *answer);
 
 /* ---- run ---------------------------------------------------------------- */
 
@@ -170,7 +169,7 @@ int agent_test_call(struct agent_test *test, int (*fn)(void *arg), void *arg);
 
 /* ---- read back the last run --------------------------------------------- */
 
-struct agent_test_event {
+struct agent_test_emitted {
     const char *type;
     const char *json; /* as a client gets it: without white space, with its scope */
     uint64_t at_ms;   /* since the start of the run */
@@ -178,7 +177,7 @@ struct agent_test_event {
 
 /* How many events there are, and each of them from 0; beyond the end one with empty strings. */
 size_t agent_test_events(struct agent_test *test);
-const struct agent_test_event *agent_test_event(struct agent_test *test, size_t i);
+const struct agent_test_emitted *agent_test_event(struct agent_test *test, size_t i);
 
 /* The deltas of all events text, joined: what a person has read. */
 const char *agent_test_text(struct agent_test *test);
@@ -203,7 +202,7 @@ const char *agent_test_result(struct agent_test *test);
 /* How long it took, on its virtual clock. */
 uint64_t agent_test_elapsed_ms(struct agent_test *test);
 
-struct agent_test_request {
+struct agent_test_requested {
     const char *method;
     const char *url;
     const char *headers; /* "Name: value" and a line's end, for each */
@@ -213,7 +212,7 @@ struct agent_test_request {
 
 /* How many requests were made, and each of them from 0; beyond the end one with empty strings. */
 size_t agent_test_requests(struct agent_test *test);
-const struct agent_test_request *agent_test_request(struct agent_test *test, size_t i);
+const struct agent_test_requested *agent_test_request(struct agent_test *test, size_t i);
 
 /*
  * What agent_log() wrote since the test was opened, also outside of runs: lines

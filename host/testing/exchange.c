@@ -52,7 +52,7 @@ static void copy_all(struct list *list, const char *const *texts)
         list_add(list, mem_strdup(*texts));
 }
 
-void *answer_create(const struct agent_test_answer *theirs)
+void *answer_create(const struct agent_test_response *theirs)
 {
     struct answer *answer = mem_alloc(sizeof *answer);
 
@@ -77,7 +77,7 @@ void answer_destroy(void *item)
     free(answer);
 }
 
-static bool answer_fits(const struct answer *answer, const struct agent_test_request *request)
+static bool answer_fits(const struct answer *answer, const struct agent_test_requested *request)
 {
     return !answer->used &&
            (answer->method == NULL || strcasecmp(answer->method, request->method) == 0) &&
@@ -86,7 +86,7 @@ static bool answer_fits(const struct answer *answer, const struct agent_test_req
 
 /* The first that is left for it, or NULL. */
 static const struct answer *run_take_answer(struct run *run,
-                                            const struct agent_test_request *request)
+                                            const struct agent_test_requested *request)
 {
     for (size_t i = 0; i < run->answers.count; i++) {
         struct answer *answer = run->answers.items[i];
@@ -109,9 +109,9 @@ static char *join_headers(const char *const *headers)
     return buf_steal(&text);
 }
 
-static struct agent_test_request *request_create(const struct agent_http_request *theirs)
+static struct agent_test_requested *request_create(const struct agent_http_request *theirs)
 {
-    struct agent_test_request *request = mem_alloc(sizeof *request);
+    struct agent_test_requested *request = mem_alloc(sizeof *request);
 
     request->method = mem_strdup(request_method(theirs));
     request->url = mem_strdup(theirs->url);
@@ -123,7 +123,7 @@ static struct agent_test_request *request_create(const struct agent_http_request
 
 void request_destroy(void *item)
 {
-    struct agent_test_request *request = item;
+    struct agent_test_requested *request = item;
 
     free((char *)request->method);
     free((char *)request->url);
@@ -147,7 +147,7 @@ __attribute__((format(printf, 3, 4))) static int exchange_fail(struct agent_http
 }
 
 static void exchange_take_answer(struct agent_http *exchange,
-                                 const struct agent_test_request *request)
+                                 const struct agent_test_requested *request)
 {
     exchange->answer = run_take_answer(exchange->run, request);
     if (exchange->answer)
@@ -175,7 +175,7 @@ int exchange_open(struct agent_task *task, const struct agent_http_request *requ
                   struct agent_http **out)
 {
     struct run *run = task->run;
-    struct agent_test_request *recorded;
+    struct agent_test_requested *recorded;
 
     if (!request_is_valid(request))
         return -EINVAL;

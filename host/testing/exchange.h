@@ -8,7 +8,7 @@ struct agent_http;
 struct agent_task;
 
 /* A copy, for the list of a run. */
-void *answer_create(const struct agent_test_answer *answer);
+void *answer_create(const struct agent_test_response *answer);
 void answer_destroy(void *item);
 void request_destroy(void *item);
 

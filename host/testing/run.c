@@ -123,16 +123,16 @@ int run_enter_wait(struct run *run)
     return run_is_stopped(run) ? -ECANCELED : 0;
 }
 
-static struct agent_test_event *event_create(const struct payload *payload, const char *scope,
-                                             uint64_t at_ms)
+static struct agent_test_emitted *event_create(const struct payload *payload, const char *scope,
+                                               uint64_t at_ms)
 {
     size_t size = payload_size(payload, scope);
-    struct agent_test_event *event = mem_alloc(sizeof *event + payload->type_length + size + 2);
+    struct agent_test_emitted *event = mem_alloc(sizeof *event + payload->type_length + size + 2);
     char *type = (char *)(event + 1), *json = type + payload->type_length + 1;
 
     memcpy(type, payload->type, payload->type_length);
     payload_write(payload, scope, json);
-    *event = (struct agent_test_event){.type = type, .json = json, .at_ms = at_ms};
+    *event = (struct agent_test_emitted){.type = type, .json = json, .at_ms = at_ms};
     return event;
 }
 
@@ -243,7 +243,7 @@ void run_execute(struct run *run, int (*fn)(void *arg), void *arg)
 
 /* ---- reading back ------------------------------------------------------- */
 
-static void append_delta(struct buf *text, const struct agent_test_event *event)
+static void append_delta(struct buf *text, const struct agent_test_emitted *event)
 {
     cJSON *json = cJSON_Parse(event->json);
     const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
@@ -258,7 +258,7 @@ const char *run_text(struct run *run)
     struct buf text = {0};
 
     for (size_t i = 0; i < run->events.count; i++) {
-        const struct agent_test_event *event = run->events.items[i];
+        const struct agent_test_emitted *event = run->events.items[i];
         if (strcmp(event->type, "text") == 0)
             append_delta(&text, event);
     }
@@ -288,7 +288,7 @@ const char *run_transcript(struct run *run)
     struct buf text = {0};
 
     for (size_t i = 0; i < run->events.count; i++) {
-        const struct agent_test_event *event = run->events.items[i];
+        const struct agent_test_emitted *event = run->events.items[i];
         buf_printf(&text, "%s %s\n", event->type, event->json);
     }
     append_end(&text, run);

@@ -52,8 +52,8 @@ struct run {
     /* the record */
     unsigned emits;
     unsigned waits;
-    struct list events;   /* struct agent_test_event */
-    struct list requests; /* struct agent_test_request */
+    struct list events;   /* struct agent_test_emitted */
+    struct list requests; /* struct agent_test_requested */
     int returned;         /* by handle() */
     const char *status;   /* "" until it has ended */
     char *code;

@@ -315,7 +315,7 @@ void agent_test_cancel_at(struct agent_test *test, uint64_t at_ms)
     test->next->cancel_ms = at_ms;
 }
 
-void agent_test_answer(struct agent_test *test, const struct agent_test_answer *answer)
+void agent_test_answer(struct agent_test *test, const struct agent_test_response *answer)
 {
     list_add(&test->next->answers, answer_create(answer));
 }
@@ -392,9 +392,9 @@ size_t agent_test_events(struct agent_test *test)
     return test->last->events.count;
 }
 
-const struct agent_test_event *agent_test_event(struct agent_test *test, size_t i)
+const struct agent_test_emitted *agent_test_event(struct agent_test *test, size_t i)
 {
-    static const struct agent_test_event none = {.type = "", .json = ""};
+    static const struct agent_test_emitted none = {.type = "", .json = ""};
 
     return i < test->last->events.count ? test->last->events.items[i] : &none;
 }
@@ -444,9 +444,9 @@ size_t agent_test_requests(struct agent_test *test)
     return test->last->requests.count;
 }
 
-const struct agent_test_request *agent_test_request(struct agent_test *test, size_t i)
+const struct agent_test_requested *agent_test_request(struct agent_test *test, size_t i)
 {
-    static const struct agent_test_request none = {
+    static const struct agent_test_requested none = {
         .method = "", .url = "", .headers = "", .body = ""};
 
     return i < test->last->requests.count ? test->last->requests.items[i] : &none;

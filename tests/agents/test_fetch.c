@@ -21,17 +21,17 @@ static void close_fetch(void)
 
 static void script_pieces(uint32_t delay_ms)
 {
-    struct agent_test_answer answer = {.url = "/one",
-                                       .headers = AGENT_TEST_LIST("Content-Type: text/plain"),
-                                       .body = AGENT_TEST_LIST("first ", "second ", "third"),
-                                       .delay_ms = delay_ms};
+    struct agent_test_response answer = {.url = "/one",
+                                         .headers = AGENT_TEST_LIST("Content-Type: text/plain"),
+                                         .body = AGENT_TEST_LIST("first ", "second ", "third"),
+                                         .delay_ms = delay_ms};
 
     agent_test_answer(test, &answer);
 }
 
 static void script_status(int status)
 {
-    agent_test_answer(test, &(struct agent_test_answer){.status = status});
+    agent_test_answer(test, &(struct agent_test_response){.status = status});
 }
 
 START_TEST(pieces_as_they_come)
@@ -50,7 +50,7 @@ END_TEST
 
 START_TEST(request_is_recorded)
 {
-    const struct agent_test_request *request;
+    const struct agent_test_requested *request;
 
     script_pieces(0);
     agent_test_run(test, "{\"url\":\"http://pages.test/one\",\"body\":\"q=1\"}");
@@ -87,7 +87,7 @@ END_TEST
 
 START_TEST(no_connection)
 {
-    agent_test_answer(test, &(struct agent_test_answer){.error = -EHOSTUNREACH});
+    agent_test_answer(test, &(struct agent_test_response){.error = -EHOSTUNREACH});
     ck_assert_int_eq(agent_test_run(test, INPUT), -EHOSTUNREACH);
     ck_assert_str_eq(agent_test_code(test), "unreachable");
     ck_assert_str_eq(agent_test_message(test), "No route to host");
@@ -96,7 +96,7 @@ END_TEST
 
 START_TEST(connection_lost_in_the_middle)
 {
-    struct agent_test_answer answer = {
+    struct agent_test_response answer = {
         .status = 200, .body = AGENT_TEST_LIST("first "), .error = -ECONNRESET};
 
     agent_test_answer(test, &answer);

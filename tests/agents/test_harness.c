@@ -547,10 +547,10 @@ static int collect(void *arg)
 
 START_TEST(whole_bodies)
 {
-    struct agent_test_answer answer = {.method = "GET",
-                                       .status = 201,
-                                       .headers = AGENT_TEST_LIST("Content-Type: text/plain"),
-                                       .body = AGENT_TEST_LIST("01234", "", "56789")};
+    struct agent_test_response answer = {.method = "GET",
+                                         .status = 201,
+                                         .headers = AGENT_TEST_LIST("Content-Type: text/plain"),
+                                         .body = AGENT_TEST_LIST("01234", "", "56789")};
     size_t most = 10;
 
     agent_test_answer(test, &answer);
