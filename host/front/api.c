@@ -53,18 +53,27 @@ static void handle_run(const struct api *api, struct http_request *request, cons
         reply_run(request, 200, run);
 }
 
-static void handle_events(const struct api *api, struct http_request *request, const char *id)
+/* Upon a 204, a browser's EventSource does not reconnect any more. */
+static void reply_events(const struct api *api, struct http_request *request, struct run *run,
+                         uint64_t after)
 {
-    struct run *run = api_find_run(api, request, id);
     struct buf nothing = {0};
-    uint64_t after;
 
-    if (run == NULL || !position_in_run(request, run, &after))
-        return;
-    if (strcmp(http_method(request), "HEAD") == 0)
+    if (run_has_ended(run) && after == run_log(run)->last)
+        http_reply(request, 204, NULL, &nothing);
+    else if (strcmp(http_method(request), "HEAD") == 0)
         http_reply(request, 200, ENCODE_SSE_CONTENT_TYPE, &nothing);
     else
         stream_open(api->streams, request, run, after);
+}
+
+static void handle_events(const struct api *api, struct http_request *request, const char *id)
+{
+    struct run *run = api_find_run(api, request, id);
+    uint64_t after;
+
+    if (run && position_in_run(request, run, &after))
+        reply_events(api, request, run, after);
 }
 
 static void handle_health(const struct api *api, struct http_request *request, const char *name)

@@ -2,9 +2,12 @@
  * The native stream: server-sent events as the WHATWG HTML standard has them
  * (section 9.2), LF only, one line of compact JSON an event:
  *
- *     id: <run>.<sequence>
  *     event: <type>
  *     data: <JSON>
+ *     id: <run>.<sequence>
+ *
+ * The id comes last, for clients that take it as soon as its line is there: one
+ * that is cut inside of the event has not seen its id then.
  *
  * No I/O: it writes into what it is given.
  */
@@ -21,10 +24,9 @@
 /* On an idle stream: a comment. */
 #define ENCODE_SSE_HEARTBEAT ":\n\n"
 
-/* What follows an event's JSON. */
-#define ENCODE_SSE_TAIL "\n\n"
-
-#define ENCODE_SSE_HEAD_MAX 192
+/* What comes before an event's JSON, and behind it. */
+#define ENCODE_SSE_HEAD_MAX 96
+#define ENCODE_SSE_TAIL_MAX 96
 
 /* The texts are not terminated. */
 struct event {
@@ -42,8 +44,9 @@ struct event {
  */
 void encode_sse_begin(struct buf *out, const char *run_id, uint64_t after);
 
-/* Writes what precedes an event's JSON; returns its length. */
-size_t encode_sse_head(char head[ENCODE_SSE_HEAD_MAX], const char *run_id,
+/* These two write what comes before an event's JSON, and behind it; they return the length. */
+size_t encode_sse_head(char head[ENCODE_SSE_HEAD_MAX], const struct event *event);
+size_t encode_sse_tail(char tail[ENCODE_SSE_TAIL_MAX], const char *run_id,
                        const struct event *event);
 
 /* Appends the whole event. */

@@ -21,13 +21,14 @@ static uint64_t find_end(const struct ring *ring, uint64_t at)
 
 void eventlog_append(struct eventlog *log, const char *run_id, struct event *event)
 {
-    char head[ENCODE_SSE_HEAD_MAX];
+    char head[ENCODE_SSE_HEAD_MAX], tail[ENCODE_SSE_TAIL_MAX];
     struct iovec pieces[3] = {{.iov_base = head},
                               {.iov_base = (void *)event->json, .iov_len = event->json_length},
-                              {.iov_base = ENCODE_SSE_TAIL, .iov_len = strlen(ENCODE_SSE_TAIL)}};
+                              {.iov_base = tail}};
 
     event->sequence = ++log->last;
-    pieces[0].iov_len = encode_sse_head(head, run_id, event);
+    pieces[0].iov_len = encode_sse_head(head, event);
+    pieces[2].iov_len = encode_sse_tail(tail, run_id, event);
     ring_append(&log->ring, pieces, 3);
 }
 

@@ -236,8 +236,8 @@ static void stream_tell_gap(struct stream *stream, const char *id, const struct 
     buf_finish(&json);
 }
 
-static void stream_create(struct streams *streams, struct http_request *request, struct run *run,
-                          uint64_t after)
+void stream_open(struct streams *streams, struct http_request *request, struct run *run,
+                 uint64_t after)
 {
     static const struct http_stream_handler handler = {
         .opened = on_opened, .writable = on_writable, .left = on_left};
@@ -256,22 +256,6 @@ static void stream_create(struct streams *streams, struct http_request *request,
     http_stream(request, ENCODE_SSE_CONTENT_TYPE, &handler, stream);
 }
 
-/* A browser's EventSource takes that for its end, and does not reconnect. */
-static void reply_nothing_follows(struct http_request *request)
-{
-    struct buf body = {0};
-
-    http_reply(request, 204, NULL, &body);
-}
-
-void stream_open(struct streams *streams, struct http_request *request, struct run *run,
-                 uint64_t after)
-{
-    if (run_has_ended(run) && after == run_log(run)->last)
-        reply_nothing_follows(request);
-    else
-        stream_create(streams, request, run, after);
-}
 /* ---- time ---- */
 
 /* Only a stream that has sent everything is idle: a heartbeat never cuts an event. */

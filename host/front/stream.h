@@ -28,7 +28,7 @@ void streams_set_times(struct streams *streams, const struct streams_times *time
 /* When no stream is open any more. */
 void streams_destroy(struct streams *streams);
 
-/* Answers with the run's events behind this number, to their end; with 204 if none can follow. */
+/* Answers with the run's events behind this number, to their end. */
 void stream_open(struct streams *streams, struct http_request *request, struct run *run,
                  uint64_t after);
 

@@ -267,6 +267,13 @@ static int host_run_result(const char *json)
     return over ? -ECANCELED : 0;
 }
 
+/* Others go on before a stopped run's agent is told so once more, since it may ignore it. Locked. */
+static void yield_if_stopped(struct task *task)
+{
+    if (job_is_stopped(task->job))
+        task_wait(task, 0);
+}
+
 static int host_sleep(uint32_t ms)
 {
     struct task *task = task_current();
@@ -275,6 +282,7 @@ static int host_sleep(uint32_t ms)
     if (task == NULL)
         return -ENXIO;
     outbox_lock(task->job->outbox);
+    yield_if_stopped(task);
     while (!job_is_stopped(task->job)) {
         task_wait(task, clock_ms_until(deadline, now));
         now = clock_now();
@@ -299,6 +307,7 @@ static int host_run_input(uint32_t timeout_ms, const char **json)
     if (json == NULL)
         return -EINVAL;
     outbox_lock(task->job->outbox);
+    yield_if_stopped(task);
     status = job_take_input(task->job, task, deadline, &taken);
     outbox_unlock(task->job->outbox);
     if (status < 0)

@@ -1,7 +1,7 @@
 // Clients that read one run each to its end, over as many connections as it takes, and tell what
 // they were given. For pages and for Node alike.
 //
-//     job    = {client, server, agent, input, key?, guarded?}
+//     job    = {client, server, agent, input, key?}
 //     result = {events: [{id, type, data}], errors, ...}
 
 const RETRY_MS = 1000; // what the server tells its clients
@@ -52,32 +52,17 @@ export async function readWithEventSource(EventSource, job) {
   return result;
 }
 
-/**
- * fetchEventSource(), whose run begins with its own POST. It takes an id for read as soon as the
- * id's line is there, though the event may be cut off behind it; guarded, it asks for what follows
- * the last event that was whole.
- */
+/** fetchEventSource(), whose run begins with its own POST. */
 export async function readWithFetch(fetchEventSource, job) {
   const result = {events: [], errors: 0};
-  const end = new AbortController();
-  let last;
-
-  function guardedFetch(url, request) {
-    const {"last-event-id": _, ...headers} = request.headers;
-    return fetch(url, {...request, headers: last ? {...headers, "last-event-id": last} : headers});
-  }
 
   await fetchEventSource(runsOf(job), {
     method: "POST",
     headers: headersOf(job),
     body: JSON.stringify(job.input),
-    signal: end.signal,
     openWhenHidden: true,
-    ...(job.guarded && {fetch: guardedFetch}),
     onmessage({id, event, data}) {
-      last = id;
       if (event) result.events.push({id, type: event, data}); // else it is the stream's beginning
-      if (event === "done") end.abort();
     },
     onerror() {
       result.errors++;

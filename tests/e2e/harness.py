@@ -279,6 +279,9 @@ class Test(unittest.TestCase):
 
     maxDiff = None
 
+    # The identity of servers that are given none of their own; None: plain HTTP.
+    tls = None
+
     # What becomes of the runs of the plugins that serve() names when their client left.
     on_disconnect = None
 
@@ -303,7 +306,7 @@ class Test(unittest.TestCase):
         settings = dict(settings or {})
         for plugin in plugins if self.on_disconnect else ():
             settings.setdefault(f"plugin.{plugin}.on_disconnect", self.on_disconnect)
-        server = Server(folder, plugins, settings, env, tls)
+        server = Server(folder, plugins, settings, env, tls or self.tls)
         self.servers.append(server)
         self.addCleanup(self.end, server)
         return server
@@ -547,7 +550,7 @@ class StreamParser:
     The native stream, fed in pieces. Refuses all that is not exactly
 
         retry: 1000 LF id: RUN.N LF LF
-        (id: RUN.N LF event: TYPE LF data: JSON LF LF  |  : LF LF)*
+        (event: TYPE LF data: JSON LF id: RUN.N LF LF  |  : LF LF)*
 
     with numbers that follow each other, from the one that the stream begins
     behind; `run` as the first of all and nothing behind the one `done`. Only a
@@ -555,8 +558,8 @@ class StreamParser:
     """
 
     BEGIN = re.compile(rb"retry: 1000\nid: ([0-9a-hjkmnp-tv-z]{26})\.(0|[1-9][0-9]*)\n")
-    EVENT = re.compile(rb"id: ([0-9a-hjkmnp-tv-z]{26})\.([1-9][0-9]*)\n"
-                       rb"event: ([A-Za-z0-9_.:-]{1,64})\ndata: ([^\r\n]+)\n")
+    EVENT = re.compile(rb"event: ([A-Za-z0-9_.:-]{1,64})\ndata: ([^\r\n]+)\n"
+                       rb"id: ([0-9a-hjkmnp-tv-z]{26})\.([1-9][0-9]*)\n")
 
     def __init__(self, keep=True, after=0, may_pack=False):
         self.keep = keep
@@ -607,8 +610,8 @@ class StreamParser:
         return self.take_event(match)
 
     def take_event(self, match):
-        run, sequence = match[1].decode(), int(match[2])
-        event = Event(sequence, match[3].decode(), match[4])
+        run, sequence = match[3].decode(), int(match[4])
+        event = Event(sequence, match[1].decode(), match[2])
         if self.run != run:
             raise AssertionError(f"events of {run} in the stream of {self.run}")
         if event.type == "gap":
@@ -708,11 +711,11 @@ class Stream:
 # ---- many streams at once ----
 
 class SwarmStream:
-    def __init__(self, number, request):
+    def __init__(self, number, request, method="POST", after=0, may_pack=False):
         self.number = number
         self.request = request
-        self.response = ResponseParser("POST")
-        self.parser = StreamParser(keep=False)
+        self.response = ResponseParser(method)
+        self.parser = StreamParser(keep=False, after=after, may_pack=may_pack)
         self.done = False
 
 
@@ -730,7 +733,14 @@ class Swarm:
         self.open = 0
 
     def add(self, agent, value):
-        stream = SwarmStream(len(self.streams), run_request(agent, value))
+        return self.join(SwarmStream(len(self.streams), run_request(agent, value)))
+
+    def reopen(self, run, after=0, may_pack=False):
+        """Reads a run that there is, behind this event."""
+        request = request_bytes("GET", f"/runs/{run}/events?after={after}")
+        return self.join(SwarmStream(len(self.streams), request, "GET", after, may_pack))
+
+    def join(self, stream):
         client = socket.socket()
         client.setblocking(False)
         client.connect_ex(self.address)

@@ -84,6 +84,19 @@ def at(position):
     return lambda _: position
 
 
+def beside_ids(place):
+    """
+    The place, but not between an id's line and the blank line behind it: there a client that
+    takes ids by the line believes that it has the event.
+    """
+    def find(answer):
+        position = place(answer)
+        if position and re.search(rb"\nid: \S+\n$", answer[:position]):
+            return position + 1
+        return position
+    return find
+
+
 class Cut:
     """A place, and for how long new connections are refused then."""
 

@@ -8,6 +8,7 @@ The agents are those of tests/plugins/swap.h and swap_state.h.
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -109,7 +110,7 @@ class SwapTest(Test):
         the text of a configuration file. plugins are there besides, as links.
         """
         when_left = {f"plugin.{name}.on_disconnect": self.on_disconnect
-                     for name in {*files, *files.values()}}
+                     for name in {*files, *files.values()} if re.fullmatch(r"[\w.-]+", name)}
         server = self.prepare(*plugins, settings={
             "host.admin": self.path(f"admin{len(self.servers)}"), **when_left,
             **(settings or {})})

@@ -215,7 +215,7 @@ class TokenTest(CliTest):
 
 def read_events(output):
     """What `sluice run` prints is a stream without its beginning."""
-    run = re.match(rb"id: ([0-9a-z]{26})\.1\n", output)[1]
+    run = re.match(rb"event: run\ndata: .*\nid: ([0-9a-z]{26})\.1\n", output)[1]
     return read_stream(b"retry: 1000\nid: " + run + b".0\n\n" + output)
 
 
@@ -246,7 +246,7 @@ class RunTest(CliTest):
     def test_failed_run(self):
         self.check(["run", plugin_path("e2e_emit"), FAIL], 1,
                    '.*event: done\ndata: {"status":"failed","error":{"code":"no_luck",'
-                   '"message":"bad"}}\n\n')
+                   '"message":"bad"}}\nid: [^\n]*\n\n')
         self.check(["run", "--text", plugin_path("e2e_emit"), FAIL], 1, "so far",
                    "sluice: .*no_luck.*bad.*\n")
 
@@ -285,16 +285,16 @@ class RunTest(CliTest):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
-        said = self.read_until(process, b"event: ready\ndata: {}\n\n")
+        said = self.read_until(process, rb"event: ready\ndata: \{\}\nid: .*\n\n\Z")
         process.send_signal(signal.SIGINT)
         said += process.stdout.read()
         self.assertEqual(process.wait(PATIENCE_S), 1)
-        self.assertTrue(said.endswith(b'event: done\ndata: {"status":"cancelled"}\n\n'), said)
+        self.assertRegex(said, rb'event: done\ndata: {"status":"cancelled"}\nid: .*\n\n\Z')
 
     def read_until(self, process, end):
         """What it prints comes at once, not when a buffer is full."""
         said = b""
-        while not said.endswith(end):
+        while not re.search(end, said):
             self.assertTrue(select.select([process.stdout], [], [], PATIENCE_S)[0], said)
             piece = os.read(process.stdout.fileno(), 4096)
             self.assertTrue(piece, said)

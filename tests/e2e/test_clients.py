@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from browser import PageServer, needs_chromium, needs_node, run_in_chromium, run_in_node
 from harness import PATIENCE_S, main
 from proxy import (Cut, Proxy, at, before_any_byte, behind_begin, behind_done, behind_event,
-                   behind_head, behind_id, in_event, in_head, within_id)
+                   behind_head, behind_id, beside_ids, in_event, in_head, within_id)
 from supervising import SupervisionTest
 
 EVENT_SOURCE = "EventSource"
@@ -26,7 +26,7 @@ REFUSE_S = 1.2
 class Reading:
     """One client with one run, behind a proxy of its own."""
 
-    def __init__(self, test, client, value, cuts, agent="ticker", key=True, guarded=False):
+    def __init__(self, test, client, value, cuts, agent="ticker", key=True):
         self.test = test
         self.cuts = [cut for cut in cuts if cut]
         self.agent = agent
@@ -34,7 +34,7 @@ class Reading:
         self.proxy = Proxy(test.server.address, cuts)
         test.addCleanup(self.proxy.close)
         self.job = {"client": client, "server": self.proxy.url, "agent": agent, "input": value,
-                    "guarded": guarded, "key": str(uuid.uuid4()) if key else None}
+                    "key": str(uuid.uuid4()) if key else None}
 
     def check(self, result):
         """Everything came once and in order, though all the cuts were made."""
@@ -119,23 +119,25 @@ class ClientsTest(SupervisionTest):
     def check_chosen_places(self):
         self.start()
         begin = [before_any_byte, in_head, behind_head, behind_begin, behind_event(1)]
-        cuts = [Cut(place) for place in [*begin, in_event(2), in_event(2, behind_id), behind_event(2)]]
-        cuts += [Cut(behind_event(3), REFUSE_S), Cut(behind_done)]
+        within = [in_event(2), in_event(2, within_id), behind_event(2)]
+        end = [Cut(behind_event(3), REFUSE_S), Cut(behind_done)]
+        cuts = [Cut(place) for place in [*begin, *within, in_event(2, behind_id)]] + end
         value = {"count": 20, "period_ms": 100, "bytes": 100}
         self.reading(EVENT_SOURCE, value, cuts)
         self.reading(EVENT_SOURCE, {"text": " ".join(["to be or not"] * 20)}, cuts, agent="echo")
-        self.reading(FETCH, value, cuts[:-1], guarded=True)
-        self.reading(FETCH, value, [Cut(place) for place in
-                                    [*begin, in_event(2, within_id), behind_event(2)]])
+        self.reading(FETCH, value, [Cut(place) for place in [*begin, *within]] + end)
         self.check(self.read_all())
 
     def check_many_cuts(self):
         """Anywhere in what the client has not read yet; every sixth, it finds the port closed."""
         self.start()
         for client, uncut in ((EVENT_SOURCE, [None]), (FETCH, [])):  # the POST of mode=detach
-            cuts = uncut + [Cut(at(self.random.randrange(2500)), REFUSE_S if number % 6 == 5 else 0)
-                    for number in range(20)]
-            self.reading(client, {"count": 300, "period_ms": 70, "bytes": 100}, cuts, guarded=True)
+            places = [at(self.random.randrange(2500)) for _ in range(20)]
+            if client == FETCH:
+                places = [beside_ids(place) for place in places]
+            cuts = uncut + [Cut(place, REFUSE_S if number % 6 == 5 else 0)
+                            for number, place in enumerate(places)]
+            self.reading(client, {"count": 300, "period_ms": 70, "bytes": 100}, cuts)
         self.check(self.read_all())
 
     def check_queued(self):

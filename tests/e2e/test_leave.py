@@ -7,7 +7,7 @@ import time
 from harness import SANITIZED, Swarm, Test, main, memory_kib, types, wait_for
 
 # How long after its client left an agent may learn of it.
-NOTICE_MS = 1000 if SANITIZED else 100
+NOTICE_MS = 1000
 
 # The receive buffer of a client that shall be behind soon.
 SMALL = 64 * 1024

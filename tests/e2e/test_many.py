@@ -72,7 +72,7 @@ class FiberTest(Test):
     def test_memory_of_ended_runs(self):
         """They are remembered for minutes, but not beyond the budget."""
         runs = 100 if SANITIZED else 500
-        server = self.serve("ticker", settings={"host.log_budget": "1M"})
+        server = self.serve("ticker", settings={"host.log_budget": "16M"})
 
         def go(swarm):
             for _ in range(runs):

@@ -8,8 +8,8 @@ import socket
 import struct
 import uuid
 
-from harness import (SANITIZED, Stream, main, read_stream, request_bytes,
-                     run_request, text_of, types, wait_for)
+from harness import (SANITIZED, Identity, Stream, main, read_stream, request_bytes, run_request,
+                     text_of, types, wait_for)
 from supervising import SupervisionTest
 
 NOBODY = "0" * 26  # an id that no run has
@@ -42,6 +42,8 @@ def events_of(body):
 
 
 class ResumeTest(SupervisionTest):
+    on_disconnect = None  # as the host has it
+
     def started_runs(self, server, agent):
         return sum(worker["started_runs"] for worker in server.workers_of(agent))
 
@@ -65,7 +67,7 @@ def unpacked(events):
     """The events with all text in a row as one."""
     joined = []
     for event in events:
-        _, type_, data = event.rstrip(b"\n").split(b"\n")
+        type_, data, _ = event.rstrip(b"\n").split(b"\n")
         if type_ != b"event: text":
             joined.append(event)
             continue
@@ -97,6 +99,8 @@ class CutTest(ResumeTest):
     connect() is all that knows how a client reaches the server, and leave() how it cuts its
     connection.
     """
+
+    STEP = 1  # bytes from one cut to the next
 
     def connect(self, server):
         return server.connect()
@@ -156,7 +160,7 @@ class CutTest(ResumeTest):
         self.assertEqual(len(read_stream(body)), len(value["calls"]) + 2)
         self.assertIn("🦀".encode(), body)
         events = events_of(body)
-        for first in range(0, len(body) + 1, 7 if SANITIZED else 1):
+        for first in range(0, len(body) + 1, 7 if SANITIZED else self.STEP):
             cuts = [first] + [random.randint(0, len(body)) for _ in range(random.randint(0, 3))]
             client = self.reconstruct(server, "e2e_emit", value, run, cuts)
             self.check(client, events, cuts)
@@ -215,6 +219,14 @@ class CutTest(ResumeTest):
         self.assertEqual(self.started_runs(server, "ticker"), 1)
 
 
+class TlsCutTest(CutTest):
+    STEP = 3
+
+    def setUp(self):
+        super().setUp()
+        self.tls = Identity(self.folder, "server")
+
+
 # ---- what may be asked for ----
 
 class PositionTest(ResumeTest):
@@ -256,8 +268,11 @@ class PositionTest(ResumeTest):
     def test_nothing_follows(self):
         last_id = f"{self.run_id}.{self.last}"
         for answer in (self.get(f"?after={self.last}"), self.get(f"?last_event_id={last_id}"),
-                       self.get(headers={"Last-Event-ID": last_id}), self.post(last_id)):
+                       self.get(headers={"Last-Event-ID": last_id})):
             self.assertEqual((answer.status, answer.body), (204, b""))
+        answer = self.post(last_id)
+        self.assertEqual((answer.status, answer.body),
+                         (200, f"retry: 1000\nid: {last_id}\n\n".encode()))
         self.assertEqual(self.started_runs(self.server, "ticker"), 1)
 
     def test_live_run_is_read_from_its_last_event_on(self):

@@ -24,13 +24,14 @@ class StreamTest(Test):
         self.assertRegex(run, r"^[0-9a-hjkmnp-tv-z]{26}$")
         self.assertEqual(answer.body.decode(), (
             f'retry: 1000\nid: {run}.0\n\n'
-            f'id: {run}.1\nevent: run\n'
-            f'data: {{"run":"{run}","agent":"e2e_emit","version":"1.0","generation":1}}\n\n'
-            f'id: {run}.2\nevent: step\ndata: {{"name":"one"}}\n\n'
-            f'id: {run}.3\nevent: text\ndata: {{"delta":"hello "}}\n\n'
-            f'id: {run}.4\nevent: text\ndata: {{"delta":"world"}}\n\n'
-            f'id: {run}.5\nevent: returns\ndata: [0,0,0]\n\n'
-            f'id: {run}.6\nevent: done\ndata: {{"status":"finished"}}\n\n'))
+            'event: run\n'
+            f'data: {{"run":"{run}","agent":"e2e_emit","version":"1.0","generation":1}}\n'
+            f'id: {run}.1\n\n'
+            f'event: step\ndata: {{"name":"one"}}\nid: {run}.2\n\n'
+            f'event: text\ndata: {{"delta":"hello "}}\nid: {run}.3\n\n'
+            f'event: text\ndata: {{"delta":"world"}}\nid: {run}.4\n\n'
+            f'event: returns\ndata: [0,0,0]\nid: {run}.5\n\n'
+            f'event: done\ndata: {{"status":"finished"}}\nid: {run}.6\n\n'))
 
     def test_stream_mode_can_be_asked_for(self):
         answer = self.server.post("e2e_emit", HELLO, "?mode=stream")

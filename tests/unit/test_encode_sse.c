@@ -19,18 +19,31 @@ static struct event event_of(uint64_t sequence, const char *type, const char *js
                           .json_length = strlen(json)};
 }
 
-static void expect_head(const char *run, uint64_t sequence, const char *type, const char *wanted)
+/* It wrote what is wanted, and nothing behind that. */
+static void expect_piece(const char *piece, size_t size, size_t length, const char *wanted)
 {
-    struct event event = event_of(sequence, type, "{}");
+    ck_assert_uint_eq(length, strlen(wanted));
+    ck_assert_mem_eq(piece, wanted, length);
+    for (size_t i = length; i < size; i++)
+        ck_assert_int_eq(piece[i], '#');
+}
+
+static void expect_head(const char *type, const char *wanted)
+{
+    struct event event = event_of(1, type, "{}");
     char head[ENCODE_SSE_HEAD_MAX];
-    size_t length;
 
     memset(head, '#', sizeof head);
-    length = encode_sse_head(head, run, &event);
-    ck_assert_uint_eq(length, strlen(wanted));
-    ck_assert_mem_eq(head, wanted, length);
-    for (size_t i = length; i < sizeof head; i++)
-        ck_assert_int_eq(head[i], '#');
+    expect_piece(head, sizeof head, encode_sse_head(head, &event), wanted);
+}
+
+static void expect_tail(const char *run, uint64_t sequence, const char *wanted)
+{
+    struct event event = event_of(sequence, "text", "{}");
+    char tail[ENCODE_SSE_TAIL_MAX];
+
+    memset(tail, '#', sizeof tail);
+    expect_piece(tail, sizeof tail, encode_sse_tail(tail, run, &event), wanted);
 }
 
 static void expect_text(struct buf *text, const char *wanted)
@@ -42,7 +55,8 @@ static void expect_text(struct buf *text, const char *wanted)
 
 START_TEST(first_event)
 {
-    expect_head(RUN, 1, "run", "id: " RUN ".1\nevent: run\ndata: ");
+    expect_head("run", "event: run\ndata: ");
+    expect_tail(RUN, 1, "\nid: " RUN ".1\n\n");
 }
 END_TEST
 
@@ -53,15 +67,15 @@ START_TEST(sequence_numbers)
 
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         char wanted[128];
-        snprintf(wanted, sizeof wanted, "id: r.%" PRIu64 "\nevent: text\ndata: ", numbers[i]);
-        expect_head("r", numbers[i], "text", wanted);
+        snprintf(wanted, sizeof wanted, "\nid: r.%" PRIu64 "\n\n", numbers[i]);
+        expect_tail("r", numbers[i], wanted);
     }
 }
 END_TEST
 
 START_TEST(largest_number)
 {
-    expect_head("r", UINT64_MAX, "x", "id: r.18446744073709551615\nevent: x\ndata: ");
+    expect_tail(RUN, UINT64_MAX, "\nid: " RUN ".18446744073709551615\n\n");
 }
 END_TEST
 
@@ -69,9 +83,9 @@ START_TEST(type_need_not_be_terminated)
 {
     static const char text[] = "text{\"delta\":1}";
     struct event event = {.sequence = 2, .type = text, .type_length = 4, .json = text + 4};
-    static const char wanted[] = "id: r.2\nevent: text\ndata: ";
+    static const char wanted[] = "event: text\ndata: ";
     char head[ENCODE_SSE_HEAD_MAX];
-    size_t length = encode_sse_head(head, "r", &event);
+    size_t length = encode_sse_head(head, &event);
 
     ck_assert_uint_eq(length, strlen(wanted));
     ck_assert_mem_eq(head, wanted, length);
@@ -84,8 +98,8 @@ START_TEST(longest_head)
 
     memset(type, 't', 64);
     type[64] = '\0';
-    snprintf(wanted, sizeof wanted, "id: %s.18446744073709551615\nevent: %s\ndata: ", RUN, type);
-    expect_head(RUN, UINT64_MAX, type, wanted);
+    snprintf(wanted, sizeof wanted, "event: %s\ndata: ", type);
+    expect_head(type, wanted);
 }
 END_TEST
 
@@ -93,7 +107,6 @@ START_TEST(fixed_parts)
 {
     ck_assert_str_eq(ENCODE_SSE_CONTENT_TYPE, "text/event-stream");
     ck_assert_str_eq(ENCODE_SSE_HEARTBEAT, ":\n\n");
-    ck_assert_str_eq(ENCODE_SSE_TAIL, "\n\n");
 }
 END_TEST
 
@@ -115,8 +128,8 @@ START_TEST(whole_events)
 
     encode_sse_event(&text, "r", &first);
     encode_sse_event(&text, "r", &second);
-    expect_text(&text, "id: r.7\nevent: text\ndata: {\"delta\":\"a\"}\n\n"
-                       "id: r.8\nevent: n\ndata: 1\n\n");
+    expect_text(&text, "event: text\ndata: {\"delta\":\"a\"}\nid: r.7\n\n"
+                       "event: n\ndata: 1\nid: r.8\n\n");
 }
 END_TEST
 
@@ -149,7 +162,7 @@ END_TEST
 /* Anything before its end is not an event; it is not read beyond, either: sanitizers look on. */
 START_TEST(cut_events_are_none)
 {
-    static const char whole[] = "id: r.7\nevent: text\ndata: {}\n\n";
+    static const char whole[] = "event: text\ndata: {}\nid: r.7\n\n";
     struct event event;
 
     for (size_t length = 0; length < strlen(whole); length++) {
@@ -166,12 +179,13 @@ END_TEST
 START_TEST(other_texts_are_none)
 {
     static const char *const texts[] = {
-        "id: r.7\nevent: text\ndata: {}\n\n\n",
-        "id: r.7\nevent: text\ndata: {}\n\nid: r.8\nevent: text\ndata: {}\n\n",
-        "id: r7\nevent: text\ndata: {}\n\n",
-        "id: r.7\nevent: text\ndata: {\n}\n\n",
+        "event: text\ndata: {}\nid: r.7\n\n\n",
+        "event: text\ndata: {}\nid: r.7\n\nevent: text\ndata: {}\nid: r.8\n\n",
+        "event: text\ndata: {}\nid: r7\n\n",
+        "event: text\ndata: {\n}\nid: r.7\n\n",
+        "id: r.7\nevent: text\ndata: {}\n\n",
         "event: text\nid: r.7\ndata: {}\n\n",
-        "id: r.7\ndata: {}\n\n",
+        "data: {}\nid: r.7\n\n",
         "retry: 1000\nid: r.0\n\n",
         ":\n\n",
         "\n\n",

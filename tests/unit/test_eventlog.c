@@ -141,7 +141,7 @@ END_TEST
 
 START_TEST(bytes_of_an_event)
 {
-    static const char wanted[] = "id: " RUN ".1\nevent: text\ndata: {\"delta\":\"a\"}\n\n";
+    static const char wanted[] = "event: text\ndata: {\"delta\":\"a\"}\nid: " RUN ".1\n\n";
     struct event event = {
         .type = "text", .type_length = 4, .json = "{\"delta\":\"a\"}", .json_length = 13};
     struct iovec pieces[2];

@@ -97,7 +97,7 @@ START_TEST(two_become_one)
     append("text", "{\"delta\":\"Hello, \"}");
     append("text", "{\"delta\":\"world\"}");
     expect_packed("{\"delta\":\"Hello, world\"}", 2);
-    snprintf(wanted, sizeof wanted, "id: %s.2\nevent: text\ndata: {\"delta\":\"Hello, world\"}\n\n",
+    snprintf(wanted, sizeof wanted, "event: text\ndata: {\"delta\":\"Hello, world\"}\nid: %s.2\n\n",
              RUN);
     ck_assert_uint_eq(buf_length(&out), strlen(wanted));
     ck_assert_mem_eq(buf_data(&out), wanted, strlen(wanted));
@@ -133,7 +133,7 @@ START_TEST(behind_what_is_in_the_buffer)
     append("text", "{\"delta\":\"b\"}");
     buf_puts(&out, "before");
     pack_text(&eventlog, RUN, 0, &out);
-    ck_assert_mem_eq(buf_data(&out), "beforeid: ", 10);
+    ck_assert_mem_eq(buf_data(&out), "beforeevent: ", 13);
 }
 END_TEST
 

@@ -257,9 +257,9 @@ static void take_event(char **at, struct stream *stream)
     char *type, *data;
 
     snprintf(wanted, sizeof wanted, "%s.%u", run_id(run), ++stream->events);
-    ck_assert_str_eq(take_line(at, "id: "), wanted);
     type = take_line(at, "event: ");
     data = take_line(at, "data: ");
+    ck_assert_str_eq(take_line(at, "id: "), wanted);
     ck_assert_str_eq(take_line(at, ""), "");
     ck_assert_int_eq(json_check(data, strlen(data)), (ssize_t)strlen(data));
     if (strlen(stream->types) + strlen(type) + 2 < sizeof stream->types)
@@ -507,7 +507,7 @@ START_TEST(bytes_of_an_event)
 
     buf_consume(&reader.text, buf_length(&reader.text));
     ck_assert_int_eq(append("text", "{\"delta\":\"Hello\"}"), 0);
-    snprintf(wanted, sizeof wanted, "id: %s.2\nevent: text\ndata: {\"delta\":\"Hello\"}\n\n",
+    snprintf(wanted, sizeof wanted, "event: text\ndata: {\"delta\":\"Hello\"}\nid: %s.2\n\n",
              run_id(run));
     ck_assert_uint_eq(buf_length(&reader.text), strlen(wanted));
     ck_assert_mem_eq(buf_data(&reader.text), wanted, strlen(wanted));

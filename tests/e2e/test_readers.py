@@ -1,0 +1,387 @@
+#!/usr/bin/python3
+"""Several readers of one run, slow readers, and readers that do not read."""
+
+import threading
+import time
+
+from harness import PATIENCE_S, SANITIZED, Swarm, main, memory_kib, types, wait_for
+from supervising import SupervisionTest
+
+FINISHED = {"status": "finished"}
+
+# The receive buffer of a client that reads slowly: what it has not read waits at the server.
+SMALL = 4096
+
+WINDOW = 1024 * 1024
+
+# What a front takes beyond a run's log and window: buffers that grow by doubling, and the like.
+SLACK_MIB = 24 if SANITIZED else 4
+
+
+class Background:
+    """Reads a stream to its end on a thread of its own."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.error = None
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    def read(self):
+        try:
+            self.stream.rest()
+        except (AssertionError, OSError) as error:
+            self.error = error
+        finally:
+            self.stream.close()
+
+    def events(self):
+        self.thread.join(2 * PATIENCE_S)
+        if self.error:
+            raise self.error
+        if self.thread.is_alive():
+            raise AssertionError("a stream does not end")
+        return self.stream.parser.events
+
+
+class ReadersTest(SupervisionTest):
+    on_disconnect = None  # as the host has it
+
+    def front_mib(self, server):
+        return memory_kib(server.process.pid, "Rss") / 1024
+
+    def count_of(self, server, run):
+        return server.state(run)["events"]
+
+    def open_pour(self, server, agent, value, receive_buffer=None):
+        """A run that waits to be told to pour."""
+        stream = server.server.open(agent, value, receive_buffer, may_pack=True)
+        self.addCleanup(stream.close)
+        stream.until("ready")
+        return stream
+
+    def reopen(self, server, run, after=0, receive_buffer=None):
+        stream = server.reopen(run, after, receive_buffer, may_pack=True)
+        self.addCleanup(stream.close)
+        return stream
+
+    def pour(self, server, run):
+        with server.connect() as connection:
+            answer = connection.exchange("POST", f"/runs/{run}/input", b"{}",
+                                         {"Content-Type": "application/json"})
+        self.assertEqual(answer.status, 202, answer.body)
+
+    def wait_settled(self, server, run):
+        """Until the run has no new events for a while; how many it has."""
+        seen = []
+
+        def is_settled():
+            time.sleep(0.02)
+            seen.append(self.count_of(server, run))
+            return seen[-1] > 10 and len(seen) > 5 and len(set(seen[-5:])) == 1
+
+        wait_for(is_settled, "the agent waits for a reader")
+        return seen[-1]
+
+    def check_marks(self, events, count, first=1):
+        """All of them, in order, and the end."""
+        self.assertEqual([event.json()["n"] for event in events if event.type == "mark"],
+                         list(range(first, count + 1)))
+        self.assertEqual(events[-1].json(), {**FINISHED, "result": {"poured": count}})
+
+
+class PaceTest(ReadersTest):
+    COUNT = 6000
+    BYTES = 1000
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.watch("e2e_pour", "e2e_pour_fiber", "ticker")
+
+    def begin(self, agent):
+        """A fast reader, and one that is slow for now; the run is held up by it."""
+        value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
+        first = self.open_pour(self.server, agent, value)
+        slow = self.reopen(self.server, first.run, receive_buffer=SMALL)
+        slow.until("ready")
+        self.before = self.front_mib(self.server)
+        self.pour(self.server, first.run)
+        return Background(first), slow
+
+    def check_held(self, fast, slow):
+        """A bit of reading, about a kilobyte a second, frees as little."""
+        run = slow.run_id
+        held = self.wait_settled(self.server, run)
+        self.assertLess(held * self.BYTES, WINDOW + 512 * 1024)
+        wait_for(lambda: fast.stream.parser.count == held, "the fast one has all that there is")
+        for _ in range(3):
+            slow.connection.parser.feed(slow.connection.socket.recv(300))
+            time.sleep(0.2)
+        more = self.wait_settled(self.server, run)
+        self.assertLessEqual(more - held, 128)  # a piece of credit, at the most
+        self.assertLess(self.front_mib(self.server) - self.before, 2 + SLACK_MIB)
+        return more
+
+    def check_all(self, agent):
+        fast, slow = self.begin(agent)
+        slow.run_id = fast.stream.run
+        self.check_held(fast, slow)
+        late = Background(self.reopen(self.server, slow.run_id))
+        wait_for(lambda: late.stream.parser.count > 100, "the late one has begun")
+        self.assertEqual(self.server.run("ticker", {"count": 5, "period_ms": 1})[-1].json(),
+                         FINISHED)
+        for events in (slow.rest(), fast.events(), late.events()):
+            self.assertEqual(types(events[:2]), ["run", "ready"])
+            self.assertEqual(len(events), self.COUNT + 3)
+            self.check_marks(events, self.COUNT)
+
+    def test_three_readers_of_a_thread(self):
+        self.check_all("e2e_pour")
+
+    def test_three_readers_of_a_fiber(self):
+        self.check_all("e2e_pour_fiber")
+
+    def test_slow_one_leaves(self):
+        for agent in ("e2e_pour", "e2e_pour_fiber"):
+            with self.subTest(agent=agent):
+                fast, slow = self.begin(agent)
+                slow.run_id = fast.stream.run
+                self.check_held(fast, slow)
+                slow.close()
+                self.check_marks(fast.events(), self.COUNT)
+                self.assertEqual(self.server.state(slow.run_id)["status"], "finished")
+
+    def test_slow_one_is_alone(self):
+        """It gets all, at last."""
+        value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
+        slow = self.open_pour(self.server, "e2e_pour", value, SMALL)
+        self.pour(self.server, slow.run)
+        held = self.wait_settled(self.server, slow.run)
+        self.assertLess(held * self.BYTES, WINDOW + 512 * 1024)
+        for _ in range(20):
+            slow.read()
+        self.check_marks(slow.rest(), self.COUNT)
+
+    def test_slow_one_leaves_nobody(self):
+        """Nobody is behind: the agent goes on, and what it emits is not kept for ever."""
+        value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
+        slow = self.open_pour(self.server, "e2e_pour", value, SMALL)
+        self.pour(self.server, slow.run)
+        self.wait_settled(self.server, slow.run)
+        slow.close()
+        wait_for(lambda: self.server.state(slow.run)["status"] == "finished", "the run goes on")
+        late = self.reopen(self.server, slow.run)
+        events = late.rest()
+        self.check_marks(events, self.COUNT, first=late.parser.gaps[0]["to"] - 1)
+
+
+class StallTest(ReadersTest):
+    STALL = {"host.stall": 1, "host.log_size": "64K"}
+    COUNT = 4000
+    BYTES = 1000
+
+    def stalled(self, server, run):
+        return server.lines("a client that does not read is disconnected", f"run={run}")
+
+    def open_flood(self, server, agent, count=COUNT, receive_buffer=SMALL):
+        value = {"count": count, "every": 1, "bytes": self.BYTES}
+        stream = self.open_pour(server, agent, value, receive_buffer)
+        self.pour(server, stream.run)
+        return stream
+
+    def wait_stalled(self, server, run):
+        begin = time.monotonic()
+        wait_for(lambda: self.stalled(server, run), "the client is disconnected")
+        return time.monotonic() - begin
+
+    def read_to_reset(self, stream):
+        """What was on its way to it; the connection is not ended, but reset."""
+        with self.assertRaises(ConnectionResetError):
+            while stream.read():
+                pass
+        self.assertIsNone(stream.done)
+        return stream.parser.count
+
+    def test_client_that_does_not_read(self):
+        for agent in ("e2e_pour", "e2e_pour_fiber"):
+            with self.subTest(agent=agent):
+                self.check_client_that_does_not_read(agent)
+
+    def check_client_that_does_not_read(self, agent):
+        server = self.watch(agent, "ticker", settings=self.STALL)
+        before = self.front_mib(server)
+        others = self.bystanders(server, 3)
+        stream = self.open_flood(server, agent)
+        run = stream.run
+        self.wait_settled(server, run)
+        self.assertLess(self.front_mib(server) - before, 2 + SLACK_MIB)
+        self.assertGreater(self.wait_stalled(server, run), 0.5)
+        wait_for(lambda: server.state(run)["status"] == "finished", "the run goes on")
+        others.check()
+        last = self.read_to_reset(stream)
+        self.assertLess(last, self.COUNT)
+        self.assertEqual(len(self.stalled(server, run)), 1)
+        self.check_resumed(server, run, last)
+
+    def check_resumed(self, server, run, last):
+        """One gap, and what is behind it."""
+        resumed = self.reopen(server, run, last)
+        events = resumed.rest()
+        self.assertEqual([gap["from"] for gap in resumed.parser.gaps], [last + 1])
+        to = resumed.parser.gaps[0]["to"]
+        self.check_marks(events, self.COUNT, first=to - 1)
+        kept = sum(len(event.data) for event in events[1:])
+        self.assertGreater(kept, 48 * 1024)
+        self.assertLess(kept, 64 * 1024)
+
+    def test_all_is_kept(self):
+        """The log is larger than what the client missed."""
+        server = self.watch("e2e_pour", settings={"host.stall": 1})
+        count = 900
+        stream = self.open_flood(server, "e2e_pour", count)
+        wait_for(lambda: server.state(stream.run)["status"] == "finished",
+                 "the run ends, as it is not longer than its window")
+        self.wait_stalled(server, stream.run)
+        last = self.read_to_reset(stream)
+        self.assertLess(last, count)
+        resumed = self.reopen(server, stream.run, last)
+        self.check_marks(resumed.rest(), count, first=last - 1)
+        self.assertEqual(resumed.parser.gaps, [])
+
+    def test_others_of_the_same_run(self):
+        """They are held up no longer than the stalled one is there."""
+        server = self.watch("e2e_pour", settings=self.STALL)
+        value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
+        first = self.open_pour(server, "e2e_pour", value)
+        stuck = self.reopen(server, first.run, receive_buffer=SMALL)
+        stuck.until("ready")
+        self.pour(server, first.run)
+        self.check_marks(Background(first).events(), self.COUNT)
+        self.assertEqual(len(self.stalled(server, first.run)), 1)
+        self.read_to_reset(stuck)
+
+    def test_stalled_one_was_the_last(self):
+        """To be disconnected is to leave."""
+        server = self.watch("e2e_pour", settings={**self.STALL,
+                                                  "plugin.e2e_pour.on_disconnect": "cancel"})
+        stream = self.open_flood(server, "e2e_pour")
+        wait_for(lambda: server.state(stream.run)["status"] == "cancelled", "the run is cancelled")
+        self.read_to_reset(stream)
+
+    def test_slow_client_is_not_disconnected(self):
+        """What is on its way to it takes it longer than the stall, but it reads."""
+        server = self.watch("e2e_pour", settings=self.STALL)
+        count = 250
+        stream = self.open_flood(server, "e2e_pour", count)
+        begin = time.monotonic()
+        while not stream.connection.parser.done:
+            time.sleep(0.05)
+            stream.connection.parser.feed(stream.connection.socket.recv(2000))
+        self.assertGreater(time.monotonic() - begin, 3)
+        self.check_marks(stream.rest(), count)
+        self.assertEqual(self.stalled(server, stream.run), [])
+
+    def test_idle_client_is_not_disconnected(self):
+        """There is nothing that it could read."""
+        server = self.watch("ticker", settings=self.STALL)
+        events = server.run("ticker", {"count": 1, "period_ms": 2500})
+        self.assertEqual(types(events), ["run", "tick", "done"])
+
+
+class PackTest(ReadersTest):
+    COUNT = 50_000 if SANITIZED else 1_000_000
+    EVERY = 1000
+
+    def pieces(self, events):
+        """Text and marks as they followed each other."""
+        for event in events:
+            if event.type == "text":
+                yield event.json()["delta"]
+            elif event.type == "mark":
+                yield f"<{event.json()['n']}> "
+
+    def check_poured(self, agent):
+        server = self.watch(agent)
+        stream = self.open_pour(server, agent, {"count": self.COUNT, "every": self.EVERY}, SMALL)
+        before = self.front_mib(server)
+        self.pour(server, stream.run)
+        held = self.wait_settled(server, stream.run)
+        self.assertLess(held, self.COUNT / 2)
+        for _ in range(200):  # slow: a few kilobytes each
+            stream.read()
+        most, reads = self.front_mib(server), 0
+        while stream.read():
+            reads += 1
+            if reads % 100 == 0:
+                most = max(most, self.front_mib(server))
+        self.assertLess(most - before, 3 + SLACK_MIB)
+        self.check_pieces(stream)
+
+    def check_pieces(self, stream):
+        wanted = "".join(f"<{k}> " if k % self.EVERY == 0 else f"{k} "
+                         for k in range(1, self.COUNT + 1))
+        events = stream.parser.events
+        self.assertTrue("".join(self.pieces(events)) == wanted, "text was lost, or got out of order")
+        self.assertEqual(stream.done, {**FINISHED, "result": {"poured": self.COUNT}})
+        self.assertEqual(stream.parser.count, self.COUNT + 3)
+        self.assertEqual(len(events) + stream.parser.packed, self.COUNT + 3)
+        self.assertGreater(stream.parser.packed, self.COUNT / 2)
+        self.assertEqual(stream.parser.gaps, [])
+
+    def test_thread(self):
+        self.check_poured("e2e_pour")
+
+    def test_fiber(self):
+        self.check_poured("e2e_pour_fiber")
+
+    def test_reader_that_keeps_up_gets_every_event(self):
+        server = self.watch("e2e_emit")
+        calls = [{"op": "text", "text": f"{n} "} for n in range(200)]
+        stream = server.server.open("e2e_emit", {"calls": calls})
+        self.assertEqual(types(stream.rest()), ["run"] + ["text"] * 200 + ["returns", "done"])
+        stream.close()
+
+
+class ManyReadersTest(ReadersTest):
+    READERS = 50 if SANITIZED else 200
+    COUNT = 300
+
+    def test_many_readers(self):
+        """They cost the front a socket each, and no copy of what they read."""
+        server = self.watch("ticker")
+        value = {"count": self.COUNT, "period_ms": 5, "bytes": 1000}
+        first = server.server.open("ticker", value)
+        first.until("tick")
+        before = self.front_mib(server)
+        swarm = Swarm(server.address)
+        self.addCleanup(swarm.close)
+        for n in range(self.READERS):
+            swarm.reopen(first.run, n % 3)
+        swarm.until(lambda: all(stream.parser.count > 10 for stream in swarm.streams),
+                    "all are reading")
+        swarm.finish()
+        self.assertEqual(len(first.rest()), self.COUNT + 2)
+        first.close()
+        for stream in swarm.streams:
+            self.assertEqual((stream.parser.count, stream.parser.done, stream.parser.gaps),
+                             (self.COUNT + 2, FINISHED, []))
+        self.assertLess(self.front_mib(server) - before,
+                        SLACK_MIB + self.READERS * (0.1 if SANITIZED else 0.02))
+
+    def test_many_readers_that_are_behind(self):
+        """All come when the run is over, and are sent all of it at once."""
+        server = self.watch("ticker")
+        run = server.detach("ticker", {"count": 900, "period_ms": 0, "bytes": 1000})
+        wait_for(lambda: server.state(run)["status"] == "finished", "the run ends")
+        before = self.front_mib(server)
+        swarm = Swarm(server.address)
+        self.addCleanup(swarm.close)
+        for _ in range(self.READERS // 4):
+            swarm.reopen(run)
+        swarm.finish()
+        self.assertEqual({stream.parser.count for stream in swarm.streams}, {902})
+        self.assertLess(self.front_mib(server) - before, SLACK_MIB)
+
+
+if __name__ == "__main__":
+    main()
