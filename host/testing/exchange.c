@@ -226,7 +226,7 @@ static int exchange_respond(struct agent_http *exchange, struct agent_task *task
 
 int exchange_status(struct agent_http *exchange, struct agent_task *task)
 {
-    int status = run_enter_wait(task->run);
+    int status = run_enter_wait(task->run, task);
 
     if (status == 0)
         status = exchange_respond(exchange, task);
@@ -272,7 +272,7 @@ static int exchange_end(struct agent_http *exchange, struct agent_task *task)
 
 long exchange_read(struct agent_http *exchange, struct agent_task *task, const char **data)
 {
-    int status = run_enter_wait(task->run);
+    int status = run_enter_wait(task->run, task);
     const char *piece;
 
     free(exchange->piece);

@@ -116,11 +116,14 @@ void run_cancel(struct run *run)
     run_wake(run);
 }
 
-int run_enter_wait(struct run *run)
+int run_enter_wait(struct run *run, struct agent_task *task)
 {
     if (++run->waits == run->cancel_wait)
         run_cancel(run);
-    return run_is_stopped(run) ? -ECANCELED : 0;
+    if (!run_is_stopped(run))
+        return 0;
+    task_wait(task, run->now_ms);
+    return -ECANCELED;
 }
 
 static struct agent_test_emitted *event_create(const struct payload *payload, const char *scope,

@@ -20,6 +20,7 @@
 /* A moment that never comes. */
 #define RUN_NEVER UINT64_MAX
 
+struct agent_task;
 struct payload;
 
 struct run {
@@ -93,8 +94,8 @@ const struct ctx_var *run_push(struct run *run, const struct ctx_var *vars, cons
 bool run_is_stopped(const struct run *run);
 void run_cancel(struct run *run);
 
-/* A call that waits begins: 0 or -ECANCELED. */
-int run_enter_wait(struct run *run);
+/* A call of the task that waits begins: 0; or -ECANCELED, upon which others had their turns. */
+int run_enter_wait(struct run *run, struct agent_task *task);
 
 int run_emit(struct run *run, const struct payload *payload, const char *scope);
 int run_set_failure(struct run *run, const char *code, const char *message);

@@ -235,7 +235,7 @@ static int task_sleep(struct agent_task *task, uint32_t ms)
     struct run *run = task->run;
     uint64_t until = run->now_ms + ms;
 
-    if (run_enter_wait(run) < 0)
+    if (run_enter_wait(run, task) < 0)
         return -ECANCELED;
     do {
         task_wait(task, until);
@@ -263,7 +263,7 @@ static int task_input(struct agent_task *task, uint32_t timeout_ms, const char *
     uint64_t until = timeout_ms == AGENT_FOREVER ? RUN_NEVER : run->now_ms + timeout_ms;
     const char *taken;
 
-    if (run_enter_wait(run) < 0)
+    if (run_enter_wait(run, task) < 0)
         return -ECANCELED;
     while ((taken = run_take_input(run)) == NULL && run->now_ms < until) {
         uint64_t next = run_next_input_ms(run);

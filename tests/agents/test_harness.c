@@ -409,6 +409,36 @@ START_TEST(tasks_go_on_while_others_wait)
 }
 END_TEST
 
+static int wait_regardless(void *arg)
+{
+    const int *over = arg;
+
+    while (!*over)
+        agent_sleep(100);
+    return 0;
+}
+
+static int tell_it(void *arg)
+{
+    struct agent_task *task;
+    int over = 0;
+
+    (void)arg;
+    task_spawn(wait_regardless, &over, &task);
+    ck_assert_int_eq(agent_sleep(1000), -ECANCELED);
+    ck_assert_int_eq(agent_sleep(1000), -ECANCELED);
+    over = 1;
+    return task_join(task);
+}
+
+START_TEST(tasks_that_ignore_their_end)
+{
+    agent_test_cancel_at(test, 250);
+    ck_assert_int_eq(agent_test_call(test, tell_it, NULL), 0);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 250);
+}
+END_TEST
+
 static int emit_and_sleep(void *arg)
 {
     emit_event("begun", "{}");
@@ -631,6 +661,7 @@ static void add_tasks(TCase *tests)
 {
     tcase_add_test(tests, tasks_take_turns);
     tcase_add_test(tests, tasks_go_on_while_others_wait);
+    tcase_add_test(tests, tasks_that_ignore_their_end);
     tcase_add_test(tests, tasks_that_nobody_joins);
     tcase_add_test(tests, many_tasks);
     tcase_add_test(tests, bound_threads);
