@@ -106,10 +106,12 @@ enum agent_mode {
     /*
      * Each run is a fiber on the worker's loop: thousands at once for little
      * memory, but it may wait only in the calls below, and must not compute
-     * for long between them. emit_event(), emit_text(), agent_sleep() and
-     * run_input() may let other runs go on, on the same thread: static and
-     * thread-local data may have changed then, and no mutex may be held across
-     * them. Its stack has 256 KiB unless the operator sets another size.
+     * for long between them. Calls that wait (emit_event(), emit_text(),
+     * agent_sleep(), run_input(), task_join(), agent_http_status(),
+     * agent_http_read()) may let other runs, and other tasks of this one, go on,
+     * on the same thread: static and thread-local data may have changed then,
+     * and no mutex may be held across them. Its stack, and that of each of its
+     * tasks, has 256 KiB unless the operator sets another size.
      */
     AGENT_FIBER = 1
 };
@@ -179,18 +181,21 @@ struct agent_task;
 /* A request to another server and its response; see agent_http.h. */
 struct agent_http;
 
+/* clang-format off */
 /* What is 0 or NULL has the default. All is copied by agent_http_open(). */
 struct agent_http_request {
-    const char *method;          /* GET, or POST if there is a body */
-    const char *url;             /* http or https */
-    const char *const *headers;  /* each "Name: value"; NULL ends them */
-    const char *body;            /* NULL for none */
-    size_t body_length;          /* bytes; 0: the body is terminated */
-    uint32_t connect_timeout_ms; /* 10 s */
-    uint32_t idle_timeout_ms;    /* while nothing comes: 60 s; whole seconds, rounded up */
-    uint32_t timeout_ms;         /* for all of it: none */
-    size_t max_bytes;            /* of the response's body: 16 MiB */
+    const char *method AGENT_OPTIONAL;          /* GET, or POST if there is a body */
+    const char *url;                            /* http or https */
+    const char *const *headers AGENT_OPTIONAL;  /* each "Name: value"; NULL ends them */
+    const char *body AGENT_OPTIONAL;            /* NULL for none */
+    size_t body_length AGENT_OPTIONAL;          /* bytes; 0: the body is terminated */
+    uint32_t connect_timeout_ms AGENT_OPTIONAL; /* 10 s, the host's address included */
+    /* While it is connected, nothing moves, and the agent has read all: 60 s. */
+    uint32_t idle_timeout_ms AGENT_OPTIONAL;
+    uint32_t timeout_ms AGENT_OPTIONAL;         /* for all of it: none */
+    size_t max_bytes AGENT_OPTIONAL;            /* of the response's body, decoded: 16 MiB */
 };
+/* clang-format on */
 
 /*
  * The host's side. Plugins call the wrappers below; tests may pass a table of
@@ -420,7 +425,9 @@ static inline int run_input(uint32_t timeout_ms, const char **json)
  * Calls fn(arg) as a task that sees the variables of this one as they are now;
  * what it sets stays its own. In fiber mode it begins when this one waits. arg
  * must live until the task has ended: join it before you leave the function
- * whose variable it is. -EINVAL fn or task is NULL, -EAGAIN more than
+ * whose variable it is. In thread mode it begins when a thread of the pool is
+ * free, or in task_join() on the thread that calls that: so a task must not wait
+ * for what another one does but by joining it. -EINVAL fn or task is NULL, -EAGAIN more than
  * AGENT_TASKS_MAX, -ECANCELED, -ENOMEM; -ENOTSUP on a thread that called
  * ctx_bind(), in fiber mode. [run]
  */
@@ -433,7 +440,8 @@ static inline int task_spawn(int (*fn)(void *arg), void *arg, struct agent_task 
  * Waits for the end of a task and returns what its function returned, or
  * -ECANCELED if the run was cancelled before it began. It waits also in a run
  * that is cancelled, as the task may be using what is yours; its waiting calls
- * return at once then. Once for each task, whose handle is not valid any more. [run]
+ * return at once then. Once for each task, by any task of the run but itself; the
+ * handle is not valid any more. -EINVAL if it was not before. [run]
  */
 static inline int task_join(struct agent_task *task)
 {

@@ -18,9 +18,15 @@
  *     agent_http_close(http);
  *
  * Connections are kept and reused, HTTP/2 is used where a server speaks it, its
- * certificate is verified, and the environment's proxies (http_proxy,
- * https_proxy, no_proxy) and SSL_CERT_FILE are heeded. Redirects of GET requests
- * are followed. All of it is libcurl's work.
+ * certificate is verified, gzip is undone, and the environment's proxies
+ * (http_proxy, https_proxy, no_proxy) and SSL_CERT_FILE are heeded. Up to five
+ * redirects of a GET request without a body are followed; they get its headers,
+ * but for Authorization and Cookie if they lead to another host. All of it is
+ * libcurl's work.
+ *
+ * A response that is not read waits: 256 KiB of it in the worker's memory, the
+ * rest at the server. An exchange may be handed from task to task of its run, but
+ * only one of them may wait for it.
  *
  * Tags and conventions are those of agent.h; needs ABI 1.1.
  */
@@ -39,8 +45,10 @@ extern "C" {
 /*
  * Starts the request and returns at once; all that it points to is copied. The
  * exchange is the caller's until agent_http_close(); what is still open when the
- * run ends is closed then. -EINVAL the URL is not http or https, or a header is
- * not "Name: value"; -ECANCELED. [run]
+ * run ends is closed then. What is sent besides the given headers is Host,
+ * User-Agent, Accept, Accept-Encoding and the body's length. -EINVAL the URL is
+ * not a valid one of http or https, a header is not "Name: value", or HEAD has a
+ * body; -ECANCELED. [run]
  */
 static inline int agent_http_open(const struct agent_http_request *request,
                                   struct agent_http **http)
@@ -55,8 +63,9 @@ static inline int agent_http_open(const struct agent_http_request *request,
  *     -ECONNREFUSED  no connection to it
  *     -ETIMEDOUT     a time of the request's was over
  *     -ECONNRESET    the connection ended before the response did
- *     -EPROTO        what came is no HTTP, or TLS failed
+ *     -EPROTO        what came is no HTTP, or TLS failed, or too many redirects
  *     -EMSGSIZE      more than max_bytes of body
+ *     -EBUSY         another task waits for this exchange
  * agent_http_error() has it in words. [run]
  */
 static inline int agent_http_status(struct agent_http *http)
@@ -88,7 +97,10 @@ static inline const char *agent_http_error(struct agent_http *http)
     return agent_host_table ? agent_host_table->http_error(http) : "";
 }
 
-/* Ends the exchange; if its response is not whole, also its connection. NULL is fine. [run] */
+/*
+ * Ends the exchange; if its response is not whole, also its connection. A call of
+ * another task that waits for it returns -ECANCELED. NULL is fine. [run]
+ */
 static inline void agent_http_close(struct agent_http *http)
 {
     if (agent_host_table && http)

@@ -38,6 +38,34 @@ static inline int emit_json(const char *type, cJSON *json)
     return status;
 }
 
+/* Levels that json_parse() takes: cJSON calls itself once a level, on a fiber's small stack. */
+#define JSON_PARSE_DEPTH_MAX 64
+
+/*
+ * The tree of a text that comes from others, with nothing but white space
+ * behind it; NULL if it is not JSON, has more than JSON_PARSE_DEPTH_MAX levels,
+ * or memory is out. The caller deletes it. [any-thread]
+ */
+static inline cJSON *json_parse(const char *text)
+{
+    int depth = 0, in_string = 0;
+    const char *at;
+
+    for (at = text; *at; at++) {
+        if (in_string && *at == '\\' && at[1])
+            at++;
+        else if (*at == '"')
+            in_string = !in_string;
+        else if (!in_string && (*at == '{' || *at == '['))
+            depth++;
+        else if (!in_string && (*at == '}' || *at == ']'))
+            depth--;
+        if (depth > JSON_PARSE_DEPTH_MAX)
+            return NULL;
+    }
+    return cJSON_ParseWithOpts(text, NULL, 1);
+}
+
 /*
  * The string member of a JSON object, such as a run's input or a plugin's
  * configuration; fallback if it has none. It is owned by the tree. [any-thread]

@@ -1,11 +1,17 @@
 /*
  * The fields of an exchange that both sides use are guarded by the outbox's
  * lock. libcurl calls back on the loop, from within calls that are made without
- * the lock.
+ * the lock; what would end a transfer is never done in such a callback, but
+ * queued.
+ *
+ * What a server may cost: EXCHANGE_HIGH and one write of libcurl's (16 KiB)
+ * that are not read, once more as much that is being read, MAX_HEADERS, and what
+ * 16 KiB of gzip become, which libcurl keeps while it is paused.
  */
 #include "worker/httpclient.h"
 
 #include "agent.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/job.h"
@@ -41,24 +47,30 @@ struct curl_socket {
 
 struct agent_http {
     struct http_client *client;
+    unsigned refs;       /* the loop's, and that of the call that waits */
     struct job *job;     /* NULL when it is closed */
     struct task *waiter; /* NULL if none waits */
-    CURL *easy;          /* the loop's, as is what follows */
     struct curl_slist *fields;
     char *url, *method, *body;
     size_t body_length;
     uint32_t connect_timeout_ms, idle_timeout_ms, timeout_ms;
     size_t max_bytes;
+    CURL *easy;        /* the loop's, as is what follows, up to head */
+    uv_timer_t *idle;  /* runs while the transfer does */
+    uint64_t began_at; /* of the clock */
+    uint64_t active_at;
+    curl_off_t sent;
     size_t received;
-    struct buf head;  /* the response's header lines, each terminated */
-    int status;       /* of the response; 0 while its headers are not whole */
-    struct buf data;  /* that the agent has not read */
-    struct buf piece; /* the agent's: what it has read last */
+    char reason[CURL_ERROR_SIZE]; /* libcurl's, for an error */
+    struct buf head;              /* the response's header lines, each terminated */
+    int status;                   /* of the response; 0 while its headers are not whole */
+    struct buf data;              /* that the agent has not read */
+    struct buf piece;             /* the agent's: what it has read last */
     bool paused;
     bool queued;
     bool done;
     int error; /* negative errno; 0 if all is well */
-    char message[CURL_ERROR_SIZE + 64];
+    char message[CURL_ERROR_SIZE];
     STAILQ_ENTRY(agent_http) in_queue; /* in client->queue */
     TAILQ_ENTRY(agent_http) in_job;    /* in job->exchanges */
 };
@@ -175,29 +187,58 @@ __attribute__((format(printf, 3, 4))) static void exchange_fail(struct agent_htt
     va_end(args);
 }
 
-/* Whether libcurl goes on to another URL. */
-static bool is_followed(struct agent_http *exchange, long status)
+/* A value in the head; NULL if there is none. Locked. */
+static const char *exchange_find(const struct agent_http *exchange, const char *name)
 {
-    long follows = exchange->body == NULL && strcmp(exchange->method, "GET") == 0;
+    const char *line = buf_data(&exchange->head), *end = line + buf_length(&exchange->head);
+    size_t length = strlen(name);
 
-    return follows && status >= 300 && status < 400 && exchange_header(exchange, "Location");
+    for (; line < end; line += strlen(line) + 1) {
+        if (strncasecmp(line, name, length) == 0 && line[length] == ':')
+            return line + length + 1 + strspn(line + length + 1, " \t");
+    }
+    return NULL;
+}
+
+static bool follows_redirects(const struct agent_http *exchange)
+{
+    return exchange->body == NULL && strcmp(exchange->method, "GET") == 0;
+}
+
+/* Whether libcurl goes on to another URL. */
+static bool is_followed(const struct agent_http *exchange, long status)
+{
+    const char *location = exchange_find(exchange, "Location");
+
+    return follows_redirects(exchange) && status >= 300 && status < 400 && location && *location;
+}
+
+/* The head is whole; another follows if it is an interim response's, or a redirect's. Locked. */
+static void exchange_take_status(struct agent_http *exchange)
+{
+    long status = 0;
+
+    curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200 || is_followed(exchange, status))
+        return;
+    exchange->status = (int)status;
+    exchange_wake(exchange);
 }
 
 /* A header's line, the status line before the first, or the empty line behind the last. Locked. */
 static bool exchange_take_line(struct agent_http *exchange, const char *line, size_t length)
 {
-    long status = 0;
-
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         length--;
     if (length == 0) {
-        curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-        if (status >= 200 && !is_followed(exchange, status))
-            exchange->status = (int)status;
-        exchange_wake(exchange);
+        exchange_take_status(exchange);
         return true;
     }
-    if (strncmp(line, "HTTP/", 5) == 0)
+    while (line[length - 1] == ' ' || line[length - 1] == '\t') {
+        if (--length == 0)
+            return true;
+    }
+    if (length > 5 && strncmp(line, "HTTP/", 5) == 0)
         buf_consume(&exchange->head, buf_length(&exchange->head));
     if (buf_length(&exchange->head) + length > MAX_HEADERS)
         return false;
@@ -206,12 +247,18 @@ static bool exchange_take_line(struct agent_http *exchange, const char *line, si
     return true;
 }
 
+static void exchange_note_activity(struct agent_http *exchange)
+{
+    exchange->active_at = clock_now();
+}
+
 static size_t on_header(char *line, size_t one, size_t length, void *data)
 {
     struct agent_http *exchange = data;
     bool taken = true;
 
     (void)one;
+    exchange_note_activity(exchange);
     outbox_lock(exchange->client->outbox);
     if (exchange->job && exchange->status == 0) /* else they are trailers */
         taken = exchange_take_line(exchange, line, length);
@@ -227,8 +274,6 @@ static size_t exchange_take(struct agent_http *exchange, const char *data, size_
 {
     if (exchange->job == NULL)
         return 0;
-    if (exchange->status == 0) /* of a redirect */
-        return length;
     if (buf_length(&exchange->data) >= EXCHANGE_HIGH) {
         exchange->paused = true;
         return CURL_WRITEFUNC_PAUSE;
@@ -250,6 +295,7 @@ static size_t on_data(char *data, size_t one, size_t length, void *user)
     size_t taken;
 
     (void)one;
+    exchange_note_activity(exchange);
     outbox_lock(exchange->client->outbox);
     taken = exchange_take(exchange, data, length);
     outbox_unlock(exchange->client->outbox);
@@ -266,9 +312,6 @@ static int error_of(CURLcode code)
         return -ECONNREFUSED;
     case CURLE_OPERATION_TIMEDOUT:
         return -ETIMEDOUT;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return -EINVAL;
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
@@ -282,11 +325,14 @@ static int error_of(CURLcode code)
 
 static void exchange_finish(struct agent_http *exchange, CURLcode code)
 {
+    const char *reason = exchange->reason[0] ? exchange->reason : curl_easy_strerror(code);
+
+    uv_timer_stop(exchange->idle);
     outbox_lock(exchange->client->outbox);
     if (code != CURLE_OK)
-        exchange_fail(exchange, error_of(code), "%s", curl_easy_strerror(code));
+        exchange_fail(exchange, error_of(code), "%s", reason);
     else if (exchange->status == 0)
-        exchange_fail(exchange, -EPROTO, "the response has no status");
+        exchange_fail(exchange, -ECONNRESET, "the connection ended within the headers");
     exchange->done = true;
     exchange_wake(exchange);
     outbox_unlock(exchange->client->outbox);
@@ -306,6 +352,70 @@ static void on_finished(struct http_client *client)
     }
 }
 
+/* ---- time ---- */
+
+static uint64_t exchange_idle_end(const struct agent_http *exchange)
+{
+    return exchange->active_at + exchange->idle_timeout_ms * CLOCK_MS;
+}
+
+static bool exchange_is_paused(struct agent_http *exchange)
+{
+    bool paused;
+
+    outbox_lock(exchange->client->outbox);
+    paused = exchange->paused;
+    outbox_unlock(exchange->client->outbox);
+    return paused;
+}
+
+/* Connecting has a time limit of its own, and so has an agent that does not read none. */
+static bool exchange_may_rest(struct agent_http *exchange)
+{
+    curl_off_t connected_us = 0, sent = 0;
+    uint64_t connected_at;
+
+    curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    curl_easy_getinfo(exchange->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    if (connected_us == 0 || sent != exchange->sent || exchange_is_paused(exchange))
+        exchange_note_activity(exchange);
+    exchange->sent = sent;
+    connected_at = exchange->began_at + (uint64_t)connected_us * 1000;
+    if (connected_at > exchange->active_at)
+        exchange->active_at = connected_at;
+    return clock_now() < exchange_idle_end(exchange);
+}
+
+/* It fires when the time would be over if nothing had come since it was started. */
+static void on_idle(uv_timer_t *timer)
+{
+    struct agent_http *exchange = timer->data;
+
+    if (exchange_may_rest(exchange)) {
+        uv_timer_start(timer, on_idle,
+                       exchange_idle_end(exchange) / CLOCK_MS + 1 - uv_now(timer->loop), 0);
+        return;
+    }
+    curl_multi_remove_handle(exchange->client->multi, exchange->easy);
+    snprintf(exchange->reason, sizeof exchange->reason, "nothing came for %u ms",
+             (unsigned)exchange->idle_timeout_ms);
+    exchange_finish(exchange, CURLE_OPERATION_TIMEDOUT);
+}
+
+static void on_idle_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void exchange_start_idle(struct agent_http *exchange)
+{
+    exchange->began_at = exchange->active_at = clock_now();
+    exchange->idle = mem_alloc(sizeof *exchange->idle);
+    exchange->idle->data = exchange;
+    uv_timer_init(exchange->client->loop, exchange->idle);
+    uv_timer_start(exchange->idle, on_idle, exchange->idle_timeout_ms, 0);
+}
+
 /* ---- what the loop does for an agent ---- */
 
 static void exchange_set_request(struct agent_http *exchange)
@@ -320,7 +430,7 @@ static void exchange_set_request(struct agent_http *exchange)
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, exchange->body);
     } else if (strcmp(exchange->method, "HEAD") == 0) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    } else if (strcmp(exchange->method, "GET") == 0) {
+    } else if (follows_redirects(exchange)) {
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
     }
@@ -334,10 +444,19 @@ static void exchange_set_limits(struct agent_http *exchange)
 
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)exchange->connect_timeout_ms);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)exchange->timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(
-        easy, CURLOPT_LOW_SPEED_TIME,
-        (long)(exchange->idle_timeout_ms / 1000 + (exchange->idle_timeout_ms % 1000 > 0)));
+}
+
+static void exchange_set_protocols(struct agent_http *exchange)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(exchange->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(exchange->easy, CURLOPT_REDIR_PROTOCOLS,
+                     (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700 /* else the loop may wait for a resolver's thread */
+    curl_easy_setopt(exchange->easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
 }
 
 static void exchange_set_transport(struct agent_http *exchange)
@@ -348,10 +467,12 @@ static void exchange_set_transport(struct agent_http *exchange)
     if (authorities && *authorities)
         curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
+                     "gzip, deflate"); /* others expand without bound */
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "sluice/" PACKAGE_VERSION);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->reason);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
@@ -366,16 +487,17 @@ static void exchange_begin(struct agent_http *exchange)
         log_fatal("libcurl has no memory");
     exchange_set_request(exchange);
     exchange_set_limits(exchange);
+    exchange_set_protocols(exchange);
     exchange_set_transport(exchange);
+    exchange_start_idle(exchange);
     curl_multi_add_handle(exchange->client->multi, exchange->easy);
 }
 
-static void exchange_destroy(struct agent_http *exchange)
+/* Locked; and the loop's is gone. */
+static void exchange_unref(struct agent_http *exchange)
 {
-    if (exchange->easy) {
-        curl_multi_remove_handle(exchange->client->multi, exchange->easy);
-        curl_easy_cleanup(exchange->easy);
-    }
+    if (--exchange->refs > 0)
+        return;
     curl_slist_free_all(exchange->fields);
     free(exchange->url);
     free(exchange->method);
@@ -384,6 +506,27 @@ static void exchange_destroy(struct agent_http *exchange)
     buf_finish(&exchange->data);
     buf_finish(&exchange->piece);
     free(exchange);
+}
+
+/* Ends the transfer. */
+static void exchange_abandon(struct agent_http *exchange)
+{
+    struct outbox *outbox = exchange->client->outbox;
+
+    if (exchange->easy) {
+        curl_multi_remove_handle(exchange->client->multi, exchange->easy);
+        curl_easy_cleanup(exchange->easy);
+        uv_close((uv_handle_t *)exchange->idle, on_idle_closed);
+    }
+    outbox_lock(outbox);
+    exchange_unref(exchange);
+    outbox_unlock(outbox);
+}
+
+static void exchange_resume(struct agent_http *exchange)
+{
+    exchange_note_activity(exchange);
+    curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
 }
 
 /* The next that wants something, and whether it is closed. */
@@ -409,11 +552,11 @@ void http_client_turn(struct http_client *client)
 
     while ((exchange = client_pop(client, &closed))) {
         if (closed)
-            exchange_destroy(exchange);
+            exchange_abandon(exchange);
         else if (exchange->easy == NULL)
             exchange_begin(exchange);
         else
-            curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
+            exchange_resume(exchange);
     }
     if (client->multi)
         on_finished(client);
@@ -431,6 +574,68 @@ static void exchange_queue(struct agent_http *exchange)
 
 /* ---- the agent's side ---- */
 
+/* What libcurl takes for a URL, too. */
+static bool is_parsed(const char *url)
+{
+    CURLU *parsed = curl_url();
+    bool valid = parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK;
+
+    curl_url_cleanup(parsed);
+    return valid;
+}
+
+/* libcurl takes "Name:" for one that is not to be sent, and "Name;" for one without a value. */
+static void exchange_add_field(struct agent_http *exchange, const char *field)
+{
+    size_t length = strcspn(field, ":");
+    char *bare = NULL;
+
+    if (field[length + 1 + strspn(field + length + 1, " \t")] == '\0') {
+        bare = mem_copy(field, length + 1);
+        bare[length] = ';';
+    }
+    exchange->fields = curl_slist_append(exchange->fields, bare ? bare : field);
+    free(bare);
+}
+
+/* Takes out what libcurl would add, unless the agent has it. */
+static void exchange_omit_field(struct agent_http *exchange, const char *name)
+{
+    size_t length = strlen(name) - 1;
+
+    for (const struct curl_slist *field = exchange->fields; field; field = field->next) {
+        if (strncasecmp(field->data, name, length) == 0 &&
+            (field->data[length] == ':' || field->data[length] == ';'))
+            return;
+    }
+    exchange->fields = curl_slist_append(exchange->fields, name);
+}
+
+static void exchange_set_fields(struct agent_http *exchange, const char *const *fields)
+{
+    for (; fields && *fields; fields++)
+        exchange_add_field(exchange, *fields);
+    exchange_omit_field(exchange, "Expect:");
+    exchange_omit_field(exchange, "Content-Type:");
+}
+
+/* Methods whose requests say how long their body is even if they have none. */
+static bool has_body(const char *method)
+{
+    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
+           strcmp(method, "PATCH") == 0;
+}
+
+static void exchange_set_body(struct agent_http *exchange, const struct agent_http_request *request)
+{
+    if (request->body) {
+        exchange->body_length = request_body_length(request);
+        exchange->body = mem_copy(request->body, exchange->body_length);
+    } else if (has_body(exchange->method)) {
+        exchange->body = mem_strdup("");
+    }
+}
+
 static uint32_t number_or(uint32_t number, uint32_t other)
 {
     return number ? number : other;
@@ -442,14 +647,11 @@ static struct agent_http *exchange_create(struct http_client *client,
     struct agent_http *exchange = mem_alloc(sizeof *exchange);
 
     exchange->client = client;
+    exchange->refs = 1;
     exchange->url = mem_strdup(request->url);
     exchange->method = mem_strdup(request_method(request));
-    if (request->body) {
-        exchange->body_length = request_body_length(request);
-        exchange->body = mem_copy(request->body, exchange->body_length);
-    }
-    for (const char *const *field = request->headers; field && *field; field++)
-        exchange->fields = curl_slist_append(exchange->fields, *field);
+    exchange_set_body(exchange, request);
+    exchange_set_fields(exchange, request->headers);
     exchange->connect_timeout_ms =
         number_or(request->connect_timeout_ms, REQUEST_CONNECT_TIMEOUT_MS);
     exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, REQUEST_IDLE_TIMEOUT_MS);
@@ -463,41 +665,68 @@ int exchange_open(struct http_client *client, struct task *task,
 {
     struct agent_http *exchange;
     struct job *job = task->job;
+    struct outbox *outbox = job->outbox; /* which outlives the client, for a thread that is late */
+    bool stopped;
 
-    if (!request_is_valid(request))
+    if (!request_is_valid(request) || !is_parsed(request->url))
         return -EINVAL;
-    if (job_is_stopped(job))
-        return -ECANCELED;
     exchange = exchange_create(client, request);
-    outbox_lock(client->outbox);
-    exchange->job = job;
-    TAILQ_INSERT_TAIL(&job->exchanges, exchange, in_job);
-    exchange_queue(exchange);
-    outbox_unlock(client->outbox);
-    *out = exchange;
-    return 0;
+    outbox_lock(outbox);
+    stopped = job_is_stopped(job);
+    if (stopped) {
+        exchange_unref(exchange);
+    } else {
+        exchange->job = job;
+        TAILQ_INSERT_TAIL(&job->exchanges, exchange, in_job);
+        exchange_queue(exchange);
+        *out = exchange;
+    }
+    outbox_unlock(outbox);
+    return stopped ? -ECANCELED : 0;
 }
 
-/* Until something came. Locked. */
-static void exchange_wait(struct agent_http *exchange, struct task *task)
+static bool has_status(const struct agent_http *exchange)
 {
-    exchange->waiter = task;
-    task_wait(task, FIBER_NO_TIMEOUT);
-    exchange->waiter = NULL;
+    return exchange->status != 0 || exchange->done;
+}
+
+static bool has_data(const struct agent_http *exchange)
+{
+    return buf_length(&exchange->data) > 0 || exchange->done;
+}
+
+/*
+ * Waits for this: 0; -ECANCELED if the run is to stop; -EBUSY if another call
+ * waits. The agent may close the exchange meanwhile; -ECANCELED then. Locked.
+ */
+static int exchange_await(struct agent_http *exchange, struct task *task,
+                          bool (*has)(const struct agent_http *exchange))
+{
+    bool closed = false;
+
+    if (!job_is_stopped(task->job) && exchange->waiter)
+        return -EBUSY;
+    while (!job_is_stopped(task->job) && !closed && !has(exchange)) {
+        exchange->waiter = task;
+        exchange->refs++;
+        task_wait(task, FIBER_NO_TIMEOUT);
+        exchange->waiter = NULL;
+        closed = exchange->job == NULL;
+        exchange_unref(exchange);
+    }
+    return closed || job_is_stopped(task->job) ? -ECANCELED : 0;
 }
 
 int exchange_status(struct agent_http *exchange, struct task *task)
 {
-    struct job *job = task->job;
+    struct outbox *outbox = task->job->outbox;
     int status;
 
-    outbox_lock(job->outbox);
-    while (!job_is_stopped(job) && exchange->status == 0 && !exchange->done)
-        exchange_wait(exchange, task);
-    status = job_is_stopped(job)     ? -ECANCELED
-             : exchange->status == 0 ? exchange->error
-                                     : exchange->status;
-    outbox_unlock(job->outbox);
+    outbox_lock(outbox);
+    status = exchange_await(exchange, task, has_status);
+    if (status == 0)
+        status = exchange->status ? exchange->status : exchange->error;
+    outbox_unlock(outbox);
     return status;
 }
 
@@ -518,32 +747,40 @@ static long exchange_take_piece(struct agent_http *exchange, const char **data)
 
 long exchange_read(struct agent_http *exchange, struct task *task, const char **data)
 {
-    struct job *job = task->job;
+    struct outbox *outbox = task->job->outbox;
     long length;
 
-    outbox_lock(job->outbox);
-    while (!job_is_stopped(job) && buf_length(&exchange->data) == 0 && !exchange->done)
-        exchange_wait(exchange, task);
-    length = job_is_stopped(job) ? -ECANCELED : exchange_take_piece(exchange, data);
-    outbox_unlock(job->outbox);
+    outbox_lock(outbox);
+    length = exchange_await(exchange, task, has_data);
+    if (length == 0)
+        length = exchange_take_piece(exchange, data);
+    outbox_unlock(outbox);
     return length;
 }
 
-const char *exchange_header(struct agent_http *exchange, const char *name)
+/* The head does not change any more once there is a status. */
+const char *exchange_header(struct agent_http *exchange, struct task *task, const char *name)
 {
-    const char *line = buf_data(&exchange->head), *end = line + buf_length(&exchange->head);
-    size_t length = strlen(name);
+    struct outbox *outbox = task->job->outbox;
+    const char *value = NULL;
 
-    for (; line < end; line += strlen(line) + 1) {
-        if (strncasecmp(line, name, length) == 0 && line[length] == ':')
-            return line + length + 1 + strspn(line + length + 1, " \t");
-    }
-    return NULL;
+    outbox_lock(outbox);
+    if (!job_is_over(task->job) && exchange->status)
+        value = exchange_find(exchange, name);
+    outbox_unlock(outbox);
+    return value;
 }
 
-const char *exchange_error(struct agent_http *exchange)
+/* Nor does the message once there is an error. */
+const char *exchange_error(struct agent_http *exchange, struct task *task)
 {
-    return exchange->error ? exchange->message : "";
+    struct outbox *outbox = task->job->outbox;
+    const char *message;
+
+    outbox_lock(outbox);
+    message = !job_is_over(task->job) && exchange->error ? exchange->message : "";
+    outbox_unlock(outbox);
+    return message;
 }
 
 /* Locked. */
@@ -551,15 +788,17 @@ static void exchange_leave(struct agent_http *exchange)
 {
     TAILQ_REMOVE(&exchange->job->exchanges, exchange, in_job);
     exchange->job = NULL;
+    exchange_wake(exchange);
     exchange_queue(exchange);
 }
 
-void exchange_close(struct agent_http *exchange)
+void exchange_close(struct agent_http *exchange, struct task *task)
 {
-    struct outbox *outbox = exchange->client->outbox;
+    struct outbox *outbox = task->job->outbox;
 
     outbox_lock(outbox);
-    exchange_leave(exchange);
+    if (!job_is_over(task->job)) /* else it is closed */
+        exchange_leave(exchange);
     outbox_unlock(outbox);
 }
 

@@ -7,7 +7,10 @@
  * loop (begin, go on, end) is queued, and done at the end of the turn.
  *
  * Policy: a response that its agent does not read waits in memory up to
- * EXCHANGE_HIGH bytes; then the transfer pauses until half of it was read.
+ * EXCHANGE_HIGH bytes; then the transfer pauses until they are read.
+ *
+ * A thread that is bound to the run may come when the run is over: then its
+ * exchanges are closed, and none of these calls looks at one.
  */
 #ifndef WORKER_HTTPCLIENT_H
 #define WORKER_HTTPCLIENT_H
@@ -31,10 +34,10 @@ void http_client_turn(struct http_client *client);
 int exchange_open(struct http_client *client, struct task *task,
                   const struct agent_http_request *request, struct agent_http **out);
 int exchange_status(struct agent_http *exchange, struct task *task);
-const char *exchange_header(struct agent_http *exchange, const char *name);
+const char *exchange_header(struct agent_http *exchange, struct task *task, const char *name);
 long exchange_read(struct agent_http *exchange, struct task *task, const char **data);
-const char *exchange_error(struct agent_http *exchange);
-void exchange_close(struct agent_http *exchange);
+const char *exchange_error(struct agent_http *exchange, struct task *task);
+void exchange_close(struct agent_http *exchange, struct task *task);
 
 /* Those that the run has left open. Locked. */
 struct job;

@@ -8,8 +8,16 @@
 
 static bool is_url(const char *url)
 {
-    return url && (strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0) &&
-           !strpbrk(url, "\r\n");
+    size_t scheme = url == NULL                            ? 0
+                    : strncasecmp(url, "http://", 7) == 0  ? 7
+                    : strncasecmp(url, "https://", 8) == 0 ? 8
+                                                           : 0;
+
+    for (const char *p = url; scheme && *p; p++) {
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return false;
+    }
+    return scheme && !strchr("/?#", url[scheme]);
 }
 
 static bool is_token(const char *text, size_t length)
@@ -28,8 +36,10 @@ static bool is_field(const char *field)
 
 bool request_is_valid(const struct agent_http_request *request)
 {
-    if (!is_url(request->url) ||
-        (request->method && !is_token(request->method, strlen(request->method))))
+    const char *method = request->method;
+
+    if (!is_url(request->url) || (method && !is_token(method, strlen(method))) ||
+        (method && request->body && strcmp(method, "HEAD") == 0))
         return false;
     for (const char *const *field = request->headers; field && *field; field++) {
         if (!is_field(*field))

@@ -367,6 +367,28 @@ static long host_http_read(struct agent_http *http, const char **data)
     return task ? exchange_read(http, task, data) : -ENXIO;
 }
 
+static const char *host_http_header(struct agent_http *http, const char *name)
+{
+    struct task *task = task_current();
+
+    return task && name ? exchange_header(http, task, name) : NULL;
+}
+
+static const char *host_http_error(struct agent_http *http)
+{
+    struct task *task = task_current();
+
+    return task ? exchange_error(http, task) : "";
+}
+
+static void host_http_close(struct agent_http *http)
+{
+    struct task *task = task_current();
+
+    if (task && http)
+        exchange_close(http, task);
+}
+
 static void host_log(enum agent_log_level level, const char *format, va_list args)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
@@ -404,10 +426,10 @@ const struct agent_host *runtime_host(void)
         .task_scope = host_task_scope,
         .http_open = host_http_open,
         .http_status = host_http_status,
-        .http_header = exchange_header,
+        .http_header = host_http_header,
         .http_read = host_http_read,
-        .http_error = exchange_error,
-        .http_close = exchange_close,
+        .http_error = host_http_error,
+        .http_close = host_http_close,
     };
 
     return &host;

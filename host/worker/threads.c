@@ -3,20 +3,19 @@
 #include "common/mem.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
 struct work {
     void (*fn)(void *data);
     void *data;
-    STAILQ_ENTRY(work) next; /* in threads->queue */
+    TAILQ_ENTRY(work) next; /* in threads->queue */
 };
 
 struct threads {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    STAILQ_HEAD(, work) queue;
+    TAILQ_HEAD(work_list, work) queue;
     unsigned queued;
     unsigned idle;
     unsigned most;
@@ -31,10 +30,17 @@ struct threads *threads_create(unsigned most)
 
     pthread_mutex_init(&threads->lock, NULL);
     pthread_cond_init(&threads->changed, NULL);
-    STAILQ_INIT(&threads->queue);
+    TAILQ_INIT(&threads->queue);
     threads->most = most;
     threads->ids = mem_alloc(most * sizeof *threads->ids);
     return threads;
+}
+
+/* With the lock held. */
+static void threads_dequeue(struct threads *threads, struct work *work)
+{
+    TAILQ_REMOVE(&threads->queue, work, next);
+    threads->queued--;
 }
 
 /* The next piece of work; NULL when the pool stops. With the lock held. */
@@ -43,14 +49,12 @@ static struct work *threads_next(struct threads *threads)
     struct work *work;
 
     threads->idle++;
-    while (STAILQ_EMPTY(&threads->queue) && !threads->stopping)
+    while (TAILQ_EMPTY(&threads->queue) && !threads->stopping)
         pthread_cond_wait(&threads->changed, &threads->lock);
     threads->idle--;
-    work = STAILQ_FIRST(&threads->queue);
-    if (work) {
-        STAILQ_REMOVE_HEAD(&threads->queue, next);
-        threads->queued--;
-    }
+    work = TAILQ_FIRST(&threads->queue);
+    if (work)
+        threads_dequeue(threads, work);
     return work;
 }
 
@@ -91,17 +95,34 @@ int threads_submit(struct threads *threads, void (*fn)(void *data), void *data)
     work->fn = fn;
     work->data = data;
     pthread_mutex_lock(&threads->lock);
-    STAILQ_INSERT_TAIL(&threads->queue, work, next);
+    TAILQ_INSERT_TAIL(&threads->queue, work, next);
     threads->queued++;
     status = threads_grow(threads);
     if (status < 0) {
-        STAILQ_REMOVE(&threads->queue, work, work, next);
-        threads->queued--;
+        threads_dequeue(threads, work);
         free(work);
     }
     pthread_cond_signal(&threads->changed);
     pthread_mutex_unlock(&threads->lock);
     return status;
+}
+
+/* From the end: what is withdrawn was submitted not long ago. */
+bool threads_withdraw(struct threads *threads, void (*fn)(void *data), void *data)
+{
+    struct work *work;
+
+    pthread_mutex_lock(&threads->lock);
+    TAILQ_FOREACH_REVERSE(work, &threads->queue, work_list, next)
+    {
+        if (work->fn == fn && work->data == data) {
+            threads_dequeue(threads, work);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&threads->lock);
+    free(work);
+    return work != NULL;
 }
 
 void threads_destroy(struct threads *threads)

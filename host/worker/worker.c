@@ -115,9 +115,7 @@ static int start_subtask_fiber(void *data, struct agent_task *subtask)
     status = fiber_prepare(worker->fibers, on_subtask_fiber, subtask, &task->fiber);
     if (status < 0)
         return status;
-    outbox_lock(worker->outbox);
     outbox_make_ready(worker->outbox, task);
-    outbox_unlock(worker->outbox);
     return 0;
 }
 
@@ -131,6 +129,13 @@ static int start_subtask_thread(void *data, struct agent_task *subtask)
     struct worker *worker = data;
 
     return threads_submit(worker->threads, on_subtask_thread, subtask);
+}
+
+static bool withdraw_subtask_thread(void *data, struct agent_task *subtask)
+{
+    struct worker *worker = data;
+
+    return threads_withdraw(worker->threads, on_subtask_thread, subtask);
 }
 
 /* ---- loading ---- */
@@ -165,6 +170,7 @@ int worker_create_plugin(struct worker *worker, const struct worker_settings *se
         worker->threads = threads_create(settings->threads);
     worker->subtasks.data = worker;
     worker->subtasks.start = worker->fibers ? start_subtask_fiber : start_subtask_thread;
+    worker->subtasks.withdraw = withdraw_subtask_thread;
     return 0;
 }
 
@@ -216,12 +222,12 @@ static void worker_execute(const struct assignment *assignment, struct fiber *fi
     task_set_current(&task);
     if (!job_is_stopped(job))
         status = plugin_handle(assignment->worker->plugin, ctx_find(job->vars, "input"));
-    subtasks_join_all(&task, status != 0);
-    task_set_current(NULL);
-    task_finish(&task);
     outbox_lock(assignment->worker->outbox);
+    subtasks_join_all(&task, status != 0 || job->fail_code);
     worker_finish(assignment->worker, job, status);
     outbox_unlock(assignment->worker->outbox);
+    task_set_current(NULL);
+    task_finish(&task);
 }
 
 static void on_fiber(struct fiber *self, void *data)

@@ -14,6 +14,7 @@
 
 #include "../plugins/unit_probe.h"
 #include "agent.h"
+#include "agent_http.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/wire.h"
@@ -22,6 +23,7 @@
 
 #include <check.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -172,6 +174,23 @@ static struct {
     pthread_t thread;
 } notes;
 
+#define TASKS 8
+
+/* What a task is given, and what it notes. */
+struct task_note {
+    int result; /* what it shall return */
+    int status;
+    int join_status;
+    atomic_bool called;
+    atomic_bool begun;
+    const char *name;
+    char text[3][64];
+    _Atomic(struct agent_task *) handle;
+};
+
+static struct task_note tasked[TASKS];
+static atomic_uint calls;
+
 static void note_status(int status)
 {
     notes.status[notes.count++] = status;
@@ -221,6 +240,7 @@ static void setup(void)
         accounts[i] = whole;
     memset(&life, 0, sizeof life);
     memset(&notes, 0, sizeof notes);
+    memset(&tasked, 0, sizeof tasked);
     record_count = 0;
     other_frames = times_left = 0;
     sink_takes = SIZE_MAX;
@@ -240,6 +260,11 @@ static void setup_plugin(const char *name, unsigned threads)
 static void setup_threads(void)
 {
     setup_plugin("unit_probe", 16);
+}
+
+static void setup_one_thread(void)
+{
+    setup_plugin("unit_probe", 1);
 }
 
 static void setup_two_threads(void)
@@ -717,6 +742,15 @@ START_TEST(from_nowhere)
     ck_assert_int_eq(agent_sleep(0), -ENXIO);
     ck_assert_int_eq(run_input(0, &json), -ENXIO);
     ck_assert_int_eq(run_input(AGENT_FOREVER, NULL), -ENXIO);
+    ck_assert_int_eq(task_spawn(NULL, NULL, NULL), -ENXIO);
+    ck_assert_int_eq(task_join(NULL), -ENXIO);
+    ck_assert_int_eq(task_scope("x"), -ENXIO);
+    ck_assert_int_eq(agent_http_open(NULL, NULL), -ENXIO);
+    ck_assert_int_eq(agent_http_status(NULL), -ENXIO);
+    ck_assert_int_eq(agent_http_read(NULL, NULL), -ENXIO);
+    ck_assert_ptr_null(agent_http_header(NULL, "x"));
+    ck_assert_str_eq(agent_http_error(NULL), "");
+    agent_http_close(NULL);
 }
 END_TEST
 
@@ -2042,6 +2076,828 @@ START_TEST(many_threads_in_each_run)
 }
 END_TEST
 
+/* ---- tasks ---- */
+
+static int task_returns(void *arg)
+{
+    struct task_note *note = arg;
+
+    note->called = true;
+    return note->result;
+}
+
+static int agent_joins_tasks(void)
+{
+    static const int results[] = {7, -EIO, 0};
+    struct agent_task *tasks[3];
+
+    for (int i = 0; i < 3; i++) {
+        tasked[i].result = results[i];
+        note_status(task_spawn(task_returns, &tasked[i], &tasks[i]));
+    }
+    for (int i = 2; i >= 0; i--)
+        note_status(task_join(tasks[i]));
+    return 0;
+}
+
+START_TEST(tasks_have_results)
+{
+    run_agent(agent_joins_tasks);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(notes.status[i], 0);
+        ck_assert(tasked[i].called);
+    }
+    ck_assert_int_eq(notes.status[3], 0);
+    ck_assert_int_eq(notes.status[4], -EIO);
+    ck_assert_int_eq(notes.status[5], 7);
+    expect_finished(1);
+}
+END_TEST
+
+static int agent_joins_wrongly(void)
+{
+    struct agent_task *task;
+
+    note_status(task_spawn(NULL, NULL, &task));
+    note_status(task_spawn(task_returns, &tasked[0], NULL));
+    note_status(task_join(NULL));
+    note_status(task_spawn(task_returns, &tasked[0], &task));
+    note_status(task_join(task));
+    note_status(task_join(task));
+    note_status(task_join((struct agent_task *)&tasked[0]));
+    return 0;
+}
+
+START_TEST(joined_wrongly)
+{
+    static const int wanted[] = {-EINVAL, -EINVAL, -EINVAL, 0, 0, -EINVAL, -EINVAL};
+
+    run_agent(agent_joins_wrongly);
+    ck_assert_uint_eq(notes.count, 7);
+    for (int i = 0; i < 7; i++)
+        ck_assert_int_eq(notes.status[i], wanted[i]);
+    expect_finished(1);
+}
+END_TEST
+
+static int task_joins_itself(void *arg)
+{
+    struct task_note *note = arg;
+
+    while (note->handle == NULL)
+        agent_sleep(1);
+    return task_join(note->handle);
+}
+
+static int agent_whose_task_joins_itself(void)
+{
+    struct agent_task *task;
+
+    note_status(task_spawn(task_joins_itself, &tasked[0], &task));
+    tasked[0].handle = task;
+    note_status(task_join(task));
+    return 0;
+}
+
+START_TEST(task_cannot_join_itself)
+{
+    run_agent(agent_whose_task_joins_itself);
+    ck_assert_int_eq(notes.status[1], -EINVAL);
+    expect_finished(1);
+}
+END_TEST
+
+/* Makes a tree of tasks; the number of its leaves, or a negative errno. */
+static int task_grows(void *arg)
+{
+    int depth = (int)(intptr_t)arg, leaves[2];
+    struct agent_task *tasks[2];
+    void *below = (void *)(intptr_t)(depth - 1);
+
+    if (depth == 0)
+        return emit_event("leaf", "1") < 0 ? -EIO : 1;
+    for (int i = 0; i < 2; i++) {
+        int status = task_spawn(task_grows, below, &tasks[i]);
+        if (status < 0)
+            return status;
+    }
+    for (int i = 0; i < 2; i++)
+        leaves[i] = task_join(tasks[i]);
+    return leaves[0] < 0 || leaves[1] < 0 ? -EIO : leaves[0] + leaves[1];
+}
+
+static int agent_grows(void)
+{
+    return task_grows((void *)6) == 64 ? 0 : -EIO;
+}
+
+START_TEST(tasks_spawn_tasks)
+{
+    for (uint32_t run = 1; run <= 8; run++)
+        start(run, agent_grows);
+    for (uint32_t run = 1; run <= 8; run++) {
+        wait_for_end(run);
+        expect_finished(run);
+        ck_assert_uint_eq(accounts[run].events, 64);
+    }
+}
+END_TEST
+
+/* One below the other, as deep as it goes. */
+static int task_digs(void *arg)
+{
+    int depth = (int)(intptr_t)arg;
+    struct agent_task *task;
+    int status = task_spawn(task_digs, (void *)(intptr_t)(depth + 1), &task);
+
+    if (status == -EAGAIN)
+        return depth;
+    return status < 0 ? status : task_join(task);
+}
+
+static int agent_digs(void)
+{
+    note_status(task_digs((void *)0));
+    return 0;
+}
+
+START_TEST(deep_tasks)
+{
+    run_agent(agent_digs);
+    ck_assert_int_eq(notes.status[0], AGENT_TASKS_MAX);
+    expect_finished(1);
+}
+END_TEST
+
+static int agent_spawns_too_many(void)
+{
+    struct agent_task *tasks[AGENT_TASKS_MAX], *more;
+    int status = 0;
+
+    for (int i = 0; i < AGENT_TASKS_MAX; i++)
+        status += task_spawn(task_returns, &tasked[i % TASKS], &tasks[i]);
+    note_status(status);
+    note_status(task_spawn(task_returns, &tasked[0], &more));
+    note_status(task_join(tasks[AGENT_TASKS_MAX / 2]));
+    note_status(task_spawn(task_returns, &tasked[0], &more));
+    note_status(task_spawn(task_returns, &tasked[0], &more));
+    return 0;
+}
+
+START_TEST(most_tasks)
+{
+    static const int wanted[] = {0, -EAGAIN, 0, 0, -EAGAIN};
+
+    run_agent(agent_spawns_too_many);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(notes.status[i], wanted[i]);
+    expect_finished(1);
+}
+END_TEST
+
+/* Waits for an input, and emits it. */
+static int task_echoes(void *arg)
+{
+    struct task_note *note = arg;
+    const char *json;
+
+    note->called = true;
+    note->status = run_input(AGENT_FOREVER, &json);
+    if (note->status == 0)
+        emit_event("echo", json);
+    return note->status == 0 ? note->result : note->status;
+}
+
+static int agent_leaves_two_tasks(void)
+{
+    struct agent_task *task;
+
+    note_status(task_spawn(task_echoes, &tasked[0], &task));
+    note_status(task_spawn(task_echoes, &tasked[1], &task));
+    emit_event("left", "{}");
+    return 0;
+}
+
+START_TEST(run_ends_when_its_tasks_have)
+{
+    start(1, agent_leaves_two_tasks);
+    wait_for_events(1, 1);
+    wait_for_awaited(1, 2);
+    give_input(1, "1");
+    wait_for_events(1, 2);
+    ck_assert(loop_comes_to_rest());
+    ck_assert(!accounts[1].ended);
+    give_input(1, "2");
+    wait_for_end(1);
+    expect_finished(1);
+    expect_event(1, 0, "left", "{}");
+    ck_assert_uint_eq(accounts[1].events, 3);
+    ck_assert_int_eq(tasked[0].status, 0);
+    ck_assert_int_eq(tasked[1].status, 0);
+}
+END_TEST
+
+static int task_joins(void *arg)
+{
+    struct task_note *note = arg;
+
+    note->join_status = task_join(note->handle);
+    return 0;
+}
+
+static int agent_leaves_one_to_the_other(void)
+{
+    struct agent_task *task;
+
+    tasked[0].result = 42;
+    note_status(task_spawn(task_echoes, &tasked[0], &task));
+    tasked[1].handle = task;
+    note_status(task_spawn(task_joins, &tasked[1], &task));
+    return 0;
+}
+
+START_TEST(tasks_join_each_other_when_handle_has_returned)
+{
+    start(1, agent_leaves_one_to_the_other);
+    wait_for_awaited(1, 1);
+    ck_assert(loop_comes_to_rest());
+    give_input(1, "1");
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_int_eq(tasked[1].join_status, 42);
+}
+END_TEST
+
+/* Joins one that has ended before. */
+static int task_joins_late(void *arg)
+{
+    struct task_note *note = arg;
+    const char *json;
+
+    note->status = run_input(AGENT_FOREVER, &json);
+    note->join_status = task_join(note->handle);
+    return 0;
+}
+
+static int agent_leaves_a_late_one(void)
+{
+    struct agent_task *task;
+
+    tasked[0].result = 42;
+    note_status(task_spawn(task_returns, &tasked[0], &task));
+    tasked[1].handle = task;
+    note_status(task_spawn(task_joins_late, &tasked[1], &task));
+    return 0;
+}
+
+START_TEST(task_that_has_ended_is_joined_late)
+{
+    start(1, agent_leaves_a_late_one);
+    wait_for_awaited(1, 1);
+    ck_assert(loop_comes_to_rest());
+    give_input(1, "1");
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_int_eq(tasked[1].join_status, 42);
+}
+END_TEST
+
+static int task_sleeps(void *arg)
+{
+    struct task_note *note = arg;
+
+    note->called = true;
+    emit_event("asleep", "{}");
+    atomic_store(&note->begun, true);
+    note->status = agent_sleep(HOUR_MS);
+    return note->status;
+}
+
+/* Until all of them sleep. */
+static int spawn_sleepers(struct agent_task **tasks, int count)
+{
+    int status = 0;
+
+    for (int i = 0; i < count && status == 0; i++)
+        status = task_spawn(task_sleeps, &tasked[i], &tasks[i]);
+    for (int i = 0; i < count && status == 0; i++) {
+        while (!atomic_load(&tasked[i].begun) && status == 0)
+            status = agent_sleep(1);
+    }
+    return status;
+}
+
+static int agent_fails_with_tasks(void)
+{
+    struct agent_task *tasks[3];
+
+    note_status(spawn_sleepers(tasks, 3));
+    return -EIO;
+}
+
+static int agent_says_it_fails_with_tasks(void)
+{
+    struct agent_task *tasks[3];
+
+    note_status(spawn_sleepers(tasks, 3));
+    run_fail("tired", "of it");
+    return 0;
+}
+
+static void expect_sleepers_stopped(int count)
+{
+    for (int i = 0; i < count; i++) {
+        ck_assert(tasked[i].called);
+        ck_assert_int_eq(tasked[i].status, -ECANCELED);
+    }
+}
+
+START_TEST(failure_stops_the_tasks)
+{
+    run_agent(agent_fails_with_tasks);
+    expect_sleepers_stopped(3);
+    ck_assert_int_eq(accounts[1].status, WIRE_FAILED);
+    ck_assert_str_eq(accounts[1].code, "agent_error");
+}
+END_TEST
+
+START_TEST(failure_that_was_said_stops_the_tasks)
+{
+    run_agent(agent_says_it_fails_with_tasks);
+    expect_sleepers_stopped(3);
+    expect_end(1, WIRE_FAILED, "tired", "of it", "");
+}
+END_TEST
+
+static int agent_joins_sleepers(void)
+{
+    struct agent_task *tasks[3], *late;
+
+    note_status(spawn_sleepers(tasks, 3));
+    emit_event("joining", "{}");
+    for (int i = 0; i < 3; i++)
+        note_status(task_join(tasks[i]));
+    note_status(task_spawn(task_returns, &tasked[5], &late));
+    return 0;
+}
+
+START_TEST(cancelled_while_it_joins)
+{
+    start(1, agent_joins_sleepers);
+    wait_for_events(1, 4);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    expect_sleepers_stopped(3);
+    ck_assert_int_eq(notes.status[0], 0);
+    for (int i = 1; i <= 4; i++)
+        ck_assert_int_eq(notes.status[i], -ECANCELED);
+    ck_assert(!tasked[5].called);
+}
+END_TEST
+
+START_TEST(cancelled_while_it_joins_ends_at_once)
+{
+    start(1, agent_joins_sleepers);
+    wait_for_events(1, 4);
+    ck_assert(loop_comes_to_rest());
+    ck_assert(!accounts[1].ended);
+    worker_cancel(worker, 1);
+    for (int turn = 0; turn < 4; turn++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert(accounts[1].ended);
+}
+END_TEST
+
+START_TEST(cancelled_while_its_tasks_are_waited_for)
+{
+    start(1, agent_leaves_two_tasks);
+    wait_for_awaited(1, 2);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(tasked[0].status, -ECANCELED);
+    ck_assert_int_eq(tasked[1].status, -ECANCELED);
+}
+END_TEST
+
+static int agent_sleeps_before_it_joins(void)
+{
+    struct agent_task *task;
+
+    note_status(task_spawn(task_returns, &tasked[0], &task));
+    emit_event("spawned", "{}");
+    note_status(agent_sleep(HOUR_MS));
+    note_status(task_join(task));
+    return 0;
+}
+
+/* On one thread, or on fibers before the loop has turned. */
+START_TEST(cancelled_before_a_task_began)
+{
+    start(1, agent_sleeps_before_it_joins);
+    if (worker_plugin(worker)->mode == AGENT_THREAD)
+        wait_for_events(1, 1);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(notes.status[1], -ECANCELED);
+    ck_assert_int_eq(notes.status[2], -ECANCELED);
+    ck_assert(!tasked[0].called);
+}
+END_TEST
+
+START_TEST(quits_with_tasks)
+{
+    start(1, agent_joins_sleepers);
+    wait_for_events(1, 4);
+    start(2, agent_leaves_two_tasks);
+    worker_quit(worker);
+    while (times_left == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    expect_cancelled(1);
+    expect_cancelled(2);
+}
+END_TEST
+
+static int task_looks_and_sets(void *arg)
+{
+    struct task_note *note = arg;
+
+    snprintf(note->text[0], sizeof note->text[0], "%s", ctx_get("a"));
+    note->status = ctx_set("a", "2") || ctx_set("b", "3");
+    snprintf(note->text[1], sizeof note->text[1], "%s%s", ctx_get("a"), ctx_get("b"));
+    snprintf(note->text[2], sizeof note->text[2], "%s", ctx_get("run.id"));
+    return 0;
+}
+
+static int agent_hands_variables_down(void)
+{
+    struct agent_task *tasks[2];
+
+    ctx_set("a", "1");
+    note_status(task_spawn(task_looks_and_sets, &tasked[0], &tasks[0]));
+    ctx_set("a", "9");
+    note_status(task_spawn(task_looks_and_sets, &tasked[1], &tasks[1]));
+    note_status(task_join(tasks[0]));
+    note_status(task_join(tasks[1]));
+    note_text(0, ctx_get("a"));
+    note_text(1, ctx_get("b"));
+    return 0;
+}
+
+START_TEST(tasks_inherit_variables_and_keep_theirs)
+{
+    run_agent(agent_hands_variables_down);
+    ck_assert_str_eq(tasked[0].text[0], "1");
+    ck_assert_str_eq(tasked[1].text[0], "9");
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(tasked[i].status, 0);
+        ck_assert_str_eq(tasked[i].text[1], "23");
+        ck_assert_str_eq(tasked[i].text[2], "abc");
+    }
+    ck_assert_str_eq(notes.text[0], "9");
+    ck_assert_str_eq(notes.text[1], "none");
+}
+END_TEST
+
+static int agent_scopes_its_events(void)
+{
+    static const char *const jsons[] = {"{}",  " { } ", "{\"x\":1}", "\n{ \"x\" : {} }",
+                                        "[1]", "\"s\"", "1",         "null"};
+
+    note_status(task_scope("a \"b\"\n"));
+    for (size_t i = 0; i < sizeof jsons / sizeof *jsons; i++)
+        emit_event("x", jsons[i]);
+    emit_text("t");
+    note_status(task_scope("\xff"));
+    emit_event("x", "{}");
+    note_status(task_scope(""));
+    emit_event("x", "{}");
+    note_status(task_scope(NULL));
+    emit_event("x", "{}");
+    return 0;
+}
+
+START_TEST(scope)
+{
+    static const char *const wanted[] = {"{\"scope\":\"a \\\"b\\\"\\n\"}",
+                                         "{\"scope\":\"a \\\"b\\\"\\n\"}",
+                                         "{\"scope\":\"a \\\"b\\\"\\n\",\"x\":1}",
+                                         "{\"scope\":\"a \\\"b\\\"\\n\",\"x\":{}}",
+                                         "[1]",
+                                         "\"s\"",
+                                         "1",
+                                         "null",
+                                         "{\"scope\":\"a \\\"b\\\"\\n\",\"delta\":\"t\"}",
+                                         "{\"scope\":\"a \\\"b\\\"\\n\"}",
+                                         "{\"scope\":\"\"}",
+                                         "{}"};
+
+    run_agent(agent_scopes_its_events);
+    ck_assert_uint_eq(accounts[1].events, 12);
+    for (size_t i = 0; i < 12; i++)
+        ck_assert_str_eq(nth_event(1, i)->json, wanted[i]);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], -EINVAL);
+    ck_assert_int_eq(notes.status[2], 0);
+    ck_assert_int_eq(notes.status[3], 0);
+}
+END_TEST
+
+static int task_emits_and_scopes(void *arg)
+{
+    struct task_note *note = arg;
+
+    emit_event(note->name, "{}");
+    task_scope(note->name);
+    emit_event(note->name, "{}");
+    return 0;
+}
+
+static int agent_hands_its_scope_down(void)
+{
+    struct agent_task *tasks[2];
+
+    tasked[0].name = "one";
+    tasked[1].name = "two";
+    task_spawn(task_emits_and_scopes, &tasked[0], &tasks[0]);
+    task_join(tasks[0]);
+    task_scope("mine");
+    task_spawn(task_emits_and_scopes, &tasked[1], &tasks[1]);
+    task_join(tasks[1]);
+    emit_event("last", "{}");
+    return 0;
+}
+
+START_TEST(scope_is_inherited)
+{
+    run_agent(agent_hands_its_scope_down);
+    expect_event(1, 0, "one", "{}");
+    expect_event(1, 1, "one", "{\"scope\":\"one\"}");
+    expect_event(1, 2, "two", "{\"scope\":\"mine\"}");
+    expect_event(1, 3, "two", "{\"scope\":\"two\"}");
+    expect_event(1, 4, "last", "{\"scope\":\"mine\"}");
+}
+END_TEST
+
+/* An object of so many bytes. */
+static int emit_object(size_t length)
+{
+    char *json = malloc(length + 1);
+    int status;
+
+    snprintf(json, length + 1, "{\"x\":\"%*s\"}", (int)(length - strlen("{\"x\":\"\"}")), "");
+    status = emit_event("x", json);
+    free(json);
+    return status;
+}
+
+static int agent_scopes_long_events(void)
+{
+    size_t more = strlen("\"scope\":\"s\",");
+
+    task_scope("s");
+    note_status(emit_object(AGENT_EVENT_MAX - more + 1));
+    note_status(emit_object(AGENT_EVENT_MAX - more));
+    return 0;
+}
+
+START_TEST(scope_counts)
+{
+    run_agent(agent_scopes_long_events);
+    ck_assert_int_eq(notes.status[0], -EMSGSIZE);
+    ck_assert_int_eq(notes.status[1], 0);
+    ck_assert_uint_eq(nth_event(1, 0)->length, AGENT_EVENT_MAX);
+}
+END_TEST
+
+/* Half of a window. */
+static int task_floods(void *arg)
+{
+    struct task_note *note = arg;
+
+    for (size_t i = 0; i < IN_WINDOW / 2 && note->status == 0; i++)
+        note->status = emit_long(CHUNK - 2, 0);
+    return note->status;
+}
+
+static int agent_floods_with_tasks(void)
+{
+    struct agent_task *tasks[6];
+
+    for (int i = 0; i < 6; i++)
+        task_spawn(task_floods, &tasked[i], &tasks[i]);
+    for (int i = 0; i < 6; i++)
+        note_status(task_join(tasks[i]));
+    return 0;
+}
+
+START_TEST(tasks_wait_for_credit)
+{
+    start(1, agent_floods_with_tasks);
+    wait_for_events(1, IN_WINDOW);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW);
+    give_credit(1, CHUNK_COST);
+    wait_for_events(1, IN_WINDOW + 1);
+    ck_assert(loop_comes_to_rest());
+    ck_assert(!accounts[1].ended);
+    give_credit(1, 2 * WIRE_WINDOW);
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW / 2 * 6);
+}
+END_TEST
+
+START_TEST(tasks_without_credit_are_cancelled)
+{
+    start(1, agent_floods_with_tasks);
+    wait_for_events(1, IN_WINDOW);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(notes.status[5], -ECANCELED);
+}
+END_TEST
+
+static void *spawn_on_this_thread(void *captured)
+{
+    struct agent_task *task = NULL;
+
+    note_status(ctx_bind(captured));
+    note_status(task_spawn(task_returns, &tasked[0], &task));
+    note_status(task ? task_join(task) : -ENXIO);
+    ctx_bind(NULL);
+    return NULL;
+}
+
+static int agent_spawns_from_a_thread(void)
+{
+    struct agent_ctx *captured = ctx_capture();
+    pthread_t thread;
+
+    tasked[0].result = 5;
+    pthread_create(&thread, NULL, spawn_on_this_thread, captured);
+    pthread_join(thread, NULL);
+    ctx_release(captured);
+    return 0;
+}
+
+START_TEST(bound_thread_spawns)
+{
+    bool threads = worker_plugin(worker)->mode == AGENT_THREAD;
+
+    run_agent(agent_spawns_from_a_thread);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], threads ? 0 : -ENOTSUP);
+    ck_assert_int_eq(notes.status[2], threads ? 5 : -ENXIO);
+    expect_finished(1);
+}
+END_TEST
+
+static void *join_on_this_thread(void *captured)
+{
+    note_status(ctx_bind(captured));
+    note_status(task_join(tasked[0].handle));
+    ctx_bind(NULL);
+    atomic_store(&tasked[1].begun, true);
+    return NULL;
+}
+
+/* The task is queued when the thread comes: on fibers, it must not execute it. */
+static int agent_joins_from_a_thread(void)
+{
+    struct agent_ctx *captured = ctx_capture();
+    struct agent_task *task;
+    pthread_t thread;
+    int status = 0;
+
+    tasked[0].result = 5;
+    note_status(task_spawn(task_echoes, &tasked[0], &task));
+    tasked[0].handle = task;
+    pthread_create(&thread, NULL, join_on_this_thread, captured);
+    while (!atomic_load(&tasked[1].begun) && status == 0)
+        status = agent_sleep(1);
+    pthread_join(thread, NULL);
+    ctx_release(captured);
+    return status;
+}
+
+START_TEST(bound_thread_joins)
+{
+    start(1, agent_joins_from_a_thread);
+    wait_for_awaited(1, 1);
+    give_input(1, "1");
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[1], 0);
+    ck_assert_int_eq(notes.status[2], 5);
+}
+END_TEST
+
+/* Once its run is over, a thread gets nothing more of it. */
+static void *use_run_until_it_is_over(void *captured)
+{
+    struct agent_http_request request = {.url = "http://127.0.0.1:1/"};
+    struct agent_task *task;
+    struct agent_http *http;
+    int status;
+
+    ctx_bind(captured);
+    ctx_release(captured);
+    do
+        status = task_spawn(task_returns, &tasked[0], &task);
+    while (status == 0 || status == -EAGAIN);
+    note_status(status);
+    note_status(task_join((struct agent_task *)&tasked[0]));
+    note_status(agent_host_table->http_open(&request, &http));
+    ctx_bind(NULL);
+    return NULL;
+}
+
+static int agent_leaves_a_thread_that_spawns(void)
+{
+    struct agent_ctx *captured = ctx_capture();
+
+    return -pthread_create(&notes.thread, NULL, use_run_until_it_is_over, captured);
+}
+
+START_TEST(bound_thread_spawns_until_the_run_is_over)
+{
+    run_agent(agent_leaves_a_thread_that_spawns);
+    pthread_join(notes.thread, NULL);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[0], -ECANCELED);
+    ck_assert_int_eq(notes.status[1], -ECANCELED);
+    ck_assert_int_eq(notes.status[2], -ECANCELED);
+}
+END_TEST
+
+/* So many times the same, while all threads are busy. */
+static int agent_spawns_and_joins(void)
+{
+    struct agent_task *task;
+    struct mallinfo2 before = mallinfo2(), after;
+    int status = 0;
+
+    for (int i = 0; i < 20000 && status == 0; i++) {
+        status = task_spawn(task_returns, &tasked[0], &task);
+        if (status == 0)
+            status = task_join(task);
+    }
+    after = mallinfo2();
+    note_status(status);
+    note_status(after.uordblks < before.uordblks + 100000);
+    return 0;
+}
+
+START_TEST(tasks_that_were_joined_take_no_memory)
+{
+    run_agent(agent_spawns_and_joins);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], 1);
+}
+END_TEST
+
+static int task_counts(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&calls, 1);
+    return emit_event("call", "{}");
+}
+
+/* Joins some of them, in turn with others. */
+static int agent_spawns_many(void)
+{
+    struct agent_task *tasks[40];
+
+    for (int i = 0; i < 40; i++) {
+        if (task_spawn(task_counts, NULL, &tasks[i]) < 0)
+            return -EIO;
+        if (i % 3 == 2)
+            task_join(tasks[i - i % 2]);
+        if (i % 5 == 0)
+            agent_sleep(0);
+    }
+    return 0;
+}
+
+START_TEST(many_tasks_of_many_runs)
+{
+    enum { COUNT = 40 };
+
+    for (uint32_t run = 1; run <= COUNT; run++)
+        start(run, agent_spawns_many);
+    for (uint32_t run = 1; run <= COUNT; run++) {
+        wait_for_end(run);
+        expect_finished(run);
+        ck_assert_uint_eq(accounts[run].events, 40);
+    }
+    ck_assert_uint_eq(atomic_load(&calls), COUNT * 40);
+}
+END_TEST
+
 /* ---- ends ---- */
 
 START_TEST(finished)
@@ -2355,6 +3211,40 @@ static void add_ctx(TCase *tcase)
     tcase_add_test(tcase, many_threads_in_each_run);
 }
 
+/* Those for which one thread is enough. */
+static void add_tasks(TCase *tcase)
+{
+    tcase_add_test(tcase, tasks_have_results);
+    tcase_add_test(tcase, joined_wrongly);
+    tcase_add_test(tcase, tasks_spawn_tasks);
+    tcase_add_test(tcase, deep_tasks);
+    tcase_add_test(tcase, most_tasks);
+    tcase_add_test(tcase, tasks_inherit_variables_and_keep_theirs);
+    tcase_add_test(tcase, scope);
+    tcase_add_test(tcase, scope_is_inherited);
+    tcase_add_test(tcase, scope_counts);
+    tcase_add_test(tcase, bound_thread_spawns);
+    tcase_add_test(tcase, bound_thread_joins);
+    tcase_add_test(tcase, bound_thread_spawns_until_the_run_is_over);
+    tcase_add_test(tcase, tasks_that_were_joined_take_no_memory);
+    tcase_add_test(tcase, many_tasks_of_many_runs);
+}
+
+static void add_tasks_at_once(TCase *tcase)
+{
+    tcase_add_test(tcase, task_cannot_join_itself);
+    tcase_add_test(tcase, run_ends_when_its_tasks_have);
+    tcase_add_test(tcase, tasks_join_each_other_when_handle_has_returned);
+    tcase_add_test(tcase, task_that_has_ended_is_joined_late);
+    tcase_add_test(tcase, failure_stops_the_tasks);
+    tcase_add_test(tcase, failure_that_was_said_stops_the_tasks);
+    tcase_add_test(tcase, cancelled_while_it_joins);
+    tcase_add_test(tcase, cancelled_while_its_tasks_are_waited_for);
+    tcase_add_test(tcase, quits_with_tasks);
+    tcase_add_test(tcase, tasks_wait_for_credit);
+    tcase_add_test(tcase, tasks_without_credit_are_cancelled);
+}
+
 static void add_ends(TCase *tcase)
 {
     tcase_add_test(tcase, finished);
@@ -2380,12 +3270,24 @@ static void add_both(Suite *suite)
     add_waits(case_create(suite, "waits on threads", setup_threads));
     add_inputs(case_create(suite, "inputs on threads", setup_threads));
     add_ctx(case_create(suite, "ctx on threads", setup_threads));
+    add_tasks(case_create(suite, "tasks on threads", setup_threads));
+    add_tasks_at_once(case_create(suite, "tasks at once on threads", setup_threads));
     add_ends(case_create(suite, "ends on threads", setup_threads));
     add_emit(case_create(suite, "emit on fibers", setup_fibers));
     add_waits(case_create(suite, "waits on fibers", setup_fibers));
     add_inputs(case_create(suite, "inputs on fibers", setup_fibers));
     add_ctx(case_create(suite, "ctx on fibers", setup_fibers));
+    add_tasks(case_create(suite, "tasks on fibers", setup_fibers));
+    add_tasks_at_once(case_create(suite, "tasks at once on fibers", setup_fibers));
     add_ends(case_create(suite, "ends on fibers", setup_fibers));
+}
+
+static void add_one_thread(Suite *suite)
+{
+    TCase *tcase = case_create(suite, "tasks on one thread", setup_one_thread);
+
+    add_tasks(tcase);
+    tcase_add_test(tcase, cancelled_before_a_task_began);
 }
 
 static void add_two_threads(Suite *suite)
@@ -2401,6 +3303,8 @@ static void add_fibers(Suite *suite)
 {
     TCase *tcase = case_create(suite, "fibers only", setup_fibers);
 
+    tcase_add_test(tcase, cancelled_before_a_task_began);
+    tcase_add_test(tcase, cancelled_while_it_joins_ends_at_once);
     tcase_add_test(tcase, sink_catches_up);
     tcase_add_test(tcase, quits_when_the_sink_catches_up);
     tcase_add_test(tcase, full_outbox_makes_agents_wait);
@@ -2422,6 +3326,7 @@ int main(void)
     agent_host_table = runtime_host(); /* of the agents in this file */
     add_load(suite);
     add_both(suite);
+    add_one_thread(suite);
     add_two_threads(suite);
     add_fibers(suite);
     srunner_run_all(runner, CK_ENV);
