@@ -24,7 +24,9 @@ struct answer {
 };
 
 struct agent_http {
-    struct run *run;
+    struct run *run; /* NULL when it is closed */
+    unsigned refs;   /* one until it is closed, and that of the call that waits */
+    bool awaited;
     const struct answer *answer; /* NULL for none */
     uint32_t idle_ms;
     uint64_t deadline_ms;
@@ -160,12 +162,12 @@ static void exchange_take_answer(struct agent_http *exchange,
 static struct agent_http *exchange_create(struct run *run, const struct agent_http_request *request)
 {
     struct agent_http *exchange = mem_alloc(sizeof *exchange);
-    uint32_t idle_ms =
-        request->idle_timeout_ms ? request->idle_timeout_ms : REQUEST_IDLE_TIMEOUT_MS;
 
     exchange->run = run;
+    exchange->refs = 1;
     exchange->came_ms = run->now_ms;
-    exchange->idle_ms = (idle_ms / 1000 + (idle_ms % 1000 > 0)) * 1000;
+    exchange->idle_ms =
+        request->idle_timeout_ms ? request->idle_timeout_ms : REQUEST_IDLE_TIMEOUT_MS;
     exchange->deadline_ms = request->timeout_ms ? run->now_ms + request->timeout_ms : RUN_NEVER;
     exchange->max_bytes = request->max_bytes ? request->max_bytes : REQUEST_MAX_BYTES;
     return exchange;
@@ -189,23 +191,52 @@ int exchange_open(struct agent_task *task, const struct agent_http_request *requ
     return 0;
 }
 
+static void exchange_unref(struct agent_http *exchange)
+{
+    if (--exchange->refs > 0)
+        return;
+    free(exchange->piece);
+    free(exchange);
+}
+
+/* Waits until this time: 0; or -ECANCELED, also if the exchange was closed, which is gone then. */
+static int exchange_wait(struct agent_http *exchange, struct agent_task *task, uint64_t until_ms)
+{
+    struct run *run = task->run;
+    bool closed;
+
+    exchange->refs++;
+    exchange->awaited = true;
+    while (!run_is_stopped(run) && exchange->run && run->now_ms < until_ms)
+        task_wait(task, until_ms);
+    exchange->awaited = false;
+    closed = exchange->run == NULL;
+    exchange_unref(exchange);
+    return closed || run_is_stopped(run) ? -ECANCELED : 0;
+}
+
 /* Waits for what comes next: 0, -ECANCELED, or the exchange's error. */
 static int exchange_await(struct agent_http *exchange, struct agent_task *task)
 {
-    struct run *run = task->run;
     uint64_t due = exchange->came_ms + exchange->answer->delay_ms;
     uint64_t idle = exchange->came_ms + exchange->idle_ms;
     uint64_t limit = idle < exchange->deadline_ms ? idle : exchange->deadline_ms;
-    uint64_t until = due < limit ? due : limit;
+    int status = exchange_wait(exchange, task, due < limit ? due : limit);
 
-    while (!run_is_stopped(run) && run->now_ms < until)
-        task_wait(task, until);
-    if (run_is_stopped(run))
-        return -ECANCELED;
+    if (status < 0)
+        return status;
     if (due > limit)
         return exchange_fail(exchange, -ETIMEDOUT, "a timeout was reached");
     exchange->came_ms = due;
     return 0;
+}
+
+/* A call that waits begins: 0, -ECANCELED or -EBUSY. */
+static int exchange_enter(struct agent_http *exchange, struct agent_task *task)
+{
+    int status = run_enter_wait(task->run, task);
+
+    return status == 0 && exchange->awaited ? -EBUSY : status;
 }
 
 static int exchange_respond(struct agent_http *exchange, struct agent_task *task)
@@ -226,7 +257,7 @@ static int exchange_respond(struct agent_http *exchange, struct agent_task *task
 
 int exchange_status(struct agent_http *exchange, struct agent_task *task)
 {
-    int status = run_enter_wait(task->run, task);
+    int status = exchange_enter(exchange, task);
 
     if (status == 0)
         status = exchange_respond(exchange, task);
@@ -272,11 +303,11 @@ static int exchange_end(struct agent_http *exchange, struct agent_task *task)
 
 long exchange_read(struct agent_http *exchange, struct agent_task *task, const char **data)
 {
-    int status = run_enter_wait(task->run, task);
+    int status = exchange_enter(exchange, task);
     const char *piece;
 
-    free(exchange->piece);
-    exchange->piece = NULL;
+    if (status == 0)
+        mem_set(&exchange->piece, NULL);
     if (status == 0)
         status = exchange_respond(exchange, task);
     if (status == 0)
@@ -309,9 +340,12 @@ const char *exchange_error(const struct agent_http *exchange)
 
 void exchange_close(struct agent_http *exchange)
 {
-    TAILQ_REMOVE(&exchange->run->exchanges, exchange, in_run);
-    free(exchange->piece);
-    free(exchange);
+    struct run *run = exchange->run;
+
+    TAILQ_REMOVE(&run->exchanges, exchange, in_run);
+    exchange->run = NULL;
+    run_wake(run);
+    exchange_unref(exchange);
 }
 
 void exchanges_close_all(struct run *run)

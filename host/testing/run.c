@@ -208,14 +208,6 @@ static void run_finish(struct run *run, int status)
     exchanges_close_all(run);
 }
 
-static void join_all(struct agent_task *first)
-{
-    struct agent_task *task;
-
-    while ((task = TAILQ_NEXT(first, in_run)))
-        turn_join(first, task);
-}
-
 void run_execute(struct run *run, int (*fn)(void *arg), void *arg)
 {
     struct agent_task first;
@@ -236,7 +228,7 @@ void run_execute(struct run *run, int (*fn)(void *arg), void *arg)
     }
     run->stopping = status != 0;
     run_wake(run);
-    join_all(&first);
+    turn_join_all(&first);
     task_set_current(NULL);
     TAILQ_REMOVE(&run->tasks, &first, in_run);
     task_finish(&first);

@@ -317,8 +317,6 @@ static int table_task_join(struct agent_task *other)
 
     if (task == NULL)
         return -ENXIO;
-    if (other == NULL)
-        return -EINVAL;
     run_lock();
     result = turn_join(task, other);
     run_unlock();
@@ -373,7 +371,7 @@ static int table_http_status(struct agent_http *http)
 
 static const char *table_http_header(struct agent_http *http, const char *name)
 {
-    return exchange_header(http, name);
+    return task_current() && name ? exchange_header(http, name) : NULL;
 }
 
 static long table_http_read(struct agent_http *http, const char **data)
@@ -391,11 +389,13 @@ static long table_http_read(struct agent_http *http, const char **data)
 
 static const char *table_http_error(struct agent_http *http)
 {
-    return exchange_error(http);
+    return task_current() ? exchange_error(http) : "";
 }
 
 static void table_http_close(struct agent_http *http)
 {
+    if (task_current() == NULL)
+        return;
     run_lock();
     exchange_close(http);
     run_unlock();

@@ -203,23 +203,67 @@ static void await_bound(struct agent_task *other)
         pthread_cond_wait(&some_ended, &lock);
 }
 
-int turn_join(struct agent_task *task, struct agent_task *other)
+/* Frees one that has ended. */
+static int task_remove(struct agent_task *task)
 {
-    int result;
+    struct run *run = task->run;
+    int result = task->result;
 
+    if (task->has_thread) { /* what it does at its end may call us */
+        run_unlock();
+        pthread_join(task->thread, NULL);
+        run_lock();
+    }
+    TAILQ_REMOVE(&run->tasks, task, in_run);
+    run->task_count--;
+    task_finish(task);
+    free(task);
+    run_wake(run);
+    return result;
+}
+
+/* One that nobody joins yet, or NULL. */
+static struct agent_task *run_find(const struct run *run, const struct agent_task *handle)
+{
+    struct agent_task *task;
+
+    TAILQ_FOREACH(task, &run->tasks, in_run) {
+        if (task == handle && task->fn && !task->joined)
+            return task;
+    }
+    return NULL;
+}
+
+int turn_join(struct agent_task *task, const struct agent_task *handle)
+{
+    struct agent_task *other = run_find(task->run, handle);
+
+    if (other == NULL || other == task)
+        return task->run->over ? -ECANCELED : -EINVAL;
+    other->joined = true;
     if (task->bound)
         await_bound(other);
     while (other->state != TASK_ENDED)
         task_wait(task, RUN_NEVER);
-    if (other->has_thread) { /* what it does at its end may call us */
-        run_unlock();
-        pthread_join(other->thread, NULL);
-        run_lock();
-    }
-    result = other->result;
-    TAILQ_REMOVE(&task->run->tasks, other, in_run);
-    task->run->task_count--;
-    task_finish(other);
-    free(other);
-    return result;
+    return task_remove(other);
+}
+
+/* The first that has not ended, or that another task is about to remove; NULL for none. */
+static struct agent_task *next_live(struct agent_task *first)
+{
+    struct agent_task *task = TAILQ_NEXT(first, in_run);
+
+    while (task && task->state == TASK_ENDED && !task->joined)
+        task = TAILQ_NEXT(task, in_run);
+    return task;
+}
+
+void turn_join_all(struct agent_task *first)
+{
+    struct agent_task *task;
+
+    while (next_live(first))
+        task_wait(first, RUN_NEVER);
+    while ((task = TAILQ_NEXT(first, in_run)))
+        task_remove(task);
 }

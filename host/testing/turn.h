@@ -27,6 +27,7 @@ struct agent_task {
     pthread_cond_t turn;
     pthread_t thread;
     bool has_thread;
+    bool joined;                    /* or being so */
     TAILQ_ENTRY(agent_task) in_run; /* in run->tasks */
 };
 
@@ -47,7 +48,10 @@ void run_wake(struct run *run);
 /* 0, -EAGAIN, -ECANCELED or -ENOTSUP. */
 int turn_spawn(struct agent_task *parent, int (*fn)(void *arg), void *arg, struct agent_task **out);
 
-/* Waits for the end of a task and frees it; its result. */
-int turn_join(struct agent_task *task, struct agent_task *other);
+/* Waits for the end of a task and frees it; its result, or -EINVAL if there is no such task. */
+int turn_join(struct agent_task *task, const struct agent_task *handle);
+
+/* Joins all of the run's. The task of handle() only. */
+void turn_join_all(struct agent_task *first);
 
 #endif

@@ -439,6 +439,39 @@ START_TEST(tasks_that_ignore_their_end)
 }
 END_TEST
 
+static int join_by_another(void *arg)
+{
+    struct agent_task **task = arg;
+
+    return task_join(*task);
+}
+
+static int join_wrongly(void *arg)
+{
+    static struct steps steps = {"one", 100, 3};
+    static struct agent_task *one, *other;
+
+    (void)arg;
+    ctx_set("mine", "parent");
+    ck_assert_int_eq(task_join(NULL), -EINVAL);
+    ck_assert_int_eq(task_spawn(take_steps, &steps, &one), 0);
+    ck_assert_int_eq(task_spawn(join_by_another, &one, &other), 0);
+    agent_sleep(0);
+    ck_assert_int_eq(task_join(one), -EINVAL); /* the other one does */
+    ck_assert_int_eq(task_join(other), 3);
+    ck_assert_int_eq(task_join(other), -EINVAL);
+    ck_assert_int_eq(task_spawn(take_steps, &steps, &one), 0);
+    ck_assert_int_eq(task_spawn(join_by_another, &one, &other), 0);
+    return 0; /* and both are left behind */
+}
+
+START_TEST(joins_that_are_wrong)
+{
+    ck_assert_int_eq(agent_test_call(test, join_wrongly, NULL), 0);
+    ck_assert_uint_eq(agent_test_events(test), 8);
+}
+END_TEST
+
 static int emit_and_sleep(void *arg)
 {
     emit_event("begun", "{}");
@@ -487,7 +520,6 @@ static int spawn_many(void *arg)
     ck_assert_int_eq(task_spawn(emit_and_sleep, NULL, &one_more), -EAGAIN);
     for (int i = AGENT_TASKS_MAX - 1; i >= 0; i--)
         ck_assert_int_eq(task_join(tasks[i]), 0);
-    ck_assert_int_eq(task_join(NULL), -EINVAL);
     return 0;
 }
 
@@ -594,6 +626,39 @@ START_TEST(whole_bodies)
 }
 END_TEST
 
+static int read_it(void *arg)
+{
+    const char *data;
+
+    return (int)agent_http_read((struct agent_http *)arg, &data);
+}
+
+static int share(void *arg)
+{
+    struct agent_http_request request = {.url = "http://a.test/"};
+    struct agent_http *http;
+    struct agent_task *task;
+
+    (void)arg;
+    agent_http_open(&request, &http);
+    ck_assert_int_eq(agent_http_status(http), 200);
+    task_spawn(read_it, http, &task);
+    agent_sleep(10);
+    ck_assert_int_eq(agent_http_status(http), -EBUSY);
+    agent_http_close(http);
+    return task_join(task);
+}
+
+START_TEST(one_waits_for_an_exchange)
+{
+    struct agent_test_response answer = {.body = AGENT_TEST_LIST("a"), .delay_ms = 100};
+
+    agent_test_answer(test, &answer);
+    ck_assert_int_eq(agent_test_call(test, share, NULL), -ECANCELED);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 110);
+}
+END_TEST
+
 /* ---- the plugin's life -------------------------------------------------- */
 
 START_TEST(refused)
@@ -655,6 +720,7 @@ static void add_runs(TCase *tests)
     tcase_add_test(tests, inputs_come_when_they_should);
     tcase_add_test(tests, cancelled_anywhere);
     tcase_add_test(tests, whole_bodies);
+    tcase_add_test(tests, one_waits_for_an_exchange);
 }
 
 static void add_tasks(TCase *tests)
@@ -663,6 +729,7 @@ static void add_tasks(TCase *tests)
     tcase_add_test(tests, tasks_go_on_while_others_wait);
     tcase_add_test(tests, tasks_that_ignore_their_end);
     tcase_add_test(tests, tasks_that_nobody_joins);
+    tcase_add_test(tests, joins_that_are_wrong);
     tcase_add_test(tests, many_tasks);
     tcase_add_test(tests, bound_threads);
 }
