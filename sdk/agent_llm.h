@@ -76,7 +76,7 @@ struct agent_llm {
     const cJSON *options;     /* further members of the request, such as temperature; or NULL */
     unsigned quiet;           /* of enum agent_llm_quiet */
     unsigned attempts;        /* AGENT_LLM_ATTEMPTS */
-    uint32_t idle_timeout_ms; /* while nothing comes: AGENT_LLM_IDLE_MS; whole seconds */
+    uint32_t idle_timeout_ms; /* while nothing comes: AGENT_LLM_IDLE_MS */
 };
 
 /* A call of a tool that the model asks for. */

@@ -133,7 +133,7 @@ class Install(unittest.TestCase):
         folder = self.pkg_config("--variable=pluginsdir")[0]
         defaults = self.sluice("serve", "--defaults").stdout
         self.assertIn("\nplugins = %s\n" % folder.replace(str(self.root), ""), defaults)
-        for name in ("ask.so", "echo.so", "ticker.so"):
+        for name in ("ask.so", "chat.so", "echo.so", "ticker.so"):
             self.assertTrue((self.one("echo.so").parent / name).exists(), name)
 
     def test_documents_of_ask_are_installed(self):

@@ -1,0 +1,299 @@
+/*
+ * chat - talks with a model, which may use tools.
+ *
+ *     base_url   = https://api.openai.com/v1   the model's server, any that speaks
+ *                                              OpenAI's protocol
+ *     api_key    = ...
+ *     model      = ...                         else OPENAI_MODEL; and so for the other two
+ *     system     = You are ...                 said before each conversation
+ *     max_rounds = 8                           answers of the model in one run
+ *     documents  = /usr/share/doc              files and folders that it may search
+ *
+ * A run gets {"prompt": "..."}, or a conversation so far:
+ *
+ *     {"messages": [{"role": "user", "content": "..."}, ...]}
+ *
+ * and emits text, reasoning and usage as the model sends them. When the model
+ * calls tools, those of one answer run at once, each as a task of its own:
+ *
+ *     tool_call    {scope, id, name, arguments}
+ *     tool_result  {scope, id, content}          scope is the call's id
+ *
+ * and then the model goes on, until it calls none any more. The result is
+ * {answer, finish_reason, rounds}.
+ */
+#ifndef CHAT_MODE
+#define CHAT_MODE AGENT_FIBER
+#define CHAT_NAME "chat"
+#endif
+
+#include <sluice/agent_llm.h>
+
+#include "tools.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS_DEFAULT 8
+#define ROUNDS_MAX     100
+
+struct chat {
+    cJSON *settings;
+    struct agent_llm llm; /* refers to the settings */
+    const char *system;   /* so does it; "" for none */
+    long max_rounds;
+    struct tools *tools;
+};
+
+/* ---- the conversation --------------------------------------------------- */
+
+/* An operator's word is not to be replaced by a client's. */
+static int is_role(const struct chat *chat, const char *role)
+{
+    return strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0 ||
+           (strcmp(role, "system") == 0 && *chat->system == '\0');
+}
+
+static int add_messages(const struct chat *chat, const cJSON *list, cJSON *messages)
+{
+    const cJSON *message;
+    int status = 0;
+
+    cJSON_ArrayForEach(message, list) {
+        const char *role = json_string(message, "role", "");
+        const char *content = json_string(message, "content", NULL);
+        if (!is_role(chat, role) || content == NULL)
+            return -EINVAL;
+        if (status == 0)
+            status = agent_llm_say(messages, role, content);
+    }
+    return status;
+}
+
+/* Whether the last word is the user's, so that there is something to answer. */
+static int ends_with_user(const cJSON *messages)
+{
+    int count = cJSON_GetArraySize(messages);
+    const cJSON *last = count > 0 ? cJSON_GetArrayItem(messages, count - 1) : NULL;
+
+    return strcmp(json_string(last, "role", ""), "user") == 0;
+}
+
+static int read_input(const struct chat *chat, const cJSON *input, cJSON *messages)
+{
+    const char *prompt = json_string(input, "prompt", NULL);
+    int status = 0;
+
+    if (*chat->system)
+        status = agent_llm_say(messages, "system", chat->system);
+    if (status == 0)
+        status = add_messages(chat, cJSON_GetObjectItemCaseSensitive(input, "messages"), messages);
+    if (status == 0 && prompt)
+        status = agent_llm_say(messages, "user", prompt);
+    if (status == 0 && !ends_with_user(messages))
+        status = -EINVAL;
+    if (status == -EINVAL)
+        run_fail("bad_input",
+                 "send {\"prompt\": \"...\"} or {\"messages\": [{\"role\": \"user\", "
+                 "\"content\": \"...\"}]}; a role is user or assistant%s, a content "
+                 "is a string, and the last message is the user's",
+                 *chat->system ? "" : " or system");
+    return status;
+}
+
+/* ---- tools -------------------------------------------------------------- */
+
+/* A call on its way. */
+struct use {
+    const struct chat *chat;
+    const struct agent_llm_call *call;
+    struct agent_task *task;
+    char *content;
+};
+
+static int emit_result(const struct use *use)
+{
+    cJSON *json = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(json, "id", use->call->id);
+    cJSON_AddStringToObject(json, "content", use->content);
+    return emit_json("tool_result", json);
+}
+
+/* A task. */
+static int use_tool(void *arg)
+{
+    struct use *use = arg;
+    int status = task_scope(use->call->id);
+
+    if (status == 0)
+        status = agent_llm_emit_call(use->call);
+    if (status < 0)
+        return status;
+    use->content = tools_call(use->chat->tools, use->call->name, use->call->arguments);
+    return use->content ? emit_result(use) : -ENOMEM;
+}
+
+/* All at once. */
+static int use_tools(struct use *uses, size_t count)
+{
+    size_t spawned = 0;
+    int status = 0, result;
+
+    while (spawned < count && status == 0) {
+        status = task_spawn(use_tool, &uses[spawned], &uses[spawned].task);
+        spawned += status == 0;
+    }
+    for (size_t i = 0; i < spawned; i++) {
+        result = task_join(uses[i].task);
+        status = status < 0 ? status : result;
+    }
+    return status;
+}
+
+static int answer_calls(const struct chat *chat, const struct agent_llm_answer *answer,
+                        cJSON *messages)
+{
+    struct use *uses = calloc(answer->call_count, sizeof(*uses));
+    int status = uses ? agent_llm_say_answer(messages, answer) : -ENOMEM;
+
+    for (size_t i = 0; uses && i < answer->call_count; i++)
+        uses[i] = (struct use){.chat = chat, .call = &answer->calls[i]};
+    if (status == 0)
+        status = use_tools(uses, answer->call_count);
+    for (size_t i = 0; uses && i < answer->call_count; i++) {
+        if (status == 0)
+            status = agent_llm_say_result(messages, &answer->calls[i], uses[i].content);
+        free(uses[i].content);
+    }
+    free(uses);
+    return status;
+}
+
+/* ---- the run ------------------------------------------------------------ */
+
+/* An answer that is too long for a result was streamed, at least. */
+static int finish(const struct agent_llm_answer *answer, long rounds)
+{
+    cJSON *result = cJSON_CreateObject();
+    char *json;
+    int status;
+
+    if (strlen(answer->text) < AGENT_EVENT_MAX / 8)
+        cJSON_AddStringToObject(result, "answer", answer->text);
+    cJSON_AddStringToObject(result, "finish_reason", answer->finish_reason);
+    cJSON_AddNumberToObject(result, "rounds", (double)rounds);
+    json = cJSON_PrintUnformatted(result);
+    status = json ? run_result(json) : -ENOMEM;
+    cJSON_free(json);
+    cJSON_Delete(result);
+    return status;
+}
+
+static int give_up(const struct chat *chat)
+{
+    return run_fail("too_many_rounds",
+                    "the model has answered %ld times and still calls tools; ask for less, or set "
+                    "a higher max_rounds in the section [plugin " CHAT_NAME "]",
+                    chat->max_rounds);
+}
+
+/* One answer of the model, and what it calls. 1 if there is more to say. */
+static int play_round(const struct chat *chat, cJSON *messages, long round)
+{
+    struct agent_llm_answer answer;
+    int status = agent_llm_chat(&chat->llm, messages, tools_list(chat->tools), &answer);
+
+    if (status < 0)
+        run_fail(answer.code, "%s", answer.message);
+    else if (answer.call_count == 0)
+        status = finish(&answer, round);
+    else if (round == chat->max_rounds)
+        status = give_up(chat);
+    else
+        status = answer_calls(chat, &answer, messages);
+    if (status == 0)
+        status = answer.call_count > 0;
+    agent_llm_answer_finish(&answer);
+    return status;
+}
+
+static int handle(void *self, const char *input)
+{
+    const struct chat *chat = self;
+    cJSON *json = json_parse(input), *messages = cJSON_CreateArray();
+    int status = read_input(chat, json, messages);
+
+    cJSON_Delete(json);
+    if (status == 0)
+        status = 1;
+    for (long round = 1; status == 1; round++)
+        status = play_round(chat, messages, round);
+    cJSON_Delete(messages);
+    return status;
+}
+
+/* ---- the plugin --------------------------------------------------------- */
+
+static void destroy(void *self)
+{
+    struct chat *chat = self;
+
+    tools_destroy(chat->tools);
+    cJSON_Delete(chat->settings);
+    free(chat);
+}
+
+static int read_rounds(struct chat *chat)
+{
+    const char *text = json_string(chat->settings, "max_rounds", NULL);
+    char *end = NULL;
+
+    chat->max_rounds = text ? strtol(text, &end, 10) : ROUNDS_DEFAULT;
+    if ((end == NULL || (end > text && *end == '\0')) && chat->max_rounds >= 1 &&
+        chat->max_rounds <= ROUNDS_MAX)
+        return 0;
+    agent_log(AGENT_LOG_ERROR, "max_rounds must be 1 to %d, not '%s'", ROUNDS_MAX, text);
+    return -EINVAL;
+}
+
+static int prepare(struct chat *chat)
+{
+    char error[512] = "out of memory";
+    int status = read_rounds(chat);
+
+    chat->system = json_string(chat->settings, "system", "");
+    agent_llm_configure(&chat->llm, chat->settings);
+    chat->llm.quiet = AGENT_LLM_QUIET_CALLS; /* the tasks emit them */
+    if (status < 0)
+        return status;
+    status = tools_create(json_string(chat->settings, "documents", ""), &chat->tools, error,
+                          sizeof(error));
+    if (status < 0)
+        agent_log(AGENT_LOG_ERROR, "documents: %s", error);
+    else if (!agent_llm_is_configured(&chat->llm))
+        agent_log(AGENT_LOG_INFO, "no model is configured: runs will fail, and say what to set");
+    return status;
+}
+
+static int create(const char *config, const char *state, void **self)
+{
+    struct chat *chat = calloc(1, sizeof(*chat));
+    int status;
+
+    (void)state;
+    if (chat == NULL)
+        return -ENOMEM;
+    chat->settings = cJSON_Parse(config);
+    status = prepare(chat);
+    if (status < 0)
+        destroy(chat);
+    else
+        *self = chat;
+    return status;
+}
+
+AGENT_PLUGIN(.mode = CHAT_MODE, .name = CHAT_NAME, .version = "1.0",
+             .description = "Talks with a model, which may search documents", .create = create,
+             .handle = handle, .destroy = destroy)

@@ -1,0 +1,81 @@
+/*
+ * e2e_chat: `chat` with tools that tests need, in the other mode.
+ *
+ *     meet {"count":N}   returns when so many calls are in it at once
+ *     wait {"ms":N}      sleeps
+ *     say {"text":S}     returns S
+ *     nothing {}         fails: out of memory
+ *
+ * See e2e_chat_fiber.c for the mode that chat itself has.
+ */
+#ifndef CHAT_MODE
+#define CHAT_MODE AGENT_THREAD
+#define CHAT_NAME "e2e_chat"
+#endif
+
+#include "../../plugins/chat.c"
+
+#include <stdatomic.h>
+
+struct tools {
+    cJSON *list;
+};
+
+static const char *const names[] = {"meet", "wait", "say", "nothing"};
+
+int tools_create(const char *documents, struct tools **out, char *error, size_t error_size)
+{
+    (void)documents, (void)error, (void)error_size;
+    *out = calloc(1, sizeof(**out));
+    (*out)->list = cJSON_CreateArray();
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        cJSON *tool = cJSON_CreateObject();
+        cJSON_AddStringToObject(tool, "type", "function");
+        cJSON_AddStringToObject(cJSON_AddObjectToObject(tool, "function"), "name", names[i]);
+        cJSON_AddItemToArray((*out)->list, tool);
+    }
+    return 0;
+}
+
+void tools_destroy(struct tools *tools)
+{
+    cJSON_Delete(tools->list);
+    free(tools);
+}
+
+const cJSON *tools_list(const struct tools *tools)
+{
+    return tools->list;
+}
+
+static char *meet(int count)
+{
+    static atomic_int inside;
+    char text[32];
+
+    atomic_fetch_add(&inside, 1);
+    while (atomic_load(&inside) < count) {
+        if (agent_sleep(2) < 0) {
+            atomic_fetch_sub(&inside, 1);
+            return strdup("cancelled");
+        }
+    }
+    snprintf(text, sizeof text, "met %d", count);
+    return strdup(text);
+}
+
+char *tools_call(const struct tools *tools, const char *name, const char *arguments)
+{
+    cJSON *json = json_parse(arguments);
+    char *text = NULL;
+
+    (void)tools;
+    if (strcmp(name, "meet") == 0)
+        text = meet((int)json_number(json, "count", 1));
+    else if (strcmp(name, "wait") == 0)
+        text = strdup(agent_sleep((uint32_t)json_number(json, "ms", 0)) < 0 ? "cancelled" : "ok");
+    else if (strcmp(name, "say") == 0)
+        text = strdup(json_string(json, "text", ""));
+    cJSON_Delete(json);
+    return text;
+}
