@@ -283,6 +283,10 @@ static int run(const struct settings *settings, const char *input)
     }
     uv_run(&session.loop, UV_RUN_DEFAULT);
     uv_loop_close(&session.loop);
+    if (fflush(stdout) == EOF || ferror(stdout)) {
+        fprintf(stderr, "sluice: standard output: %s\n", strerror(errno));
+        return 1;
+    }
     return session.finished ? 0 : 1;
 }
 
