@@ -15,9 +15,9 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/job.h"
+#include "worker/request.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -27,11 +27,8 @@
 
 #define EXCHANGE_HIGH (256u * 1024)
 
-#define CONNECT_TIMEOUT_MS 10000
-#define IDLE_TIMEOUT_MS    60000
-#define MAX_BYTES          (16u * 1024 * 1024)
-#define MAX_HEADERS        (64u * 1024)
-#define MAX_REDIRECTS      5
+#define MAX_HEADERS   (64u * 1024)
+#define MAX_REDIRECTS 5
 
 struct http_client {
     uv_loop_t *loop;
@@ -577,43 +574,14 @@ static void exchange_queue(struct agent_http *exchange)
 
 /* ---- the agent's side ---- */
 
-static bool is_url(const char *url)
+/* What libcurl takes for a URL, too. */
+static bool is_parsed(const char *url)
 {
-    bool is_http =
-        url && (strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0);
-    CURLU *parsed = is_http ? curl_url() : NULL;
+    CURLU *parsed = curl_url();
     bool valid = parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK;
 
     curl_url_cleanup(parsed);
     return valid;
-}
-
-static bool is_token(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        if (!isalnum((unsigned char)text[i]) && !strchr("!#$%&'*+-.^_`|~", text[i]))
-            return false;
-    }
-    return length > 0;
-}
-
-static bool is_field(const char *field)
-{
-    return is_token(field, strcspn(field, ":")) && strchr(field, ':') && !strpbrk(field, "\r\n");
-}
-
-static bool request_is_valid(const struct agent_http_request *request)
-{
-    const char *method = request->method;
-
-    if (!is_url(request->url) || (method && !is_token(method, strlen(method))) ||
-        (method && request->body && strcmp(method, "HEAD") == 0))
-        return false;
-    for (const char *const *field = request->headers; field && *field; field++) {
-        if (!is_field(*field))
-            return false;
-    }
-    return true;
 }
 
 /* libcurl takes "Name:" for one that is not to be sent, and "Name;" for one without a value. */
@@ -661,7 +629,7 @@ static bool has_body(const char *method)
 static void exchange_set_body(struct agent_http *exchange, const struct agent_http_request *request)
 {
     if (request->body) {
-        exchange->body_length = request->body_length ? request->body_length : strlen(request->body);
+        exchange->body_length = request_body_length(request);
         exchange->body = mem_copy(request->body, exchange->body_length);
     } else if (has_body(exchange->method)) {
         exchange->body = mem_strdup("");
@@ -681,15 +649,14 @@ static struct agent_http *exchange_create(struct http_client *client,
     exchange->client = client;
     exchange->refs = 1;
     exchange->url = mem_strdup(request->url);
-    exchange->method = mem_strdup(request->method ? request->method
-                                  : request->body ? "POST"
-                                                  : "GET");
+    exchange->method = mem_strdup(request_method(request));
     exchange_set_body(exchange, request);
     exchange_set_fields(exchange, request->headers);
-    exchange->connect_timeout_ms = number_or(request->connect_timeout_ms, CONNECT_TIMEOUT_MS);
-    exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, IDLE_TIMEOUT_MS);
+    exchange->connect_timeout_ms =
+        number_or(request->connect_timeout_ms, REQUEST_CONNECT_TIMEOUT_MS);
+    exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, REQUEST_IDLE_TIMEOUT_MS);
     exchange->timeout_ms = request->timeout_ms;
-    exchange->max_bytes = request->max_bytes ? request->max_bytes : MAX_BYTES;
+    exchange->max_bytes = request->max_bytes ? request->max_bytes : REQUEST_MAX_BYTES;
     return exchange;
 }
 
@@ -701,7 +668,7 @@ int exchange_open(struct http_client *client, struct task *task,
     struct outbox *outbox = job->outbox; /* which outlives the client, for a thread that is late */
     bool stopped;
 
-    if (!request_is_valid(request))
+    if (!request_is_valid(request) || !is_parsed(request->url))
         return -EINVAL;
     exchange = exchange_create(client, request);
     outbox_lock(outbox);

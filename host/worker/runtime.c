@@ -13,6 +13,7 @@
 #include "common/wire.h"
 #include "worker/httpclient.h"
 #include "worker/job.h"
+#include "worker/payload.h"
 #include "worker/subtask.h"
 
 #include <errno.h>
@@ -26,15 +27,6 @@ _Static_assert(WIRE_STATE_MAX == AGENT_STATE_MAX, "the wire carries every state"
 _Static_assert(JSON_DEPTH_MAX == AGENT_JSON_DEPTH_MAX, "events nest as deep as promised");
 _Static_assert(WIRE_TYPE_MAX == AGENT_TYPE_MAX, "the wire carries every type");
 _Static_assert(AGENT_EVENT_MAX + AGENT_TYPE_MAX + WIRE_CHARGE <= WIRE_WINDOW, "a window takes any");
-
-/* What becomes an event's JSON. */
-struct payload {
-    const char *text;
-    size_t length;
-    size_t json_length;
-    bool is_object;
-    void (*write)(const struct payload *payload, char *json);
-};
 
 static atomic_uint_fast64_t stray_emits;
 static _Thread_local char last_error[1024];
@@ -58,51 +50,11 @@ static int stray_emit(const char *type)
     return -ENXIO;
 }
 
-static void write_compact(const struct payload *payload, char *json)
-{
-    if (payload->json_length == payload->length)
-        memcpy(json, payload->text, payload->length);
-    else
-        json_compact(json, payload->text, payload->length);
-}
-
-#define DELTA_BEFORE "{\"delta\":\""
-#define DELTA_AFTER  "\"}"
-
-static void write_delta(const struct payload *payload, char *json)
-{
-    memcpy(json, DELTA_BEFORE, strlen(DELTA_BEFORE));
-    json += strlen(DELTA_BEFORE);
-    json += json_escape(json, payload->text, payload->length);
-    memcpy(json, DELTA_AFTER, strlen(DELTA_AFTER));
-}
-
-/* What a scope adds to the JSON of an event; 0 if it is no object. */
-static size_t scope_length(const struct task *task, const struct payload *payload)
-{
-    size_t more = payload->json_length > strlen("{}") ? strlen(",") : 0;
-
-    return task->scope && payload->is_object ? strlen(task->scope) + more : 0;
-}
-
-/* The payload, with its scope, if any, as the first member. */
-static void write_payload(const struct payload *payload, const char *scope, size_t scoped,
-                          char *json)
-{
-    payload->write(payload, json + scoped);
-    if (scoped == 0)
-        return;
-    json[scoped] = ',';
-    json[0] = '{';
-    memcpy(json + 1, scope, strlen(scope));
-}
-
-static int task_emit(struct task *task, const char *type, size_t type_length,
-                     struct payload *payload)
+static int task_emit(struct task *task, struct payload *payload)
 {
     struct job *job = task->job;
-    size_t scoped = scope_length(task, payload), length = payload->json_length + scoped;
-    size_t cost = wire_charge(type_length, length);
+    size_t length = payload_size(payload, task->scope);
+    size_t cost = wire_charge(payload->type_length, length);
     char kept_type[AGENT_TYPE_MAX];
     char *kept = NULL;
     int status;
@@ -111,14 +63,14 @@ static int task_emit(struct task *task, const char *type, size_t type_length,
         return -EMSGSIZE;
     outbox_lock(job->outbox);
     if (!job_has(job, cost)) { /* while it waits, another fiber may write over the strings */
-        type = memcpy(kept_type, type, type_length);
+        payload->type = memcpy(kept_type, payload->type, payload->type_length);
         payload->text = kept = mem_copy(payload->text, payload->length);
     }
     status = job_spend(job, task, cost);
     if (status == 0)
-        write_payload(
-            payload, task->scope, scoped,
-            wire_append_event(outbox_frames(job->outbox), job->number, type, type_length, length));
+        payload_write(payload, task->scope,
+                      wire_append_event(outbox_frames(job->outbox), job->number, payload->type,
+                                        payload->type_length, length));
     outbox_unlock(job->outbox);
     free(kept);
     return status;
@@ -127,40 +79,25 @@ static int task_emit(struct task *task, const char *type, size_t type_length,
 static int host_emit_event(const char *type, const char *json)
 {
     struct task *task = task_current();
-    struct payload payload = {.text = json, .write = write_compact};
-    size_t type_length;
-    ssize_t length;
+    struct payload payload;
+    int status;
 
     if (task == NULL)
         return stray_emit(type ? type : "");
-    type_length = type ? strlen(type) : 0;
-    if (!wire_type_is_free(type, type_length) || json == NULL)
-        return -EINVAL;
-    payload.length = strlen(json);
-    length = json_check(json, payload.length);
-    if (length < 0)
-        return (int)length;
-    payload.json_length = (size_t)length;
-    payload.is_object = json[strspn(json, " \t\r\n")] == '{';
-    return task_emit(task, type, type_length, &payload);
+    status = payload_of_event(&payload, type, json);
+    return status < 0 ? status : task_emit(task, &payload);
 }
 
 static int host_emit_text(const char *utf8)
 {
     struct task *task = task_current();
-    struct payload payload = {.text = utf8, .is_object = true, .write = write_delta};
-    ssize_t length;
+    struct payload payload;
+    int status;
 
     if (task == NULL)
         return stray_emit("text");
-    if (utf8 == NULL)
-        return -EINVAL;
-    payload.length = strlen(utf8);
-    length = json_escaped_length(utf8, payload.length);
-    if (length < 0)
-        return (int)length;
-    payload.json_length = (size_t)length + strlen(DELTA_BEFORE DELTA_AFTER);
-    return task_emit(task, "text", strlen("text"), &payload);
+    status = payload_of_text(&payload, utf8);
+    return status < 0 ? status : task_emit(task, &payload);
 }
 
 static const char *host_ctx_get(const char *key)

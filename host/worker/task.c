@@ -1,11 +1,10 @@
 #include "worker/task.h"
 
-#include "common/buf.h"
 #include "common/clock.h"
-#include "common/json.h"
 #include "common/mem.h"
 #include "worker/job.h"
 #include "worker/outbox.h"
+#include "worker/payload.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,17 +42,13 @@ void task_finish(struct task *task)
 
 int task_set_scope(struct task *task, const char *name)
 {
-    struct buf member = {0};
+    char *scope;
+    int status = payload_scope(name, &scope);
 
-    if (name && json_escaped_length(name, strlen(name)) < 0)
-        return -EINVAL;
+    if (status < 0)
+        return status;
     free(task->scope);
-    task->scope = NULL;
-    if (name == NULL)
-        return 0;
-    buf_puts(&member, "\"scope\":");
-    json_append_string(&member, name);
-    task->scope = buf_steal(&member);
+    task->scope = scope;
     return 0;
 }
 

@@ -20,6 +20,24 @@ static int handle(void *self, const char *input)
 AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
 """
 
+TEST = """
+#include <sluice/agent_test.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    struct agent_test *test = argc > 1 ? agent_test_open_file(argv[1], NULL)
+                                       : agent_test_open(agent_plugin_entry, NULL);
+    agent_test_run(test, "{\\"x\\":1}");
+    fputs(agent_test_transcript(test), stdout);
+    agent_test_close(test);
+    return 0;
+}
+"""
+
+TRANSCRIPT = 'echo {"x":1}\ndone {"status":"finished"}\n'
+
+SANITIZED = os.environ.get("SLUICE_SANITIZED") == "1"
+
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 
 
@@ -43,10 +61,10 @@ class Install(unittest.TestCase):
         self.assertEqual(len(found), 1, "%s: %s" % (name, found))
         return found[0]
 
-    def pkg_config(self, *words):
+    def pkg_config(self, *words, package="sluice"):
         env = dict(os.environ, PKG_CONFIG_SYSROOT_DIR=str(self.root),
                    PKG_CONFIG_PATH=str(self.one("sluice.pc").parent))
-        return subprocess.run(["pkg-config", *words, "sluice"], check=True, env=env,
+        return subprocess.run(["pkg-config", *words, package], check=True, env=env,
                               stdout=subprocess.PIPE, text=True).stdout.split()
 
     def build(self, compiler, suffix, *flags):
@@ -57,6 +75,24 @@ class Install(unittest.TestCase):
             [compiler, *flags, *STRICT, "-shared", "-fPIC", *self.pkg_config("--cflags"),
              str(source), "-o", str(plugin), "-Wl,-z,defs"], check=True)
         return plugin
+
+    def build_test(self, compiler, suffix, *flags):
+        """The plugin and its test in one program; what it needs is what pkg-config says."""
+        program = pathlib.Path(self.folder.name, "test_mine")
+        sources = [program.with_name("mine" + suffix), program.with_name("test_mine" + suffix)]
+        for source, text in zip(sources, (PLUGIN, TEST)):
+            source.write_text(text)
+        subprocess.run(
+            [compiler, *flags, *STRICT, *self.pkg_config("--cflags", package="sluice-test"),
+             *map(str, sources), "-o", str(program),
+             *self.pkg_config("--libs", package="sluice-test")], check=True)
+        return program
+
+    def run_test(self, program, *words):
+        folder = self.one("libsluice-test.so").parent
+        done = subprocess.run([str(program), *words], check=True, stdout=subprocess.PIPE, text=True,
+                              env=dict(os.environ, LD_LIBRARY_PATH=str(folder)))
+        return done.stdout
 
     def sluice(self, *words):
         return subprocess.run([str(self.one("sluice.pc").parents[2] / "bin" / "sluice"), *words],
@@ -80,6 +116,18 @@ class Install(unittest.TestCase):
         self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
         done = self.sluice("check", str(plugin))
         self.assertEqual(done.stdout, "mine 0.1, thread mode: fit to serve\n")
+
+    @unittest.skipIf(SANITIZED, "what is linked with a sanitized library has to be, too")
+    def test_tests_of_plugins(self):
+        for build in (("cc", ".c", "-std=c99"), ("c++", ".cc", "-std=c++20")):
+            program = self.build_test(*build)
+            self.assertEqual(self.run_test(program), TRANSCRIPT)
+            self.assertEqual(self.run_test(program, str(self.build(*build))), TRANSCRIPT)
+
+    def test_library_for_tests_brings_no_network(self):
+        needs = subprocess.run(["readelf", "-d", str(self.one("libsluice-test.so"))], check=True,
+                               stdout=subprocess.PIPE, text=True).stdout
+        self.assertNotRegex(needs, "NEEDED.*(uv|curl|microhttpd|gnutls|ltdl)")
 
     def test_reference_plugins_are_where_serve_looks(self):
         folder = self.pkg_config("--variable=pluginsdir")[0]

@@ -53,11 +53,17 @@ class LayerTest(unittest.TestCase):
         self.check_folder("host/worker", lambda path, name: name == "agent.h" or
                           name.startswith(("worker/", "common/")))
 
-    def test_agent_h_is_included_only_by_the_worker(self):
+    def test_testing_includes_of_the_worker_only_what_judges(self):
+        judges = ("worker/ctx.h", "worker/payload.h", "worker/request.h")
+        self.check_folder("host/testing", lambda path, name: name in ("agent.h", "agent_test.h") or
+                          name in judges or name.startswith(("testing/", "common/")))
+
+    def test_agent_h_is_included_only_by_the_worker_and_in_its_place(self):
         users = [path for path in sources("host")
                  if any(name in ("agent.h", "sluice/agent.h") for _, name in includes(path))]
         self.assertTrue(users)
-        self.assertEqual([path for path in users if not path.startswith("host/worker/")], [])
+        self.assertEqual([path for path in users
+                          if not path.startswith(("host/worker/", "host/testing/"))], [])
 
     def test_plugins_include_only_the_sdk_and_their_own(self):
         def allowed(path, name):
@@ -65,6 +71,10 @@ class LayerTest(unittest.TestCase):
                     os.path.exists(os.path.join(SRCDIR, "plugins", name)))
 
         self.check_folder("plugins", allowed)
+
+    def test_tests_of_agents_include_only_what_is_installed(self):
+        self.check_folder("tests/agents", lambda path, name:
+                          os.path.exists(os.path.join(SRCDIR, "sdk", name)))
 
     def test_sdk_includes_nothing_of_ours(self):
         self.check_folder("sdk", lambda path, name:
@@ -87,7 +97,7 @@ class LayerTest(unittest.TestCase):
 
     def test_what_does_no_io_includes_no_io(self):
         for path in ("host/front/encode_sse.c", "host/front/eventlog.c", "host/common/wire.c",
-                     "host/common/json.c"):
+                     "host/common/json.c", "host/worker/payload.c", "host/worker/request.c"):
             with self.subTest(file=path):
                 self.assertFalse({"unistd.h", "fcntl.h", "sys/socket.h", "uv.h"} &
                                  {name for _, name in includes(path)})

@@ -2,36 +2,22 @@
 """What the README says, done as it says it: every command, the first plugin, its stream."""
 
 import os
-import pathlib
 import pty
 import re
 import select
 import signal
 import socket
-import subprocess
-import tempfile
 import unittest
 
-SRCDIR = pathlib.Path(os.environ["SLUICE_SRCDIR"]).resolve()
-BUILD = pathlib.Path(os.environ["SLUICE"]).resolve().parent
-README = (SRCDIR / "README.md").read_text()
+from listings import SRCDIR, Document, ListingsTest
 
-
-def blocks(language):
-    """The fenced blocks that say they are in this language."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
-    return [text for said, text in found if said == language]
+README = Document("README.md")
 
 
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def clean_environment():
-    """The environment of a newcomer's shell, not that of a running make."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
 
 
 def without_ids(stream):
@@ -44,30 +30,10 @@ def loosely(line):
                        else r"[\d.]+[Ms]?" for word in line.split())
 
 
-class Readme(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = pathlib.Path(self.folder.name)
-        for name in ("README.md", "docs", "sdk", "plugins"):
-            (self.path / name).symlink_to(SRCDIR / name)
-        (self.path / "build").symlink_to(BUILD)
-        (self.path / "run").mkdir()
-
-    def tearDown(self):
-        self.folder.cleanup()
-
-    def shell(self, script):
-        done = subprocess.run(
-            ["bash", "-eu"], input=script, cwd=self.path,
-            env=dict(clean_environment(), XDG_RUNTIME_DIR=str(self.path / "run")),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
-        )
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
-
+class Readme(ListingsTest):
     def test_bootstrap_knows_its_commands(self):
         bootstrap = (SRCDIR / "bootstrap").read_text()
-        commands = re.findall(r"^\./bootstrap (\w+)", blocks("sh")[0], re.M)
+        commands = re.findall(r"^\./bootstrap (\w+)", README.blocks("sh")[0], re.M)
         self.assertEqual(commands, ["demo", "check"])
         for command in commands:
             self.assertIn("\n%s)" % command, bootstrap)
@@ -105,11 +71,11 @@ class Readme(unittest.TestCase):
         os.close(terminal)
 
     def test_commands_in_order(self):
-        (self.path / "hello.c").write_text(blocks("c")[0])
-        script = "".join(blocks("sh")[1:]).replace("8080", str(free_port()))
+        (self.path / "hello.c").write_text(README.blocks("c")[0])
+        script = "".join(README.blocks("sh")[1:]).replace("8080", str(free_port()))
         output = self.shell(script)
         self.assertIn("hello 1.0, thread mode: fit to serve\n", output)
-        stream, listing = blocks("")
+        stream, listing = README.blocks("")
         self.assertIn(without_ids(stream), without_ids(output))
         for line in listing.splitlines():
             self.assertRegex(output, loosely(line))
@@ -119,7 +85,7 @@ class Readme(unittest.TestCase):
         self.assertTrue((self.path / "root").is_dir())
 
     def test_names_only_files_that_exist(self):
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.text):
             self.assertTrue((SRCDIR / target).exists(), target)
 
 

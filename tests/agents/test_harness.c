@@ -1,0 +1,761 @@
+/* The harness: it records, scripts and refuses as the host does. */
+#include <sluice/agent_http.h>
+#include <sluice/agent_test.h>
+
+#include <check.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct agent_test *test;
+
+/* ---- the plugin: what is tested is called in place of its handle() ------- */
+
+static int create_status, selftest_status, destroyed;
+static char created_with[64];
+
+static int create(const char *config, const char *state, void **self)
+{
+    *self = NULL;
+    snprintf(created_with, sizeof created_with, "%s %s", config, state ? state : "none");
+    if (create_status < 0)
+        agent_log(AGENT_LOG_ERROR, "there is no %s", "disk");
+    ck_assert_int_eq(emit_event("early", "{}"), -ENXIO);
+    ck_assert_ptr_null(ctx_get("input"));
+    return create_status;
+}
+
+static int selftest(void *self)
+{
+    (void)self;
+    return selftest_status;
+}
+
+static int handle(void *self, const char *input)
+{
+    (void)self;
+    return emit_event("input", input);
+}
+
+static char *save_state(void *self)
+{
+    (void)self;
+    return strdup("{ \"n\": 1 }");
+}
+
+static void destroy(void *self)
+{
+    (void)self;
+    destroyed++;
+}
+
+AGENT_PLUGIN(.name = "probe", .version = "1.5", .create = create, .selftest = selftest,
+             .handle = handle, .save_state = save_state, .destroy = destroy)
+
+static void open_probe(void)
+{
+    create_status = selftest_status = destroyed = 0;
+    test = agent_test_open(agent_plugin_entry, "{\"key\":\"value\"}");
+}
+
+static void close_probe(void)
+{
+    agent_test_close(test);
+}
+
+/* ---- what is recorded --------------------------------------------------- */
+
+START_TEST(handle_gets_the_input)
+{
+    ck_assert_int_eq(agent_test_run(test, "{ \"a\": [1, 2] }"), 0);
+    ck_assert_uint_eq(agent_test_events(test), 1);
+    ck_assert_str_eq(agent_test_event(test, 0)->type, "input");
+    ck_assert_str_eq(agent_test_event(test, 0)->json, "{\"a\":[1,2]}");
+    ck_assert_str_eq(agent_test_event(test, 1)->type, "");
+    agent_test_run(test, NULL);
+    ck_assert_str_eq(agent_test_transcript(test), "input {}\ndone {\"status\":\"finished\"}\n");
+}
+END_TEST
+
+START_TEST(nothing_before_the_first_run)
+{
+    ck_assert_uint_eq(agent_test_events(test), 0);
+    ck_assert_str_eq(agent_test_status(test), "");
+    ck_assert_str_eq(agent_test_transcript(test), "");
+    ck_assert_str_eq(agent_test_text(test), "");
+    ck_assert_str_eq(agent_test_code(test), "");
+}
+END_TEST
+
+static int say(void *arg)
+{
+    (void)arg;
+    emit_text("tab\t\"quote\" ");
+    emit_event("other", "{\"delta\":\"no text\"}");
+    emit_event("text", "{\"delta\":\"caf\\u00e9\"}");
+    return 0;
+}
+
+START_TEST(text_is_what_a_person_reads)
+{
+    ck_assert_int_eq(agent_test_call(test, say, NULL), 0);
+    ck_assert_str_eq(agent_test_text(test), "tab\t\"quote\" café");
+    ck_assert_str_eq(agent_test_event(test, 0)->json, "{\"delta\":\"tab\\t\\\"quote\\\" \"}");
+}
+END_TEST
+
+static int emit_wrongly(void *arg)
+{
+    char *large = calloc(1, AGENT_EVENT_MAX + 2);
+
+    (void)arg;
+    ck_assert_int_eq(emit_event("done", "{}"), -EINVAL);
+    ck_assert_int_eq(emit_event("error", "{}"), -EINVAL);
+    ck_assert_int_eq(emit_event("a b", "{}"), -EINVAL);
+    ck_assert_int_eq(emit_event(NULL, "{}"), -EINVAL);
+    ck_assert_int_eq(emit_event("a", "{"), -EINVAL);
+    ck_assert_int_eq(emit_event("a", NULL), -EINVAL);
+    ck_assert_int_eq(emit_text("\xff"), -EINVAL);
+    ck_assert_int_eq(emit_text(NULL), -EINVAL);
+    memset(large, '1', AGENT_EVENT_MAX + 1);
+    ck_assert_int_eq(emit_event("a", large), -EMSGSIZE);
+    large[AGENT_EVENT_MAX] = '\0';
+    ck_assert_int_eq(emit_event("a", large), 0);
+    free(large);
+    return 0;
+}
+
+START_TEST(bad_events_are_refused)
+{
+    agent_test_call(test, emit_wrongly, NULL);
+    ck_assert_uint_eq(agent_test_events(test), 1);
+}
+END_TEST
+
+START_TEST(outside_of_a_run)
+{
+    const char *json;
+
+    ck_assert_uint_eq(agent_test_strays(test), 1); /* create() */
+    ck_assert_int_eq(emit_event("a", "{}"), -ENXIO);
+    ck_assert_int_eq(emit_text("a"), -ENXIO);
+    ck_assert_uint_eq(agent_test_strays(test), 3);
+    ck_assert_int_eq(ctx_set("a", "b"), -ENXIO);
+    ck_assert_ptr_null(ctx_capture());
+    ck_assert_int_eq(run_cancelled(), 0);
+    ck_assert_int_eq(run_fail("a", "b"), -ENXIO);
+    ck_assert_int_eq(run_result("1"), -ENXIO);
+    ck_assert_int_eq(agent_sleep(1), -ENXIO);
+    ck_assert_int_eq(run_input(1, &json), -ENXIO);
+    ck_assert_int_eq(task_spawn(say, NULL, NULL), -ENXIO);
+    ck_assert_int_eq(task_scope("a"), -ENXIO);
+    ck_assert_int_eq(agent_http_open(NULL, NULL), -ENXIO);
+}
+END_TEST
+
+/* ---- how it ends -------------------------------------------------------- */
+
+static int fail_twice(void *arg)
+{
+    ck_assert_int_eq(run_result("{ \"half\": true }"), 0);
+    run_fail("no_model", "there is no model %d", 7);
+    run_fail("later", "is ignored");
+    return *(int *)arg;
+}
+
+START_TEST(failure_has_its_reason)
+{
+    int status = -EIO;
+
+    ck_assert_int_eq(agent_test_call(test, fail_twice, &status), -EIO);
+    ck_assert_str_eq(agent_test_status(test), "failed");
+    ck_assert_str_eq(agent_test_code(test), "no_model");
+    ck_assert_str_eq(agent_test_message(test), "there is no model 7");
+    ck_assert_str_eq(agent_test_result(test), "");
+    ck_assert_str_eq(agent_test_transcript(test),
+                     "done {\"status\":\"failed\",\"error\":{\"code\":\"no_model\","
+                     "\"message\":\"there is no model 7\"}}\n");
+    status = 0;
+    agent_test_call(test, fail_twice, &status);
+    ck_assert_str_eq(agent_test_status(test), "failed");
+}
+END_TEST
+
+static int return_status(void *arg)
+{
+    ck_assert_int_eq(run_result("{"), -EINVAL);
+    ck_assert_int_eq(run_result("[ 1 ]"), 0);
+    return *(int *)arg;
+}
+
+START_TEST(result_and_status)
+{
+    int status = -EINVAL;
+
+    agent_test_call(test, return_status, &status);
+    ck_assert_str_eq(agent_test_code(test), "agent_error");
+    ck_assert_str_eq(agent_test_message(test), "handle() returned -22 (Invalid argument)");
+    status = 0;
+    agent_test_call(test, return_status, &status);
+    ck_assert_str_eq(agent_test_result(test), "[1]");
+    ck_assert_str_eq(agent_test_transcript(test),
+                     "done {\"status\":\"finished\",\"result\":[1]}\n");
+}
+END_TEST
+
+/* ---- variables ---------------------------------------------------------- */
+
+static int use_variables(void *arg)
+{
+    (void)arg;
+    ck_assert_str_eq(ctx_get("run.agent"), "probe");
+    ck_assert_str_eq(ctx_get("plugin.version"), "1.5");
+    ck_assert_str_eq(ctx_get("plugin.generation"), "1");
+    ck_assert_str_eq(ctx_get("input"), "{}");
+    ck_assert_str_eq(ctx_get("auth.subject"), "ann");
+    ck_assert_ptr_null(ctx_get("traceparent"));
+    ck_assert_ptr_null(ctx_get("mine"));
+    ck_assert_int_eq(ctx_set("mine", "1"), 0);
+    ck_assert_str_eq(ctx_get("mine"), "1");
+    ck_assert_int_eq(ctx_set("mine", NULL), 0);
+    ck_assert_ptr_null(ctx_get("mine"));
+    ck_assert_int_eq(ctx_set("mine", "2"), 0);
+    ck_assert_int_eq(ctx_set("run.id", "1"), -EPERM);
+    ck_assert_int_eq(ctx_set("a b", "1"), -EINVAL);
+    ck_assert_int_eq(ctx_set(NULL, "1"), -EINVAL);
+    return 0;
+}
+
+START_TEST(variables)
+{
+    agent_test_set(test, "auth.subject", "bob");
+    agent_test_set(test, "auth.subject", "ann");
+    agent_test_set(test, "traceparent", "00-1");
+    agent_test_set(test, "traceparent", NULL);
+    agent_test_call(test, use_variables, NULL);
+    agent_test_call(test, use_variables, NULL);
+}
+END_TEST
+
+/* ---- time and inputs ---------------------------------------------------- */
+
+static int wait_long(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(agent_sleep(0), 0);
+    emit_event("a", "1");
+    ck_assert_int_eq(agent_sleep(3600000), 0);
+    emit_event("a", "2");
+    return agent_sleep(1);
+}
+
+START_TEST(time_is_virtual)
+{
+    agent_test_call(test, wait_long, NULL);
+    ck_assert_uint_eq(agent_test_event(test, 0)->at_ms, 0);
+    ck_assert_uint_eq(agent_test_event(test, 1)->at_ms, 3600000);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 3600001);
+}
+END_TEST
+
+static int ask(void *arg)
+{
+    const char *json;
+
+    (void)arg;
+    ck_assert_int_eq(run_input(0, NULL), -EINVAL);
+    ck_assert_int_eq(run_input(0, &json), 0);
+    ck_assert_str_eq(json, "\"first\"");
+    ck_assert_int_eq(run_input(0, &json), -ETIMEDOUT);
+    ck_assert_int_eq(run_input(100, &json), -ETIMEDOUT);
+    ck_assert_int_eq(run_input(1000, &json), 0);
+    ck_assert_str_eq(json, "\"second\"");
+    return run_input(AGENT_FOREVER, &json);
+}
+
+START_TEST(inputs_come_when_they_should)
+{
+    agent_test_input(test, 500, "\"second\"");
+    agent_test_input(test, 0, "\"first\"");
+    ck_assert_int_eq(agent_test_call(test, ask, NULL), -ECANCELED);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 500);
+    ck_assert_str_eq(agent_test_status(test), "cancelled");
+    ck_assert_str_eq(agent_test_log(test),
+                     "warn: the run waits for what never comes, and is cancelled\n");
+}
+END_TEST
+
+/* ---- cancellation ------------------------------------------------------- */
+
+static int work(void *arg)
+{
+    int status = 0;
+
+    (void)arg;
+    for (int i = 0; i < 3 && status == 0; i++) {
+        status = emit_event("a", "{}");
+        if (status == 0)
+            status = agent_sleep(10);
+    }
+    ck_assert_int_eq(run_cancelled(), status < 0);
+    return status;
+}
+
+START_TEST(cancelled_anywhere)
+{
+    for (unsigned n = 1; n <= 4; n++) {
+        agent_test_cancel_at_emit(test, n);
+        ck_assert_int_eq(agent_test_call(test, work, NULL), n <= 3 ? -ECANCELED : 0);
+        ck_assert_uint_eq(agent_test_events(test), n - 1);
+        agent_test_cancel_at_wait(test, n);
+        ck_assert_int_eq(agent_test_call(test, work, NULL), n <= 3 ? -ECANCELED : 0);
+        ck_assert_uint_eq(agent_test_events(test), n <= 3 ? n : 3);
+        ck_assert_str_eq(agent_test_status(test), n <= 3 ? "cancelled" : "finished");
+    }
+    agent_test_cancel_at(test, 15);
+    ck_assert_int_eq(agent_test_call(test, work, NULL), -ECANCELED);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 15);
+    agent_test_cancel_at(test, 0);
+    agent_test_call(test, work, NULL);
+    ck_assert_str_eq(agent_test_transcript(test), "done {\"status\":\"cancelled\"}\n");
+}
+END_TEST
+
+/* ---- tasks -------------------------------------------------------------- */
+
+struct steps {
+    const char *name;
+    uint32_t ms;
+    int status;
+};
+
+static int take_steps(void *arg)
+{
+    const struct steps *steps = arg;
+    char json[8];
+
+    task_scope(steps->name);
+    ck_assert_str_eq(ctx_get("mine"), "parent");
+    ctx_set("mine", steps->name);
+    for (int i = 1; i <= 2; i++) {
+        snprintf(json, sizeof json, "[%d]", i);
+        emit_event("array", json);
+        emit_text(steps->name);
+        agent_sleep(steps->ms);
+    }
+    ck_assert_str_eq(ctx_get("mine"), steps->name);
+    return steps->status;
+}
+
+static int do_two(void *arg)
+{
+    struct steps slow = {"slow", 100, -5}, quick = {"quick", 60, 7};
+    struct agent_task *a, *b;
+
+    (void)arg;
+    ctx_set("mine", "parent");
+    ck_assert_int_eq(task_spawn(take_steps, &slow, &a), 0);
+    ck_assert_int_eq(task_spawn(take_steps, &quick, &b), 0);
+    emit_event("spawned", "{}");
+    ck_assert_int_eq(task_join(a), -5);
+    ck_assert_int_eq(task_join(b), 7);
+    ck_assert_str_eq(ctx_get("mine"), "parent");
+    return emit_event("joined", "{}");
+}
+
+START_TEST(tasks_take_turns)
+{
+    ck_assert_int_eq(agent_test_call(test, do_two, NULL), 0);
+    ck_assert_str_eq(agent_test_transcript(test),
+                     "spawned {}\n"
+                     "array [1]\ntext {\"scope\":\"slow\",\"delta\":\"slow\"}\n"
+                     "array [1]\ntext {\"scope\":\"quick\",\"delta\":\"quick\"}\n"
+                     "array [2]\ntext {\"scope\":\"quick\",\"delta\":\"quick\"}\n"
+                     "array [2]\ntext {\"scope\":\"slow\",\"delta\":\"slow\"}\n"
+                     "joined {}\n"
+                     "done {\"status\":\"finished\"}\n");
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 200);
+}
+END_TEST
+
+static int heartbeat(void *arg)
+{
+    const int *over = arg;
+
+    while (!*over && agent_sleep(100) == 0)
+        emit_event("alive", "{}");
+    return 0;
+}
+
+static int beat_while_working(void *arg)
+{
+    struct agent_task *task;
+    int over = 0;
+
+    (void)arg;
+    ck_assert_int_eq(task_spawn(heartbeat, &over, &task), 0);
+    agent_sleep(350);
+    over = 1;
+    return task_join(task);
+}
+
+START_TEST(tasks_go_on_while_others_wait)
+{
+    ck_assert_int_eq(agent_test_call(test, beat_while_working, NULL), 0);
+    ck_assert_uint_eq(agent_test_events(test), 4);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 400);
+}
+END_TEST
+
+static int wait_regardless(void *arg)
+{
+    const int *over = arg;
+
+    while (!*over)
+        agent_sleep(100);
+    return 0;
+}
+
+static int tell_it(void *arg)
+{
+    struct agent_task *task;
+    int over = 0;
+
+    (void)arg;
+    task_spawn(wait_regardless, &over, &task);
+    ck_assert_int_eq(agent_sleep(1000), -ECANCELED);
+    ck_assert_int_eq(agent_sleep(1000), -ECANCELED);
+    over = 1;
+    return task_join(task);
+}
+
+START_TEST(tasks_that_ignore_their_end)
+{
+    agent_test_cancel_at(test, 250);
+    ck_assert_int_eq(agent_test_call(test, tell_it, NULL), 0);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 250);
+}
+END_TEST
+
+static int join_by_another(void *arg)
+{
+    struct agent_task **task = arg;
+
+    return task_join(*task);
+}
+
+static int join_wrongly(void *arg)
+{
+    static struct steps steps = {"one", 100, 3};
+    static struct agent_task *one, *other;
+
+    (void)arg;
+    ctx_set("mine", "parent");
+    ck_assert_int_eq(task_join(NULL), -EINVAL);
+    ck_assert_int_eq(task_spawn(take_steps, &steps, &one), 0);
+    ck_assert_int_eq(task_spawn(join_by_another, &one, &other), 0);
+    agent_sleep(0);
+    ck_assert_int_eq(task_join(one), -EINVAL); /* the other one does */
+    ck_assert_int_eq(task_join(other), 3);
+    ck_assert_int_eq(task_join(other), -EINVAL);
+    ck_assert_int_eq(task_spawn(take_steps, &steps, &one), 0);
+    ck_assert_int_eq(task_spawn(join_by_another, &one, &other), 0);
+    return 0; /* and both are left behind */
+}
+
+START_TEST(joins_that_are_wrong)
+{
+    ck_assert_int_eq(agent_test_call(test, join_wrongly, NULL), 0);
+    ck_assert_uint_eq(agent_test_events(test), 8);
+}
+END_TEST
+
+static int emit_and_sleep(void *arg)
+{
+    emit_event("begun", "{}");
+    if (agent_sleep(1000) == -ECANCELED)
+        return 0;
+    emit_event("ended", "{}");
+    (void)arg;
+    return 0;
+}
+
+static int leave_behind(void *arg)
+{
+    struct agent_task *task;
+
+    ck_assert_int_eq(task_spawn(emit_and_sleep, NULL, &task), 0);
+    agent_sleep(10);
+    return *(int *)arg;
+}
+
+START_TEST(tasks_that_nobody_joins)
+{
+    int status = 0;
+
+    agent_test_call(test, leave_behind, &status);
+    ck_assert_str_eq(agent_test_transcript(test),
+                     "begun {}\nended {}\ndone {\"status\":\"finished\"}\n");
+    status = -EIO;
+    agent_test_call(test, leave_behind, &status);
+    ck_assert_uint_eq(agent_test_events(test), 1); /* told to stop */
+    ck_assert_str_eq(agent_test_status(test), "failed");
+    status = 0;
+    agent_test_cancel_at(test, 500);
+    agent_test_call(test, leave_behind, &status);
+    ck_assert_str_eq(agent_test_status(test), "cancelled");
+}
+END_TEST
+
+static int spawn_many(void *arg)
+{
+    struct agent_task *tasks[AGENT_TASKS_MAX], *one_more;
+
+    (void)arg;
+    ck_assert_int_eq(task_spawn(NULL, NULL, tasks), -EINVAL);
+    for (int i = 0; i < AGENT_TASKS_MAX; i++)
+        ck_assert_int_eq(task_spawn(emit_and_sleep, NULL, &tasks[i]), 0);
+    ck_assert_int_eq(task_spawn(emit_and_sleep, NULL, &one_more), -EAGAIN);
+    for (int i = AGENT_TASKS_MAX - 1; i >= 0; i--)
+        ck_assert_int_eq(task_join(tasks[i]), 0);
+    return 0;
+}
+
+START_TEST(many_tasks)
+{
+    ck_assert_int_eq(agent_test_call(test, spawn_many, NULL), 0);
+    ck_assert_uint_eq(agent_test_events(test), 2 * AGENT_TASKS_MAX);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 1000);
+}
+END_TEST
+
+/* ---- threads of the agent's own ----------------------------------------- */
+
+static struct agent_ctx *kept;
+
+static void *emit_bound(void *ctx)
+{
+    struct agent_task *task;
+    const char *json;
+
+    ck_assert_int_eq(emit_text("unbound"), -ENXIO);
+    ck_assert_int_eq(ctx_bind(ctx), 0);
+    ck_assert_str_eq(ctx_get("run.agent"), "probe");
+    ck_assert_int_eq(emit_text("bound"), 0);
+    ck_assert_int_eq(agent_sleep(250), 0);
+    ck_assert_int_eq(run_input(1000, &json), 0);
+    ck_assert_str_eq(json, "1");
+    ck_assert_int_eq(task_spawn(emit_and_sleep, NULL, &task), 0);
+    ck_assert_int_eq(task_join(task), 0);
+    return NULL; /* still bound */
+}
+
+static int use_thread(void *arg)
+{
+    pthread_t thread;
+
+    (void)arg;
+    kept = ctx_capture();
+    ck_assert_int_eq(ctx_bind(kept), -EBUSY);
+    pthread_create(&thread, NULL, emit_bound, kept);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+START_TEST(bound_threads)
+{
+    agent_test_input(test, 300, "1");
+    agent_test_call(test, use_thread, NULL);
+    ck_assert_str_eq(
+        agent_test_transcript(test),
+        "text {\"delta\":\"bound\"}\nbegun {}\nended {}\ndone {\"status\":\"finished\"}\n");
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 1300);
+    ck_assert_uint_eq(agent_test_strays(test), 2); /* one in create() */
+    ck_assert_int_eq(ctx_bind(kept), 0);
+    ck_assert_int_eq(emit_text("late"), -ECANCELED);
+    ck_assert_int_eq(ctx_set("a", "b"), -ECANCELED);
+    ck_assert_int_eq(run_cancelled(), 1);
+    ck_assert_int_eq(ctx_bind(NULL), 0);
+    ctx_release(kept);
+}
+END_TEST
+
+/* ---- http: the rest is in test_fetch.c ---------------------------------- */
+
+static int collect(void *arg)
+{
+    struct agent_http_request request = {.url = "http://a.test/", .max_bytes = *(size_t *)arg};
+    struct agent_http *http;
+    char *body;
+    int status;
+
+    ck_assert_int_eq(agent_http_open(NULL, &http), -EINVAL);
+    ck_assert_int_eq(agent_http_open(&request, &http), 0);
+    ck_assert_ptr_null(agent_http_header(http, "Content-Type"));
+    body = agent_http_collect(http, &status);
+    if (body) {
+        ck_assert_str_eq(agent_http_header(http, "content-type"), "text/plain");
+        ck_assert_ptr_null(agent_http_header(http, "Content"));
+        ck_assert_str_eq(body, "0123456789");
+        ck_assert_str_eq(agent_http_error(http), "");
+    } else {
+        ck_assert_str_ne(agent_http_error(http), "");
+    }
+    free(body);
+    return status; /* and leaves it open */
+}
+
+START_TEST(whole_bodies)
+{
+    struct agent_test_response answer = {.method = "GET",
+                                         .status = 201,
+                                         .headers = AGENT_TEST_LIST("Content-Type: text/plain"),
+                                         .body = AGENT_TEST_LIST("01234", "", "56789")};
+    size_t most = 10;
+
+    agent_test_answer(test, &answer);
+    ck_assert_int_eq(agent_test_call(test, collect, &most), 201);
+    most = 9;
+    agent_test_answer(test, &answer);
+    ck_assert_int_eq(agent_test_call(test, collect, &most), -EMSGSIZE);
+    answer.method = "POST";
+    agent_test_answer(test, &answer);
+    ck_assert_int_eq(agent_test_call(test, collect, &most), -ECONNREFUSED);
+}
+END_TEST
+
+static int read_it(void *arg)
+{
+    const char *data;
+
+    return (int)agent_http_read((struct agent_http *)arg, &data);
+}
+
+static int share(void *arg)
+{
+    struct agent_http_request request = {.url = "http://a.test/"};
+    struct agent_http *http;
+    struct agent_task *task;
+
+    (void)arg;
+    agent_http_open(&request, &http);
+    ck_assert_int_eq(agent_http_status(http), 200);
+    task_spawn(read_it, http, &task);
+    agent_sleep(10);
+    ck_assert_int_eq(agent_http_status(http), -EBUSY);
+    agent_http_close(http);
+    return task_join(task);
+}
+
+START_TEST(one_waits_for_an_exchange)
+{
+    struct agent_test_response answer = {.body = AGENT_TEST_LIST("a"), .delay_ms = 100};
+
+    agent_test_answer(test, &answer);
+    ck_assert_int_eq(agent_test_call(test, share, NULL), -ECANCELED);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 110);
+}
+END_TEST
+
+/* ---- the plugin's life -------------------------------------------------- */
+
+START_TEST(refused)
+{
+    ck_assert_str_eq(agent_test_refusal(test), "");
+    create_status = -ENODEV;
+    ck_assert_int_eq(agent_test_restart(test, NULL), -ENODEV);
+    ck_assert_str_eq(agent_test_refusal(test),
+                     "create() returned -19 (No such device): there is no disk");
+    ck_assert_str_eq(agent_test_log(test), "error: there is no disk\n");
+    ck_assert_int_eq(agent_test_run(test, "{}"), -ENODEV);
+    ck_assert_str_eq(agent_test_status(test), "");
+    create_status = 0;
+    selftest_status = -EIO;
+    ck_assert_int_eq(agent_test_restart(test, NULL), -EIO);
+    ck_assert_str_eq(agent_test_refusal(test), "selftest() returned -5 (Input/output error)");
+}
+END_TEST
+
+START_TEST(state_over_a_swap)
+{
+    ck_assert_str_eq(created_with, "{\"key\":\"value\"} none");
+    ck_assert_str_eq(agent_test_state(test), "{\"n\":1}");
+    ck_assert_int_eq(agent_test_restart(test, agent_test_state(test)), 0);
+    ck_assert_str_eq(created_with, "{\"key\":\"value\"} {\"n\":1}");
+    ck_assert_int_eq(destroyed, 1);
+    ck_assert_int_eq(agent_test_restart(test, ""), 0);
+    ck_assert_str_eq(created_with, "{\"key\":\"value\"} none");
+}
+END_TEST
+
+START_TEST(no_such_file)
+{
+    struct agent_test *none = agent_test_open_file("none.so", NULL);
+
+    ck_assert_ptr_nonnull(strstr(agent_test_refusal(none), "./none.so"));
+    ck_assert_int_eq(agent_test_run(none, NULL), -ENODEV);
+    agent_test_close(none);
+}
+END_TEST
+
+START_TEST(mistakes_of_the_test_abort)
+{
+    agent_test_run(test, "no JSON");
+}
+END_TEST
+
+static void add_runs(TCase *tests)
+{
+    tcase_add_test(tests, handle_gets_the_input);
+    tcase_add_test(tests, nothing_before_the_first_run);
+    tcase_add_test(tests, text_is_what_a_person_reads);
+    tcase_add_test(tests, bad_events_are_refused);
+    tcase_add_test(tests, outside_of_a_run);
+    tcase_add_test(tests, failure_has_its_reason);
+    tcase_add_test(tests, result_and_status);
+    tcase_add_test(tests, variables);
+    tcase_add_test(tests, time_is_virtual);
+    tcase_add_test(tests, inputs_come_when_they_should);
+    tcase_add_test(tests, cancelled_anywhere);
+    tcase_add_test(tests, whole_bodies);
+    tcase_add_test(tests, one_waits_for_an_exchange);
+}
+
+static void add_tasks(TCase *tests)
+{
+    tcase_add_test(tests, tasks_take_turns);
+    tcase_add_test(tests, tasks_go_on_while_others_wait);
+    tcase_add_test(tests, tasks_that_ignore_their_end);
+    tcase_add_test(tests, tasks_that_nobody_joins);
+    tcase_add_test(tests, joins_that_are_wrong);
+    tcase_add_test(tests, many_tasks);
+    tcase_add_test(tests, bound_threads);
+}
+
+static void add_lives(TCase *tests)
+{
+    tcase_add_test(tests, refused);
+    tcase_add_test(tests, state_over_a_swap);
+    tcase_add_test(tests, no_such_file);
+    tcase_add_test_raise_signal(tests, mistakes_of_the_test_abort, SIGABRT);
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("harness");
+    TCase *tests = tcase_create("harness");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_checked_fixture(tests, open_probe, close_probe);
+    add_runs(tests);
+    add_tasks(tests);
+    add_lives(tests);
+    suite_add_tcase(suite, tests);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
