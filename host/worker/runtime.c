@@ -267,7 +267,7 @@ static int host_run_result(const char *json)
     return over ? -ECANCELED : 0;
 }
 
-/* Others go on before a stopped run's agent is told so once more, since it may ignore it. Locked. */
+/* Others go on before a stopped run's agent is told so once more: it may ignore it. Locked. */
 static void yield_if_stopped(struct task *task)
 {
     if (job_is_stopped(task->job))

@@ -134,7 +134,8 @@ class CancelTest(EndTest):
             for method in ("GET", "HEAD", "PUT", "DELETE"):
                 answer = connection.exchange(method, f"/runs/{run}/cancel")
                 self.assertEqual((answer.status, answer.headers["allow"]), (405, "POST"))
-        self.assertNotIn("cancelling", self.server.state(run))
+        state = self.server.state(run)
+        self.assertEqual((state["status"], state.get("cancelling")), ("running", None))
         self.cancel(self.server, run)
         self.wait_state(self.server, run, "cancelled")
 
@@ -337,7 +338,7 @@ class DisconnectTest(EndTest):
             with self.subTest(setting=setting, query=query):
                 server = self.serve_with(setting)
                 path = self.path(f"seconds-{setting}")
-                stream = server.server.open("e2e_watch", {"how": "sleep", "file": path}, None, query)
+                stream = self.open(server, "e2e_watch", {"how": "sleep", "file": path}, query)
                 stream.until("ready")
                 left = time.monotonic()
                 stream.close()
@@ -383,7 +384,8 @@ class DisconnectTest(EndTest):
                 first.close()
                 second.close()
                 self.server_turns(server)
-                self.assertNotIn("cancelling", server.state(first.run))
+                state = server.state(first.run)
+                self.assertEqual((state["status"], state.get("cancelling")), ("running", None))
                 left = time.monotonic()
                 third.close()
                 self.check_cancelled(server, first.run, left, seconds)

@@ -166,6 +166,7 @@ class BudgetTest(EndTest):
         for _ in range(80):
             self.run_to_end()
         self.assertFalse(self.is_known(between))
+        self.assertTrue(self.is_known(first))
         self.assertEqual(types(stream.rest()), ["run"] + ["tick"] * 400 + ["done"])
         stream.close()
         self.run_to_end()

@@ -321,7 +321,7 @@ class PackTest(ReadersTest):
         wanted = "".join(f"<{k}> " if k % self.EVERY == 0 else f"{k} "
                          for k in range(1, self.COUNT + 1))
         events = stream.parser.events
-        self.assertTrue("".join(self.pieces(events)) == wanted, "text was lost, or got out of order")
+        self.assertTrue("".join(self.pieces(events)) == wanted, "text is lost, or out of order")
         self.assertEqual(stream.done, {**FINISHED, "result": {"poured": self.COUNT}})
         self.assertEqual(stream.parser.count, self.COUNT + 3)
         self.assertEqual(len(events) + stream.parser.packed, self.COUNT + 3)
