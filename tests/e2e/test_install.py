@@ -20,6 +20,24 @@ static int handle(void *self, const char *input)
 AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
 """
 
+ASKING = """
+#include <sluice/agent_llm.h>
+static int handle(void *self, const char *input)
+{
+    struct agent_llm llm = {.model = "small"};
+    struct agent_llm_answer answer;
+    cJSON *messages = cJSON_CreateArray();
+    int status;
+    (void)self;
+    agent_llm_say(messages, "user", input);
+    status = agent_llm_chat(&llm, messages, NULL, &answer);
+    agent_llm_answer_finish(&answer);
+    cJSON_Delete(messages);
+    return status;
+}
+AGENT_PLUGIN(.name = "asking", .version = "0.1", .handle = handle)
+"""
+
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 
 
@@ -43,19 +61,19 @@ class Install(unittest.TestCase):
         self.assertEqual(len(found), 1, "%s: %s" % (name, found))
         return found[0]
 
-    def pkg_config(self, *words):
+    def pkg_config(self, *words, package="sluice"):
         env = dict(os.environ, PKG_CONFIG_SYSROOT_DIR=str(self.root),
                    PKG_CONFIG_PATH=str(self.one("sluice.pc").parent))
-        return subprocess.run(["pkg-config", *words, "sluice"], check=True, env=env,
+        return subprocess.run(["pkg-config", *words, package], check=True, env=env,
                               stdout=subprocess.PIPE, text=True).stdout.split()
 
-    def build(self, compiler, suffix, *flags):
+    def build(self, compiler, suffix, *flags, text=PLUGIN, libraries=()):
         source = pathlib.Path(self.folder.name, "mine" + suffix)
         plugin = pathlib.Path(self.folder.name, "mine.so")
-        source.write_text(PLUGIN)
+        source.write_text(text)
         subprocess.run(
             [compiler, *flags, *STRICT, "-shared", "-fPIC", *self.pkg_config("--cflags"),
-             str(source), "-o", str(plugin), "-Wl,-z,defs"], check=True)
+             str(source), "-o", str(plugin), *libraries, "-Wl,-z,defs"], check=True)
         return plugin
 
     def sluice(self, *words):
@@ -80,6 +98,14 @@ class Install(unittest.TestCase):
         self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
         done = self.sluice("check", str(plugin))
         self.assertEqual(done.stdout, "mine 0.1, thread mode: fit to serve\n")
+
+    def test_headers_that_need_cjson(self):
+        flags = self.pkg_config("--cflags", package="libcjson")
+        libraries = self.pkg_config("--libs", package="libcjson")
+        for compiler, suffix, standard in (("cc", ".c", "c99"), ("c++", ".cc", "c++20")):
+            plugin = self.build(compiler, suffix, "-std=" + standard, *flags, text=ASKING,
+                                libraries=libraries)
+            self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
 
     def test_reference_plugins_are_where_serve_looks(self):
         folder = self.pkg_config("--variable=pluginsdir")[0]
