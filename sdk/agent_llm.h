@@ -63,21 +63,23 @@ enum agent_llm_quiet {
     AGENT_LLM_QUIET = 7
 };
 
+/* clang-format off */
 /*
  * Whom to ask. All zero is fine: what is NULL, or "", is taken from the
  * environment. The strings are the caller's, and live as long as the struct is
  * used; runs may share it.
  */
 struct agent_llm {
-    const char *base_url;     /* as "http://localhost:11434/v1"; else OPENAI_BASE_URL, else OpenAI
-                                 itself, if there is a key */
-    const char *api_key;      /* else OPENAI_API_KEY, else none is sent */
-    const char *model;        /* else OPENAI_MODEL */
-    const cJSON *options;     /* further members of the request, such as temperature; or NULL */
-    unsigned quiet;           /* of enum agent_llm_quiet */
-    unsigned attempts;        /* AGENT_LLM_ATTEMPTS */
-    uint32_t idle_timeout_ms; /* while nothing comes: AGENT_LLM_IDLE_MS */
+    /* As "http://localhost:11434/v1"; else OPENAI_BASE_URL, else OpenAI's, if there is a key. */
+    const char *base_url AGENT_OPTIONAL;
+    const char *api_key AGENT_OPTIONAL;      /* else OPENAI_API_KEY, else none is sent */
+    const char *model AGENT_OPTIONAL;        /* else OPENAI_MODEL */
+    const cJSON *options AGENT_OPTIONAL;     /* further members of the request, such as temperature */
+    unsigned quiet AGENT_OPTIONAL;           /* of enum agent_llm_quiet */
+    unsigned attempts AGENT_OPTIONAL;        /* AGENT_LLM_ATTEMPTS */
+    uint32_t idle_timeout_ms AGENT_OPTIONAL; /* while nothing comes: AGENT_LLM_IDLE_MS */
 };
+/* clang-format on */
 
 /* A call of a tool that the model asks for. */
 struct agent_llm_call {
@@ -545,15 +547,14 @@ static inline int llm_open(struct llm_exchange *exchange, const char *body)
     char *authorization = llm_join("Authorization: Bearer ", strlen("Authorization: Bearer "), key);
     const char *headers[] = {"Content-Type: application/json", "Accept: text/event-stream",
                              *key ? authorization : NULL, NULL};
-    struct agent_http_request request;
+    struct agent_http_request request = {
+        .url = url,
+        .headers = headers,
+        .body = body,
+        .idle_timeout_ms = llm->idle_timeout_ms ? llm->idle_timeout_ms : AGENT_LLM_IDLE_MS,
+        .max_bytes = AGENT_LLM_STREAM_MAX};
     int status = -ENOMEM;
 
-    memset(&request, 0, sizeof request);
-    request.url = url;
-    request.headers = headers;
-    request.body = body;
-    request.idle_timeout_ms = llm->idle_timeout_ms ? llm->idle_timeout_ms : AGENT_LLM_IDLE_MS;
-    request.max_bytes = AGENT_LLM_STREAM_MAX;
     if (url && authorization)
         status = agent_http_open(&request, &exchange->http);
     free(url);

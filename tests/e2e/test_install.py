@@ -38,6 +38,24 @@ TRANSCRIPT = 'echo {"x":1}\ndone {"status":"finished"}\n'
 
 SANITIZED = os.environ.get("SLUICE_SANITIZED") == "1"
 
+ASKING = """
+#include <sluice/agent_llm.h>
+static int handle(void *self, const char *input)
+{
+    struct agent_llm llm = {.model = "small"};
+    struct agent_llm_answer answer;
+    cJSON *messages = cJSON_CreateArray();
+    int status;
+    (void)self;
+    agent_llm_say(messages, "user", input);
+    status = agent_llm_chat(&llm, messages, NULL, &answer);
+    agent_llm_answer_finish(&answer);
+    cJSON_Delete(messages);
+    return status;
+}
+AGENT_PLUGIN(.name = "asking", .version = "0.1", .handle = handle)
+"""
+
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 
 
@@ -67,13 +85,13 @@ class Install(unittest.TestCase):
         return subprocess.run(["pkg-config", *words, package], check=True, env=env,
                               stdout=subprocess.PIPE, text=True).stdout.split()
 
-    def build(self, compiler, suffix, *flags):
+    def build(self, compiler, suffix, *flags, text=PLUGIN, libraries=()):
         source = pathlib.Path(self.folder.name, "mine" + suffix)
         plugin = pathlib.Path(self.folder.name, "mine.so")
-        source.write_text(PLUGIN)
+        source.write_text(text)
         subprocess.run(
             [compiler, *flags, *STRICT, "-shared", "-fPIC", *self.pkg_config("--cflags"),
-             str(source), "-o", str(plugin), "-Wl,-z,defs"], check=True)
+             str(source), "-o", str(plugin), *libraries, "-Wl,-z,defs"], check=True)
         return plugin
 
     def build_test(self, compiler, suffix, *flags):
@@ -128,6 +146,13 @@ class Install(unittest.TestCase):
         needs = subprocess.run(["readelf", "-d", str(self.one("libsluice-test.so"))], check=True,
                                stdout=subprocess.PIPE, text=True).stdout
         self.assertNotRegex(needs, "NEEDED.*(uv|curl|microhttpd|gnutls|ltdl)")
+    def test_headers_that_need_cjson(self):
+        flags = self.pkg_config("--cflags", package="libcjson")
+        libraries = self.pkg_config("--libs", package="libcjson")
+        for compiler, suffix, standard in (("cc", ".c", "c99"), ("c++", ".cc", "c++20")):
+            plugin = self.build(compiler, suffix, "-std=" + standard, *flags, text=ASKING,
+                                libraries=libraries)
+            self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
 
     def test_reference_plugins_are_where_serve_looks(self):
         folder = self.pkg_config("--variable=pluginsdir")[0]
