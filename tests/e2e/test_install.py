@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -16,6 +17,42 @@ static int handle(void *self, const char *input)
 {
     (void)self;
     return emit_event("echo", input);
+}
+AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
+"""
+
+# What an author may write in either language, with all of the SDK that needs no library.
+HTTP_PLUGIN = """
+#include <sluice/agent_http.h>
+static int fetch(void *url)
+{
+    struct agent_http_request request = {.url = (const char *)url};
+    struct agent_http *http;
+    const char *data;
+    long length;
+    char *body;
+    int status = agent_http_open(&request, &http);
+    if (status < 0)
+        return status;
+    body = agent_http_collect(http, &status);
+    emit_text(body ? body : agent_http_error(http));
+    free(body);
+    while ((length = agent_http_read(http, &data)) > 0)
+        emit_text(agent_http_header(http, "Server"));
+    status = agent_http_status(http);
+    agent_http_close(http);
+    return length < 0 ? (int)length : status;
+}
+static int handle(void *self, const char *input)
+{
+    struct agent_task *task;
+    char url[] = "gopher://localhost/";
+    int status;
+    (void)self;
+    (void)input;
+    task_scope("a");
+    status = task_spawn(fetch, url, &task);
+    return status < 0 ? status : task_join(task) == -EINVAL ? emit_event("refused", "{}") : -EIO;
 }
 AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
 """
@@ -49,10 +86,10 @@ class Install(unittest.TestCase):
         return subprocess.run(["pkg-config", *words, "sluice"], check=True, env=env,
                               stdout=subprocess.PIPE, text=True).stdout.split()
 
-    def build(self, compiler, suffix, *flags):
+    def build(self, compiler, suffix, *flags, text=PLUGIN):
         source = pathlib.Path(self.folder.name, "mine" + suffix)
         plugin = pathlib.Path(self.folder.name, "mine.so")
-        source.write_text(PLUGIN)
+        source.write_text(text)
         subprocess.run(
             [compiler, *flags, *STRICT, "-shared", "-fPIC", *self.pkg_config("--cflags"),
              str(source), "-o", str(plugin), "-Wl,-z,defs"], check=True)
@@ -80,6 +117,20 @@ class Install(unittest.TestCase):
         self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
         done = self.sluice("check", str(plugin))
         self.assertEqual(done.stdout, "mine 0.1, thread mode: fit to serve\n")
+
+    def test_requests_and_tasks(self):
+        for compiler, suffix, standard in (("cc", ".c", "-std=c99"), ("cc", ".c", "-std=c17"),
+                                           ("c++", ".cc", "-std=c++20"),
+                                           ("clang", ".c", "-std=c99"),
+                                           ("clang++", ".cc", "-std=c++20")):
+            if shutil.which(compiler) is None:
+                continue
+            with self.subTest(compiler=compiler, standard=standard):
+                plugin = self.build(compiler, suffix, standard, text=HTTP_PLUGIN)
+                self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+                done = self.sluice("run", str(plugin))
+                self.assertEqual(done.returncode, 0, done.stdout)
+                self.assertIn('event: refused\ndata: {"scope":"a"}\n', done.stdout)
 
     def test_reference_plugins_are_where_serve_looks(self):
         folder = self.pkg_config("--variable=pluginsdir")[0]
