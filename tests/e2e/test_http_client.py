@@ -32,6 +32,13 @@ class HttpTest(SwapTest):
         super().setUp()
         self.upstream = self.start_upstream()
 
+    def tearDown(self):
+        """Workers end cleanly, with whatever is left in flight, and say so if they leak."""
+        for server in self.servers:
+            server.stop()
+            self.assertEqual(server.lines("a worker died"), [])
+            self.assertEqual(server.lines("killed"), [])
+
     def start_upstream(self, tls=None):
         upstream = Upstream(tls)
         self.addCleanup(upstream.stop)
@@ -667,7 +674,6 @@ class ManyTest(HttpTest):
         self.check_latency(server)
         self.assertEqual(self.threads(worker), threads)
         self.outcome("e2e_http_fiber", "status")
-        self.assertEqual(server.lines("a worker died"), [])
 
     def check_latency(self, server):
         for _ in range(20):
@@ -741,7 +747,6 @@ class CancelTest(HttpTest):
         for stream in streams:
             stream.close()
         self.upstream.wait_left(40)
-        self.assertEqual(self.server.lines("a worker died"), [])
 
 
 class ResolverTest(HttpTest):
@@ -794,8 +799,6 @@ class EndTest(HttpTest):
             self.open(agent, "count", path="h", tasks=5)
         self.upstream.wait_held(2 * (2 * 3 + 5))
         self.server.stop()
-        self.assertEqual(self.server.lines("a worker died"), [])
-        self.assertEqual(self.server.lines("killed"), [])
         self.upstream.wait_left(2 * (2 * 3 + 5))
 
     def test_generation_drains(self):
@@ -813,7 +816,6 @@ class EndTest(HttpTest):
                 events = stream.rest()
                 self.assertEqual(events[-2].json(), {"status": 200, "text": "late"})
                 self.wait_generations(server, 2, name=agent)
-                self.assertEqual(server.lines("a worker died"), [])
                 self.upstream.hold_again()
 
     def test_sluice_run(self):
@@ -823,7 +825,9 @@ class EndTest(HttpTest):
                 with self.subTest(agent=agent, ops=ops, tasks=tasks):
                     ended = run_sluice("run", plugin_path(agent), json.dumps(
                         self.input(*ops, path="h", tasks=tasks)), env=NO_PROXY)
-                    self.assertEqual((ended.returncode, ended.stderr), (0, b""), ended)
+                    self.assertEqual(ended.returncode, 0, ended)
+                    if not SANITIZED:
+                        self.assertEqual(ended.stderr, b"")
                     self.assertIn(b'event: done\ndata: {"status":"finished"}', ended.stdout)
 
 

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -54,6 +55,42 @@ static int handle(void *self, const char *input)
     return status;
 }
 AGENT_PLUGIN(.name = "asking", .version = "0.1", .handle = handle)
+"""
+
+# What an author may write in either language, with all of the SDK that needs no library.
+HTTP_PLUGIN = """
+#include <sluice/agent_http.h>
+static int fetch(void *url)
+{
+    struct agent_http_request request = {.url = (const char *)url};
+    struct agent_http *http;
+    const char *data;
+    long length;
+    char *body;
+    int status = agent_http_open(&request, &http);
+    if (status < 0)
+        return status;
+    body = agent_http_collect(http, &status);
+    emit_text(body ? body : agent_http_error(http));
+    free(body);
+    while ((length = agent_http_read(http, &data)) > 0)
+        emit_text(agent_http_header(http, "Server"));
+    status = agent_http_status(http);
+    agent_http_close(http);
+    return length < 0 ? (int)length : status;
+}
+static int handle(void *self, const char *input)
+{
+    struct agent_task *task;
+    char url[] = "gopher://localhost/";
+    int status;
+    (void)self;
+    (void)input;
+    task_scope("a");
+    status = task_spawn(fetch, url, &task);
+    return status < 0 ? status : task_join(task) == -EINVAL ? emit_event("refused", "{}") : -EIO;
+}
+AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
 """
 
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
@@ -146,6 +183,7 @@ class Install(unittest.TestCase):
         needs = subprocess.run(["readelf", "-d", str(self.one("libsluice-test.so"))], check=True,
                                stdout=subprocess.PIPE, text=True).stdout
         self.assertNotRegex(needs, "NEEDED.*(uv|curl|microhttpd|gnutls|ltdl)")
+
     def test_headers_that_need_cjson(self):
         flags = self.pkg_config("--cflags", package="libcjson")
         libraries = self.pkg_config("--libs", package="libcjson")
@@ -153,6 +191,20 @@ class Install(unittest.TestCase):
             plugin = self.build(compiler, suffix, "-std=" + standard, *flags, text=ASKING,
                                 libraries=libraries)
             self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+
+    def test_requests_and_tasks(self):
+        for compiler, suffix, standard in (("cc", ".c", "-std=c99"), ("cc", ".c", "-std=c17"),
+                                           ("c++", ".cc", "-std=c++20"),
+                                           ("clang", ".c", "-std=c99"),
+                                           ("clang++", ".cc", "-std=c++20")):
+            if shutil.which(compiler) is None:
+                continue
+            with self.subTest(compiler=compiler, standard=standard):
+                plugin = self.build(compiler, suffix, standard, text=HTTP_PLUGIN)
+                self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+                done = self.sluice("run", str(plugin))
+                self.assertEqual(done.returncode, 0, done.stdout)
+                self.assertIn('event: refused\ndata: {"scope":"a"}\n', done.stdout)
 
     def test_reference_plugins_are_where_serve_looks(self):
         folder = self.pkg_config("--variable=pluginsdir")[0]

@@ -95,6 +95,9 @@ class LayerTest(unittest.TestCase):
     def test_libltdl_is_used_in_one_file(self):
         self.check_users("ltdl.h", "host/worker/plugin.c")
 
+    def test_libcurl_is_used_in_one_file(self):
+        self.check_users("curl/curl.h", "host/worker/httpclient.c")
+
     def test_what_does_no_io_includes_no_io(self):
         for path in ("host/front/encode_sse.c", "host/front/eventlog.c", "host/common/wire.c",
                      "host/common/json.c", "host/worker/payload.c", "host/worker/request.c"):

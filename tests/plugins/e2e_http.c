@@ -61,8 +61,7 @@ static void script_init(struct script *script, const cJSON *json)
     script->request.idle_timeout_ms = (uint32_t)json_number(json, "idle_timeout_ms", 0);
     script->request.timeout_ms = (uint32_t)json_number(json, "timeout_ms", 0);
     script->request.max_bytes = (size_t)json_number(json, "max_bytes", 0);
-    cJSON_ArrayForEach(header, cJSON_GetObjectItemCaseSensitive(json, "headers"))
-    {
+    cJSON_ArrayForEach(header, cJSON_GetObjectItemCaseSensitive(json, "headers")) {
         if (count < HEADERS_MOST)
             script->headers[count++] = header->valuestring;
     }
@@ -232,8 +231,7 @@ static int script_run(struct script *script)
 
     if (status < 0)
         return 0;
-    cJSON_ArrayForEach(op, cJSON_GetObjectItemCaseSensitive(script->json, "do"))
-    {
+    cJSON_ArrayForEach(op, cJSON_GetObjectItemCaseSensitive(script->json, "do")) {
         status = do_op(script, op->valuestring);
         if (status == -ECANCELED)
             return status;

@@ -24,13 +24,17 @@
 #include <check.h>
 #include <limits.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define HOUR_MS (60 * 60 * 1000)
 #define RUNS    4096 /* numbers that tests use are below */
@@ -2760,6 +2764,7 @@ END_TEST
 static void *join_on_this_thread(void *captured)
 {
     note_status(ctx_bind(captured));
+    atomic_store(&tasked[2].begun, true);
     note_status(task_join(tasked[0].handle));
     ctx_bind(NULL);
     atomic_store(&tasked[1].begun, true);
@@ -2778,6 +2783,11 @@ static int agent_joins_from_a_thread(void)
     note_status(task_spawn(task_echoes, &tasked[0], &task));
     tasked[0].handle = task;
     pthread_create(&thread, NULL, join_on_this_thread, captured);
+    while (!atomic_load(&tasked[2].begun))
+        sched_yield();
+    for (int i = 0; i < 1000; i++)
+        sched_yield();
+    tasked[2].called = tasked[0].called;
     while (!atomic_load(&tasked[1].begun) && status == 0)
         status = agent_sleep(1);
     pthread_join(thread, NULL);
@@ -2794,6 +2804,7 @@ START_TEST(bound_thread_joins)
     expect_finished(1);
     ck_assert_int_eq(notes.status[1], 0);
     ck_assert_int_eq(notes.status[2], 5);
+    ck_assert(worker_plugin(worker)->mode == AGENT_THREAD || !tasked[2].called);
 }
 END_TEST
 
@@ -2896,6 +2907,148 @@ START_TEST(many_tasks_of_many_runs)
         ck_assert_uint_eq(accounts[run].events, 40);
     }
     ck_assert_uint_eq(atomic_load(&calls), COUNT * 40);
+}
+END_TEST
+
+/* ---- requests ---- */
+
+/* Nobody accepts there: a connection is made, and nothing comes. */
+static char silent_url[64];
+
+static int listen_silently(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(listen(fd, 64), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    snprintf(silent_url, sizeof silent_url, "http://127.0.0.1:%d/", ntohs(address.sin_port));
+    return fd;
+}
+
+static struct agent_http *open_silent(void)
+{
+    struct agent_http_request request = {.url = silent_url};
+    struct agent_http *http = NULL;
+
+    note_status(agent_http_open(&request, &http));
+    return http;
+}
+
+static struct agent_http *silent;
+
+/* Waits for what does not come; then uses what is not there any more. */
+static void *wait_for_response(void *captured)
+{
+    const char *data;
+
+    ctx_bind(captured);
+    ctx_release(captured);
+    atomic_store(&tasked[0].begun, true);
+    note_status(agent_http_status(silent));
+    note_status((int)agent_http_read(silent, &data));
+    note_text(0, agent_http_header(silent, "x"));
+    note_text(1, agent_http_error(silent));
+    agent_http_close(silent);
+    ctx_bind(NULL);
+    return NULL;
+}
+
+static int agent_leaves_a_thread_to_a_request(void)
+{
+    struct agent_ctx *captured = ctx_capture();
+
+    silent = open_silent();
+    pthread_create(&notes.thread, NULL, wait_for_response, captured);
+    while (!atomic_load(&tasked[0].begun))
+        agent_sleep(1);
+    for (int i = 0; i < 5; i++)
+        agent_sleep(1);
+    return 0;
+}
+
+START_TEST(bound_thread_waits_for_a_response_when_the_run_ends)
+{
+    int fd = listen_silently();
+
+    run_agent(agent_leaves_a_thread_to_a_request);
+    ck_assert(loop_comes_to_rest());
+    pthread_join(notes.thread, NULL);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_int_eq(notes.status[1], -ECANCELED);
+    ck_assert_int_eq(notes.status[2], -ECANCELED);
+    ck_assert_str_eq(notes.text[0], "none");
+    ck_assert_str_eq(notes.text[1], "");
+    close(fd);
+}
+END_TEST
+
+static int agent_waits_for_responses(void)
+{
+    struct agent_http *first = open_silent();
+
+    open_silent();
+    note_status(agent_http_status(first));
+    note_status(agent_http_open(&(struct agent_http_request){.url = silent_url}, &first));
+    return 0;
+}
+
+START_TEST(cancelled_while_it_waits_for_a_response)
+{
+    int fd = listen_silently();
+
+    start(1, agent_waits_for_responses);
+    ck_assert(loop_comes_to_rest());
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(notes.status[2], -ECANCELED);
+    ck_assert_int_eq(notes.status[3], -ECANCELED);
+    close(fd);
+}
+END_TEST
+
+/* Their transfers are under way, or have not even begun. */
+START_TEST(quits_with_requests)
+{
+    int fd = listen_silently();
+
+    for (uint32_t run = 1; run <= 4; run++)
+        start(run, agent_waits_for_responses);
+    worker_quit(worker);
+    while (times_left == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    for (uint32_t run = 1; run <= 4; run++)
+        expect_cancelled(run);
+    close(fd);
+}
+END_TEST
+
+static int task_waits_for_a_response(void *arg)
+{
+    (void)arg;
+    return agent_http_status(open_silent());
+}
+
+static int agent_fails_with_a_request(void)
+{
+    struct agent_task *task;
+
+    task_spawn(task_waits_for_a_response, NULL, &task);
+    agent_sleep(5);
+    return -EIO;
+}
+
+START_TEST(failure_stops_a_task_that_waits_for_a_response)
+{
+    int fd = listen_silently();
+
+    run_agent(agent_fails_with_a_request);
+    ck_assert_int_eq(accounts[1].status, WIRE_FAILED);
+    close(fd);
 }
 END_TEST
 
@@ -3246,6 +3399,14 @@ static void add_tasks_at_once(TCase *tcase)
     tcase_add_test(tcase, tasks_without_credit_are_cancelled);
 }
 
+static void add_requests(TCase *tcase)
+{
+    tcase_add_test(tcase, bound_thread_waits_for_a_response_when_the_run_ends);
+    tcase_add_test(tcase, cancelled_while_it_waits_for_a_response);
+    tcase_add_test(tcase, quits_with_requests);
+    tcase_add_test(tcase, failure_stops_a_task_that_waits_for_a_response);
+}
+
 static void add_ends(TCase *tcase)
 {
     tcase_add_test(tcase, finished);
@@ -3273,6 +3434,7 @@ static void add_both(Suite *suite)
     add_ctx(case_create(suite, "ctx on threads", setup_threads));
     add_tasks(case_create(suite, "tasks on threads", setup_threads));
     add_tasks_at_once(case_create(suite, "tasks at once on threads", setup_threads));
+    add_requests(case_create(suite, "requests on threads", setup_threads));
     add_ends(case_create(suite, "ends on threads", setup_threads));
     add_emit(case_create(suite, "emit on fibers", setup_fibers));
     add_waits(case_create(suite, "waits on fibers", setup_fibers));
@@ -3280,6 +3442,7 @@ static void add_both(Suite *suite)
     add_ctx(case_create(suite, "ctx on fibers", setup_fibers));
     add_tasks(case_create(suite, "tasks on fibers", setup_fibers));
     add_tasks_at_once(case_create(suite, "tasks at once on fibers", setup_fibers));
+    add_requests(case_create(suite, "requests on fibers", setup_fibers));
     add_ends(case_create(suite, "ends on fibers", setup_fibers));
 }
 
