@@ -19,6 +19,8 @@ def modes(agent):
 
 
 class EndTest(SupervisionTest):
+    on_disconnect = None  # as the host has it
+
     def open(self, server, agent, value, query=""):
         stream = server.server.open(agent, value, query=query)
         self.addCleanup(stream.close)
