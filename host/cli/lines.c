@@ -8,6 +8,7 @@
 #include "common/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,8 +106,11 @@ void lines_ask(struct lines *lines)
 struct lines *lines_create(uv_loop_t *loop, void (*take)(void *data, const char *line), void *data)
 {
     struct lines *lines = mem_alloc(sizeof *lines);
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
 
     lines->polled = uv_poll_init(loop, &lines->poll, STDIN_FILENO) == 0;
+    if (flags >= 0) /* it made it non-blocking, but a terminal is also where all print */
+        fcntl(STDIN_FILENO, F_SETFL, flags);
     uv_idle_init(loop, &lines->soon);
     lines->poll.data = lines->soon.data = lines;
     lines->handles = 1 + lines->polled;

@@ -49,6 +49,7 @@ struct session {
     struct run *run;
     bool text;
     bool finished; /* the run, as it should */
+    int unwritten; /* errno of standard output */
 };
 
 /* ---- the terminal ---- */
@@ -93,7 +94,8 @@ static void on_appended(struct subscriber *subscriber)
         print_texts(log, subscriber->cursor);
     else
         print_events(log, subscriber->cursor);
-    fflush(stdout);
+    if (fflush(stdout) == EOF && session->unwritten == 0)
+        session->unwritten = errno;
     run_consume(subscriber, log->ring.end);
 }
 
@@ -283,6 +285,10 @@ static int run(const struct settings *settings, const char *input)
     }
     uv_run(&session.loop, UV_RUN_DEFAULT);
     uv_loop_close(&session.loop);
+    if (session.unwritten) {
+        fprintf(stderr, "sluice: standard output: %s\n", strerror(session.unwritten));
+        return 1;
+    }
     return session.finished ? 0 : 1;
 }
 

@@ -4,6 +4,7 @@
 #include "front/access.h"
 #include "front/config.h"
 #include "front/front.h"
+#include "front/tls.h"
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -130,6 +131,12 @@ static int check(const struct config *config)
         return 1;
     }
     access_destroy(access);
+    if (*config->tls_certificate &&
+        tls_load(config->tls_certificate, config->tls_key, error, sizeof error) < 0) {
+        fprintf(stderr, "sluice: %s\n", error);
+        return 1;
+    }
+    tls_unload();
     printf("the configuration is fine\n");
     return 0;
 }

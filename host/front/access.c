@@ -6,6 +6,8 @@
 #include "front/setting.h"
 #include "front/tokens.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +22,43 @@ struct access {
     struct tokens *tokens; /* NULL: everyone may ask */
     char *origins;
     char *headers; /* that pages may send */
+    bool only_local;
 };
+
+/* ---- the host ---- */
+
+/* Whether a Host header names this machine: localhost or a loopback address, maybe with a port. */
+static bool is_local(const char *host)
+{
+    size_t length = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+    char name[64];
+    struct in_addr v4;
+
+    if (length >= sizeof name)
+        return false;
+    memcpy(name, host, length);
+    name[length] = '\0';
+    if (strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0)
+        return true;
+    return inet_pton(AF_INET, name, &v4) == 1 && ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+/*
+ * A server that everyone on this machine may use is asked by its own names. By
+ * any other, the asking page may be one that let its name lead here (DNS
+ * rebinding), and would count as being of the same origin. False if answered.
+ */
+static bool check_host(const struct access *access, struct http_request *request)
+{
+    const char *host = http_header(request, "Host");
+
+    if (!access->only_local || host == NULL || is_local(host))
+        return true;
+    problem_reply(request, 421,
+                  "this server is for its own machine, as localhost or 127.0.0.1; for others, its "
+                  "operator sets tokens, or allow_anonymous to yes");
+    return false;
+}
 
 /* ---- origins ---- */
 
@@ -163,7 +201,9 @@ static const char *check_token(const struct access *access, struct http_request 
 
 const char *access_check(const struct access *access, struct http_request *request)
 {
-    return check_origin(access, request) ? check_token(access, request) : NULL;
+    if (!check_host(access, request) || !check_origin(access, request))
+        return NULL;
+    return check_token(access, request);
 }
 
 /* ---- the whole ---- */
@@ -193,6 +233,7 @@ int access_create(const struct config *config, struct access **out, char *error,
     access->tokens = tokens;
     access->origins = mem_strdup(config->cors_origins);
     access->headers = headers_of(config->forward_headers);
+    access->only_local = tokens == NULL && !config->allow_anonymous;
     if (tokens)
         log_info("clients need a token tokens=%zu file=%s", tokens_count(tokens), config->tokens);
     *out = access;

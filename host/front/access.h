@@ -3,6 +3,9 @@
  * and clients by their token (RFC 6750). Both are looked at before the routes;
  * what is refused is answered here, and carries what its page needs to read it.
  *
+ * Without tokens, a server that is for its own machine is also asked by no other
+ * name than that machine's.
+ *
  * /healthz and /readyz need no token, and neither do preflights, which browsers
  * send without one.
  */

@@ -178,20 +178,37 @@ static void reply_not_allowed(struct http_request *request, const struct route *
     problem_reply(request, 405, detail);
 }
 
-void api_handle(void *data, struct http_request *request)
+/* Two lengths mean two requests to two servers on a way (RFC 9112, 6.3). */
+static bool is_framed_twice(const struct http_request *request)
+{
+    return http_header(request, "Content-Length") && http_header(request, "Transfer-Encoding");
+}
+
+static bool api_admit(void *data, struct http_request *request)
 {
     const struct api *api = data;
-    const char *subject = access_check(api->access, request);
+    const char *subject;
+
+    if (is_framed_twice(request)) {
+        http_add_header(request, "Connection", "close");
+        problem_reply(request, 400, "send Content-Length or Transfer-Encoding, not both");
+        return false;
+    }
+    subject = access_check(api->access, request);
+    if (subject)
+        http_set_subject(request, subject);
+    return subject != NULL;
+}
+
+static void api_handle(void *data, struct http_request *request)
+{
     char name[256];
 
-    if (subject == NULL)
-        return;
-    http_set_subject(request, subject);
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!route_matches(&routes[i], http_path(request), name, sizeof name))
             continue;
         if (method_matches(&routes[i], http_method(request)))
-            routes[i].handle(api, request, name);
+            routes[i].handle(data, request, name);
         else
             reply_not_allowed(request, &routes[i]);
         return;
@@ -200,3 +217,5 @@ void api_handle(void *data, struct http_request *request)
                   "there is nothing at this path; GET /agents lists the agents, and "
                   "POST /agents/{agent}/runs starts a run");
 }
+
+const struct http_handler api_handler = {.admit = api_admit, .handle = api_handle};

@@ -33,7 +33,7 @@ struct api {
 /* The run, if it is the request's subject's to see; replies if there is none. */
 struct run *api_find_run(const struct api *api, struct http_request *request, const char *id);
 
-/* An http_handler; data is the struct api. */
-void api_handle(void *data, struct http_request *request);
+/* Its data is the struct api. */
+extern const struct http_handler api_handler;
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "front/pack.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -15,26 +16,57 @@ struct collector {
     bool truncated;
 };
 
-static void collector_forget(struct collector *collector)
+/* How it leaves the run is for the caller to say. */
+static void collector_destroy(struct collector *collector, void (*leave)(struct subscriber *self))
 {
+    run_give_memory(collector->subscriber.run, buf_length(&collector->text));
+    leave(&collector->subscriber);
     buf_finish(&collector->text);
     buf_finish(&collector->usage);
     free(collector);
 }
 
-static void add_text(struct collector *collector, const struct event *event)
+/* Makes room for so many bytes of text; NULL, from then on, if there is none. */
+static char *reserve_text(struct collector *collector, size_t length)
+{
+    char *to;
+
+    if (collector->truncated || buf_length(&collector->text) + length > COLLECT_TEXT_MAX ||
+        !run_take_memory(collector->subscriber.run, length)) {
+        collector->truncated = true;
+        return NULL;
+    }
+    to = buf_reserve(&collector->text, length);
+    buf_commit(&collector->text, length);
+    return to;
+}
+
+/* The delta of text that has other members besides. */
+static void add_parsed(struct collector *collector, const struct event *event)
 {
     cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
     const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
     ssize_t length = delta ? json_escaped_length(delta, strlen(delta)) : 0;
+    char *to = length > 0 ? reserve_text(collector, (size_t)length) : NULL;
 
-    if (length > 0 && buf_length(&collector->text) + (size_t)length > COLLECT_TEXT_MAX)
-        collector->truncated = true;
-    if (length > 0 && !collector->truncated) {
-        json_escape(buf_reserve(&collector->text, (size_t)length), delta, strlen(delta));
-        buf_commit(&collector->text, (size_t)length);
-    }
+    if (to)
+        json_escape(to, delta, strlen(delta));
     cJSON_Delete(json);
+}
+
+static void add_text(struct collector *collector, const struct event *event)
+{
+    const char *inside;
+    size_t length;
+    char *to;
+
+    if (!pack_delta(event, &inside, &length)) {
+        add_parsed(collector, event);
+        return;
+    }
+    to = length > 0 ? reserve_text(collector, length) : NULL;
+    if (to)
+        memcpy(to, inside, length);
 }
 
 static void keep_usage(struct collector *collector, const struct event *event)
@@ -102,10 +134,8 @@ static void collector_read(struct collector *collector)
     }
     buf_finish(&scratch);
     run_consume(subscriber, at);
-    if (!done)
-        return;
-    run_unsubscribe(subscriber);
-    collector_forget(collector);
+    if (done)
+        collector_destroy(collector, run_unsubscribe);
 }
 
 static void on_appended(struct subscriber *subscriber)
@@ -115,10 +145,7 @@ static void on_appended(struct subscriber *subscriber)
 
 static void on_left(void *data)
 {
-    struct collector *collector = data;
-
-    run_leave(&collector->subscriber);
-    collector_forget(collector);
+    collector_destroy(data, run_leave);
 }
 
 void collect_open(struct http_request *request, struct run *run)

@@ -7,9 +7,9 @@
  * text events. The HTTP status is 200 if the run finished, 409 if it was
  * cancelled, 500 if it failed.
  *
- * Policy: at most COLLECT_TEXT_MAX bytes of text; a run that emits more goes
- * on, and the document says "truncated": true, as it does if the first events
- * are not kept any more.
+ * Policy: at most COLLECT_TEXT_MAX bytes of text, and no more than the budget of
+ * the runs has room for; a run that emits more goes on, and the document says
+ * "truncated": true, as it does if the first events are not kept any more.
  */
 #ifndef FRONT_COLLECT_H
 #define FRONT_COLLECT_H

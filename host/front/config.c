@@ -48,7 +48,7 @@ static const struct setting host_keys[] = {
     {HOST(SECONDS, request_timeout), "60", "1", "3600", "for a request to arrive whole, however it trickles"},
     {HOST(SECONDS, heartbeat), "15", "1", "3600", "between comments on an idle stream"},
     {HOST(SECONDS, stall), "30", "1", "3600", "until a client that does not read is disconnected"},
-    {HOST(SIZE, log_size), "1M", "64K", "1024M", "events of one run that are kept for readers to come"},
+    {HOST(SIZE, log_size), "1M", "64K", "64M", "events of one run that are kept for readers to come"},
     {HOST(SIZE, log_budget), "256M", "1M", "1048576M", "memory for the events of all runs"},
     {HOST(SECONDS, retention), "300", "0", "86400", "for which an ended run can be read"},
     {HOST(SECONDS, start_timeout), "10", "1", "3600", "for a worker to become ready"},

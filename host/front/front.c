@@ -343,7 +343,7 @@ static int front_open_http(struct front *front)
                 strerror(-settings.listen_fd));
         return settings.listen_fd;
     }
-    status = http_create(&front->loop, &settings, api_handle, &front->api, &front->http);
+    status = http_create(&front->loop, &settings, &api_handler, &front->api, &front->http);
     if (status < 0) {
         fprintf(stderr, "sluice: libmicrohttpd does not start\n");
         close(settings.listen_fd);

@@ -216,10 +216,9 @@ static void on_stuck(void *data)
 
 static void on_freed(void *data)
 {
-    struct worker *worker = data;
+    const struct worker *worker = data;
 
-    if (worker->seat && worker->generation->state == SERVING)
-        worker->generation->handler->ready(worker->generation->data);
+    worker->generation->handler->ready(worker->generation->data); /* runs may wait for that */
 }
 
 static void on_ignored(void *data)

@@ -1,11 +1,11 @@
 /*
  * How a request goes through libmicrohttpd: on_access() is called once when
- * its headers are there, then for each piece of its body, then once more, when
- * the handler is called. If the handler replies at once, the response is
- * queued there. If it waits, the connection is parked, and resumed by the
- * reply, upon which on_access() is called again. If it streams, the response
- * gets a reader; its first call, when the headers are out, parks the
- * connection, and its second, after http_stream_end(), ends the response.
+ * its headers are there, upon which the handler admits it or replies, then for
+ * each piece of its body, then once more, when the handler is called. If it replies at once, the
+ * response is queued there. If it waits, the connection is parked, and resumed by the reply, upon
+ * which on_access() is called again. If it streams, the response gets a reader; its first call,
+ * when the headers are out, parks the connection, and its second, after http_stream_end(), ends the
+ * response.
  *
  * libmicrohttpd's own timeout begins anew with each byte. So a connection that
  * owes a request has a deadline besides; one that misses it is shut down, upon
@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -62,7 +63,7 @@ struct http {
     bool is_tls;
     size_t handshakes; /* connections that may be in one */
     size_t max_body;
-    http_handler *handler;
+    const struct http_handler *handler;
     void *data;
     struct deadlines *deadlines; /* of http_peer.deadline */
     TAILQ_HEAD(, http_request) requests;
@@ -171,13 +172,14 @@ static void http_run_soon(struct http *http)
 
 static const struct parked_handler parked_handler;
 
-static void request_park(struct http_request *request, bool chunked)
+static int request_park(struct http_request *request, bool chunked)
 {
     int status = parked_create(request->http->loop, request->connection, chunked, &parked_handler,
                                request, &request->parked);
 
     if (status < 0)
-        log_fatal("a connection cannot be watched: %s", uv_strerror(status));
+        log_error("a connection cannot be watched: %s", uv_strerror(status));
+    return status;
 }
 
 static void request_resume(struct http_request *request)
@@ -246,7 +248,8 @@ static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
     if (request->state != OPENING)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     request->state = STREAMING;
-    request_park(request, request->http_1_1);
+    if (request_park(request, request->http_1_1) < 0)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     request->stream->opened(request->data);
     return 0;
 }
@@ -429,12 +432,29 @@ static mhd_result request_handle(struct http_request *request)
 {
     deadline_clear(request->http->deadlines, &request->peer->deadline);
     request->state = HANDLING;
-    request->http->handler(request->http->data, request);
+    request->http->handler->handle(request->http->data, request);
     buf_finish(&request->body);
     if (request->state != WAITING)
         return request_queue(request);
-    request_park(request, false);
-    return MHD_YES;
+    return request_park(request, false) < 0 ? MHD_NO : MHD_YES;
+}
+
+static bool request_has_body(const struct http_request *request)
+{
+    const char *length = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    return http_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING) ||
+           (length && strcmp(length, "0") != 0);
+}
+
+/* A reply before the body, which libmicrohttpd does not read then, costs the connection. */
+static mhd_result request_admit(struct http_request *request)
+{
+    struct http *http = request->http;
+
+    if (!http->handler->admit(http->data, request))
+        return request_has_body(request) ? request_queue(request) : MHD_YES;
+    return request->too_large ? request_handle(request) : MHD_YES;
 }
 
 static mhd_result on_access(void *data, struct MHD_Connection *connection, const char *path,
@@ -445,7 +465,7 @@ static mhd_result on_access(void *data, struct MHD_Connection *connection, const
 
     if (request == NULL) {
         *request_slot = request = request_create(data, connection, method, path, version);
-        return request->too_large ? request_handle(request) : MHD_YES;
+        return request_admit(request);
     }
     if (*upload_size > 0) {
         request_receive(request, upload, *upload_size);
@@ -507,7 +527,9 @@ static struct http_peer *peer_create(struct http *http, struct MHD_Connection *c
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct http_peer *peer = mem_alloc(sizeof *peer);
+    int on = 1;
 
+    setsockopt(connection_fd(connection), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     peer->connection = connection;
     peer->in_handshake = http->is_tls;
     http->handshakes += peer->in_handshake;
@@ -572,8 +594,8 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct http_sett
         http->is_tls ? tls : none, MHD_OPTION_END);
 }
 
-int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
-                void *data, struct http **out)
+int http_create(uv_loop_t *loop, const struct http_settings *settings,
+                const struct http_handler *handler, void *data, struct http **out)
 {
     struct http *http = mem_alloc(sizeof *http);
     const union MHD_DaemonInfo *info;

@@ -28,12 +28,17 @@ struct http_settings {
     void *retrieve_certificate; /* GnuTLS's gnutls_certificate_retrieve_function2; NULL: no TLS */
 };
 
-/* A whole request, but for a body that is too large: see http_body(). */
-typedef void http_handler(void *data, struct http_request *request);
+struct http_handler {
+    /* The headers are there. False if the request was replied to, so that its body need not come.
+     */
+    bool (*admit)(void *data, struct http_request *request);
+    /* The whole request, but for a body that is too large: see http_body(). */
+    void (*handle)(void *data, struct http_request *request);
+};
 
 /* -errno */
-int http_create(uv_loop_t *loop, const struct http_settings *settings, http_handler *handler,
-                void *data, struct http **out);
+int http_create(uv_loop_t *loop, const struct http_settings *settings,
+                const struct http_handler *handler, void *data, struct http **out);
 
 /* The version of libmicrohttpd. */
 const char *http_library(void);

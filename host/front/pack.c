@@ -8,8 +8,7 @@
 /* Most bytes between the quotes of a packed event. */
 #define INSIDE_MAX (PACK_MAX - strlen(BEFORE AFTER))
 
-/* Whether the event is text that is only a delta; its inside, if so. */
-static bool is_delta(const struct event *event, const char **inside, size_t *length)
+bool pack_delta(const struct event *event, const char **inside, size_t *length)
 {
     size_t before = strlen(BEFORE), after = strlen(AFTER);
     const char *at, *end;
@@ -38,7 +37,7 @@ uint64_t pack_text(const struct eventlog *log, const char *run_id, uint64_t from
     buf_puts(&json, BEFORE);
     while (at < log->ring.end) {
         uint64_t next = eventlog_read(log, at, &scratch, &event);
-        if (!is_delta(&event, &inside, &length) || packed_length + length > INSIDE_MAX)
+        if (!pack_delta(&event, &inside, &length) || packed_length + length > INSIDE_MAX)
             break;
         buf_append(&json, inside, length);
         packed_length += length;
@@ -67,7 +66,7 @@ uint64_t pack_find(const struct eventlog *log, uint64_t from, size_t most)
 
     while (at < log->ring.end && last - from < most) {
         uint64_t next = eventlog_read(log, at, &scratch, &event);
-        if (!is_delta(&event, &inside, &length))
+        if (!pack_delta(&event, &inside, &length))
             length = PACK_MAX;
         found = length + last_length <= INSIDE_MAX;
         if (found)

@@ -14,6 +14,9 @@
 /* Most bytes of a packed event's JSON. */
 #define PACK_MAX (16u * 1024)
 
+/* Whether the event can be packed; what is between the quotes of its delta, if so. */
+bool pack_delta(const struct event *event, const char **inside, size_t *length);
+
 /*
  * Appends one event for those that are packed from the offset on, which is
  * between two events; returns the offset behind them. If there are not at

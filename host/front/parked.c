@@ -77,7 +77,7 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
                   const struct parked_handler *handler, void *data, struct parked **out)
 {
     struct parked *parked = mem_alloc(sizeof *parked);
-    int on = 1, unsent_max = UNSENT_MAX, status;
+    int unsent_max = UNSENT_MAX, status;
 
     parked->connection = connection;
     parked->fd = connection_fd(connection);
@@ -92,7 +92,6 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
     }
     parked->poll.data = parked;
     MHD_suspend_connection(connection);
-    setsockopt(parked->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(parked->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
     parked_watch(parked, 0);
     *out = parked;

@@ -266,7 +266,7 @@ static void process_ended_run(struct process *process)
 {
     if (process->state == DRAINING && process->runs.live == 0)
         process_quit(process, QUIT_MS);
-    else if (process->handler->freed)
+    if (process->handler->freed)
         process->handler->freed(process->data);
 }
 

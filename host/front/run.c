@@ -18,6 +18,9 @@
 /* What a run takes besides its log, about: for the budget. */
 #define RUN_SIZE 1024
 
+/* A ring takes at most so many times what it holds. */
+#define RING_EXCESS 4
+
 #define FORGET_PERIOD_MS 1000
 
 struct run {
@@ -118,6 +121,11 @@ static int make_id(char id[RUN_ID_LENGTH + 1])
     return 0;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- the table ---- */
 
 /* A run is forgotten: it cannot be found any more, but its readers may read on. */
@@ -147,7 +155,7 @@ static void runs_evict(struct runs *runs)
 {
     struct run *run, *next;
 
-    for (run = TAILQ_FIRST(&runs->retained); run && runs->memory > runs->limits.log_budget;
+    for (run = TAILQ_FIRST(&runs->retained); run && runs->memory >= runs->limits.log_budget;
          run = next) {
         next = TAILQ_NEXT(run, in_list);
         if (run->slowest_count == 0)
@@ -157,7 +165,7 @@ static void runs_evict(struct runs *runs)
 
 static void run_account(struct run *run)
 {
-    size_t memory = RUN_SIZE + run->log.ring.capacity;
+    size_t memory = RUN_SIZE + run->log.ring.capacity + buf_length(&run->pairs);
 
     run->runs->memory += memory - run->memory;
     run->memory = memory;
@@ -166,11 +174,24 @@ static void run_account(struct run *run)
 /* What a live run may keep for readers to come. */
 static size_t runs_share(const struct runs *runs)
 {
-    size_t share = runs->limits.log_budget / (runs->live_count + 1);
+    size_t share = runs->limits.log_budget / RING_EXCESS / (runs->live_count + 1);
 
     if (share < RUN_SHARE_LEAST)
         share = RUN_SHARE_LEAST;
     return share < runs->limits.log_size ? share : runs->limits.log_size;
+}
+
+/* All subscribers have read up to here. */
+static uint64_t run_read_upto(const struct run *run)
+{
+    return run->slowest_count > 0 ? run->slowest : run->log.ring.end;
+}
+
+/* Drops what is too much for readers to come, but nothing behind upto. */
+static void run_drop(struct run *run, uint64_t upto)
+{
+    eventlog_drop(&run->log, runs_share(run->runs), earlier(upto, run_read_upto(run)));
+    run_account(run);
 }
 
 struct runs *runs_create(uv_loop_t *loop, const struct runs_limits *limits)
@@ -242,17 +263,33 @@ size_t runs_memory(const struct runs *runs)
     return runs->memory;
 }
 
-bool runs_have_room(const struct runs *runs)
+/* Live ones give back what is beyond today's share, then ended ones are forgotten. */
+bool runs_make_room(struct runs *runs)
 {
-    const struct run *run;
+    struct run *run;
 
-    if (runs->memory < runs->limits.log_budget)
-        return true;
-    TAILQ_FOREACH(run, &runs->retained, in_list) {
-        if (run->slowest_count == 0)
-            return true;
+    if (runs->memory >= runs->limits.log_budget) {
+        TAILQ_FOREACH(run, &runs->live, in_list)
+            run_drop(run, run->log.ring.end);
     }
+    runs_evict(runs);
+    return runs->memory < runs->limits.log_budget;
+}
+
+bool run_take_memory(struct run *run, size_t bytes)
+{
+    struct runs *runs = run->runs;
+
+    runs->memory += bytes;
+    if (runs->memory <= runs->limits.log_budget || runs_make_room(runs))
+        return true;
+    runs->memory -= bytes;
     return false;
+}
+
+void run_give_memory(struct run *run, size_t bytes)
+{
+    run->runs->memory -= bytes;
 }
 
 void runs_fail_all(struct runs *runs, enum run_error error)
@@ -266,11 +303,6 @@ void runs_fail_all(struct runs *runs, enum run_error error)
 /* ---- one run ---- */
 
 static void on_timer(uv_timer_t *timer);
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* The time that is so far from now. */
 static uint64_t run_time(const struct run *run, uint64_t ms)
@@ -328,7 +360,8 @@ int run_create(struct runs *runs, const struct run_spec *spec, struct run **out)
     run->linger_ms = spec->linger_ms;
     run->grace_ms = spec->grace_ms;
     run->deadline_at = run_time(run, spec->deadline_ms);
-    run->deserted_at = run->ignored_at = RUN_NEVER;
+    run->deserted_at = spec->linger_ms > 0 ? run_time(run, spec->linger_ms) : RUN_NEVER;
+    run->ignored_at = RUN_NEVER;
     run_enter(run, spec);
     run_arm(run);
     *out = run;
@@ -451,12 +484,6 @@ void run_describe(const struct run *run, struct buf *json)
 
 /* ---- events ---- */
 
-/* All subscribers have read up to here. */
-static uint64_t run_read_upto(const struct run *run)
-{
-    return run->slowest_count > 0 ? run->slowest : run->log.ring.end;
-}
-
 /*
  * Gives back the credit of what everybody has read. What is unread cost at most
  * twice its bytes, since an encoded event is at least half of what it was
@@ -473,13 +500,6 @@ static void run_return_credit(struct run *run)
     credit -= unread;
     run->returned += credit;
     run->executor->credit(run->executor_data, run->number, (uint32_t)credit);
-}
-
-/* Drops what is too much for readers to come, but nothing behind upto. */
-static void run_drop(struct run *run, uint64_t upto)
-{
-    eventlog_drop(&run->log, runs_share(run->runs), earlier(upto, run_read_upto(run)));
-    run_account(run);
 }
 
 /* Numbers and appends an event, drops what need not be kept, and tells the subscribers. */
@@ -602,9 +622,9 @@ static void run_set_end(struct run *run, enum run_state state, const struct wire
         buf_printf(&json, ",\"result\":%s", end->result);
     describe_error(run, &json);
     buf_puts(&json, "}");
+    buf_finish(&run->pairs);
     run_publish_own(run, "done", &json);
     buf_finish(&json);
-    buf_finish(&run->pairs);
     run_retain(run);
 }
 

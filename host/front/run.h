@@ -16,8 +16,10 @@
  *     late: at most log_size bytes of a run, and while it is live at most
  *     its fair share of log_budget, but at least RUN_SHARE_LEAST. Beyond that
  *     the oldest events are dropped, and who asks for them is told of the gap.
- *   - So the log of a run takes at most log_size + WIRE_WINDOW, what was read of
- *     an event if that is more than log_size, and one `done`.
+ *   - So the log of a run holds at most log_size + WIRE_WINDOW, what was read of
+ *     an event if that is more than log_size, and one `done`. Its memory may be up
+ *     to four times what it holds; that is what the budget counts, with the
+ *     inputs of queued runs.
  *   - An ended run is forgotten after the retention, or before, the oldest
  *     first, when all runs together take more than log_budget. A live one
  *     never is; instead no new run starts while there is no room.
@@ -121,7 +123,7 @@ struct run_spec {
     const char *client;          /* whom it counts for; NULL: nobody */
     const char *key;             /* of idempotency; NULL for none */
     const unsigned char *digest; /* of its request, RUN_DIGEST_SIZE bytes; with a key */
-    uint64_t linger_ms;          /* after its last subscriber left; RUN_NEVER: it goes on */
+    uint64_t linger_ms;          /* without a subscriber; RUN_NEVER: it goes on */
     uint64_t deadline_ms;        /* from now; RUN_NEVER: none */
     uint64_t grace_ms;           /* to stop after it was cancelled */
     /* Its variables, as START will carry them, but for those that only the executor knows. Emptied.
@@ -169,8 +171,8 @@ unsigned runs_live_of(const struct runs *runs, const char *client);
 /* Bytes that all runs that are known take. */
 size_t runs_memory(const struct runs *runs);
 
-/* Whether the budget allows one more. */
-bool runs_have_room(const struct runs *runs);
+/* Whether the budget allows one more, now that all that need not be kept is dropped. */
+bool runs_make_room(struct runs *runs);
 
 /* Ends all that are live as failed. */
 void runs_fail_all(struct runs *runs, enum run_error error);
@@ -240,5 +242,9 @@ void run_leave(struct subscriber *subscriber);
 
 /* The subscriber has read up to here. */
 void run_consume(struct subscriber *subscriber, uint64_t upto);
+
+/* What a reader keeps of it counts for the budget, too: false if there is no room for it. */
+bool run_take_memory(struct run *run, size_t bytes);
+void run_give_memory(struct run *run, size_t bytes);
 
 #endif

@@ -177,7 +177,7 @@ static bool check_room(const struct api *api, struct http_request *request, cons
         problem_reply_busy(request, 503,
                            "the server has as many live runs as it allows; try again later");
         status = -EAGAIN;
-    } else if (!runs_have_room(api->runs)) {
+    } else if (!runs_make_room(api->runs)) {
         problem_reply_busy(request, 503,
                            "the events of live runs fill the server's log_budget; try again later");
         status = -EAGAIN;

@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 
-from harness import PATIENCE_S, ResponseParser, wait_for
+from harness import PATIENCE_S, ResponseParser
 
 # So long a client has for reading what came before a reset.
 READING_S = 0.02
@@ -223,13 +223,6 @@ class Proxy:
     @property
     def url(self):
         return f"http://{self.address[0]}:{self.address[1]}"
-
-    def cut_requests(self):
-        return [request for request in self.requests if request.was_cut_at is not None]
-
-    def wait_cuts(self, count):
-        wait_for(lambda: len(self.cut_requests()) >= count, f"the proxy has cut {count} connections",
-                 2 * PATIENCE_S)
 
     def close(self):
         self.call(self.stop())

@@ -60,6 +60,12 @@ class TokenTest(AccessTest):
             with self.subTest(path=path):
                 self.check_refused(self.ask(path), False)
 
+    def test_body_is_not_waited_for(self):
+        with self.server.connect() as connection:
+            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
+                            b"Content-Type: application/json\r\nContent-Length: 4000\r\n\r\n")
+            self.check_refused(connection.response(), False)
+
     def test_wrong_token(self):
         for token in ("three", "on", "one.", "ONE", "alice", "one two",
                       hashlib.sha256(b"one").hexdigest()):
@@ -266,8 +272,20 @@ class OriginTest(AccessTest):
                 self.assertEqual(answer.status, 200)
                 self.check_plain(answer)
 
-    def test_same_origin_with_a_port(self):
+    def test_names_of_other_hosts(self):
+        """A page may have let its name lead here: its origin would be this host's."""
         self.server = self.serve("e2e_emit")
+        for host, status in (("127.0.0.1:1", 200), ("LOCALHOST:1", 200), ("127.8.8.8", 200),
+                             ("[::1]:80", 200), ("agents.example", 421), ("127.0.0.1.example", 421),
+                             ("128.0.0.1", 421), ("localhost.", 421), ("[::2]", 421), ("", 421)):
+            for headers in ({}, {"Origin": f"http://{host}"}, {"Sec-Fetch-Site": "same-origin"}):
+                with self.subTest(host=host, headers=headers), self.server.connect() as connection:
+                    connection.send(request_bytes("GET", "/agents", None, headers)
+                                    .replace(b"Host: localhost", b"Host: " + host.encode()))
+                    self.assertEqual(connection.response("GET").status, status)
+
+    def test_same_origin_with_a_port(self):
+        self.server = self.serve("e2e_emit", settings={"host.allow_anonymous": "yes"})
         for origin, status in (("http://agents.example:8080", 200), ("http://agents.example", 403),
                                ("http://agents.example:80", 403), ("agents.example:8080", 403)):
             with self.subTest(origin=origin), self.server.connect() as connection:

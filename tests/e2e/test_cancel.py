@@ -93,7 +93,7 @@ class CancelTest(EndTest):
         stream.until("ready")
         connections = [self.server.connect() for _ in range(20)]
         for connection in connections:
-            connection.send(f"POST /runs/{stream.run}/cancel HTTP/1.1\r\nHost: x\r\n"
+            connection.send(f"POST /runs/{stream.run}/cancel HTTP/1.1\r\nHost: localhost\r\n"
                             "Content-Length: 0\r\n\r\n".encode())
         for connection in connections:
             answer = connection.response()
@@ -404,12 +404,14 @@ class DisconnectTest(EndTest):
         self.check_finished(server, run)
 
     def test_detached_with_a_grace(self):
+        """Without a reader it has its grace from the start, and again when the last one left."""
         server = self.serve_with(None)
-        run = server.detach("ticker", {"count": 1000, "period_ms": 20}, "&on_disconnect=1")
-        self.server_turns(server)
-        self.assertEqual(server.state(run)["status"], "running")
+        value, query = {"count": 1000, "period_ms": 20}, "&on_disconnect=1"
+        begun = time.monotonic()
+        unread, run = server.detach("ticker", value, query), server.detach("ticker", value, query)
         stream = server.reopen(run)
-        stream.until("tick")
+        self.check_cancelled(server, unread, begun, 1)
+        self.assertEqual(server.state(run)["status"], "running")
         left = time.monotonic()
         stream.close()
         self.check_cancelled(server, run, left, 1)

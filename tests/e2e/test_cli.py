@@ -3,11 +3,13 @@
 
 import hashlib
 import os
+import pty
 import re
 import select
 import signal
 import socket
 import subprocess
+import tty
 
 from harness import (BINARY, PATIENCE_S, Test, main, plugin_path, read_stream, run_sluice, text_of,
                      types, wait_for)
@@ -174,7 +176,7 @@ class ServeTest(CliTest):
         server.start()
         port = int(server.find_address()[1])
         with socket.create_connection(("::1", port), PATIENCE_S) as client:
-            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             self.assertTrue(client.recv(100).startswith(b"HTTP/1.1 200 "))
 
     def test_only_one_line_without_verbose_is_for_programs(self):
@@ -217,6 +219,11 @@ def read_events(output):
     """What `sluice run` prints is a stream without its beginning."""
     run = re.match(rb"event: run\ndata: .*\nid: ([0-9a-z]{26})\.1\n", output)[1]
     return read_stream(b"retry: 1000\nid: " + run + b".0\n\n" + output)
+
+
+def is_asleep(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "S"
 
 
 class RunTest(CliTest):
@@ -279,6 +286,33 @@ class RunTest(CliTest):
         for agent in ("e2e_watch", "e2e_watch_fiber"):
             with self.subTest(agent=agent):
                 self.check_interrupt(agent)
+
+    def test_terminal_that_is_slow(self):
+        """It gets everything, and is left as it was, though standard input may be asked."""
+        ours, terminal = pty.openpty()
+        tty.setraw(terminal)
+        process = subprocess.Popen([BINARY, "run", plugin_path("ticker"),
+                                    '{"count":3000,"period_ms":0}'],
+                                   stdin=terminal, stdout=terminal, stderr=terminal)
+        self.addCleanup(process.kill)
+        wait_for(lambda: select.select([ours], [], [], 0)[0] and is_asleep(process.pid),
+                 "the terminal is full")
+        said = b""
+        while process.poll() is None or select.select([ours], [], [], 0)[0]:
+            if select.select([ours], [], [], 0.1)[0]:
+                said += os.read(ours, 65536)
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual(len(read_events(said)), 3002)
+        self.assertTrue(os.get_blocking(terminal))
+        os.close(ours)
+        os.close(terminal)
+
+    def test_output_that_is_full(self):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run([BINARY, "run", plugin_path("e2e_emit"), EMIT], stdout=full,
+                                   stderr=subprocess.PIPE, timeout=PATIENCE_S)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(b"No space left on device", ended.stderr)
 
     def check_interrupt(self, agent):
         process = subprocess.Popen([BINARY, "run", plugin_path(agent), '{"how":"sleep"}'],

@@ -158,11 +158,12 @@ class BudgetTest(EndTest):
         stream.close()
 
     def test_one_that_is_read_stays(self):
+        self.server = self.watch("ticker", settings={"host.log_budget": "4M"})
         first = self.run_to_end(400)
         stream = self.server.reopen(first, receive_buffer=SMALL)
         stream.until("tick")
         between = self.run_to_end()
-        for _ in range(30):
+        for _ in range(80):
             self.run_to_end()
         self.assertFalse(self.is_known(between))
         self.assertTrue(self.is_known(first))

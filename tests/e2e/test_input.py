@@ -64,14 +64,23 @@ class InputTest(Test):
 
     def test_length_over_the_limit_is_refused_before_the_body(self):
         with self.server.connect() as connection:
-            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: h\r\n"
+            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
                             b"Content-Type: application/json\r\nContent-Length: 99999999\r\n\r\n")
             self.check_problem(connection.response(), 413, "Content Too Large", TOO_LARGE)
+
+    def test_two_lengths(self):
+        with self.server.connect() as connection:
+            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
+                            b"Content-Type: application/json\r\nContent-Length: 2\r\n"
+                            b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+            self.check_problem(connection.response(), 400, "Bad Request",
+                               "send Content-Length or Transfer-Encoding, not both")
+            self.assertTrue(connection.is_closed())
 
     def test_chunked_body_over_the_limit(self):
         chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
         with self.server.connect() as connection:
-            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: h\r\n"
+            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
                             b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" +
                             chunk * 5 + b"0\r\n\r\n")
             self.check_problem(connection.response(), 413, "Content Too Large", TOO_LARGE)

@@ -67,12 +67,12 @@ class RequestTimeoutTest(Test):
         self.check_cut(Trickler(self.server, b"\r\n" * 2000))
 
     def test_body_that_trickles(self):
-        head = (b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: h\r\n"
+        head = (b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
                 b"Content-Type: application/json\r\nContent-Length: 4000\r\n\r\n")
         self.check_cut(Trickler(self.server, b" " * 4000, head))
 
     def test_chunked_body_that_trickles(self):
-        head = (b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: h\r\n"
+        head = (b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
                 b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
         self.check_cut(Trickler(self.server, b"1\r\n \r\n" * 1000, head))
 
@@ -168,7 +168,7 @@ port, count = int(sys.argv[1]), int(sys.argv[2])
 crowd = selectors.EpollSelector()
 for n in range(count):
     client = socket.create_connection(("127.0.0.1", port), 20)
-    client.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: h\\r\\nX: ")
+    client.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nX: ")
     crowd.register(client, selectors.EVENT_READ)
 print("open", flush=True)
 left = count
@@ -252,7 +252,7 @@ class RefusedTest(Test):
 
     def test_headers_that_just_do_not_fit(self):
         """Nothing is left unread, so that the answer cannot be lost in a reset."""
-        line = b"GET /healthz HTTP/1.1\r\nHost: h\r\nX: "
+        line = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: "
         self.assertEqual(self.status_of(line, b"y" * (8192 - len(line))), 431)
 
     def test_oversized_path(self):

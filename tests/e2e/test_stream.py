@@ -92,7 +92,7 @@ class StreamTest(Test):
 
     def test_request_in_single_bytes(self):
         body = json.dumps(HELLO).encode()
-        head = (f"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n"
+        head = (f"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
                 "Content-Type: application/json\r\n\r\n").encode()
         with self.server.connect() as connection:
             for byte in head + body:
@@ -102,7 +102,7 @@ class StreamTest(Test):
     def test_chunked_request(self):
         body = json.dumps(HELLO).encode()
         with self.server.connect() as connection:
-            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: h\r\n"
+            connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
                             b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" +
                             b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
             self.assertEqual(text_of(read_stream(connection.response().body)), "hello world")
@@ -117,7 +117,7 @@ class StreamTest(Test):
     def test_expect_100_continue(self):
         body = json.dumps(HELLO).encode()
         with self.server.connect() as connection:
-            connection.send((f"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: h\r\n"
+            connection.send((f"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
                              f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n"
                              "Expect: 100-continue\r\n\r\n").encode())
             interim = b""

@@ -164,7 +164,7 @@ class SlowReaderTest(TlsTest):
         for version in ("1.0", "1.1"):
             with self.subTest(version=version):
                 server = self.start("e2e_flood", settings={"host.shutdown_timeout": 0})
-                stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, SMALL, version)
+                stream = server.open("e2e_flood", {"count": 1000000, "bytes": 5000}, SMALL, version=version)
                 stream.until("flood")
                 wait_for(lambda: server.get("/runs/" + stream.run).json()["events"] > 100,
                          "there is more than the sockets hold")
@@ -174,6 +174,8 @@ class SlowReaderTest(TlsTest):
 
 
 class DepartureTest(TlsTest):
+    on_disconnect = "cancel"
+
     def setUp(self):
         super().setUp()
         self.server = self.start("e2e_watch", "e2e_watch_fiber", "ticker")
@@ -497,6 +499,9 @@ class IdentityTest(TlsTest):
 
     def check_start(self, reason):
         server = self.prepare("ticker", tls=self.identity)
+        checked = subprocess.run([*server.args, "-n"], capture_output=True, timeout=PATIENCE_S)
+        self.assertEqual(checked.returncode, 1)
+        self.assertIn(reason, checked.stderr.decode())
         server.start_process()
         self.assertEqual(server.wait(), 1)
         server.is_stopped = True

@@ -727,7 +727,7 @@ END_TEST
 START_TEST(bad_limits)
 {
     expect_refusal("[host]\nlog_size = 63K\n",
-                   "sluice.ini:2: log_size must be 64K to 1024M bytes, not '63K'");
+                   "sluice.ini:2: log_size must be 64K to 64M bytes, not '63K'");
     expect_refusal("[host]\nlog_budget = 1023K\n",
                    "sluice.ini:2: log_budget must be 1M to 1048576M bytes, not '1023K'");
     expect_refusal("[host]\nretention = 86401\n",

@@ -319,7 +319,7 @@ START_TEST(random_use)
         append_many(1 + (unsigned)rand() % 3, 2 + (size_t)rand() % most);
         if (round % 10 == 0)
             expect_log();
-        if (round % 100 == 0)
+        if (round % 500 == 0)
             expect_all();
         if (eventlog.last > EVENTS_MAX - 8)
             break;

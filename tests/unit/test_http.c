@@ -73,15 +73,24 @@ static int listen_on(int family)
     return fd;
 }
 
-static void serve(int family, http_handler *handler)
+static bool admit(void *data, struct http_request *asked)
 {
+    (void)data;
+    (void)asked;
+    return true;
+}
+
+static void serve(int family, void (*handle)(void *data, struct http_request *asked))
+{
+    static struct http_handler handler = {.admit = admit};
     struct http_settings settings = {.listen_fd = listen_on(family),
                                      .max_connections = 10,
                                      .timeout_s = 10,
                                      .request_timeout_s = 10,
                                      .max_body = 1000};
 
-    ck_assert_int_eq(http_create(&loop, &settings, handler, NULL, &http), 0);
+    handler.handle = handle;
+    ck_assert_int_eq(http_create(&loop, &settings, &handler, NULL, &http), 0);
 }
 
 static void setup(void)

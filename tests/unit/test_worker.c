@@ -1750,7 +1750,8 @@ END_TEST
 START_TEST(wait_ends_while_the_outbox_is_full)
 {
     start(100, agent_waits_a_little_for_input);
-    wait_for_awaited(100, 1);
+    while (accounts[100].report_count == 0)
+        uv_run(&loop, UV_RUN_ONCE);
     fill_outbox();
     while (notes.count == 0)
         uv_run(&loop, UV_RUN_ONCE);
