@@ -315,7 +315,10 @@ class CancelTest(FaultTest):
 
 
 class CancelFiberTest(CancelTest):
+    """It does not look at what it is told, but each time that it is told, the others go on."""
+
     PLUGIN = "fault_cancel_fiber"
+    SETTINGS = {"host.stuck_timeout": 1}
 
 
 # ---- the worker's socket ----
