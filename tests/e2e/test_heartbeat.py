@@ -19,8 +19,8 @@ class HeartbeatTest(Test):
         with server.connect() as connection:
             connection.post("ticker", {"count": 1, "period_ms": 2500}, version="1.0")
             body = connection.response().body
-        self.assertIn(b'"generation":1}\n\n:\n\n', body)
-        self.assertTrue(body.endswith(b'event: done\ndata: {"status":"finished"}\n\n'))
+        self.assertRegex(body, rb'"generation":1}\nid: \S+\n\n:\n\n')
+        self.assertRegex(body, rb'event: done\ndata: {"status":"finished"}\nid: \S+\n\n\Z')
 
     def test_busy_stream_has_none(self):
         server = self.serve("ticker", settings={"host.heartbeat": 1})

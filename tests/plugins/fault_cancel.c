@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A fiber that never parks stalls its loop: it sleeps, as long as that works. */
+/* A fiber that never parks stalls its loop. */
 static void nap(void)
 {
     if (MODE == AGENT_FIBER)
