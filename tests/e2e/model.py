@@ -517,7 +517,10 @@ async def no_http(reply):
 
 @scenario
 async def deep(reply, levels):
-    await reply.stream([line(text("a")), b"data: " + b"[" * levels + b"]" * levels + b"\n\n"])
+    """A chunk with so many levels, of which the text's are four."""
+    nested = "[" * (levels - 1) + "]" * (levels - 1)
+    chunk_ = json.dumps(text("deep"))[:-1] + f', "x": {nested}}}'
+    await reply.stream([f"data: {chunk_}\n\n".encode(), line(chunk(finish="stop")), DONE])
 
 
 async def pour(reply, head, piece, count, tail=b""):

@@ -301,8 +301,10 @@ class ErrorTest(ModelTest):
             self.check_error("model_broken", ["UTF-8"], "garbage", bytes_hex=sent.hex())
 
     def test_deep(self):
-        """Deeper than a fiber's stack."""
-        self.check_error("model_broken", ["no JSON"], "deep", levels=100000)
+        """The tree of a chunk is built on a fiber's small stack."""
+        self.check_text("deep", "deep", levels=64)
+        for levels in (65, 900, 100000):
+            self.check_error("model_broken", ["no JSON"], "deep", levels=levels)
 
 
 class SizeTest(ModelTest):
@@ -342,9 +344,12 @@ class SizeTest(ModelTest):
         self.check_size("long_data")
 
     def test_as_much_as_it_may_be(self):
+        """All that is emitted counts, not only what is kept."""
         answer, _ = self.answer("huge", {"quiet": 7}, count=64)
         self.assertEqual(answer["length"], 4 * 1024 * 1024)
-        self.check_size("huge", count=65)
+        self.answer("huge", {"quiet": 7}, count=64, member="reasoning_content")
+        for member in ("content", "reasoning_content", "tool_calls"):
+            self.check_size("huge", count=65, member=member)
 
 
 class CancelTest(ModelTest):
