@@ -16,7 +16,8 @@ BUILD = pathlib.Path(os.environ["SLUICE"]).resolve().parent
 
 def clean_environment():
     """The environment of a newcomer's shell, not that of a running make."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    taken = ("MAKE", "MFLAGS", "OPENAI_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(taken)}
 
 
 class Document:
