@@ -17,16 +17,16 @@
  *             use(data, length);
  *     agent_http_close(http);
  *
- * Connections are kept and reused, HTTP/2 is used where a server speaks it, its
- * certificate is verified, gzip is undone, and the environment's proxies
- * (http_proxy, https_proxy, no_proxy) and SSL_CERT_FILE are heeded. Up to five
- * redirects of a GET request without a body are followed; they get its headers,
- * but for Authorization and Cookie if they lead to another host. All of it is
- * libcurl's work.
+ * It is HTTP/1.1. Connections are kept and reused, the server's certificate is
+ * verified, gzip is undone, and the environment's proxies (http_proxy,
+ * https_proxy, no_proxy) and SSL_CERT_FILE are heeded. Up to five redirects of a
+ * GET request without a body are followed; they get its headers, but for
+ * Authorization and Cookie if they lead to another host. All of it is libcurl's
+ * work.
  *
  * A response that is not read waits: 256 KiB of it in the worker's memory, the
  * rest at the server. An exchange may be handed from task to task of its run, but
- * only one of them may wait for it.
+ * only one at a time may wait for it.
  *
  * Tags and conventions are those of agent.h; needs ABI 1.1.
  */

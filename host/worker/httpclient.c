@@ -4,6 +4,10 @@
  * the lock; what would end a transfer is never done in such a callback, but
  * queued.
  *
+ * HTTP/1.1, and a connection for each exchange at a time: over HTTP/2 libcurl
+ * takes up to 32 MiB of a response that is paused, and what happens to one
+ * connection happens to many runs.
+ *
  * What a server may cost: EXCHANGE_HIGH and one write of libcurl's (16 KiB)
  * that are not read, once more as much that is being read, MAX_HEADERS, and what
  * 16 KiB of gzip become, which libcurl keeps while it is paused.
@@ -466,7 +470,7 @@ static void exchange_set_transport(struct agent_http *exchange)
 
     if (authorities && *authorities)
         curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
                      "gzip, deflate"); /* others expand without bound */
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -704,9 +708,9 @@ static int exchange_await(struct agent_http *exchange, struct task *task,
 {
     bool closed = false;
 
-    if (!job_is_stopped(task->job) && exchange->waiter)
-        return -EBUSY;
     while (!job_is_stopped(task->job) && !closed && !has(exchange)) {
+        if (exchange->waiter)
+            return -EBUSY;
         exchange->waiter = task;
         exchange->refs++;
         task_wait(task, FIBER_NO_TIMEOUT);

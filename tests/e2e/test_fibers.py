@@ -108,6 +108,15 @@ class ExceptionTest(FiberTest):
         self.check_lives(server, "fiber_catch", worker)
 
 
+    def test_tasks_that_wait_in_a_catch_block(self):
+        server = self.watch("fiber_catch")
+        worker = server.serving("fiber_catch")[0]
+        stream = server.open("fiber_catch", {"tasks": self.COUNT, "meet": self.COUNT})
+        stream.rest()
+        self.assertEqual(stream.done, {**FINISHED, "result": {"right": self.COUNT}})
+        self.check_lives(server, "fiber_catch", worker)
+
+
 class TimeTest(FiberTest):
     RUNS = 100 if SANITIZED else 500
 

@@ -429,9 +429,11 @@ class ErrorTest(HttpTest):
 
     def test_little_comes_for_longer_than_the_idle_time(self):
         """A byte now and then is no silence."""
-        self.upstream.routes["h"] = [head(200, 12), Trickle(12, 0.25)]
-        self.check([{"length": 12, "status": 0, "words": ""}], "count", idle_timeout_ms=2000,
-                   path="h")
+        self.upstream.routes["h"] = [head(200, 4), Trickle(4, 1.2)]
+        streams = [self.open(agent, "count", idle_timeout_ms=3000, path="h") for agent in AGENTS]
+        for agent, stream in zip(AGENTS, streams):
+            with self.subTest(agent=agent):
+                self.assertEqual(stream.rest()[-2].json(), {"length": 4, "status": 0, "words": ""})
 
     def test_agent_that_does_not_read_is_not_idle(self):
         """The time that another exchange needs to become idle passes, and twice."""

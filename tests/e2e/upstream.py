@@ -81,6 +81,7 @@ class Upstream:
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(tls.certificate, tls.key)
+            self.context.set_alpn_protocols(["h2", "http/1.1"])  # though it speaks only the latter
         self.loop = asyncio.new_event_loop()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port = self.listener.getsockname()[1]
