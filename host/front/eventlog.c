@@ -83,7 +83,7 @@ void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto)
 {
     uint64_t at = log->ring.start;
 
-    while (log->ring.end - at > keep) {
+    while (upto - at > keep) {
         uint64_t end = find_end(&log->ring, at);
         if (end > upto)
             break;

@@ -41,7 +41,7 @@ bool eventlog_is_boundary(const struct eventlog *log, uint64_t at);
 uint64_t eventlog_read(const struct eventlog *log, uint64_t at, struct buf *scratch,
                        struct event *event);
 
-/* Forgets the oldest events while there are more than keep bytes, but none behind upto. */
+/* Forgets the oldest events while there are more than keep bytes of them before upto. */
 void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto);
 
 void eventlog_finish(struct eventlog *log);

@@ -296,12 +296,12 @@ START_TEST(finished_is_empty)
 }
 END_TEST
 
-/* What drop() must leave: the longest tail of whole events that fits, or what is behind upto. */
+/* What drop() must leave: before upto, the longest tail of whole events that fits. */
 static uint64_t dropped_by_model(size_t keep, uint64_t upto)
 {
     uint64_t number = eventlog.dropped;
 
-    while (ends[eventlog.last] - ends[number] > keep && ends[number + 1] <= upto)
+    while (upto - ends[number] > keep && ends[number + 1] <= upto)
         number++;
     return number;
 }
