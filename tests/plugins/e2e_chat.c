@@ -54,7 +54,7 @@ static char *meet(int count)
     char text[32];
 
     atomic_fetch_add(&come, 1);
-    for (int n = 0; n < 5000 && atomic_load(&come) < count; n++) {
+    for (int n = 0; n < 1500 && atomic_load(&come) < count; n++) {
         if (agent_sleep(2) < 0)
             return strdup("cancelled");
     }
