@@ -211,7 +211,7 @@ class ModesTest(ChatTest):
     def test_calls_run_at_once(self):
         """Each waits for the others."""
         self.start(*self.AGENTS)
-        count = 20
+        count = 8
         events = self.each("use", calls=[["meet", {"count": count}]] * count)
         for n in range(count):
             scoped = [json.loads(data) for _, data in events
