@@ -194,6 +194,8 @@ struct agent_http_request {
     uint32_t idle_timeout_ms AGENT_OPTIONAL;
     uint32_t timeout_ms AGENT_OPTIONAL;         /* for all of it: none */
     size_t max_bytes AGENT_OPTIONAL;            /* of the response's body, decoded: 16 MiB */
+    int http2 AGENT_OPTIONAL;                   /* 1: where the server speaks it over TLS */
+    uint32_t reserved[5] AGENT_OPTIONAL;        /* 0 */
 };
 /* clang-format on */
 

@@ -552,7 +552,8 @@ static inline int llm_open(struct llm_exchange *exchange, const char *body)
         .headers = headers,
         .body = body,
         .idle_timeout_ms = llm->idle_timeout_ms ? llm->idle_timeout_ms : AGENT_LLM_IDLE_MS,
-        .max_bytes = AGENT_LLM_STREAM_MAX};
+        .max_bytes = AGENT_LLM_STREAM_MAX,
+        .http2 = 1};
     int status = -ENOMEM;
 
     if (url && authorization)

@@ -4,9 +4,9 @@
  * the lock; what would end a transfer is never done in such a callback, but
  * queued.
  *
- * HTTP/1.1, and a connection for each exchange at a time: over HTTP/2 libcurl
- * takes up to 32 MiB of a response that is paused, and what happens to one
- * connection happens to many runs.
+ * HTTP/1.1, and a connection for each exchange at a time, unless its agent asks
+ * for HTTP/2: libcurl takes up to 32 MiB of a response then that is paused, and
+ * what happens to one connection happens to many runs.
  *
  * What a server may cost: EXCHANGE_HIGH and one write of libcurl's (16 KiB)
  * that are not read, once more as much that is being read, MAX_HEADERS, and what
@@ -59,6 +59,7 @@ struct agent_http {
     size_t body_length;
     uint32_t connect_timeout_ms, idle_timeout_ms, timeout_ms;
     size_t max_bytes;
+    bool http2;
     CURL *easy;        /* the loop's, as is what follows, up to head */
     uv_timer_t *idle;  /* runs while the transfer does */
     uint64_t began_at; /* of the clock */
@@ -470,7 +471,9 @@ static void exchange_set_transport(struct agent_http *exchange)
 
     if (authorities && *authorities)
         curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                     (long)(exchange->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)exchange->http2);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
                      "gzip, deflate"); /* others expand without bound */
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -659,6 +662,7 @@ static struct agent_http *exchange_create(struct http_client *client,
     exchange->connect_timeout_ms =
         number_or(request->connect_timeout_ms, REQUEST_CONNECT_TIMEOUT_MS);
     exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, REQUEST_IDLE_TIMEOUT_MS);
+    exchange->http2 = request->http2 != 0;
     exchange->timeout_ms = request->timeout_ms;
     exchange->max_bytes = request->max_bytes ? request->max_bytes : REQUEST_MAX_BYTES;
     return exchange;

@@ -5,8 +5,12 @@ import errno
 import gzip
 import json
 import os
+import re
+import shutil
 import socket
+import subprocess
 import time
+import unittest
 
 from harness import (SANITIZED, Identity, Swarm, free_port, main, memory_kib, plugin_path,
                      run_sluice, wait_for)
@@ -557,6 +561,51 @@ class TlsTest(HttpTest):
         self.start({"SSL_CERT_FILE": self.identity.certificate})
         self.check_fails(errno.EPROTO, "127.0.0.1", url=self.upstream.url("echo"))
         self.assertEqual(self.upstream.requests, [])
+
+
+@unittest.skipUnless(shutil.which("nghttpd"), "nghttpd, an HTTP/2 server, is not installed")
+class Http2Test(HttpTest):
+    """nghttpd speaks nothing else."""
+
+    def setUp(self):
+        super().setUp()
+        identity = Identity(self.folder, "upstream")
+        with open(self.path("page"), "w") as page:
+            page.write("x" * 300000)
+        self.port = free_port()
+        self.h2 = subprocess.Popen(["nghttpd", "-v", "-a", "127.0.0.1", "-d", self.folder,
+                                    str(self.port), identity.key, identity.certificate],
+                                   stdout=open(self.path("nghttpd.log"), "wb"))
+        self.addCleanup(self.h2.wait)
+        self.addCleanup(self.h2.kill)
+        wait_for(self.is_listening, "nghttpd listens")
+        self.url = f"https://localhost:{self.port}/page"
+        self.start({"SSL_CERT_FILE": identity.certificate})
+
+    def is_listening(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def log(self):
+        with open(self.path("nghttpd.log"), encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def test_response(self):
+        self.check([{"length": 300000, "status": 0, "words": ""}], "count", url=self.url, http2=1)
+
+    def test_only_if_it_is_asked_for(self):
+        for values in self.both("status", url=self.url):
+            self.assertLess(values[0]["status"], 0)
+
+    def test_exchanges_share_a_connection(self):
+        self.outcome("e2e_http_fiber", "count", url=self.url, http2=1)
+        before = set(re.findall(r"\[id=(\d+)\]", self.log()))
+        swarm = Swarm(self.server.address)
+        self.addCleanup(swarm.close)
+        for _ in range(20):
+            swarm.add("e2e_http_fiber", self.input("count", url=self.url, http2=1))
+        swarm.finish()
+        self.assertEqual(set(re.findall(r"\[id=(\d+)\]", self.log())), before)
 
 
 class ProxyTest(HttpTest):

@@ -4,7 +4,7 @@
  *     {"url":U,"do":[OP,...]}
  *
  * and, as struct agent_http_request has them, method, headers, body,
- * connect_timeout_ms, idle_timeout_ms, timeout_ms and max_bytes. Before the first
+ * connect_timeout_ms, idle_timeout_ms, timeout_ms, max_bytes and http2. Before the first
  * OP it opens the exchange and emits opened {"status"}. "tasks":N has N tasks do so,
  * each with an exchange and the scope of its number, and joins them.
  *
@@ -59,6 +59,7 @@ static void script_init(struct script *script, const cJSON *json)
     script->request.body = json_string(json, "body", NULL);
     script->request.connect_timeout_ms = (uint32_t)json_number(json, "connect_timeout_ms", 0);
     script->request.idle_timeout_ms = (uint32_t)json_number(json, "idle_timeout_ms", 0);
+    script->request.http2 = (int)json_number(json, "http2", 0);
     script->request.timeout_ms = (uint32_t)json_number(json, "timeout_ms", 0);
     script->request.max_bytes = (size_t)json_number(json, "max_bytes", 0);
     cJSON_ArrayForEach(header, cJSON_GetObjectItemCaseSensitive(json, "headers")) {
