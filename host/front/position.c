@@ -2,7 +2,6 @@
 
 #include "front/problem.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

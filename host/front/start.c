@@ -126,17 +126,14 @@ static void add_header(struct buf *pairs, const struct http_request *request, co
 
 static void add_headers(struct buf *pairs, const struct http_request *request, const char *names)
 {
-    const char *blanks = ", \t";
-    char name[128];
+    size_t length;
 
-    for (names += strspn(names, blanks); *names; names += strspn(names, blanks)) {
-        size_t length = strcspn(names, blanks);
+    for (; (length = setting_word(&names)) > 0; names += length) {
+        char name[128];
         if (length < sizeof name) {
-            memcpy(name, names, length);
-            name[length] = '\0';
+            snprintf(name, sizeof name, "%.*s", (int)length, names);
             add_header(pairs, request, name);
         }
-        names += length;
     }
 }
 
