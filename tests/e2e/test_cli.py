@@ -293,7 +293,8 @@ class RunTest(CliTest):
         tty.setraw(terminal)
         process = subprocess.Popen([BINARY, "run", plugin_path("ticker"),
                                     '{"count":3000,"period_ms":0}'],
-                                   stdin=terminal, stdout=terminal, stderr=terminal)
+                                   stdin=terminal, stdout=terminal,
+                                   stderr=subprocess.DEVNULL)
         self.addCleanup(process.kill)
         wait_for(lambda: select.select([ours], [], [], 0)[0] and is_asleep(process.pid),
                  "the terminal is full")
