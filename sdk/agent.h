@@ -399,8 +399,9 @@ static inline int agent_sleep(uint32_t ms)
  * state is "waiting" meanwhile. Inputs are queued in their order, so that none
  * is lost that came before the call; each is taken once. 0, and *json is JSON as
  * the client sent it, which lives until the next run_input() on this thread or
- * fiber, or until handle() returns, or the thread is bound anew. -ETIMEDOUT; a timeout of 0 does not wait.
- * -EINVAL json is NULL; -ECANCELED as soon as the run is cancelled. [run]
+ * fiber, or until handle() returns, or the thread is bound anew. -ETIMEDOUT; a
+ * timeout of 0 does not wait. -EINVAL json is NULL; -ECANCELED as soon as the
+ * run is cancelled. [run]
  */
 static inline int run_input(uint32_t timeout_ms, const char **json)
 {

@@ -17,17 +17,18 @@
  *             use(data, length);
  *     agent_http_close(http);
  *
- * It is HTTP/1.1, or HTTP/2 if you ask for that. Connections are kept and reused, the server's certificate is
- * verified, gzip is undone, and the environment's proxies (http_proxy,
- * https_proxy, no_proxy) and SSL_CERT_FILE are heeded. Up to five redirects of a
- * GET request without a body are followed; they get its headers, but for
- * Authorization and Cookie if they lead to another host. All of it is libcurl's
- * work.
+ * It is HTTP/1.1, or HTTP/2 if you ask for that. Connections are kept and reused,
+ * the server's certificate is verified, gzip is undone, and the environment's
+ * proxies (http_proxy, https_proxy, no_proxy) and SSL_CERT_FILE are heeded. Up to
+ * five redirects of a GET request without a body are followed; they get its
+ * headers, but for Authorization and Cookie if they lead to another host. All of
+ * it is libcurl's work.
  *
  * A response that is not read waits: 256 KiB of it in the worker's memory, the
  * rest at the server. Over HTTP/2, exchanges share a connection, and up to 32 MiB
- * of each may wait in memory: it is for responses that are read as they come. An exchange may be handed from task to task of its run, but
- * only one at a time may wait for it.
+ * of each may wait in memory: it is for responses that are read as they come. An
+ * exchange may be handed from task to task of its run, but only one at a time may
+ * wait for it.
  *
  * Tags and conventions are those of agent.h; needs ABI 1.1.
  */

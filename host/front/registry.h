@@ -13,8 +13,9 @@
  * while one is under way become one, of the file as it is then.
  *
  * Policy: at most max_live runs of one plugin run at a time, and at most
- * max_queued wait while that is so or none of its workers has room; at most max_generations of one
- * plugin live at a time, further swaps wait until one has drained.
+ * max_queued wait while that is so or none of its workers has room; at most
+ * max_generations of one plugin live at a time, further swaps wait until one has
+ * drained.
  */
 #ifndef FRONT_REGISTRY_H
 #define FRONT_REGISTRY_H

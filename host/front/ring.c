@@ -77,8 +77,7 @@ int ring_view(const struct ring *ring, uint64_t from, uint64_t to, struct iovec 
     return 2;
 }
 
-/* A ring that is at most a quarter full shrinks to half full: it then takes as much again at once.
- */
+/* A ring that is at most a quarter full shrinks to half full: it then takes as much again. */
 void ring_trim(struct ring *ring, uint64_t upto)
 {
     size_t capacity = ring->capacity;

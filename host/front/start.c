@@ -95,8 +95,7 @@ static const char *client_name(const struct http_request *request)
 
 /* ---- what an agent may know of the request ---- */
 
-/* W3C Trace Context, 3.2: version, trace id, parent id, flags; neither id all zero, no version ff.
- */
+/* W3C Trace Context, 3.2: version, trace id, parent id, flags; no id all zero, no version ff. */
 static bool traceparent_is_valid(const char *value)
 {
     static const char form[] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
