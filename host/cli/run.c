@@ -59,7 +59,7 @@ static void print_text(const struct event *event)
     cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
     const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
 
-    if (delta && event->type_length == 4 && memcmp(event->type, "text", 4) == 0)
+    if (delta && event_is(event, "text"))
         fputs(delta, stdout);
     cJSON_Delete(json);
 }

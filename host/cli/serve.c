@@ -123,22 +123,20 @@ static struct config *make_config(void *data, char *error, size_t size)
 static int check(const struct config *config)
 {
     char error[CONFIG_ERROR_SIZE];
-    struct access *access;
+    struct access *access = NULL;
+    int status;
 
     log_open("front", "", LOG_WARN);
-    if (access_create(config, &access, error, sizeof error) < 0) {
-        fprintf(stderr, "sluice: %s\n", error);
-        return 1;
-    }
-    access_destroy(access);
-    if (*config->tls_certificate &&
-        tls_load(config->tls_certificate, config->tls_key, error, sizeof error) < 0) {
-        fprintf(stderr, "sluice: %s\n", error);
-        return 1;
-    }
+    status = access_create(config, &access, error, sizeof error);
+    if (status == 0 && *config->tls_certificate)
+        status = tls_load(config->tls_certificate, config->tls_key, error, sizeof error);
     tls_unload();
-    printf("the configuration is fine\n");
-    return 0;
+    access_destroy(access);
+    if (status < 0)
+        fprintf(stderr, "sluice: %s\n", error);
+    else
+        printf("the configuration is fine\n");
+    return status < 0;
 }
 
 static int serve(struct request *request)

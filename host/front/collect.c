@@ -101,21 +101,16 @@ static void collector_reply(struct collector *collector, const struct event *don
     http_reply(request, status, "application/json", &body);
 }
 
-static bool type_is(const struct event *event, const char *type)
-{
-    return event->type_length == strlen(type) && memcmp(event->type, type, event->type_length) == 0;
-}
-
 /* Whether that was the last. */
 static bool collector_take(struct collector *collector, const struct event *event)
 {
-    if (type_is(event, "text"))
+    if (event_is(event, "text"))
         add_text(collector, event);
-    else if (type_is(event, "usage"))
+    else if (event_is(event, "usage"))
         keep_usage(collector, event);
-    else if (type_is(event, "done"))
+    else if (event_is(event, "done"))
         collector_reply(collector, event);
-    return type_is(event, "done");
+    return event_is(event, "done");
 }
 
 /* Reads what there is; at its end the collector is gone. */

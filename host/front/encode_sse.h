@@ -16,8 +16,10 @@
 
 #include "common/buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define ENCODE_SSE_CONTENT_TYPE "text/event-stream"
 
@@ -36,6 +38,11 @@ struct event {
     const char *json;
     size_t json_length;
 };
+
+static inline bool event_is(const struct event *event, const char *type)
+{
+    return event->type_length == strlen(type) && memcmp(event->type, type, event->type_length) == 0;
+}
 
 /*
  * Before the first event: how long a client waits before it reconnects, and an

@@ -178,16 +178,11 @@ static int front_reconfigure(struct front *front, char *error, size_t error_size
     if (config == NULL)
         return -EINVAL;
     if (config_check(config, front->address, error, error_size) < 0 ||
-        access_create(config, &access, error, error_size) < 0) {
-        config_destroy(config);
-        return -EINVAL;
-    }
+        access_create(config, &access, error, error_size) < 0)
+        goto destroy_config;
     if (front->is_https && has_tls(config) &&
-        tls_load(config->tls_certificate, config->tls_key, error, error_size) < 0) {
-        access_destroy(access);
-        config_destroy(config);
-        return -EINVAL;
-    }
+        tls_load(config->tls_certificate, config->tls_key, error, error_size) < 0)
+        goto destroy_access;
     warn_of_restart(front->config, config);
     config_swap(front->config, config);
     config_destroy(config);
@@ -195,6 +190,12 @@ static int front_reconfigure(struct front *front, char *error, size_t error_size
     front->api.access = access;
     front_apply(front);
     return 0;
+
+destroy_access:
+    access_destroy(access);
+destroy_config:
+    config_destroy(config);
+    return -EINVAL;
 }
 
 /* The reply may be NULL. */

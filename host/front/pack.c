@@ -13,8 +13,8 @@ bool pack_delta(const struct event *event, const char **inside, size_t *length)
     size_t before = strlen(BEFORE), after = strlen(AFTER);
     const char *at, *end;
 
-    if (event->type_length != 4 || memcmp(event->type, "text", 4) != 0 ||
-        event->json_length < before + after || memcmp(event->json, BEFORE, before) != 0)
+    if (!event_is(event, "text") || event->json_length < before + after ||
+        memcmp(event->json, BEFORE, before) != 0)
         return false;
     end = event->json + event->json_length - after;
     at = event->json + before;

@@ -1,6 +1,7 @@
 #include "front/parked.h"
 
 #include "common/mem.h"
+#include "common/pieces.h"
 
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -29,7 +30,6 @@ struct parked {
     gnutls_session_t tls; /* NULL: none */
     bool record_held;     /* GnuTLS has a record that the socket did not take whole */
     bool chunked;
-    bool left;
     size_t chunk_left; /* announced bytes of the current chunk that are not sent */
     char owed[24];     /* framing that must be sent before anything else */
     size_t owed_length;
@@ -50,7 +50,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     if (status < 0 || events & UV_DISCONNECT) {
         uv_poll_stop(poll);
-        parked->left = true;
         parked->handler->left(parked->data);
         return;
     }
@@ -96,15 +95,6 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
     parked_watch(parked, 0);
     *out = parked;
     return 0;
-}
-
-static size_t total_length(const struct iovec *pieces, int count)
-{
-    size_t total = 0;
-
-    for (int i = 0; i < count; i++)
-        total += pieces[i].iov_len;
-    return total;
 }
 
 /* Opens a chunk for so many bytes, unless one is open. */
@@ -170,7 +160,7 @@ static int write_plain(struct parked *parked, struct iovec *framed, int count, s
     if (status < 0)
         return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
     *written = (size_t)status;
-    return *written == total_length(framed, count) ? 0 : -EAGAIN;
+    return *written == pieces_length(framed, count) ? 0 : -EAGAIN;
 }
 
 /* Copies as much of the pieces as goes into a record. */
@@ -218,7 +208,7 @@ static int parked_write(struct parked *parked, const struct iovec *pieces, int c
     size_t written = 0;
     int framed_count, status;
 
-    parked_open_chunk(parked, total_length(pieces, count));
+    parked_open_chunk(parked, pieces_length(pieces, count));
     framed_count = parked_frame(parked, pieces, count, framed);
     if (parked->tls)
         status = write_record(parked, framed, framed_count, &written);
@@ -254,8 +244,6 @@ int parked_send(struct parked *parked, const struct iovec *pieces, int count, si
     int status = 0;
 
     *sent = 0;
-    if (parked->left)
-        return -EPIPE;
     memcpy(rest, pieces, (size_t)count * sizeof *pieces);
     while ((count > 0 || parked->owed_length > 0) && status == 0) {
         size_t body = 0;

@@ -1,6 +1,7 @@
 #include "front/ring.h"
 
 #include "common/mem.h"
+#include "common/pieces.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -46,10 +47,8 @@ static void ring_grow(struct ring *ring, size_t length)
 
 void ring_append(struct ring *ring, const struct iovec *pieces, int count)
 {
-    size_t length = ring_length(ring);
+    size_t length = ring_length(ring) + pieces_length(pieces, count);
 
-    for (int i = 0; i < count; i++)
-        length += pieces[i].iov_len;
     if (length > ring->capacity)
         ring_grow(ring, length);
     for (int i = 0; i < count; i++) {

@@ -34,7 +34,7 @@ struct run {
     char *subject;
     struct client *client; /* while live; may be NULL */
     char *key;             /* what runs->keys compares; NULL for none */
-    unsigned char digest[RUN_DIGEST_SIZE];
+    unsigned char digest[DIGEST_SIZE];
     struct buf pairs;
     struct eventlog log;
     size_t memory; /* what runs->memory counts of it */

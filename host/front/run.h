@@ -36,6 +36,7 @@
 #define FRONT_RUN_H
 
 #include "common/wire.h"
+#include "front/digest.h"
 #include "front/eventlog.h"
 
 #include <stdbool.h>
@@ -53,9 +54,6 @@
 
 /* A time that never comes, in milliseconds. */
 #define RUN_NEVER UINT64_MAX
-
-/* SHA-256 of a request's body. */
-#define RUN_DIGEST_SIZE 32
 
 /* state, is an end */
 #define RUN_STATES(X) \
@@ -122,7 +120,7 @@ struct run_spec {
     const char *subject;         /* to whom it is visible; "" if clients are not told apart */
     const char *client;          /* whom it counts for; NULL: nobody */
     const char *key;             /* of idempotency; NULL for none */
-    const unsigned char *digest; /* of its request, RUN_DIGEST_SIZE bytes; with a key */
+    const unsigned char *digest; /* of its request, DIGEST_SIZE bytes; with a key */
     uint64_t linger_ms;          /* without a subscriber; RUN_NEVER: it goes on */
     uint64_t deadline_ms;        /* from now; RUN_NEVER: none */
     uint64_t grace_ms;           /* to stop after it was cancelled */

@@ -16,8 +16,6 @@
 
 #define KEY_MAX 255
 
-_Static_assert(DIGEST_SIZE == RUN_DIGEST_SIZE, "a run keeps the digest of its request");
-
 enum mode { STREAM, WAIT, DETACH };
 
 /* What the request wants, besides what its body says. */

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/pieces.h"
 #include "front/encode_sse.h"
 #include "front/pack.h"
 
@@ -104,15 +105,6 @@ static int stream_view(struct stream *stream, struct iovec pieces[3])
         pieces[count++] = (struct iovec){(void *)buf_data(&stream->own), buf_length(&stream->own)};
     return count + ring_view(&run_log(stream->subscriber.run)->ring, stream->subscriber.cursor, end,
                              pieces + count);
-}
-
-static size_t pieces_length(const struct iovec *pieces, int count)
-{
-    size_t length = 0;
-
-    for (int i = 0; i < count; i++)
-        length += pieces[i].iov_len;
-    return length;
 }
 
 static void stream_account(struct stream *stream, size_t sent)

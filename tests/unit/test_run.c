@@ -1867,7 +1867,7 @@ END_TEST
 
 static struct run *create_with_key(const char *subject, const char *key)
 {
-    static unsigned char digest[RUN_DIGEST_SIZE];
+    static unsigned char digest[DIGEST_SIZE];
 
     memset(digest, key[0], sizeof digest);
     spec.subject = subject;
@@ -1886,7 +1886,7 @@ END_TEST
 
 START_TEST(found_by_key)
 {
-    unsigned char digest[RUN_DIGEST_SIZE];
+    unsigned char digest[DIGEST_SIZE];
 
     run = create_with_key("alice", "k");
     memset(digest, 'k', sizeof digest);
