@@ -5,12 +5,13 @@
  * most IDLE_MAX are kept.
  *
  * The sanitizers and valgrind must be told of every switch and stack; that is
- * what the switch_... functions are for besides swapcontext().
+ * what the switch_... functions are for besides context_switch().
  */
 #include "worker/fiber.h"
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "worker/context.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,7 +20,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #if HAVE_VALGRIND_VALGRIND_H
@@ -62,7 +62,7 @@ struct exceptions {
 
 /* What one side of a switch needs to be told to the sanitizers. */
 struct side {
-    ucontext_t context;
+    struct context context;
     void *asan_fake_stack;
     const void *stack;
     size_t stack_size;
@@ -104,7 +104,7 @@ static void switch_sides(struct exceptions *exceptions, struct side *from, struc
         from->exceptions = *exceptions;
         *exceptions = to->exceptions;
     }
-    swapcontext(&from->context, &to->context);
+    context_switch(&from->context, &to->context);
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_finish_switch_fiber(from->asan_fake_stack, NULL, NULL);
 #endif
@@ -120,10 +120,9 @@ static void switch_arrive(struct side *loop_side)
 #endif
 }
 
-/* makecontext() passes ints only. */
-static void fiber_main(unsigned high, unsigned low)
+static void fiber_main(void *data)
 {
-    struct fiber *fiber = (struct fiber *)((uintptr_t)high << 32 | low);
+    struct fiber *fiber = data;
 
     switch_arrive(&fiber->pool->loop_side);
     for (;;) {
@@ -226,11 +225,8 @@ static int fiber_create(struct fiber_pool *pool, struct fiber **out)
 #endif
     uv_timer_init(pool->loop, &fiber->timer);
     fiber->timer.data = fiber;
-    getcontext(&fiber->side.context);
-    fiber->side.context.uc_stack.ss_sp = (void *)fiber->side.stack;
-    fiber->side.context.uc_stack.ss_size = pool->stack_size;
-    makecontext(&fiber->side.context, (void (*)(void))fiber_main, 2,
-                (unsigned)((uintptr_t)fiber >> 32), (unsigned)(uintptr_t)fiber);
+    context_make(&fiber->side.context, (void *)fiber->side.stack, pool->stack_size, fiber_main,
+                 fiber);
     *out = fiber;
     return 0;
 }
