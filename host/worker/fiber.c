@@ -1,8 +1,8 @@
 /*
  * A fiber's life: taken from the pool's idle ones or made, started, parked and
  * resumed any number of times, back to the idle ones. An idle fiber keeps its
- * stack, its touched pages and its timer, which makes the next start cheap; at
- * most IDLE_MAX are kept.
+ * stack and its touched pages, which makes the next start cheap; at most
+ * IDLE_MAX are kept.
  *
  * The sanitizers and valgrind must be told of every switch and stack; that is
  * what the switch_... functions are for besides context_switch().
@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "worker/context.h"
+#include "worker/wheel.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -75,15 +76,23 @@ struct fiber {
     struct fiber_pool *pool;
     char *mapping;
     unsigned valgrind_stack;
-    uv_timer_t timer;
+    struct alarm alarm; /* of a parked one that waits for a time */
     void (*fn)(struct fiber *self, void *data);
     void *data;
     bool ended;
     LIST_ENTRY(fiber) idle; /* in pool->idle */
 };
 
+static struct fiber *fiber_of(struct alarm *alarm)
+{
+    return (struct fiber *)((char *)alarm - offsetof(struct fiber, alarm));
+}
+
 struct fiber_pool {
     uv_loop_t *loop;
+    uv_timer_t timer;  /* for the wheel's next moment */
+    uint64_t timer_at; /* ms of the loop's clock; WHEEL_NEVER: it is not started; 0: it rings */
+    struct wheel wheel;
     size_t stack_size;
     size_t guard_size;
     struct side loop_side;
@@ -149,6 +158,10 @@ struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
     pool->loop = loop;
+    uv_timer_init(loop, &pool->timer);
+    pool->timer.data = pool;
+    pool->timer_at = WHEEL_NEVER;
+    wheel_init(&pool->wheel, uv_now(loop));
     pool->guard_size = (GUARD_SIZE + page - 1) / page * page;
     pool->stack_size = (stack_size + page - 1) / page * page;
     LIST_INIT(&pool->idle);
@@ -159,11 +172,6 @@ struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
     return pool;
 }
 
-static void on_timer_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
 static void fiber_destroy(struct fiber *fiber)
 {
     VALGRIND_STACK_DEREGISTER(fiber->valgrind_stack);
@@ -172,7 +180,12 @@ static void fiber_destroy(struct fiber *fiber)
 #endif
     ASAN_UNPOISON_MEMORY_REGION(fiber->side.stack, fiber->side.stack_size);
     munmap(fiber->mapping, fiber->pool->guard_size + fiber->pool->stack_size);
-    uv_close((uv_handle_t *)&fiber->timer, on_timer_closed);
+    free(fiber);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
 }
 
 void fiber_pool_destroy(struct fiber_pool *pool)
@@ -185,7 +198,7 @@ void fiber_pool_destroy(struct fiber_pool *pool)
         LIST_REMOVE(fiber, idle);
         fiber_destroy(fiber);
     }
-    free(pool);
+    uv_close((uv_handle_t *)&pool->timer, on_timer_closed);
 }
 
 static int fiber_map_stack(struct fiber *fiber)
@@ -223,8 +236,6 @@ static int fiber_create(struct fiber_pool *pool, struct fiber **out)
 #ifdef __SANITIZE_THREAD__
     fiber->side.tsan_fiber = __tsan_create_fiber(0);
 #endif
-    uv_timer_init(pool->loop, &fiber->timer);
-    fiber->timer.data = fiber;
     context_make(&fiber->side.context, (void *)fiber->side.stack, pool->stack_size, fiber_main,
                  fiber);
     *out = fiber;
@@ -255,9 +266,61 @@ static void fiber_give_back(struct fiber *fiber)
     pool->idle_count++;
 }
 
+/* ---- time ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void pool_arm(struct fiber_pool *pool)
+{
+    uint64_t now = uv_now(pool->loop), at = wheel_next(&pool->wheel);
+
+    if (at == pool->timer_at)
+        return;
+    pool->timer_at = at;
+    if (at == WHEEL_NEVER)
+        uv_timer_stop(&pool->timer);
+    else
+        uv_timer_start(&pool->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+/* Those that become due meanwhile wait for the next time. */
+static void on_timer(uv_timer_t *timer)
+{
+    struct fiber_pool *pool = timer->data;
+
+    pool->timer_at = 0;
+    for (size_t due = wheel_advance(&pool->wheel, uv_now(pool->loop)); due > 0; due--)
+        fiber_resume(fiber_of(wheel_pop(&pool->wheel)));
+    pool_arm(pool);
+}
+
+static void fiber_set_alarm(struct fiber *fiber, uint64_t timeout_ms)
+{
+    struct fiber_pool *pool = fiber->pool;
+    /* Not by the loop's time, which may be behind: nothing is to be woken too early. */
+    uint64_t at = (clock_now() + CLOCK_MS - 1) / CLOCK_MS + timeout_ms;
+
+    wheel_set(&pool->wheel, &fiber->alarm, at);
+    if (at < pool->timer_at)
+        pool_arm(pool);
+}
+
+static void fiber_clear_alarm(struct fiber *fiber)
+{
+    struct fiber_pool *pool = fiber->pool;
+
+    if (fiber->alarm.list == NULL)
+        return;
+    wheel_clear(&pool->wheel, &fiber->alarm);
+    if (pool->timer_at > 0)
+        pool_arm(pool);
+}
+
+/* ---- turns ---- */
+
 void fiber_resume(struct fiber *fiber)
 {
-    uv_timer_stop(&fiber->timer);
+    fiber_clear_alarm(fiber);
     switch_sides(fiber->pool->exceptions, &fiber->pool->loop_side, &fiber->side);
     if (fiber->ended)
         fiber_give_back(fiber);
@@ -286,18 +349,9 @@ int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *da
     return status;
 }
 
-static void on_timeout(uv_timer_t *timer)
-{
-    fiber_resume(timer->data);
-}
-
 void fiber_park(struct fiber *fiber, uint64_t timeout_ms)
 {
-    if (timeout_ms != FIBER_NO_TIMEOUT) {
-        /* Not uv_update_time(): in a timer's callback it could keep the timers' phase from ending.
-         */
-        uint64_t due = (clock_now() + CLOCK_MS - 1) / CLOCK_MS + timeout_ms;
-        uv_timer_start(&fiber->timer, on_timeout, due - uv_now(fiber->pool->loop), 0);
-    }
+    if (timeout_ms != FIBER_NO_TIMEOUT)
+        fiber_set_alarm(fiber, timeout_ms);
     switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
 }

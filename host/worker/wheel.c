@@ -1,0 +1,128 @@
+#include "worker/wheel.h"
+
+#include <assert.h>
+
+#define WORDS (WHEEL_SLOTS / 64) /* of a level in taken */
+
+static unsigned level_of(const struct wheel *wheel, uint64_t at)
+{
+    uint64_t differing = at ^ wheel->now;
+
+    return differing ? (unsigned)(63 - __builtin_clzll(differing)) / WHEEL_BITS : 0;
+}
+
+static unsigned slot_of(uint64_t at, unsigned level)
+{
+    return at >> level * WHEEL_BITS & (WHEEL_SLOTS - 1);
+}
+
+void wheel_init(struct wheel *wheel, uint64_t now)
+{
+    *wheel = (struct wheel){.now = now};
+    TAILQ_INIT(&wheel->due);
+    for (unsigned slot = 0; slot < WHEEL_LEVELS * WHEEL_SLOTS; slot++)
+        TAILQ_INIT(&wheel->slots[slot]);
+}
+
+static void wheel_mark(struct wheel *wheel, const struct alarm_list *list)
+{
+    size_t slot = (size_t)(list - wheel->slots);
+
+    if (TAILQ_EMPTY(list))
+        wheel->taken[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+    else
+        wheel->taken[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+void wheel_set(struct wheel *wheel, struct alarm *alarm, uint64_t at)
+{
+    unsigned level = level_of(wheel, at);
+
+    assert(alarm->list == NULL);
+    alarm->at = at;
+    alarm->list = &wheel->due;
+    if (at > wheel->now)
+        alarm->list = &wheel->slots[level * WHEEL_SLOTS + slot_of(at, level)];
+    TAILQ_INSERT_TAIL(alarm->list, alarm, in_list);
+    if (at > wheel->now)
+        wheel_mark(wheel, alarm->list);
+    else
+        wheel->due_count++;
+}
+
+void wheel_clear(struct wheel *wheel, struct alarm *alarm)
+{
+    struct alarm_list *list = alarm->list;
+
+    if (list == NULL)
+        return;
+    TAILQ_REMOVE(list, alarm, in_list);
+    alarm->list = NULL;
+    if (list == &wheel->due)
+        wheel->due_count--;
+    else
+        wheel_mark(wheel, list);
+}
+
+/* The first taken slot of the level behind this one; WHEEL_SLOTS if there is none. */
+static unsigned next_taken(const struct wheel *wheel, unsigned level, unsigned slot)
+{
+    const uint64_t *taken = wheel->taken + level * WORDS;
+    unsigned word = ++slot / 64;
+    uint64_t bits = slot < WHEEL_SLOTS ? taken[word] >> slot % 64 << slot % 64 : 0;
+
+    while (bits == 0 && ++word < WORDS)
+        bits = taken[word];
+    return bits ? word * 64 + (unsigned)__builtin_ctzll(bits) : WHEEL_SLOTS;
+}
+
+/* When the next slot's time comes. */
+static uint64_t next_slot(const struct wheel *wheel)
+{
+    for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
+        unsigned shift = level * WHEEL_BITS, slot = slot_of(wheel->now, level);
+        unsigned next = next_taken(wheel, level, slot);
+        if (next < WHEEL_SLOTS)
+            return ((wheel->now >> shift) - slot + next) << shift;
+    }
+    return WHEEL_NEVER;
+}
+
+uint64_t wheel_next(const struct wheel *wheel)
+{
+    return wheel->due_count > 0 ? wheel->now : next_slot(wheel);
+}
+
+/* Sorts the slot's alarms anew, now that their byte of this level has come. */
+static void wheel_open(struct wheel *wheel, unsigned level)
+{
+    struct alarm_list *list = &wheel->slots[level * WHEEL_SLOTS + slot_of(wheel->now, level)];
+    struct alarm *alarm;
+
+    while ((alarm = TAILQ_FIRST(list))) {
+        wheel_clear(wheel, alarm);
+        wheel_set(wheel, alarm, alarm->at);
+    }
+}
+
+size_t wheel_advance(struct wheel *wheel, uint64_t now)
+{
+    uint64_t next;
+
+    while ((next = next_slot(wheel)) <= now) {
+        wheel->now = next;
+        for (int level = __builtin_ctzll(next) / WHEEL_BITS; level >= 0; level--)
+            wheel_open(wheel, (unsigned)level);
+    }
+    if (wheel->now < now)
+        wheel->now = now;
+    return wheel->due_count;
+}
+
+struct alarm *wheel_pop(struct wheel *wheel)
+{
+    struct alarm *alarm = TAILQ_FIRST(&wheel->due);
+
+    wheel_clear(wheel, alarm);
+    return alarm;
+}

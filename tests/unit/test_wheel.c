@@ -1,0 +1,157 @@
+#include "worker/wheel.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAY UINT64_C(86400000)
+
+static struct wheel wheel;
+static struct alarm alarms[512];
+
+static void setup(void)
+{
+    memset(alarms, 0, sizeof alarms);
+}
+
+/* Goes on to this moment as a loop does, from one that wheel_next() names to the next. */
+static size_t go_on_to(uint64_t now)
+{
+    size_t due = wheel_advance(&wheel, wheel.now);
+
+    while (due == 0 && wheel_next(&wheel) <= now)
+        due = wheel_advance(&wheel, wheel_next(&wheel));
+    return due > 0 ? due : wheel_advance(&wheel, now);
+}
+
+START_TEST(nothing_is_never_due)
+{
+    wheel_init(&wheel, 12345);
+    ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+    ck_assert_uint_eq(wheel_advance(&wheel, UINT64_C(1) << 60), 0);
+    ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+}
+END_TEST
+
+static const uint64_t distances[] = {1,     2,     99,    255, 256,       257,
+                                     65535, 65536, 65537, DAY, 400 * DAY, UINT64_C(1) << 50};
+
+/* One alarm, however far and from wherever: due at its time, and not a millisecond before. */
+START_TEST(an_alarm_is_due_at_its_time)
+{
+    static const uint64_t starts[] = {0, 1, 255, 256, 65530, 16777215, 1234567890123};
+
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        uint64_t at = starts[i] + distances[_i];
+        wheel_init(&wheel, starts[i]);
+        wheel_set(&wheel, &alarms[0], at);
+        ck_assert(wheel_next(&wheel) <= at);
+        ck_assert_uint_eq(go_on_to(at - 1), 0);
+        ck_assert_uint_eq(go_on_to(at), 1);
+        ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[0]);
+        ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+    }
+}
+END_TEST
+
+START_TEST(one_jump_over_everything_makes_all_due)
+{
+    size_t count = sizeof distances / sizeof *distances;
+
+    wheel_init(&wheel, 777);
+    for (size_t i = 0; i < count; i++)
+        wheel_set(&wheel, &alarms[i], 777 + distances[i]);
+    ck_assert_uint_eq(wheel_advance(&wheel, UINT64_C(1) << 55), count);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[i]);
+}
+END_TEST
+
+START_TEST(the_past_is_due_at_once)
+{
+    wheel_init(&wheel, 1000);
+    wheel_set(&wheel, &alarms[0], 1000);
+    wheel_set(&wheel, &alarms[1], 3);
+    ck_assert_uint_eq(wheel_next(&wheel), 1000);
+    ck_assert_uint_eq(wheel_advance(&wheel, 1000), 2);
+    ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[0]);
+    ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[1]);
+}
+END_TEST
+
+START_TEST(those_of_one_moment_come_in_their_order)
+{
+    wheel_init(&wheel, 0);
+    for (size_t i = 0; i < 10; i++)
+        wheel_set(&wheel, &alarms[i], 300);
+    ck_assert_uint_eq(go_on_to(300), 10);
+    for (size_t i = 0; i < 10; i++)
+        ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[i]);
+}
+END_TEST
+
+START_TEST(a_cleared_alarm_leaves_nothing)
+{
+    wheel_init(&wheel, 0);
+    wheel_set(&wheel, &alarms[0], 5);
+    wheel_set(&wheel, &alarms[1], 70000);
+    wheel_set(&wheel, &alarms[2], 0);
+    for (size_t i = 0; i < 4; i++) /* the last was never set */
+        wheel_clear(&wheel, &alarms[i]);
+    ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+    ck_assert_uint_eq(wheel_advance(&wheel, 100000), 0);
+}
+END_TEST
+
+/* Against a plain array: what is due, and that none is late or early. */
+START_TEST(it_agrees_with_a_plain_list)
+{
+    uint64_t now = 1000003;
+    size_t set = 0, rung = 0, faults = 0;
+
+    srand((unsigned)_i + 1);
+    wheel_init(&wheel, now);
+    for (int step = 0; step < 20000; step++) {
+        struct alarm *alarm = &alarms[rand() % 512];
+        uint64_t reach = UINT64_C(1) << rand() % 24;
+        bool was_set = alarm->list != NULL;
+        if (was_set && rand() % 2)
+            wheel_clear(&wheel, alarm);
+        else if (!was_set)
+            wheel_set(&wheel, alarm, now + 1 + (uint64_t)rand() % reach);
+        set += (alarm->list != NULL) - was_set;
+        now += (uint64_t)rand() % (reach / 16 + 2);
+        for (size_t due = wheel_advance(&wheel, now); due > 0; due--, set--, rung++)
+            faults += wheel_pop(&wheel)->at > now;
+        for (size_t i = 0; i < 512; i++)
+            faults += alarms[i].list && alarms[i].at <= now;
+        faults += (wheel_next(&wheel) == WHEEL_NEVER) != (set == 0);
+    }
+    ck_assert_uint_eq(faults, 0);
+    ck_assert_uint_gt(rung, 1000);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("wheel");
+    TCase *tcase = tcase_create("wheel");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, NULL);
+    tcase_add_test(tcase, nothing_is_never_due);
+    tcase_add_loop_test(tcase, an_alarm_is_due_at_its_time, 0,
+                        (int)(sizeof distances / sizeof *distances));
+    tcase_add_test(tcase, one_jump_over_everything_makes_all_due);
+    tcase_add_test(tcase, the_past_is_due_at_once);
+    tcase_add_test(tcase, those_of_one_moment_come_in_their_order);
+    tcase_add_test(tcase, a_cleared_alarm_leaves_nothing);
+    tcase_add_loop_test(tcase, it_agrees_with_a_plain_list, 0, 5);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed > 0;
+}
