@@ -20,6 +20,9 @@
 /* The most that TLS puts into one record. */
 #define RECORD_MAX 16384
 
+/* A few events. */
+#define SMALL_MAX 2048
+
 /* So much the kernel takes before the network can: a slow reader holds its agent back. */
 #define UNSENT_MAX (64 * 1024)
 
@@ -97,6 +100,19 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
     return 0;
 }
 
+static size_t put_chunk_size(char *to, size_t size)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t digits = 1;
+
+    while (size >> 4 * digits)
+        digits++;
+    for (size_t i = 0; i < digits; i++)
+        to[i] = hex[size >> 4 * (digits - 1 - i) & 15];
+    memcpy(to + digits, "\r\n", 2);
+    return digits + 2;
+}
+
 /* Opens a chunk for so many bytes, unless one is open. */
 static void parked_open_chunk(struct parked *parked, size_t length)
 {
@@ -104,9 +120,7 @@ static void parked_open_chunk(struct parked *parked, size_t length)
         return;
     parked->chunk_left = length;
     if (parked->chunked)
-        parked->owed_length +=
-            (size_t)snprintf(parked->owed + parked->owed_length,
-                             sizeof parked->owed - parked->owed_length, "%zx\r\n", length);
+        parked->owed_length += put_chunk_size(parked->owed + parked->owed_length, length);
 }
 
 /* What is to be written now: owed framing, the open chunk's bytes, its end. */
@@ -148,34 +162,46 @@ static size_t parked_account(struct parked *parked, size_t written)
     return body;
 }
 
-/* -EAGAIN if it did not take all. */
-static int write_plain(struct parked *parked, struct iovec *framed, int count, size_t *written)
-{
-    struct msghdr message = {.msg_iov = framed, .msg_iovlen = (size_t)count};
-    ssize_t status;
-
-    do
-        status = sendmsg(parked->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (status < 0 && errno == EINTR);
-    if (status < 0)
-        return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
-    *written = (size_t)status;
-    return *written == pieces_length(framed, count) ? 0 : -EAGAIN;
-}
-
-/* Copies as much of the pieces as goes into a record. */
-static size_t gather(const struct iovec *pieces, int count, char record[RECORD_MAX])
+/* Copies as much of the pieces as there is room for. */
+static size_t gather(const struct iovec *pieces, int count, char *to, size_t room)
 {
     size_t length = 0;
 
     for (int i = 0; i < count; i++) {
         size_t part = pieces[i].iov_len;
-        if (part > RECORD_MAX - length)
-            part = RECORD_MAX - length;
-        memcpy(record + length, pieces[i].iov_base, part);
+        if (part > room - length)
+            part = room - length;
+        memcpy(to + length, pieces[i].iov_base, part);
         length += part;
     }
     return length;
+}
+
+/* What is small is copied: cheaper than to have the kernel look at the pieces. */
+static ssize_t send_pieces(int fd, struct iovec *pieces, int count, size_t length)
+{
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
+    char small[SMALL_MAX];
+
+    if (length > sizeof small)
+        return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    gather(pieces, count, small, sizeof small);
+    return send(fd, small, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* -EAGAIN if it did not take all. */
+static int write_plain(struct parked *parked, struct iovec *framed, int count, size_t *written)
+{
+    size_t length = pieces_length(framed, count);
+    ssize_t status;
+
+    do
+        status = send_pieces(parked->fd, framed, count, length);
+    while (status < 0 && errno == EINTR);
+    if (status < 0)
+        return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
+    *written = (size_t)status;
+    return *written == length ? 0 : -EAGAIN;
 }
 
 /*
@@ -187,7 +213,7 @@ static int write_record(struct parked *parked, const struct iovec *framed, int c
                         size_t *written)
 {
     static char record[RECORD_MAX];
-    size_t length = parked->record_held ? 0 : gather(framed, count, record);
+    size_t length = parked->record_held ? 0 : gather(framed, count, record, sizeof record);
     ssize_t status = gnutls_record_send(parked->tls, parked->record_held ? NULL : record, length);
 
     parked->record_held = status == GNUTLS_E_AGAIN || status == GNUTLS_E_INTERRUPTED;
