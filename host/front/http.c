@@ -36,6 +36,9 @@
 /* A connection's memory in libmicrohttpd: the request's line and headers must fit. */
 #define CONNECTION_MEMORY 8192
 
+/* So much the kernel takes before the network can: a slow reader holds its agent back. */
+#define UNSENT_MAX (64 * 1024)
+
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 /* Between two runs while only TLS handshakes seem to be ready, ms; see http_pause(). */
@@ -88,6 +91,7 @@ struct http_request {
     bool http_1_1;
     enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED, RESET } state;
     bool too_large;
+    bool corked; /* its headers leave with the first of its stream */
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
     struct {
@@ -101,6 +105,11 @@ struct http_request {
     void *data;
     TAILQ_ENTRY(http_request) in_http; /* in http->requests */
 };
+
+static int connection_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
 
 /* ---- the daemon on the loop ---- */
 
@@ -254,6 +263,12 @@ static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
     return 0;
 }
 
+static void request_cork(struct http_request *request, int on)
+{
+    setsockopt(connection_fd(request->connection), IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    request->corked = on;
+}
+
 void http_stream(struct http_request *request, const char *content_type,
                  const struct http_stream_handler *handler, void *data)
 {
@@ -267,12 +282,17 @@ void http_stream(struct http_request *request, const char *content_type,
     request->left = handler->left;
     request->stream = handler;
     request->data = data;
+    request_cork(request, 1);
 }
 
-int http_stream_send(struct http_request *request, const struct iovec *pieces, int count,
+int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,
                      size_t *sent)
 {
-    return parked_send(request->parked, pieces, count, sent);
+    int status = parked_send(request->parked, pieces, count, last, sent);
+
+    if (request->corked)
+        request_cork(request, 0);
+    return status;
 }
 
 size_t http_stream_unsent(const struct http_request *request)
@@ -285,11 +305,6 @@ void http_stream_end(struct http_request *request)
     request->state = ENDED;
     request->left = NULL;
     request_resume(request);
-}
-
-static int connection_fd(struct MHD_Connection *connection)
-{
-    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
 /*
@@ -527,9 +542,7 @@ static struct http_peer *peer_create(struct http *http, struct MHD_Connection *c
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct http_peer *peer = mem_alloc(sizeof *peer);
-    int on = 1;
 
-    setsockopt(connection_fd(connection), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     peer->connection = connection;
     peer->in_handshake = http->is_tls;
     http->handshakes += peer->in_handshake;
@@ -574,6 +587,15 @@ static void on_mhd_log(void *data, const char *format, va_list args)
     log_vline(LOG_DEBUG, format, args);
 }
 
+/* The connections inherit them. */
+static void set_socket_options(int listen_fd)
+{
+    int on = 1, unsent_max = UNSENT_MAX;
+
+    setsockopt(listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(listen_fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
+}
+
 static struct MHD_Daemon *start_daemon(struct http *http, const struct http_settings *settings)
 {
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
@@ -606,6 +628,7 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings,
     http->handler = handler;
     http->data = data;
     TAILQ_INIT(&http->requests);
+    set_socket_options(settings->listen_fd);
     http->daemon = start_daemon(http, settings);
     if (http->daemon == NULL) {
         free(http);

@@ -91,8 +91,8 @@ struct http_stream_handler {
 void http_stream(struct http_request *request, const char *content_type,
                  const struct http_stream_handler *handler, void *data);
 
-/* As parked_send(). */
-int http_stream_send(struct http_request *request, const struct iovec *pieces, int count,
+/* As parked_send(); behind the last http_stream_end() is to follow at once. */
+int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,
                      size_t *sent);
 
 /*

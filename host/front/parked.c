@@ -7,9 +7,6 @@
 #include <gnutls/gnutls.h>
 #include <linux/sockios.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -22,9 +19,6 @@
 
 /* A few events. */
 #define SMALL_MAX 2048
-
-/* So much the kernel takes before the network can: a slow reader holds its agent back. */
-#define UNSENT_MAX (64 * 1024)
 
 struct parked {
     uv_poll_t poll;
@@ -79,7 +73,7 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
                   const struct parked_handler *handler, void *data, struct parked **out)
 {
     struct parked *parked = mem_alloc(sizeof *parked);
-    int unsent_max = UNSENT_MAX, status;
+    int status;
 
     parked->connection = connection;
     parked->fd = connection_fd(connection);
@@ -94,7 +88,6 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
     }
     parked->poll.data = parked;
     MHD_suspend_connection(connection);
-    setsockopt(parked->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
     parked_watch(parked, 0);
     *out = parked;
     return 0;
@@ -178,25 +171,27 @@ static size_t gather(const struct iovec *pieces, int count, char *to, size_t roo
 }
 
 /* What is small is copied: cheaper than to have the kernel look at the pieces. */
-static ssize_t send_pieces(int fd, struct iovec *pieces, int count, size_t length)
+static ssize_t send_pieces(int fd, struct iovec *pieces, int count, size_t length, int flags)
 {
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
     char small[SMALL_MAX];
 
     if (length > sizeof small)
-        return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return sendmsg(fd, &message, flags);
     gather(pieces, count, small, sizeof small);
-    return send(fd, small, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return send(fd, small, length, flags);
 }
 
 /* -EAGAIN if it did not take all. */
-static int write_plain(struct parked *parked, struct iovec *framed, int count, size_t *written)
+static int write_plain(struct parked *parked, struct iovec *framed, int count, bool last,
+                       size_t *written)
 {
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (last ? MSG_MORE : 0);
     size_t length = pieces_length(framed, count);
     ssize_t status;
 
     do
-        status = send_pieces(parked->fd, framed, count, length);
+        status = send_pieces(parked->fd, framed, count, length, flags);
     while (status < 0 && errno == EINTR);
     if (status < 0)
         return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
@@ -228,7 +223,8 @@ static int write_record(struct parked *parked, const struct iovec *framed, int c
 }
 
 /* One write; body is how many of the pieces' bytes it took. -EAGAIN if the socket is full. */
-static int parked_write(struct parked *parked, const struct iovec *pieces, int count, size_t *body)
+static int parked_write(struct parked *parked, const struct iovec *pieces, int count, bool last,
+                        size_t *body)
 {
     struct iovec framed[PIECES_MAX + 2];
     size_t written = 0;
@@ -239,7 +235,7 @@ static int parked_write(struct parked *parked, const struct iovec *pieces, int c
     if (parked->tls)
         status = write_record(parked, framed, framed_count, &written);
     else
-        status = write_plain(parked, framed, framed_count, &written);
+        status = write_plain(parked, framed, framed_count, last, &written);
     *body = parked_account(parked, written);
     return status;
 }
@@ -264,7 +260,8 @@ static int skip(struct iovec *pieces, int count, size_t bytes)
  * Usually one write. A chunk that was left open before needs another one for
  * what follows it, and so does what is too much for one record.
  */
-int parked_send(struct parked *parked, const struct iovec *pieces, int count, size_t *sent)
+int parked_send(struct parked *parked, const struct iovec *pieces, int count, bool last,
+                size_t *sent)
 {
     struct iovec rest[PIECES_MAX];
     int status = 0;
@@ -273,7 +270,7 @@ int parked_send(struct parked *parked, const struct iovec *pieces, int count, si
     memcpy(rest, pieces, (size_t)count * sizeof *pieces);
     while ((count > 0 || parked->owed_length > 0) && status == 0) {
         size_t body = 0;
-        status = parked_write(parked, rest, count, &body);
+        status = parked_write(parked, rest, count, last, &body);
         *sent += body;
         count = skip(rest, count, body);
     }

@@ -42,8 +42,12 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
  * many of their bytes are out. 0 if all is out. -EAGAIN if not: writable() is called
  * later, and the next call's pieces must begin with the bytes that were left, if
  * there are any; it is due even if only framing was left. Other -errno.
+ *
+ * last says that the response ends behind them: if they are all out then, they
+ * may wait for the last chunk, and leave in one packet with it.
  */
-int parked_send(struct parked *parked, const struct iovec *pieces, int count, size_t *sent);
+int parked_send(struct parked *parked, const struct iovec *pieces, int count, bool last,
+                size_t *sent);
 
 /* Bytes that the socket has taken and the client's machine has not acknowledged. */
 size_t parked_unsent(const struct parked *parked);

@@ -96,15 +96,17 @@ static uint64_t stream_view_end(struct stream *stream)
     return buf_length(&stream->own) > 0 ? subscriber->cursor : pack_find(log, at, SEND_MAX);
 }
 
-static int stream_view(struct stream *stream, struct iovec pieces[3])
+/* What to send now; last says whether the run's events end with it. */
+static int stream_view(struct stream *stream, struct iovec pieces[3], bool *last)
 {
+    struct run *run = stream->subscriber.run;
     uint64_t end = stream_view_end(stream);
     int count = 0;
 
+    *last = run_has_ended(run) && end == run_log(run)->ring.end;
     if (buf_length(&stream->own) > 0)
         pieces[count++] = (struct iovec){(void *)buf_data(&stream->own), buf_length(&stream->own)};
-    return count + ring_view(&run_log(stream->subscriber.run)->ring, stream->subscriber.cursor, end,
-                             pieces + count);
+    return count + ring_view(&run_log(run)->ring, stream->subscriber.cursor, end, pieces + count);
 }
 
 static void stream_account(struct stream *stream, size_t sent)
@@ -130,9 +132,10 @@ static void stream_end(struct stream *stream)
 static bool stream_send(struct stream *stream)
 {
     struct iovec pieces[3];
-    int count = stream_view(stream, pieces);
+    bool last;
+    int count = stream_view(stream, pieces, &last);
     size_t sent, all = pieces_length(pieces, count);
-    bool blocked = http_stream_send(stream->request, pieces, count, &sent) < 0;
+    bool blocked = http_stream_send(stream->request, pieces, count, last, &sent) < 0;
 
     stream_account(stream, sent);
     stream->begun = all - sent;

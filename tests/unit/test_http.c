@@ -159,7 +159,7 @@ static void check_reset(const char *version)
 
     serve(AF_INET, on_request);
     open_stream(version);
-    ck_assert_int_eq(http_stream_send(request, &piece, 1, &sent), 0);
+    ck_assert_int_eq(http_stream_send(request, &piece, 1, false, &sent), 0);
     http_stream_reset(request);
     expect_reset();
     while (http_open_requests(http) > 0)
@@ -199,7 +199,7 @@ START_TEST(unsent_bytes_become_fewer_as_the_client_reads)
 
     serve(AF_INET, on_request);
     open_stream("1.1");
-    ck_assert_int_eq(http_stream_send(request, &piece, 1, &sent), -EAGAIN);
+    ck_assert_int_eq(http_stream_send(request, &piece, 1, false, &sent), -EAGAIN);
     ck_assert_uint_lt(sent, FLOOD);
     unsent = http_stream_unsent(request);
     ck_assert_uint_gt(unsent, 0);
