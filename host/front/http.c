@@ -181,10 +181,14 @@ static void http_run_soon(struct http *http)
 
 static const struct parked_handler parked_handler;
 
-static int request_park(struct http_request *request, bool chunked)
+static void request_park(struct http_request *request, bool chunked)
 {
-    int status = parked_create(request->http->loop, request->connection, chunked, &parked_handler,
-                               request, &request->parked);
+    request->parked = parked_create(request->connection, chunked, &parked_handler, request);
+}
+
+static int request_watch(struct http_request *request)
+{
+    int status = parked_watch(request->parked, request->http->loop);
 
     if (status < 0)
         log_error("a connection cannot be watched: %s", uv_strerror(status));
@@ -257,8 +261,7 @@ static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
     if (request->state != OPENING)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     request->state = STREAMING;
-    if (request_park(request, request->http_1_1) < 0)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+    request_park(request, request->http_1_1);
     request->stream->opened(request->data);
     return 0;
 }
@@ -283,6 +286,11 @@ void http_stream(struct http_request *request, const char *content_type,
     request->stream = handler;
     request->data = data;
     request_cork(request, 1);
+}
+
+int http_stream_watch(struct http_request *request)
+{
+    return request_watch(request);
 }
 
 int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,
@@ -451,7 +459,11 @@ static mhd_result request_handle(struct http_request *request)
     buf_finish(&request->body);
     if (request->state != WAITING)
         return request_queue(request);
-    return request_park(request, false) < 0 ? MHD_NO : MHD_YES;
+    request_park(request, false);
+    if (request_watch(request) == 0)
+        return MHD_YES;
+    request_resume(request);
+    return MHD_NO;
 }
 
 static bool request_has_body(const struct http_request *request)

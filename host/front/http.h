@@ -82,7 +82,7 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
 void http_wait(struct http_request *request, void (*left)(void *data), void *data);
 
 struct http_stream_handler {
-    void (*opened)(void *data);   /* the headers are out: bytes can be sent */
+    void (*opened)(void *data);   /* bytes can be sent; the headers leave with the first of them */
     void (*writable)(void *data); /* after a short send: more can be sent */
     void (*left)(void *data);     /* the client is gone, the request too */
 };
@@ -90,6 +90,13 @@ struct http_stream_handler {
 /* An answer of status 200 whose body is sent as it comes. */
 void http_stream(struct http_request *request, const char *content_type,
                  const struct http_stream_handler *handler, void *data);
+
+/*
+ * From now on writable() and left() are called, also for what happened before: 0
+ * or -errno. Until then nobody sees the client leave, and less is to be done if
+ * the stream ends at once. Again is fine.
+ */
+int http_stream_watch(struct http_request *request);
 
 /* As parked_send(); behind the last http_stream_end() is to follow at once. */
 int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,

@@ -21,7 +21,9 @@
 #define SMALL_MAX 2048
 
 struct parked {
-    uv_poll_t poll;
+    uv_poll_t poll; /* once it is watched */
+    bool watched;
+    bool blocked; /* it waits until the socket takes more */
     struct MHD_Connection *connection;
     int fd;
     gnutls_session_t tls; /* NULL: none */
@@ -36,9 +38,10 @@ struct parked {
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-static void parked_watch(struct parked *parked, int events)
+static void parked_poll(struct parked *parked)
 {
-    uv_poll_start(&parked->poll, UV_DISCONNECT | events, on_poll);
+    if (parked->watched)
+        uv_poll_start(&parked->poll, UV_DISCONNECT | (parked->blocked ? UV_WRITABLE : 0), on_poll);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
@@ -51,9 +54,25 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         return;
     }
     if (events & UV_WRITABLE) {
-        parked_watch(parked, 0);
+        parked->blocked = false;
+        parked_poll(parked);
         parked->handler->writable(parked->data);
     }
+}
+
+int parked_watch(struct parked *parked, uv_loop_t *loop)
+{
+    int status;
+
+    if (parked->watched)
+        return 0;
+    status = uv_poll_init(loop, &parked->poll, parked->fd);
+    if (status < 0)
+        return status;
+    parked->poll.data = parked;
+    parked->watched = true;
+    parked_poll(parked);
+    return 0;
 }
 
 static int connection_fd(struct MHD_Connection *connection)
@@ -69,11 +88,10 @@ static gnutls_session_t connection_tls(struct MHD_Connection *connection)
     return info ? info->tls_session : NULL;
 }
 
-int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunked,
-                  const struct parked_handler *handler, void *data, struct parked **out)
+struct parked *parked_create(struct MHD_Connection *connection, bool chunked,
+                             const struct parked_handler *handler, void *data)
 {
     struct parked *parked = mem_alloc(sizeof *parked);
-    int status;
 
     parked->connection = connection;
     parked->fd = connection_fd(connection);
@@ -81,16 +99,8 @@ int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunk
     parked->chunked = chunked;
     parked->handler = handler;
     parked->data = data;
-    status = uv_poll_init(loop, &parked->poll, parked->fd);
-    if (status < 0) {
-        free(parked);
-        return status;
-    }
-    parked->poll.data = parked;
     MHD_suspend_connection(connection);
-    parked_watch(parked, 0);
-    *out = parked;
-    return 0;
+    return parked;
 }
 
 static size_t put_chunk_size(char *to, size_t size)
@@ -274,8 +284,10 @@ int parked_send(struct parked *parked, const struct iovec *pieces, int count, bo
         *sent += body;
         count = skip(rest, count, body);
     }
-    if (status == -EAGAIN)
-        parked_watch(parked, UV_WRITABLE);
+    if (status == -EAGAIN) {
+        parked->blocked = true;
+        parked_poll(parked);
+    }
     return status;
 }
 
@@ -296,6 +308,9 @@ void parked_resume(struct parked *parked)
 {
     if (parked == NULL)
         return;
-    uv_close((uv_handle_t *)&parked->poll, on_closed);
     MHD_resume_connection(parked->connection);
+    if (parked->watched)
+        uv_close((uv_handle_t *)&parked->poll, on_closed);
+    else
+        free(parked);
 }

@@ -34,8 +34,15 @@ struct parked_handler {
 };
 
 /* Suspends the connection; to be called inside one of libmicrohttpd's callbacks for it. */
-int parked_create(uv_loop_t *loop, struct MHD_Connection *connection, bool chunked,
-                  const struct parked_handler *handler, void *data, struct parked **out);
+struct parked *parked_create(struct MHD_Connection *connection, bool chunked,
+                             const struct parked_handler *handler, void *data);
+
+/*
+ * From now on the handler is called, on this loop: also for what happened
+ * before. 0 or -errno. Again is fine. What is resumed at once need not be watched,
+ * which spares five system calls.
+ */
+int parked_watch(struct parked *parked, uv_loop_t *loop);
 
 /*
  * Sends as much of the pieces as the socket takes, never waiting; sent says how

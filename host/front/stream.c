@@ -11,26 +11,35 @@
 
 #define CHECK_MS 500
 
+/* So long the headers wait for an agent's first event, to leave in one packet with it. */
+#define FIRST_MS 1
+
 /* So much is sent at once: what has begun to be sent is sent as it is. */
 #define SEND_MAX (64u * 1024)
 
 /* A client that could not be sent all, and has as much to read as this, is behind. */
 #define BEHIND (32u * 1024)
 
+enum stream_state {
+    OPENING, /* nothing can be sent yet */
+    WAITING, /* for its first event, or FIRST_MS */
+    CLEAN,
+    DIRTY, /* to be flushed when the loop's turn ends */
+};
+
 struct stream {
     struct subscriber subscriber; /* first */
     struct streams *streams;
     struct http_request *request;
     struct buf own; /* goes before the log's bytes */
-    bool opened;    /* the headers are out */
-    bool blocked;   /* the socket took no more */
-    bool behind;    /* what is text is packed */
-    bool dirty;
+    enum stream_state state;
+    bool blocked;                /* the socket took no more */
+    bool behind;                 /* what is text is packed */
     size_t begun;                /* bytes that the next send must begin with, as the last one did */
     uint64_t sent_at;            /* ms of the loop's clock: the last progress */
     size_t unsent;               /* while blocked: what was on its way then */
     TAILQ_ENTRY(stream) in_list; /* in streams->blocked if it is, else in streams->open */
-    TAILQ_ENTRY(stream) in_dirty; /* in streams->dirty */
+    TAILQ_ENTRY(stream) in_state; /* in streams->waiting or streams->dirty, as its state is */
 };
 
 TAILQ_HEAD(stream_list, stream);
@@ -38,11 +47,13 @@ TAILQ_HEAD(stream_list, stream);
 struct streams {
     uv_loop_t *loop;
     uv_idle_t turn_end; /* active while a stream is dirty */
+    uv_timer_t first;   /* active while a stream is waiting */
     uv_timer_t check;
     struct streams_times times;
     int handles;                /* not yet closed */
     struct stream_list open;    /* least recently sent first */
     struct stream_list blocked; /* least recent progress first */
+    struct stream_list waiting;
     struct stream_list dirty;
 };
 
@@ -51,11 +62,25 @@ static struct stream_list *stream_list(const struct stream *stream)
     return stream->blocked ? &stream->streams->blocked : &stream->streams->open;
 }
 
+static void stream_set_state(struct stream *stream, enum stream_state state)
+{
+    struct streams *streams = stream->streams;
+
+    if (stream->state == WAITING)
+        TAILQ_REMOVE(&streams->waiting, stream, in_state);
+    else if (stream->state == DIRTY)
+        TAILQ_REMOVE(&streams->dirty, stream, in_state);
+    stream->state = state;
+    if (state == WAITING)
+        TAILQ_INSERT_TAIL(&streams->waiting, stream, in_state);
+    else if (state == DIRTY)
+        TAILQ_INSERT_TAIL(&streams->dirty, stream, in_state);
+}
+
 static void stream_forget(struct stream *stream)
 {
+    stream_set_state(stream, CLEAN);
     TAILQ_REMOVE(stream_list(stream), stream, in_list);
-    if (stream->dirty)
-        TAILQ_REMOVE(&stream->streams->dirty, stream, in_dirty);
     buf_finish(&stream->own);
     free(stream);
 }
@@ -148,17 +173,29 @@ static bool stream_send(struct stream *stream)
     return !blocked;
 }
 
+static void stream_abandon(struct stream *stream)
+{
+    struct http_request *request = stream->request;
+
+    run_leave(&stream->subscriber);
+    stream_forget(stream);
+    http_stream_reset(request);
+}
+
 /* Sends what there is. */
 static void stream_flush(struct stream *stream)
 {
-    if (!stream->opened || stream->blocked)
+    bool more = true;
+
+    if (stream->blocked)
         return;
-    do {
-        if (!stream_send(stream))
-            return;
-    } while (stream_backlog(stream) > 0);
-    if (run_has_ended(stream->subscriber.run))
+    do
+        more = stream_send(stream);
+    while (more && stream_backlog(stream) > 0);
+    if (more && run_has_ended(stream->subscriber.run))
         stream_end(stream);
+    else if (http_stream_watch(stream->request) < 0)
+        stream_abandon(stream);
 }
 
 static void on_turn_end(uv_idle_t *idle)
@@ -167,8 +204,7 @@ static void on_turn_end(uv_idle_t *idle)
     struct stream *stream;
 
     while ((stream = TAILQ_FIRST(&streams->dirty))) {
-        TAILQ_REMOVE(&streams->dirty, stream, in_dirty);
-        stream->dirty = false;
+        stream_set_state(stream, CLEAN);
         stream_flush(stream);
     }
     uv_idle_stop(idle);
@@ -178,12 +214,20 @@ static void stream_touch(struct stream *stream)
 {
     struct streams *streams = stream->streams;
 
-    if (stream->dirty || stream->blocked || !stream->opened)
+    if (stream->state == DIRTY || stream->state == OPENING || stream->blocked)
         return;
     if (TAILQ_EMPTY(&streams->dirty))
         uv_idle_start(&streams->turn_end, on_turn_end);
-    stream->dirty = true;
-    TAILQ_INSERT_TAIL(&streams->dirty, stream, in_dirty);
+    stream_set_state(stream, DIRTY);
+}
+
+static void on_first_time(uv_timer_t *timer)
+{
+    struct streams *streams = timer->data;
+    struct stream *stream;
+
+    while ((stream = TAILQ_FIRST(&streams->waiting)))
+        stream_touch(stream);
 }
 
 static void on_appended(struct subscriber *subscriber)
@@ -191,12 +235,18 @@ static void on_appended(struct subscriber *subscriber)
     stream_touch((struct stream *)subscriber);
 }
 
+/* Most agents say something soon, and many all they have to say. */
 static void on_opened(void *data)
 {
     struct stream *stream = data;
+    struct streams *streams = stream->streams;
+    bool has_events = run_log(stream->subscriber.run)->last > 1; /* than the host's first */
 
-    stream->opened = true;
-    stream_touch(stream);
+    if (TAILQ_EMPTY(&streams->waiting))
+        uv_timer_start(&streams->first, on_first_time, FIRST_MS, 0);
+    stream_set_state(stream, WAITING);
+    if (has_events)
+        stream_touch(stream);
 }
 
 static void on_writable(void *data)
@@ -256,7 +306,7 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
 /* Only a stream that has sent everything is idle: a heartbeat never cuts an event. */
 static void stream_beat(struct stream *stream)
 {
-    bool idle = stream->opened && !stream->dirty;
+    bool idle = stream->state == CLEAN;
 
     stream_stamp(stream, false);
     if (!idle)
@@ -268,15 +318,12 @@ static void stream_beat(struct stream *stream)
 /* Nothing was sent for long: either its client reads slowly what is on its way, or not at all. */
 static void stream_check_stall(struct stream *stream)
 {
-    struct http_request *request = stream->request;
-
-    if (http_stream_unsent(request) < stream->unsent) {
+    if (http_stream_unsent(stream->request) < stream->unsent) {
         stream_stamp(stream, true);
         return;
     }
     log_info("a client that does not read is disconnected run=%s", run_id(stream->subscriber.run));
-    on_left(stream);
-    http_stream_reset(request);
+    stream_abandon(stream);
 }
 
 static void on_check(uv_timer_t *timer)
@@ -299,13 +346,15 @@ struct streams *streams_create(uv_loop_t *loop, const struct streams_times *time
 
     streams->loop = loop;
     streams->times = *times;
-    streams->handles = 2;
+    streams->handles = 3;
     TAILQ_INIT(&streams->open);
     TAILQ_INIT(&streams->blocked);
+    TAILQ_INIT(&streams->waiting);
     TAILQ_INIT(&streams->dirty);
     uv_idle_init(loop, &streams->turn_end);
+    uv_timer_init(loop, &streams->first);
     uv_timer_init(loop, &streams->check);
-    streams->turn_end.data = streams->check.data = streams;
+    streams->turn_end.data = streams->first.data = streams->check.data = streams;
     uv_timer_start(&streams->check, on_check, CHECK_MS, CHECK_MS);
     return streams;
 }
@@ -326,5 +375,6 @@ static void on_handle_closed(uv_handle_t *handle)
 void streams_destroy(struct streams *streams)
 {
     uv_close((uv_handle_t *)&streams->turn_end, on_handle_closed);
+    uv_close((uv_handle_t *)&streams->first, on_handle_closed);
     uv_close((uv_handle_t *)&streams->check, on_handle_closed);
 }

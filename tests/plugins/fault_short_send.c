@@ -1,6 +1,6 @@
 /*
- * Not a plugin: preloaded into the host, it makes every sendmsg() to a TCP
- * socket a short one, as the kernel may at any time. SHORT_SEND is how many
+ * Not a plugin: preloaded into the host, it makes every send() and sendmsg() to
+ * a TCP socket a short one, as the kernel may at any time. SHORT_SEND is how many
  * bytes are left out, at most; one byte always goes.
  */
 #include <netinet/in.h>
@@ -17,6 +17,7 @@ EXPORTED extern const char fault_short_send;
 const char fault_short_send = 1;
 
 EXPORTED ssize_t sendmsg(int fd, const struct msghdr *message, int flags);
+EXPORTED ssize_t send(int fd, const void *data, size_t length, int flags);
 
 static int is_tcp(int fd)
 {
@@ -61,4 +62,12 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     if (is_tcp(fd) && total > 1 && message->msg_iovlen <= PIECES_MAX)
         cut(&shorter, pieces, total > less ? total - less : 1);
     return syscall(SYS_sendmsg, fd, &shorter, flags);
+}
+
+ssize_t send(int fd, const void *data, size_t length, int flags)
+{
+    struct iovec piece = {.iov_base = (void *)data, .iov_len = length};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+
+    return sendmsg(fd, &message, flags);
 }

@@ -138,6 +138,7 @@ static void open_stream(const char *version)
     ask(version);
     while (!opened)
         uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(http_stream_watch(request), 0);
 }
 
 /* Reads to the end, which must be a reset. */
