@@ -91,7 +91,7 @@ struct http_request {
     bool http_1_1;
     enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED, RESET } state;
     bool too_large;
-    bool corked; /* its headers leave with the first of its stream */
+    bool corked; /* its headers leave with the first of its stream, or with all of it */
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
     struct {
@@ -298,7 +298,7 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
 {
     int status = parked_send(request->parked, pieces, count, last, sent);
 
-    if (request->corked)
+    if (request->corked && !last)
         request_cork(request, 0);
     return status;
 }
@@ -517,6 +517,8 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
     if (request == NULL)
         return;
     *request_slot = NULL;
+    if (request->corked)
+        request_cork(request, 0);
     request_tell_left(request);
     deadline_set(http->deadlines, &request->peer->deadline);
     TAILQ_REMOVE(&http->requests, request, in_http);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <uthash.h>
 
 /* Credit is given back in pieces of at least this many bytes. */
 #define CREDIT_STEP (32u * 1024)
@@ -23,8 +24,13 @@
 
 #define FORGET_PERIOD_MS 1000
 
+/* Random bits of an id, and how many are asked for at once: up to 256 never come short. */
+#define ID_BYTES     16
+#define RANDOM_BYTES 256
+
 struct run {
-    char id[RUN_ID_LENGTH + 1]; /* first: the tree compares it */
+    char id[RUN_ID_LENGTH + 1];
+    UT_hash_handle by_id; /* in runs->by_id */
     unsigned refs;
     enum run_state state;
     struct runs *runs;
@@ -33,7 +39,7 @@ struct run {
     uint64_t generation;
     char *subject;
     struct client *client; /* while live; may be NULL */
-    char *key;             /* what runs->keys compares; NULL for none */
+    char *key;             /* what runs->by_key compares; NULL for none */
     unsigned char digest[DIGEST_SIZE];
     struct buf pairs;
     struct eventlog log;
@@ -65,8 +71,10 @@ struct runs {
     uv_loop_t *loop;
     uv_timer_t forget;
     struct runs_limits limits;
-    void *tree; /* of tsearch(), by id */
-    void *keys; /* of tsearch(), by key */
+    struct run *by_id; /* uthash */
+    void *by_key;      /* of tsearch(): whatever keys clients choose, it stays balanced */
+    unsigned char random[RANDOM_BYTES];
+    size_t random_left;
     struct clients clients;
     struct run_list live;
     struct run_list retained; /* oldest first */
@@ -92,27 +100,34 @@ static const struct {
 #undef X
 };
 
-static int compare_ids(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
 /* Of pointers to a run's key. */
 static int compare_keys(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int make_id(char id[RUN_ID_LENGTH + 1])
+/* From the kernel, which is asked once for many. */
+static const unsigned char *take_random(struct runs *runs, size_t bytes)
+{
+    if (runs->random_left < bytes) {
+        if (getrandom(runs->random, RANDOM_BYTES, 0) != RANDOM_BYTES)
+            return NULL;
+        runs->random_left = RANDOM_BYTES;
+    }
+    runs->random_left -= bytes;
+    return runs->random + runs->random_left;
+}
+
+static int make_id(struct runs *runs, char id[RUN_ID_LENGTH + 1])
 {
     static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
-    unsigned char bits[16];
+    const unsigned char *bits = take_random(runs, ID_BYTES);
     unsigned held = 0, have = 2; /* 130 bits in 26 letters: two zero bits in front */
     size_t at = 0;
 
-    if (getrandom(bits, sizeof bits, 0) != (ssize_t)sizeof bits)
+    if (bits == NULL)
         return -EIO;
-    for (size_t i = 0; i < sizeof bits; i++) {
+    for (size_t i = 0; i < ID_BYTES; i++) {
         held = held << 8 | bits[i];
         for (have += 8; have >= 5; have -= 5)
             id[at++] = alphabet[held >> (have - 5) & 31];
@@ -134,9 +149,9 @@ static void run_forget(struct run *run)
     struct runs *runs = run->runs;
 
     TAILQ_REMOVE(&runs->retained, run, in_list);
-    tdelete(run, &runs->tree, compare_ids);
+    HASH_DELETE(by_id, runs->by_id, run);
     if (run->key)
-        tdelete(&run->key, &runs->keys, compare_keys);
+        tdelete(&run->key, &runs->by_key, compare_keys);
     run_unref(run);
 }
 
@@ -227,9 +242,10 @@ void runs_destroy(struct runs *runs)
 
 struct run *runs_find(const struct runs *runs, const char *id)
 {
-    struct run *const *found = tfind(id, &runs->tree, compare_ids);
+    struct run *found;
 
-    return found ? *found : NULL;
+    HASH_FIND(by_id, runs->by_id, id, strlen(id), found);
+    return found;
 }
 
 /* None of the three has a line break. */
@@ -242,7 +258,7 @@ struct run *runs_find_key(const struct runs *runs, const char *subject, const ch
                           const char *key)
 {
     char *wanted = make_key(subject, agent, key);
-    char *const *const *found = tfind(&wanted, &runs->keys, compare_keys);
+    char *const *const *found = tfind(&wanted, &runs->by_key, compare_keys);
 
     free(wanted);
     return found ? (struct run *)((char *)*found - offsetof(struct run, key)) : NULL;
@@ -327,13 +343,13 @@ static void run_enter(struct run *run, const struct run_spec *spec)
 {
     struct runs *runs = run->runs;
 
-    tsearch(run, &runs->tree, compare_ids);
+    HASH_ADD(by_id, runs->by_id, id, RUN_ID_LENGTH, run);
     if (spec->client)
         run->client = client_take(&runs->clients, spec->client);
     if (spec->key) {
         run->key = make_key(spec->subject, spec->agent, spec->key);
         memcpy(run->digest, spec->digest, sizeof run->digest);
-        tsearch(&run->key, &runs->keys, compare_keys);
+        tsearch(&run->key, &runs->by_key, compare_keys);
     }
     TAILQ_INSERT_TAIL(&runs->live, run, in_list);
     runs->live_count++;
@@ -343,7 +359,7 @@ static void run_enter(struct run *run, const struct run_spec *spec)
 int run_create(struct runs *runs, const struct run_spec *spec, struct run **out)
 {
     struct run *run = mem_alloc(sizeof *run);
-    int status = make_id(run->id);
+    int status = make_id(runs, run->id);
 
     if (status < 0) {
         free(run);

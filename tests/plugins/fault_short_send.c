@@ -1,7 +1,8 @@
 /*
  * Not a plugin: preloaded into the host, it makes every send() and sendmsg() to
  * a TCP socket a short one, as the kernel may at any time. SHORT_SEND is how many
- * bytes are left out, at most; one byte always goes.
+ * bytes are left out, at most; one byte always goes. Not those of libmicrohttpd,
+ * which takes a short one for a full socket: they are without MSG_DONTWAIT.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     struct msghdr shorter = *message;
     struct iovec pieces[PIECES_MAX];
 
-    if (is_tcp(fd) && total > 1 && message->msg_iovlen <= PIECES_MAX)
+    if (is_tcp(fd) && flags & MSG_DONTWAIT && total > 1 && message->msg_iovlen <= PIECES_MAX)
         cut(&shorter, pieces, total > less ? total - less : 1);
     return syscall(SYS_sendmsg, fd, &shorter, flags);
 }
