@@ -6,6 +6,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+/* So many bytes of events are not held back. */
+#define HELD_MAX (4u * 1024)
+
 struct outbox {
     pthread_mutex_t lock;
     pthread_t loop_thread;
@@ -14,6 +17,10 @@ struct outbox {
     TAILQ_HEAD(ready_list, task) ready;
     TAILQ_HEAD(, task) crowd;
     bool poked;
+    bool urgent;             /* the frames are not only events, or were held long enough */
+    bool held;               /* they wait for next_ms */
+    uint64_t handed_over_at; /* ms of the loop's clock */
+    uv_timer_t next_ms;
     int handles;
     unsigned holders; /* jobs: threads bound to one may lock at any time */
     uv_async_t wake_up;
@@ -32,6 +39,16 @@ static void on_wake_up(uv_async_t *async)
     outbox_flush(async->data);
 }
 
+static void on_next_ms(uv_timer_t *timer)
+{
+    struct outbox *outbox = timer->data;
+
+    outbox_lock(outbox);
+    outbox->urgent = true;
+    outbox_unlock(outbox);
+    outbox_flush(outbox);
+}
+
 struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, void *data)
 {
     struct outbox *outbox = mem_alloc(sizeof *outbox);
@@ -42,8 +59,9 @@ struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, vo
     TAILQ_INIT(&outbox->crowd);
     uv_async_init(loop, &outbox->wake_up, on_wake_up);
     uv_idle_init(loop, &outbox->turn_end);
-    outbox->wake_up.data = outbox->turn_end.data = outbox;
-    outbox->handles = 2;
+    uv_timer_init(loop, &outbox->next_ms);
+    outbox->wake_up.data = outbox->turn_end.data = outbox->next_ms.data = outbox;
+    outbox->handles = 3;
     outbox->sink = sink;
     outbox->data = data;
     return outbox;
@@ -71,6 +89,7 @@ void outbox_destroy(struct outbox *outbox)
 {
     uv_close((uv_handle_t *)&outbox->wake_up, on_handle_closed);
     uv_close((uv_handle_t *)&outbox->turn_end, on_handle_closed);
+    uv_close((uv_handle_t *)&outbox->next_ms, on_handle_closed);
 }
 
 void outbox_lock(struct outbox *outbox)
@@ -106,7 +125,15 @@ void outbox_poke(struct outbox *outbox)
 
 struct buf *outbox_frames(struct outbox *outbox)
 {
+    outbox->urgent = true;
     outbox_poke(outbox);
+    return &outbox->frames;
+}
+
+struct buf *outbox_event_frames(struct outbox *outbox)
+{
+    if (!outbox->held || buf_length(&outbox->frames) >= HELD_MAX)
+        outbox_poke(outbox);
     return &outbox->frames;
 }
 
@@ -181,6 +208,23 @@ static void outbox_hand_over(struct outbox *outbox)
     outbox_unlock(outbox);
 }
 
+/* Whether the frames may leave in this turn; else next_ms is started. Locked. */
+static bool outbox_may_hand_over(struct outbox *outbox)
+{
+    uint64_t now = uv_now(outbox->turn_end.loop);
+    bool may =
+        outbox->urgent || now > outbox->handed_over_at || buf_length(&outbox->frames) >= HELD_MAX;
+
+    if (may) {
+        outbox->urgent = outbox->held = false;
+        outbox->handed_over_at = now;
+    } else if (!outbox->held && buf_length(&outbox->frames) > 0) {
+        outbox->held = true;
+        uv_timer_start(&outbox->next_ms, on_next_ms, 1, 0);
+    }
+    return may;
+}
+
 /* What is poked while it runs is done by it, but for fibers that become ready at its end. */
 void outbox_flush(struct outbox *outbox)
 {
@@ -190,7 +234,7 @@ void outbox_flush(struct outbox *outbox)
     outbox->poked = true;
     uv_idle_stop(&outbox->turn_end);
     outbox_run_ready(outbox);
-    if (buf_length(&outbox->leaving) == 0)
+    if (buf_length(&outbox->leaving) == 0 && outbox_may_hand_over(outbox))
         buf_swap(&outbox->leaving, &outbox->frames);
     if (!outbox_is_full(outbox)) {
         TAILQ_FOREACH(task, &outbox->crowd, in_crowd)

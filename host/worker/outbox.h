@@ -1,7 +1,11 @@
 /*
  * What leaves the worker: frames appended by any thread, handed to a sink by
- * the loop at the end of each of its turns, so that many events cost one
- * write. It also continues the fibers that were woken.
+ * the loop at the end of its turns, so that many events cost one write. It also
+ * continues the fibers that were woken.
+ *
+ * A quiet outbox hands over at once. A busy one holds a few events back until
+ * the next millisecond begins: each handing over wakes the front, which costs
+ * as much as an event. Everything but events leaves at once, with all before it.
  *
  * Its lock is the worker's only one: it guards the frames, all jobs and what
  * their tasks wait for. "Locked" below means that the caller holds it.
@@ -52,6 +56,10 @@ bool outbox_is_loop(const struct outbox *outbox);
 
 /* Where to append frames; they leave at the end of the turn. Locked. */
 struct buf *outbox_frames(struct outbox *outbox);
+
+/* The same for EVENT: it may be held back. Locked. */
+struct buf *outbox_event_frames(struct outbox *outbox);
+
 bool outbox_is_full(const struct outbox *outbox);
 bool outbox_is_empty(const struct outbox *outbox);
 

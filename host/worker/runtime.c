@@ -69,8 +69,8 @@ static int task_emit(struct task *task, struct payload *payload)
     status = job_spend(job, task, cost);
     if (status == 0)
         payload_write(payload, task->scope,
-                      wire_append_event(outbox_frames(job->outbox), job->number, payload->type,
-                                        payload->type_length, length));
+                      wire_append_event(outbox_event_frames(job->outbox), job->number,
+                                        payload->type, payload->type_length, length));
     outbox_unlock(job->outbox);
     free(kept);
     return status;
