@@ -1,10 +1,14 @@
 /*
  * cost: measures what a call of emit_event() costs its caller, beside fprintf()
- * of the same event to /dev/null. It takes no input; its result is
+ * of the same event to /dev/null. Its input
+ *
+ *     {"batches":200}
+ *
+ * says how long, 200 if it does not; its result is
  *
  *     {"emit_ns":123,"fprintf_ns":45}
  *
- * each the median, over 200 batches of 1,000 calls, of the CPU time that the
+ * each the median, over so many batches of 1,000 calls, of the CPU time that the
  * calling thread spent in a batch, divided by its calls. The two alternate, and
  * between them it sleeps, so that the events leave and no call waits for space.
  * See cost_fiber.c for the other mode.
@@ -14,14 +18,14 @@
 #define NAME "cost"
 #endif
 
-#include <sluice/agent.h>
+#include <sluice/agent_json.h>
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#define BATCHES  200
+#define BATCHES  200 /* at most, too */
 #define CALLS    1000
 #define PAUSE_MS 20
 #define JSON     "{\"n\":\"0000001\",\"t\":\"1764038888123456\",\"pad\":\"xxxxxxxxxxxxxxxxx\"}"
@@ -65,19 +69,19 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static int64_t median(int64_t *values)
+static int64_t median(int64_t *values, size_t count)
 {
-    qsort(values, BATCHES, sizeof *values, compare);
-    return (values[BATCHES / 2 - 1] + values[BATCHES / 2]) / 2;
+    qsort(values, count, sizeof *values, compare);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-static int measure(FILE *file)
+static int measure(FILE *file, size_t batches)
 {
     int64_t emit[BATCHES], print[BATCHES];
     char json[128];
     int status = 0;
 
-    for (int i = 0; i < BATCHES && status == 0; i++) {
+    for (size_t i = 0; i < batches && status == 0; i++) {
         status = emit_batch(&emit[i]);
         if (status == 0)
             status = agent_sleep(PAUSE_MS);
@@ -89,17 +93,23 @@ static int measure(FILE *file)
     if (status < 0)
         return status;
     snprintf(json, sizeof json, "{\"emit_ns\":%" PRId64 ",\"fprintf_ns\":%" PRId64 "}",
-             median(emit), median(print));
+             median(emit, batches), median(print, batches));
     return run_result(json);
 }
 
 static int handle(void *self, const char *input)
 {
+    cJSON *json = json_parse(input);
+    double batches = json_number(json, "batches", BATCHES);
     FILE *file = fopen("/dev/null", "w");
-    int status = file ? measure(file) : -errno;
+    int status = file ? 0 : -errno;
 
     (void)self;
-    (void)input;
+    cJSON_Delete(json);
+    if (!(batches >= 1 && batches <= BATCHES))
+        status = run_fail("bad_input", "batches is 1 to %d", BATCHES);
+    if (status == 0)
+        status = measure(file, (size_t)batches);
     if (file)
         fclose(file);
     return status;

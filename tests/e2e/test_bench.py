@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+"""
+The benchmark, as small as it can be: that it measures, reports and draws. How
+fast anything is does not matter here.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+from harness import BINARY, PATIENCE_S, SRCDIR, main
+
+BENCH = os.path.join(SRCDIR, "tests", "bench", "bench.py")
+WORKLOADS = ("sleeping", "woken", "short-fresh", "short-kept", "flood", "flood-many", "cost", "idle",
+             "swap")
+OURS = "bound-ms,bound-event,bound,sluice"
+
+
+class BenchTest(unittest.TestCase):
+    """One trial, looked at from several sides."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="sluice-e2e-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.results = os.path.join(cls.folder, "results.jsonl")
+        cls.ended = cls.bench("--tiny", "--contestants", OURS)
+
+    @classmethod
+    def bench(cls, *args):
+        ended = subprocess.run([sys.executable, BENCH, "--build", os.path.dirname(BINARY), "--results",
+                                cls.results, "--output", os.path.join(cls.folder, "docs"), *args],
+                               env={**os.environ, "TMPDIR": cls.folder}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               timeout=6 * PATIENCE_S)
+        print(ended.stdout, flush=True)
+        return ended
+
+    def read(self, *names):
+        with open(os.path.join(self.folder, *names), encoding="utf-8") as file:
+            return file.read()
+
+    def records(self):
+        return [json.loads(line) for line in self.read("results.jsonl").splitlines()]
+
+    def sections(self):
+        """{heading: text} of the page."""
+        parts = re.split(r"(?m)^## (.*)$", self.read("docs", "benchmarks.md"))
+        return dict(zip(parts[1::2], parts[2::2]))
+
+    def test_nothing_is_wrong(self):
+        self.assertEqual(self.ended.returncode, 0)
+        for record in self.records():
+            with self.subTest(**{key: record.get(key) for key in ("workload", "contestant")}):
+                self.assertEqual(record.get("result", {}).get("wrong", []), [])
+        self.assertNotIn("What went wrong", self.sections())
+
+    def test_all_is_measured(self):
+        measured = {(record["workload"], record["contestant"]) for record in self.records()
+                    if "result" in record}
+        for workload in WORKLOADS:
+            self.assertIn((workload, "sluice"), measured)
+        for workload in ("sleeping", "woken"):
+            self.assertIn((workload, "bound-ms"), measured)
+            self.assertIn((workload, "bound-event"), measured)
+        for workload in ("short-fresh", "short-kept", "flood", "flood-many", "idle"):
+            self.assertIn((workload, "bound"), measured)
+
+    def test_tables_have_figures(self):
+        sections = self.sections()
+        for heading in ("Sleeping agents", "Agents woken from outside", "Short runs", "Flood",
+                        "What `emit_event()` costs", "Idle streams", "Hot swap under load"):
+            with self.subTest(section=heading):
+                rows = [line for line in sections[heading].splitlines()
+                        if line.startswith("|") and not line.startswith("|--") and "×" not in line]
+                self.assertTrue(rows)
+                for row in rows:
+                    self.assertNotIn("not measured", row)
+        self.assertRegex(sections["Sleeping agents"], r"(?m)^\| 20 \| sluice \| [\d.]+ \| [\d.]+ \| 1 \|")
+        self.assertRegex(sections["Flood"], r"(?m)^\| 1 \| sluice \| [\d,]+ \|")
+
+    def test_targets_are_judged(self):
+        targets = self.sections()["Targets"]
+        self.assertRegex(targets, r"(?m)^\| flood into one reader, events/s \| ≥ 1,000,000 \| [\d,]+ \| "
+                         r"(reached|\*\*missed\*\*) \|$")
+        self.assertRegex(targets, r"(?m)× Go net/http \| – \| not measured \|$")
+
+    def test_charts_are_drawn(self):
+        page = self.read("docs", "benchmarks.md")
+        charts = re.findall(r"\]\(benchmarks/([\w-]+\.svg)\)", page)
+        self.assertEqual(sorted(charts), sorted(os.listdir(os.path.join(self.folder, "docs",
+                                                                        "benchmarks"))))
+        for chart in charts:
+            with self.subTest(chart=chart):
+                svg = self.read("docs", "benchmarks", chart)
+                self.assertTrue(ElementTree.fromstring(svg).tag.endswith("svg"))
+                self.assertNotIn("not measured", svg)
+                self.assertIn("f-sluice", svg.partition("</style>")[2])
+
+    def test_page_of_the_source_has_the_same_charts(self):
+        """What is in the tree was written by this program."""
+        with open(os.path.join(SRCDIR, "docs", "benchmarks.md"), encoding="utf-8") as file:
+            page = file.read()
+        self.assertEqual(sorted(re.findall(r"\]\((benchmarks/[\w-]+\.svg)\)", page)),
+                         sorted(re.findall(r"\]\((benchmarks/[\w-]+\.svg)\)",
+                                           self.read("docs", "benchmarks.md"))))
+
+    def test_report_of_what_is_there(self):
+        """Even if the last line was cut off."""
+        before = self.read("docs", "benchmarks.md")
+        text = self.read("results.jsonl")
+        try:
+            with open(self.results, "a", encoding="utf-8") as file:
+                file.write('{"run":"cut')
+            ended = self.bench("--report-only")
+        finally:
+            with open(self.results, "w", encoding="utf-8") as file:
+                file.write(text)
+        self.assertEqual(ended.returncode, 0)
+        self.assertEqual(self.read("docs", "benchmarks.md"), before)
+
+    def test_nothing_is_left_behind(self):
+        self.assertEqual(sorted(os.listdir(self.folder)), ["docs", "results.jsonl"])
+
+
+if __name__ == "__main__":
+    main()
