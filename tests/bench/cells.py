@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 
-from contestants import PATIENCE_S, Server, Unfit, free_port
+from contestants import LIVE, PATIENCE_S, Server, Unfit, free_port
 
 INTERVAL_MS = 100     # live: 10 events a second of each agent
 IN_FLIGHT = 64        # short runs
@@ -195,7 +195,7 @@ def measure_flood(bench, contestant, workload, n):
     have. The bound is told when it starts, so it is started twice.
     """
     options = {"streams": n, **({"join": 1} if n > 1 and contestant.name == "sluice" else {})}
-    events = 20_000 // n * 2
+    events = max(20_000 // n, 1000)
     for _ in range(2):
         job = Job(workload, n, events, 0)
         with bench.serving(contestant, job) as server:
@@ -252,7 +252,7 @@ class Swapper:
     def probe(self):
         """The generation of a run that starts now."""
         text = self.get("POST", "/agents/tick/runs", '{"events":1,"interval_ms":0}')
-        if not text.rstrip().endswith('data: {"status":"finished"}'):
+        if '\nevent: done\ndata: {"status":"finished"}\n' not in text:
             raise Unfit(f"a run during a swap ended with {text[-200:]!r}")
         return json.loads(text.partition("\nevent: run\ndata: ")[2].partition("\n")[0])["generation"]
 
@@ -322,6 +322,8 @@ def sizes(workload, scale):
 def measure(bench, contestant, workload, n):
     """What a cell measured; what hinders it is among what is wrong."""
     try:
-        return MEASURES[workload](bench, contestant, workload, n)
-    except (Unfit, OSError, http.client.HTTPException) as error:
-        return {"wrong": [str(error)], **({"held": 0.0} if workload in ("sleeping", "woken") else {})}
+        result = MEASURES[workload](bench, contestant, workload, n)
+    except (Unfit, OSError, ValueError, http.client.HTTPException) as error:
+        result = {"wrong": [str(error) or type(error).__name__], "held": 0.0}
+    held = result.pop("held", None)
+    return {**result, "held": held or 0.0} if workload in LIVE else result

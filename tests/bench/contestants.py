@@ -116,10 +116,11 @@ class Server:
         return family(self.process.pid)
 
     def stop(self):
+        """Asks it to end, but does not wait for streams that it may wait for."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(5)
+                self.process.wait(0.5)
             except subprocess.TimeoutExpired:
                 pass
         try:

@@ -87,6 +87,14 @@ class Report:
             return self.results.skipped.get((workload, name, n), "not measured")
         return f"not held: {held.median:.0%} arrived" if held.median else "not held"
 
+    def label(self, workload, name, n):
+        """The contestant, and in how many rounds it held, if it did not in all."""
+        tried = self.results.held(workload, name, n)
+        held = self.results.figure(workload, name, n, "cpu")
+        if not tried or not held or held.rounds == tried.rounds:
+            return LABELS[name]
+        return f"{LABELS[name]}, held in {held.rounds} rounds of {tried.rounds}"
+
     def table(self, workload, columns, first="agents"):
         rows = []
         for n in self.results.sizes(workload):
@@ -94,7 +102,7 @@ class Report:
                 reason = self.reason(workload, name, n)
                 cells = [reason] + ["–"] * (len(columns) - 1) if reason else \
                     self.row(workload, name, n, columns)
-                rows.append([f"{n:,}", LABELS[name], *cells])
+                rows.append([f"{n:,}", self.label(workload, name, n), *cells])
         return table([first, "", *(heading for heading, _, _ in columns)], rows)
 
     # ---- charts ----
@@ -120,7 +128,7 @@ class Report:
     def charts(self):
         """{file: SVG}"""
         charts = {}
-        for workload in ("sleeping", "woken"):
+        for workload in contestants.LIVE:
             charts[f"{workload}-cpu"] = Lines(
                 f"{workload.capitalize()} agents, 10 events/s each: CPU of an event",
                 "µs of all server processes per delivered event; less is better",
@@ -182,6 +190,7 @@ class Report:
 
     def short(self):
         columns = [("runs/s", "runs", None), ("× bound", "runs", "bound"), ("× sluice", "runs", "sluice"),
+                   ("server CPU, µs/run", "run-cpu", None), ("× sluice", "run-cpu", "sluice"),
                    ("first event, p50, ms", "first50", None), ("× sluice", "first50", "sluice"),
                    ("p99, ms", "first99", None), ("× sluice", "first99", "sluice")]
         body = ("A connection for each run:\n\n" + self.table("short-fresh", columns, "in flight") +

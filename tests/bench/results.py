@@ -19,6 +19,8 @@ import dataclasses
 import json
 import statistics
 
+from contestants import LIVE
+
 HELD = 0.95         # of the events offered; whoever delivers less does not hold the load
 
 # What a figure is, of a cell's result. One that was not measured is a KeyError or a TypeError.
@@ -28,6 +30,7 @@ METRICS = {
     "p99": lambda r: r["latency_us"]["p99"] / 1000,
     "memory": lambda r: r["kib_per_stream"],
     "runs": lambda r: r["runs_per_s"],
+    "run-cpu": lambda r: r["cpu_us_per_run"],
     "first50": lambda r: r["first_event_us"]["p50"] / 1000,
     "first99": lambda r: r["first_event_us"]["p99"] / 1000,
     "events": lambda r: r["events_per_s"],
@@ -103,7 +106,7 @@ class Results:
     def holds(self, workload, contestant, n):
         """Whether it was measured there, and its figures count."""
         held = self.held(workload, contestant, n)
-        if workload in ("sleeping", "woken"):
+        if workload in LIVE:
             return held is not None and held.median >= HELD
         return (workload, contestant, n) in self.cells
 
