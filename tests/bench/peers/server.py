@@ -1,7 +1,8 @@
 """The benchmark's agents with FastAPI: one worker of uvicorn, on uvloop and httptools.
 
-emit_event() finds its run's queue by a context variable, from any depth; the route's answer
-drains that queue, all that is in it at a time. The queue is bounded, so an agent waits for its reader.
+emit_event() finds its run by a context variable, from any depth, and puts the event into the
+run's queue; the route's answer takes all that is there at a time. The queue is bounded: an agent
+waits for its reader.
 
     /usr/bin/python3 tests/bench/peers/server.py PORT
 
@@ -16,13 +17,12 @@ from contextvars import ContextVar
 
 import aiohttp
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Body, FastAPI
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
 
 PAD = "x" * 17
 app = FastAPI()
-current: ContextVar["Run"] = ContextVar("current")
+current = ContextVar("current")
 
 
 class Run:
@@ -37,8 +37,7 @@ async def emit_event(type, data):
     await run.queue.put(f"id: {run.n}\nevent: {type}\ndata: {data}\n\n")
 
 
-async def handle(agent):
-    queue = current.get().queue
+async def handle(agent, queue):
     try:
         await agent
         await queue.put('event: done\ndata: {"status":"finished"}\n\n')
@@ -49,10 +48,10 @@ async def handle(agent):
 
 async def drain(agent):
     current.set(run := Run())
-    task = asyncio.create_task(handle(agent))
+    task = asyncio.create_task(handle(agent, run.queue))
     try:
-        events = []
-        while not events or events[-1] is not None:
+        events = [""]
+        while events[-1] is not None:
             events = [await run.queue.get()]
             while not run.queue.empty():
                 events.append(run.queue.get_nowait())
@@ -61,9 +60,8 @@ async def drain(agent):
         task.cancel()
 
 
-class Tick(BaseModel):
-    events: int
-    interval_ms: int
+def stream(agent):
+    return StreamingResponse(drain(agent), media_type="text/event-stream")
 
 
 async def tick(events, interval_ms):
@@ -74,30 +72,26 @@ async def tick(events, interval_ms):
         await emit_event("token", f'{{"n":"{n:07}","t":"{time.time_ns() // 1000}","pad":"{PAD}"}}')
 
 
-@app.post("/agents/tick/runs")
-async def post_tick(body: Tick):
-    return StreamingResponse(drain(tick(body.events, body.interval_ms)), media_type="text/event-stream")
-
-
-class Relay(BaseModel):
-    url: str
-
-
 async def relay(url):
     async with app.state.client.get(url) as answer:
         async for line in answer.content:
             await emit_event("token", line.rstrip(b"\n").decode())
 
 
+@app.post("/agents/tick/runs")
+async def post_tick(events: int = Body(), interval_ms: int = Body()):
+    return stream(tick(events, interval_ms))
+
+
 @app.post("/agents/relay/runs")
-async def post_relay(body: Relay):
-    return StreamingResponse(drain(relay(body.url)), media_type="text/event-stream")
+async def post_relay(url: str = Body(embed=True)):
+    return stream(relay(url))
 
 
 @app.on_event("startup")
 async def open_client():
-    timeout = aiohttp.ClientTimeout(total=None)
-    app.state.client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
+    app.state.client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0),
+                                             timeout=aiohttp.ClientTimeout(total=None))
 
 
 @app.on_event("shutdown")
