@@ -21,7 +21,15 @@ type input struct {
 	URL      string
 }
 
-func tick(w http.ResponseWriter, r *http.Request, in input) error {
+// must ends the run, and its connection, on an error.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return value
+}
+
+func tick(w http.ResponseWriter, r *http.Request, in input) {
 	var due <-chan time.Time
 	if in.Interval > 0 {
 		ticker := time.NewTicker(in.Interval * time.Millisecond)
@@ -34,56 +42,40 @@ func tick(w http.ResponseWriter, r *http.Request, in input) error {
 			select {
 			case <-due:
 			case <-r.Context().Done():
-				return r.Context().Err()
+				panic(http.ErrAbortHandler)
 			}
 		}
-		if _, err := fmt.Fprintf(w, "id: %d\nevent: token\ndata: {\"n\":\"%07d\",\"t\":\"%d\",\"pad\":\"xxxxxxxxxxxxxxxxx\"}\n\n",
-			n, n, time.Now().UnixMicro()); err != nil {
-			return err
-		}
+		must(fmt.Fprintf(w, "id: %d\nevent: token\ndata: {\"n\":\"%07d\",\"t\":\"%d\",\"pad\":\"xxxxxxxxxxxxxxxxx\"}\n\n",
+			n, n, time.Now().UnixMicro()))
 	}
-	return nil
 }
 
 var client = http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 20000}}
 
-func relay(w http.ResponseWriter, r *http.Request, in input) error {
-	request, err := http.NewRequestWithContext(r.Context(), "GET", in.URL, nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
+func relay(w http.ResponseWriter, r *http.Request, in input) {
+	response := must(client.Do(must(http.NewRequestWithContext(r.Context(), "GET", in.URL, nil))))
 	defer response.Body.Close()
 	lines := bufio.NewReader(response.Body)
-	line, err := lines.ReadSlice('\n')
-	for n := 1; err == nil; n++ {
-		fmt.Fprintf(w, "id: %d\nevent: token\ndata: %s\n", n, line)
+	for n := 1; ; n++ {
+		line, err := lines.ReadSlice('\n')
+		if err == io.EOF {
+			return
+		}
+		must(fmt.Fprintf(w, "id: %d\nevent: token\ndata: %s\n", n, must(line, err)))
 		if lines.Buffered() == 0 {
 			w.(http.Flusher).Flush()
 		}
-		line, err = lines.ReadSlice('\n')
 	}
-	if err != io.EOF {
-		return err
-	}
-	return nil
 }
 
-func serve(path string, agent func(http.ResponseWriter, *http.Request, input) error) {
+func serve(path string, agent func(http.ResponseWriter, *http.Request, input)) {
 	http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 		var in input
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
+		must(0, json.NewDecoder(r.Body).Decode(&in))
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.(http.Flusher).Flush()
-		if agent(w, r, in) == nil {
-			io.WriteString(w, "event: done\ndata: {\"status\":\"finished\"}\n\n")
-		}
+		agent(w, r, in)
+		io.WriteString(w, "event: done\ndata: {\"status\":\"finished\"}\n\n")
 	})
 }
 
