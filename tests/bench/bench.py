@@ -60,6 +60,12 @@ SRCDIR = os.path.abspath(os.environ.get("SLUICE_SRCDIR") or
                          os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 WORKLOADS = tuple(cells.MEASURES)
 
+# What is said of a cell while the others are measured.
+SHOWN = {"sleeping": ("held", "cpu_us_per_event", "kib_per_stream"),
+         "woken": ("held", "cpu_us_per_event", "kib_per_stream"),
+         "short-fresh": ("runs_per_s",), "short-kept": ("runs_per_s",), "flood": ("events_per_s",),
+         "flood-many": ("events_per_s",), "idle": ("kib_per_stream",)}
+
 
 class Places:
     """Where things are; work is a folder for what is needed meanwhile."""
@@ -106,10 +112,14 @@ def versions(players):
 
 
 def commands(places, players):
-    """How each is started, and how load is for one of its cells."""
-    job = cells.Job("sleeping", 1000, 65, cells.INTERVAL_MS)
-    found = {player.name: places.shown(player.command("PORT", job)) for player in players}
-    options, _ = cells.live_times(cells.FULL, job.n)
+    """How each is built and started, and how load is for one of its cells."""
+    n = 1000
+    options, events = cells.live_times(cells.FULL, n)
+    job = cells.Job("sleeping", n, events, cells.INTERVAL_MS)
+    found = {}
+    for player in players:
+        steps = [player.built] if player.built else []
+        found[player.name] = "\n".join(map(places.shown, [*steps, player.command("PORT", job)]))
     load = [places.tool("load"), "--port", "PORT", "--path", job.path, "--body", job.body,
             "--expect", str(job.events), "--mode", "live", "--pids", "PIDS"]
     for key, value in options.items():
@@ -165,14 +175,12 @@ class Rounds:
             given_up.add(player)
         if result["wrong"] and player.name in contestants.OURS:
             self.is_wrong = True
-        self.say(f"{workload} {player.name} {n}: {self.summary(result)}")
+        self.say(f"{workload} {player.name} {n}: {self.summary(workload, result)}")
 
     @staticmethod
-    def summary(result):
-        words = [f"{key} {result[key]:.6g}" for key in
-                 ("held", "cpu_us_per_event", "runs_per_s", "events_per_s", "kib_per_stream")
-                 if isinstance(result.get(key), (int, float))]
-        return ", ".join(words + [f"WRONG: {line}" for line in result["wrong"][:2]])
+    def summary(workload, result):
+        words = [f"{key} {result[key]:,.6g}" for key in SHOWN.get(workload, ()) if result.get(key)]
+        return ", ".join(words + [f"WRONG: {line}" for line in result["wrong"][:2]]) or "done"
 
 
 def measure(options, players, places):
@@ -215,13 +223,16 @@ def numbers(words):
 
 def read_options(args):
     players = [kind.name for kind in contestants.ALL]
-    parser = argparse.ArgumentParser(description="Measures sluice beside others; see the head of bench.py.")
+    parser = argparse.ArgumentParser(
+        description="Measures sluice beside others; see the head of bench.py.")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="a trial of everything, two minutes")
-    size.add_argument("--tiny", action="store_true", help="less still, for the test of this program")
+    size.add_argument("--tiny", action="store_true",
+                      help="less still, for the test of this program")
     parser.add_argument("--workloads", type=names(WORKLOADS), default=list(WORKLOADS),
                         help=",".join(WORKLOADS))
-    parser.add_argument("--contestants", type=names(players), default=players, help=",".join(players))
+    parser.add_argument("--contestants", type=names(players), default=players,
+                        help=",".join(players))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--sizes", type=numbers, metavar="N,...", help="live agents")
     parser.add_argument("--build", default=os.path.join(SRCDIR, "build"), help="the build folder")

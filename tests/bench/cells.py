@@ -17,6 +17,7 @@ import http.client
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -94,7 +95,7 @@ class Bench:
 
     @contextlib.contextmanager
     def feeding(self, needed):
-        """The port of a feed, if one is needed; a new one each time, for it leaves sockets behind."""
+        """The port of a feed, if one is needed; each time a new one, as sockets stay behind."""
         if not needed:
             yield 0
             return
@@ -227,7 +228,7 @@ def measure_cost(bench, contestant, workload, n):
 
 
 class Swapper:
-    """Renames builds of an agent over the one that serves, and sees when runs are of the new one."""
+    """Renames builds of an agent over the one that serves, and sees when the new one does."""
 
     PAUSE_S = 0.4
     HEADERS = {"Content-Type": "application/json"}
@@ -254,7 +255,7 @@ class Swapper:
         text = self.get("POST", "/agents/tick/runs", '{"events":1,"interval_ms":0}')
         if '\nevent: done\ndata: {"status":"finished"}\n' not in text:
             raise Unfit(f"a run during a swap ended with {text[-200:]!r}")
-        return json.loads(text.partition("\nevent: run\ndata: ")[2].partition("\n")[0])["generation"]
+        return int(re.search(r'\nevent: run\ndata: .*"generation":(\d+)', text)[1])
 
     def swap(self, number):
         """Returns how long it took from the rename to the first run of the new generation."""

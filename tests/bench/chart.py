@@ -45,7 +45,8 @@ def style():
             rules.append(f".l-{name} {{ stroke: {colour}; fill: none; stroke-width: 2 }} "
                          f".f-{name} {{ fill: {colour} }} text.f-{name} {{ fill: {colour} }}")
     return (f"<style>{STYLE}" + "\n".join(light) +
-            f"\n@media (prefers-color-scheme: dark) {{{STYLE_DARK}" + "\n".join(dark) + "}\n</style>")
+            f"\n@media (prefers-color-scheme: dark) {{{STYLE_DARK}" + "\n".join(dark) +
+            "}\n</style>")
 
 
 def document(width, height, title, parts):
@@ -166,7 +167,8 @@ class Lines:
     def svg(self):
         points = [point for one in self.series for point in one.points]
         if not points:
-            return document(self.WIDTH, 60, self.title, [text(16, 32, self.title + ": not measured")])
+            return document(self.WIDTH, 60, self.title,
+                            [text(16, 32, self.title + ": not measured")])
         sizes = sorted({n for n, *_ in points})
         x = Scale(sizes, self.LEFT + 8, self.WIDTH - self.RIGHT - 8)
         x.low, x.high = sizes[0], max(sizes[-1], sizes[0] * 2)
@@ -184,8 +186,9 @@ class Bars:
 
     WIDTH, LEFT, RIGHT, BAR, TOP = 720, 200, 110, 20, 52
 
-    def __init__(self, title, unit, groups):
-        self.title, self.unit = title, unit
+    def __init__(self, title, unit, groups, is_apart=False):
+        """is_apart: each group has a scale of its own."""
+        self.title, self.unit, self.is_apart = title, unit, is_apart
         self.groups = [(group, bars) for group, bars in groups if bars]
 
     def bar(self, y, most, name, label, value, low, high):
@@ -202,9 +205,10 @@ class Bars:
 
     def svg(self):
         parts = [text(16, 20, self.title, "title"), text(16, 36, self.unit, "small")]
-        most = max((high for _, bars in self.groups for *_, high in bars), default=0) or 1
         y = self.TOP
         for group, bars in self.groups:
+            shown = [(group, bars)] if self.is_apart else self.groups
+            most = max(high for _, of in shown for *_, high in of) or 1
             if group:
                 parts.append(text(16, y + 12, group, "small"))
                 y += 18

@@ -84,9 +84,12 @@ class Server:
         self.log_path = os.path.join(folder, os.path.basename(command[0]) + ".log")
         self.port = port
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, cwd=folder, start_new_session=True,
-                                            env={**os.environ, **(env or {})})
+            try:
+                self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                                stderr=log, cwd=folder, start_new_session=True,
+                                                env={**os.environ, **(env or {})})
+            except OSError as error:
+                raise Unfit(f"{command[0]}: {error.strerror}") from error
 
     def __enter__(self):
         return self
@@ -142,14 +145,15 @@ def first_line(*command):
     return said.strip().partition("\n")[0]
 
 
-def run_to_end(command, cwd, env=None):
+def run_to_end(command, cwd):
     """Runs a program of the preparation; Unfit if it fails."""
     try:
-        ended = subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})},
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        ended = subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, timeout=300)
     except OSError as error:
         raise Unfit(f"{command[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unfit(f"{command[0]} did not end") from error
     if ended.returncode != 0:
         raise Unfit(f"{command[0]} failed: {ended.stdout[-500:].strip()}")
 
@@ -162,6 +166,7 @@ class Contestant:
     def __init__(self, places):
         self.places = places
         self.unfit = None     # or why it cannot take part
+        self.built = None     # or the command that made its program
 
     def __init_subclass__(cls):
         cls.name = cls.__dict__.get("name") or cls.__name__.lower()
@@ -200,7 +205,7 @@ class Contestant:
 
 
 class Bound(Contestant):
-    """The least that this machine allows: one epoll loop that knows beforehand what it will send."""
+    """The least that this machine allows: an epoll loop that knows beforehand what to send."""
 
     label = "bound"
     workloads = ("short-fresh", "short-kept", "flood", "flood-many", "idle")
@@ -288,8 +293,9 @@ class Go(Contestant):
 
     def prepare(self):
         self.program = os.path.join(self.places.work, "server-go")
-        run_to_end(["go", "build", "-o", self.program, self.places.peer("server.go")],
-                   self.places.work, {"GO111MODULE": "off"})
+        self.built = ["env", "GO111MODULE=off", "go", "build", "-o", self.program,
+                      self.places.peer("server.go")]
+        run_to_end(self.built, self.places.work)
 
     def version(self):
         return first_line("go", "version")
@@ -340,8 +346,9 @@ class Kore(Contestant):
         self.program = shutil.which("kore")
         if not self.program:
             raise Unfit("there is no kore")
-        run_to_end(["cc", "-O2", "-shared", "-fPIC", "-o", os.path.join(self.places.work, "kore.so"),
-                    self.places.peer("kore.c")], self.places.work)
+        self.built = ["cc", "-O2", "-shared", "-fPIC", "-o",
+                      os.path.join(self.places.work, "kore.so"), self.places.peer("kore.c")]
+        run_to_end(self.built, self.places.work)
 
     def version(self):
         return "kore " + first_line(self.program, "-v")

@@ -17,32 +17,38 @@ INTRO = """# Benchmarks
 
 <!-- Written by `make bench` from its results; change tests/bench/report.py instead. -->
 
-What does it cost to stream from many agents at once: in sluice, in what one would write instead with Go, Node, FastAPI or Kore,
-and at the least, in a bare `epoll` loop that knows beforehand what it will send (the *bound*)? `make -C build bench` measures it
-and writes this page.
+What does it cost to stream from many agents at once: in sluice, in what one would write instead
+with Go, Node, FastAPI or Kore, and at the least, in a bare `epoll` loop that knows beforehand what
+it will send (the *bound*)? `./bootstrap bench` measures it and writes this page.
 
-Absolute times depend on the machine, and on a shared one on the minute. So each figure stands beside the ratio to
-sluice's in the same round, and where there is one to the bound's. All figures are medians over the rounds, with the least and
-the largest in parentheses.
+Absolute times depend on the machine, and on a shared one on the minute. So each figure stands
+beside the ratio to sluice's in the same round, and where there is one to the bound's. All figures
+are medians over the rounds, with the least and the largest in parentheses.
 """
 
 METHOD = """## Method
 
-* Every contestant serves the same two agents, `tick`, which sleeps between its events, and `relay`, which asks another server and
-  passes each line of its answer on; each is written as is usual for its platform, in under sixty lines where that is possible.
-  They are in `tests/bench/peers/`, sluice's in `tests/bench/agents/`. An event is 64 bytes of JSON that says its number and when it was
-  made. sluice is as it is shipped, with room for 20,000 connections and runs.
-* For each cell (a workload, a contestant, a size) the contestant is started afresh and stopped behind it. The contestants take turns at
-  each size, in another order each round.
-* The load generator, `tests/bench/load.c`, runs on the same machine and checks every byte of every response: status, chunks, SSE, each event in its order
-  without a gap, the end. It reads latency off the time stamp in each event, when it has received it.
-* CPU is that of all processes of the contestant, from the kernel's accounts of their threads, divided by the events that arrived. It does not
-  count the load generator, nor `tests/bench/feed.c`, which wakes the relays.
-* Memory is what the resident memory of all its processes grew by, divided by the streams.
-* The bound parses no HTTP. It wakes once a millisecond for all that is due then (ms), or once for each event; platforms do one or the other.
-* A contestant holds a load if at least {held:.0%} of the events offered arrive in the window. If it does not, its figures are left out, and larger loads
-  are not tried on it in that round.
-* A process may have {files:,} files open here; a relay in one process takes two for each agent.
+* Every contestant serves the same two agents: `tick`, which sleeps between its events, and `relay`,
+  which asks another server and passes each line of its answer on. Each is written as is usual for
+  its platform. They are in `tests/bench/peers/`, sluice's in `tests/bench/agents/`. An event is
+  64 bytes of JSON that says its number and when it was made. sluice is as it is shipped, with room
+  for 20,000 connections and runs.
+* For each cell (a workload, a contestant, a size) the contestant is started afresh, and stopped
+  behind it. The contestants take turns at each size, in another order each round.
+* The load generator, `tests/bench/load.c`, runs on the same machine and checks every byte of every
+  response: status, chunks, SSE, each event in its order without a gap, the end. Latency is from the
+  time stamp in an event to when its last byte was received.
+* CPU is that of all processes of the contestant, from the kernel's accounts of them, divided by
+  the events that arrived. It does not count the load generator, nor `tests/bench/feed.c`, which
+  wakes the relays.
+* Memory is what the resident memory of all its processes grew by, divided by the streams; the
+  events that sluice keeps for readers who come back are in it.
+* The bound parses no HTTP. It wakes once a millisecond for all that is due then (ms), or once for
+  each event; platforms do one or the other.
+* A contestant holds a load if at least {held:.0%} of the events offered arrive in the window.
+  If it does not, its figures are left out, and larger loads are not tried on it in that round.
+* A process may have {files:,} files open here. A relay in one process takes two for each agent, so
+  that {relays:,} are too many for it.
 """
 
 
@@ -139,15 +145,17 @@ class Report:
         charts["short"] = Bars("Short runs, 64 in flight", "runs/s; more is better", [
             ("a connection for each", self.bars("short-fresh", "runs")),
             ("kept alive", self.bars("short-kept", "runs"))])
-        charts["flood"] = Bars("Flood from one agent", "events/s, over all readers; more is better", [
-            ("one reader", self.bars("flood", "events")),
-            (f"{self.results.sizes('flood-many')[-1]:,} readers of the same run"
-             if self.results.sizes("flood-many") else "", self.bars("flood-many", "events"))])
+        readers = (self.results.sizes("flood-many") or [0])[-1]
+        charts["flood"] = Bars(
+            "Flood from one agent", "events/s, over all readers; more is better",
+            [("one reader", self.bars("flood", "events")),
+             (f"{readers:,} readers of the same run", self.bars("flood-many", "events"))],
+            True)
         charts["cost"] = Bars("What emitting an event costs the agent",
                               "ns of CPU per call; less is better", self.cost_groups())
         charts["idle"] = Bars("An open, silent stream", "KiB of memory; less is better",
                               [("", self.bars("idle", "memory"))])
-        charts["swap"] = Bars("Hot swap under load", "ms; less is better", self.swap_groups())
+        charts["swap"] = Bars("Hot swap under load", "ms; less is better", self.swap_groups(), True)
         return {name: chart.svg() for name, chart in charts.items()}
 
     def named_bars(self, workload, bars):
@@ -168,7 +176,8 @@ class Report:
 
     def swap_groups(self):
         return [("largest hole in any stream, beyond its period", self.named_bars("swap", [
-                    ("fprintf", "left alone", "hole-calm"), ("sluice", "while swapping", "hole")])),
+                    ("fprintf", "left alone", "hole-calm"),
+                    ("sluice", "while swapping", "hole")])),
                 ("from rename to a run of the new build",
                  self.named_bars("swap", [("sluice", "median", "swap"),
                                           ("sluice", "longest", "swap-max")]))]
@@ -189,14 +198,15 @@ class Report:
                             self.table(workload, columns))
 
     def short(self):
-        columns = [("runs/s", "runs", None), ("× bound", "runs", "bound"), ("× sluice", "runs", "sluice"),
+        columns = [("runs/s", "runs", None), ("× bound", "runs", "bound"),
+                   ("× sluice", "runs", "sluice"),
                    ("server CPU, µs/run", "run-cpu", None), ("× sluice", "run-cpu", "sluice"),
                    ("first event, p50, ms", "first50", None), ("× sluice", "first50", "sluice"),
                    ("p99, ms", "first99", None), ("× sluice", "first99", "sluice")]
         body = ("A connection for each run:\n\n" + self.table("short-fresh", columns, "in flight") +
                 "\nKept alive:\n\n" + self.table("short-kept", columns, "in flight"))
-        return self.section("Short runs", "Ten events without a pause and the end, 64 runs in flight.",
-                            ["short"], body)
+        return self.section("Short runs", "Ten events without a pause and the end, 64 runs in "
+                            "flight.", ["short"], body)
 
     def flood(self):
         columns = [("events/s", "events", None), ("× bound", "events", "bound"),
@@ -215,8 +225,9 @@ class Report:
                  self.figure("cost", "sluice", n, "emit-ratio" + suffix)]
                 for where, suffix in (("thread", ""), ("fiber", "-fiber"))]
         body = table(["", "agent on a", "`emit_event()`, ns", "`fprintf()`, ns", "×"], rows)
-        return self.section("What `emit_event()` costs", "CPU time of the calling thread, beside `fprintf()` "
-                            "of the same event to `/dev/null`, by turns in the same run.", ["cost"], body)
+        return self.section("What `emit_event()` costs", "CPU time of the calling thread, beside "
+                            "`fprintf()` of the same event to `/dev/null`, by turns in the same "
+                            "run.", ["cost"], body)
 
     def idle(self):
         columns = [("KiB/stream", "memory", None), ("× bound", "memory", "bound"),
@@ -230,11 +241,11 @@ class Report:
                 for n in self.results.sizes("swap")]
         heads = ["streams", "largest hole left alone, ms", "while swapping, ms",
                  "rename to new build, median, ms", "longest, ms"]
-        return self.section("Hot swap under load", "A new build of the plugin is renamed over the old one "
-                            f"again and again, {self.results.head('scale').get('swaps', 10)} times, under live "
-                            "streams of 10 events/s. A hole is the time between two events of one stream, "
-                            "beyond its period, as the client received them.", ["swap"],
-                            table(heads, rows))
+        swaps = self.results.head("scale").get("swaps", 10)
+        return self.section("Hot swap under load", "A new build of the plugin is renamed over the "
+                            f"old one {swaps} times, under live streams of 10 events/s. A hole is "
+                            "the time between two events of one stream, beyond its period, as the "
+                            "client received them.", ["swap"], table(heads, rows))
 
     def targets(self):
         rows = [[verdict.what, verdict.wanted, verdict.measured,
@@ -247,7 +258,8 @@ class Report:
                 for workload, name, n, round_number, words in self.results.wrong()]
         if not rows:
             return ""
-        return ("## What went wrong\n\nResponses that were not as they should be, or did not come:\n\n" +
+        return ("## What went wrong\n\n"
+                "Responses that were not as they should be, or did not come:\n\n" +
                 table(["workload", "", "size", "round", ""], rows))
 
     def setting(self):
@@ -258,7 +270,8 @@ class Report:
                                   for name, words in versions.items() if words])]
         if unfit:
             parts.append("Not taking part here:\n\n" + "".join(
-                f"* {LABELS[name]}: {' '.join(why.split())[-300:]}\n" for name, why in unfit.items()))
+                f"* {LABELS[name]}: {' '.join(why.split())[-300:]}\n"
+                for name, why in unfit.items()))
         parts.append("## Commands\n\n" + "```sh\n" + "\n".join(commands.values()) + "\n```\n")
         return "\n".join(parts)
 
@@ -270,13 +283,14 @@ class Report:
             said += ", **scaled down: a trial of the benchmark, not a measurement**"
         return "\n".join(part for part in (
             INTRO, f"This page: {said}.\n", self.targets(),
-            self.live("sleeping", "Sleeping agents", "Each agent sleeps until its next event is due, "
-                      "10 times a second."),
-            self.live("woken", "Agents woken from outside", "Each agent reads lines from another server, "
-                      "10 a second, each at a microsecond of its own, and passes them on: what an agent "
-                      "does that streams a model's answer."),
+            self.live("sleeping", "Sleeping agents", "Each agent sleeps until its next event is "
+                      "due, 10 times a second."),
+            self.live("woken", "Agents woken from outside", "Each agent reads lines from another "
+                      "server, 10 a second, each at a microsecond of its own, and passes them on: "
+                      "what an agent does that streams a model's answer."),
             self.short(), self.flood(), self.cost(), self.idle(), self.swap(), self.wrong(),
-            METHOD.format(held=HELD, files=contestants.FILES), self.setting()) if part)
+            METHOD.format(held=HELD, files=contestants.FILES, relays=contestants.FILES // 2),
+            self.setting()) if part)
 
 
 def write_report(results, folder):

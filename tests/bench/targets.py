@@ -33,7 +33,7 @@ def judge(what, wanted, unit, figure, relation, limit):
 
 @dataclasses.dataclass(frozen=True)
 class Against:
-    """sluice's figure as a multiple of a rival's; at the largest size both hold, if not at these."""
+    """sluice's figure as a multiple of a rival's; at the largest both hold, if not at these."""
     what: str
     workload: str
     metric: str
@@ -105,8 +105,8 @@ TARGETS = (
     Against("sleeping agents, CPU per event", "sleeping", "cpu", "go", "≤", 0.6, SIZES),
     Against("sleeping agents, CPU per event", "sleeping", "cpu", "node", "≤", 0.7, SIZES),
     Against("sleeping agents, CPU per event", "sleeping", "cpu", "fastapi", "≤", 0.35, SIZES),
-    Growth("sleeping agents, CPU per event: 18,000 as a multiple of 1,000", "sleeping", "cpu", 18000,
-           1000),
+    Growth("sleeping agents, CPU per event: 18,000 as a multiple of 1,000", "sleeping", "cpu",
+           18000, 1000),
     Against("woken agents, CPU per event", "woken", "cpu", "go", "≤", 1, SIZES),
     Own("sleeping agents, p99 latency", "sleeping", "p99", 5000, "≤", 5, " ms"),
     Against("sleeping agents, p99 latency", "sleeping", "p99", "go", "≤", 1, (5000,)),

@@ -17,8 +17,8 @@ import xml.etree.ElementTree as ElementTree
 from harness import BINARY, PATIENCE_S, SRCDIR, main
 
 BENCH = os.path.join(SRCDIR, "tests", "bench", "bench.py")
-WORKLOADS = ("sleeping", "woken", "short-fresh", "short-kept", "flood", "flood-many", "cost", "idle",
-             "swap")
+WORKLOADS = ("sleeping", "woken", "short-fresh", "short-kept", "flood", "flood-many", "cost",
+             "idle", "swap")
 OURS = "bound-ms,bound-event,bound,sluice"
 
 
@@ -34,8 +34,9 @@ class BenchTest(unittest.TestCase):
 
     @classmethod
     def bench(cls, *args):
-        ended = subprocess.run([sys.executable, BENCH, "--build", os.path.dirname(BINARY), "--results",
-                                cls.results, "--output", os.path.join(cls.folder, "docs"), *args],
+        ended = subprocess.run([sys.executable, BENCH, "--build", os.path.dirname(BINARY),
+                                "--results", cls.results,
+                                "--output", os.path.join(cls.folder, "docs"), *args],
                                env={**os.environ, "TMPDIR": cls.folder}, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                timeout=6 * PATIENCE_S)
@@ -82,13 +83,14 @@ class BenchTest(unittest.TestCase):
                 self.assertTrue(rows)
                 for row in rows:
                     self.assertNotIn("not measured", row)
-        self.assertRegex(sections["Sleeping agents"], r"(?m)^\| 20 \| sluice \| [\d.]+ \| [\d.]+ \| 1 \|")
+        self.assertRegex(sections["Sleeping agents"],
+                         r"(?m)^\| 20 \| sluice \| [\d.]+ \| [\d.]+ \| 1 \|")
         self.assertRegex(sections["Flood"], r"(?m)^\| 1 \| sluice \| [\d,]+ \|")
 
     def test_targets_are_judged(self):
         targets = self.sections()["Targets"]
-        self.assertRegex(targets, r"(?m)^\| flood into one reader, events/s \| ≥ 1,000,000 \| [\d,]+ \| "
-                         r"(reached|\*\*missed\*\*) \|$")
+        self.assertRegex(targets, r"(?m)^\| flood into one reader, events/s \| ≥ 1,000,000 "
+                         r"\| [\d,]+ \| (reached|\*\*missed\*\*) \|$")
         self.assertRegex(targets, r"(?m)× Go net/http \| – \| not measured \|$")
 
     def test_charts_are_drawn(self):
