@@ -54,7 +54,7 @@ import uuid
 import cells
 import contestants
 from report import write_report
-from results import HELD, Results
+from results import Results
 
 SRCDIR = os.path.abspath(os.environ.get("SLUICE_SRCDIR") or
                          os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
@@ -171,7 +171,7 @@ class Rounds:
             return
         result = cells.measure(self.bench, player, workload, n)
         self.append(**where, result=result)
-        if result.get("held", 1) < HELD:
+        if result.get("held", 1) < self.bench.scale.held:
             given_up.add(player)
         if result["wrong"] and player.name in contestants.OURS:
             self.is_wrong = True

@@ -49,12 +49,13 @@ class Scale:
     swap_streams: int
     swaps: int
     cost_batches: int
+    held: float = 0.95     # of the events offered; who delivers less does not hold the load
 
 
 FULL = Scale((100, 1000, 5000, 10000, 18000), 3, 300, 1000, 4000, 1000, 3000, 2, 100, 10000, 1000,
              10, 200)
 QUICK = Scale((50, 200), 1, 300, 300, 1000, 500, 1000, 0.5, 20, 200, 100, 5, 20)
-TINY = Scale((20,), 1, 50, 100, 300, 200, 200, 0.1, 5, 20, 20, 2, 3)
+TINY = Scale((20,), 1, 100, 100, 300, 1000, 200, 0.1, 5, 20, 20, 2, 3, 0.5)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import os
 
 import contestants
 from chart import Bars, Lines, Series
-from results import HELD, number, spread
+from results import number, spread
 from targets import verdicts
 
 LABELS = {kind.name: kind.label for kind in contestants.ALL}
@@ -264,7 +264,10 @@ class Report:
 
     def setting(self):
         machine, versions = self.results.head("machine"), self.results.head("versions")
-        commands, unfit = self.results.head("commands"), self.results.head("unfit")
+        commands = self.results.head("commands")
+        present = {name for _, name, _ in self.results.cells}
+        unfit = {name: why for name, why in self.results.head("unfit").items()
+                 if name not in present}
         parts = ["## Machine and versions\n\n" + table(["", ""], map(list, machine.items())),
                  table(["", ""], [[LABELS.get(name, name), words]
                                   for name, words in versions.items() if words])]
@@ -289,8 +292,8 @@ class Report:
                       "server, 10 a second, each at a microsecond of its own, and passes them on: "
                       "what an agent does that streams a model's answer."),
             self.short(), self.flood(), self.cost(), self.idle(), self.swap(), self.wrong(),
-            METHOD.format(held=HELD, files=contestants.FILES, relays=contestants.FILES // 2),
-            self.setting()) if part)
+            METHOD.format(held=self.results.least_held, files=contestants.FILES,
+                          relays=contestants.FILES // 2), self.setting()) if part)
 
 
 def write_report(results, folder):

@@ -21,8 +21,6 @@ import statistics
 
 from contestants import LIVE
 
-HELD = 0.95         # of the events offered; whoever delivers less does not hold the load
-
 # What a figure is, of a cell's result. One that was not measured is a KeyError or a TypeError.
 METRICS = {
     "cpu": lambda r: r["cpu_us_per_event"],
@@ -87,8 +85,14 @@ class Results:
             merged.update(head.get(part) or {})
         return merged
 
+    @property
+    def least_held(self):
+        """The share of the events offered below which a load was not held."""
+        return self.head("scale").get("held", 0.95)
+
     def rounds(self):
-        return len({of for cells in self.cells.values() for of in cells})
+        """Of the cell that has most."""
+        return max(map(len, self.cells.values()), default=0)
 
     def sizes(self, workload):
         return sorted({n for of, _, n in [*self.cells, *self.skipped] if of == workload})
@@ -107,7 +111,7 @@ class Results:
         """Whether it was measured there, and its figures count."""
         held = self.held(workload, contestant, n)
         if workload in LIVE:
-            return held is not None and held.median >= HELD
+            return held is not None and held.median >= self.least_held
         return (workload, contestant, n) in self.cells
 
     def values(self, workload, contestant, n, metric):
@@ -118,7 +122,7 @@ class Results:
                 value = METRICS[metric](result)
             except (KeyError, TypeError, ZeroDivisionError):
                 continue
-            if value is not None and result.get("held", 1) >= HELD:
+            if value is not None and result.get("held", 1) >= self.least_held:
                 found[of] = value
         return found
 

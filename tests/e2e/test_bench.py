@@ -17,46 +17,62 @@ import xml.etree.ElementTree as ElementTree
 from harness import BINARY, PATIENCE_S, SRCDIR, main
 
 BENCH = os.path.join(SRCDIR, "tests", "bench", "bench.py")
-WORKLOADS = ("sleeping", "woken", "short-fresh", "short-kept", "flood", "flood-many", "cost",
-             "idle", "swap")
+PARTS = ("sleeping,swap", "woken,cost,idle", "short-fresh,short-kept,flood,flood-many")
 OURS = "bound-ms,bound-event,bound,sluice"
 
 
 class BenchTest(unittest.TestCase):
-    """One trial, looked at from several sides."""
+    """One trial, in several parts at once, whose results are merged; looked at from all sides."""
 
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="sluice-e2e-")
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        cls.results = os.path.join(cls.folder, "results.jsonl")
-        cls.ended = cls.bench("--tiny", "--contestants", OURS)
+        parts = [cls.start(number, "--tiny", "--contestants", OURS, "--workloads", workloads)
+                 for number, workloads in enumerate(PARTS)]
+        cls.ended = [cls.finish(part) for part in parts]
+        cls.ended.append(cls.report())
 
     @classmethod
-    def bench(cls, *args):
-        ended = subprocess.run([sys.executable, BENCH, "--build", os.path.dirname(BINARY),
-                                "--results", cls.results,
-                                "--output", os.path.join(cls.folder, "docs"), *args],
-                               env={**os.environ, "TMPDIR": cls.folder}, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               timeout=6 * PATIENCE_S)
-        print(ended.stdout, flush=True)
-        return ended
+    def path(cls, *names):
+        return os.path.join(cls.folder, *names)
+
+    @classmethod
+    def start(cls, number, *args):
+        return subprocess.Popen([sys.executable, BENCH, "--build", os.path.dirname(BINARY),
+                                 "--results", cls.path(f"results{number}"),
+                                 "--output", cls.path(f"docs{number}"), *args],
+                                env={**os.environ, "TMPDIR": cls.folder}, text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+
+    @classmethod
+    def finish(cls, process):
+        """Its exit status."""
+        print(process.communicate(timeout=6 * PATIENCE_S)[0], flush=True)
+        return process.returncode
+
+    @classmethod
+    def report(cls):
+        results = [word for number in range(1, len(PARTS))
+                   for word in ("--results", cls.path(f"results{number}"))]
+        return cls.finish(cls.start(0, "--report-only", *results))
 
     def read(self, *names):
-        with open(os.path.join(self.folder, *names), encoding="utf-8") as file:
+        with open(self.path(*names), encoding="utf-8") as file:
             return file.read()
 
     def records(self):
-        return [json.loads(line) for line in self.read("results.jsonl").splitlines()]
+        return [json.loads(line) for number in range(len(PARTS))
+                for line in self.read(f"results{number}").splitlines()]
 
     def sections(self):
         """{heading: text} of the page."""
-        parts = re.split(r"(?m)^## (.*)$", self.read("docs", "benchmarks.md"))
+        parts = re.split(r"(?m)^## (.*)$", self.read("docs0", "benchmarks.md"))
         return dict(zip(parts[1::2], parts[2::2]))
 
     def test_nothing_is_wrong(self):
-        self.assertEqual(self.ended.returncode, 0)
+        self.assertEqual(set(self.ended), {0})
         for record in self.records():
             with self.subTest(**{key: record.get(key) for key in ("workload", "contestant")}):
                 self.assertEqual(record.get("result", {}).get("wrong", []), [])
@@ -65,7 +81,7 @@ class BenchTest(unittest.TestCase):
     def test_all_is_measured(self):
         measured = {(record["workload"], record["contestant"]) for record in self.records()
                     if "result" in record}
-        for workload in WORKLOADS:
+        for workload in ",".join(PARTS).split(","):
             self.assertIn((workload, "sluice"), measured)
         for workload in ("sleeping", "woken"):
             self.assertIn((workload, "bound-ms"), measured)
@@ -94,13 +110,12 @@ class BenchTest(unittest.TestCase):
         self.assertRegex(targets, r"(?m)× Go net/http \| – \| not measured \|$")
 
     def test_charts_are_drawn(self):
-        page = self.read("docs", "benchmarks.md")
+        page = self.read("docs0", "benchmarks.md")
         charts = re.findall(r"\]\(benchmarks/([\w-]+\.svg)\)", page)
-        self.assertEqual(sorted(charts), sorted(os.listdir(os.path.join(self.folder, "docs",
-                                                                        "benchmarks"))))
+        self.assertEqual(sorted(charts), sorted(os.listdir(self.path("docs0", "benchmarks"))))
         for chart in charts:
             with self.subTest(chart=chart):
-                svg = self.read("docs", "benchmarks", chart)
+                svg = self.read("docs0", "benchmarks", chart)
                 self.assertTrue(ElementTree.fromstring(svg).tag.endswith("svg"))
                 self.assertNotIn("not measured", svg)
                 self.assertIn("f-sluice", svg.partition("</style>")[2])
@@ -111,24 +126,22 @@ class BenchTest(unittest.TestCase):
             page = file.read()
         self.assertEqual(sorted(re.findall(r"\]\((benchmarks/[\w-]+\.svg)\)", page)),
                          sorted(re.findall(r"\]\((benchmarks/[\w-]+\.svg)\)",
-                                           self.read("docs", "benchmarks.md"))))
+                                           self.read("docs0", "benchmarks.md"))))
 
     def test_report_of_what_is_there(self):
-        """Even if the last line was cut off."""
-        before = self.read("docs", "benchmarks.md")
-        text = self.read("results.jsonl")
-        try:
-            with open(self.results, "a", encoding="utf-8") as file:
-                file.write('{"run":"cut')
-            ended = self.bench("--report-only")
-        finally:
-            with open(self.results, "w", encoding="utf-8") as file:
-                file.write(text)
-        self.assertEqual(ended.returncode, 0)
-        self.assertEqual(self.read("docs", "benchmarks.md"), before)
+        """Even if its last line was cut off."""
+        before = self.read("docs0", "benchmarks.md")
+        size = os.path.getsize(self.path("results0"))
+        with open(self.path("results0"), "a", encoding="utf-8") as file:
+            file.write('{"run":"cut')
+        self.assertEqual(self.report(), 0)
+        os.truncate(self.path("results0"), size)
+        self.assertEqual(self.read("docs0", "benchmarks.md"), before)
 
     def test_nothing_is_left_behind(self):
-        self.assertEqual(sorted(os.listdir(self.folder)), ["docs", "results.jsonl"])
+        self.assertEqual(sorted(os.listdir(self.folder)),
+                         sorted(f"{what}{number}" for what in ("docs", "results")
+                                for number in range(len(PARTS))))
 
 
 if __name__ == "__main__":
