@@ -1,5 +1,6 @@
-// The benchmark's agents with Go's net/http: a goroutine for each run. What has to wait flushes
-// first; the rest is left to net/http's buffer. Go itself raises the limit of open files.
+// The benchmark's agents with Go's net/http: a goroutine for each run, and a flush behind each
+// event, as an emitter does that cannot know when the next one comes. Go itself raises the limit
+// of open files.
 //
 //	GO111MODULE=off go build -o server-go tests/bench/peers/server.go && ./server-go PORT
 package main
@@ -29,6 +30,11 @@ func must[T any](value T, err error) T {
 	return value
 }
 
+func emit(w http.ResponseWriter, n int, data string) {
+	must(fmt.Fprintf(w, "id: %d\nevent: token\ndata: %s\n\n", n, data))
+	w.(http.Flusher).Flush()
+}
+
 func tick(w http.ResponseWriter, r *http.Request, in input) {
 	var due <-chan time.Time
 	if in.Interval > 0 {
@@ -38,15 +44,13 @@ func tick(w http.ResponseWriter, r *http.Request, in input) {
 	}
 	for n := 1; n <= in.Events; n++ {
 		if due != nil {
-			w.(http.Flusher).Flush()
 			select {
 			case <-due:
 			case <-r.Context().Done():
 				panic(http.ErrAbortHandler)
 			}
 		}
-		must(fmt.Fprintf(w, "id: %d\nevent: token\ndata: {\"n\":\"%07d\",\"t\":\"%d\",\"pad\":\"xxxxxxxxxxxxxxxxx\"}\n\n",
-			n, n, time.Now().UnixMicro()))
+		emit(w, n, fmt.Sprintf(`{"n":"%07d","t":"%d","pad":"xxxxxxxxxxxxxxxxx"}`, n, time.Now().UnixMicro()))
 	}
 }
 
@@ -55,17 +59,11 @@ var client = http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 20000}}
 func relay(w http.ResponseWriter, r *http.Request, in input) {
 	response := must(client.Do(must(http.NewRequestWithContext(r.Context(), "GET", in.URL, nil))))
 	defer response.Body.Close()
-	lines := bufio.NewReader(response.Body)
-	for n := 1; ; n++ {
-		line, err := lines.ReadSlice('\n')
-		if err == io.EOF {
-			return
-		}
-		must(fmt.Fprintf(w, "id: %d\nevent: token\ndata: %s\n", n, must(line, err)))
-		if lines.Buffered() == 0 {
-			w.(http.Flusher).Flush()
-		}
+	lines := bufio.NewScanner(response.Body)
+	for n := 1; lines.Scan(); n++ {
+		emit(w, n, lines.Text())
 	}
+	must(0, lines.Err())
 }
 
 func serve(path string, agent func(http.ResponseWriter, *http.Request, input)) {

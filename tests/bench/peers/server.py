@@ -1,8 +1,7 @@
 """The benchmark's agents with FastAPI: one worker of uvicorn, on uvloop and httptools.
 
 emit_event() finds its run by a context variable, from any depth, and puts the event into the
-run's queue; the route's answer takes all that is there at a time. The queue is bounded: an agent
-waits for its reader.
+run's queue, which the route's answer empties. The queue is bounded: an agent waits for its reader.
 
     /usr/bin/python3 tests/bench/peers/server.py PORT
 
@@ -50,12 +49,8 @@ async def drain(agent):
     current.set(run := Run())
     task = asyncio.create_task(handle(agent, run.queue))
     try:
-        events = [""]
-        while events[-1] is not None:
-            events = [await run.queue.get()]
-            while not run.queue.empty():
-                events.append(run.queue.get_nowait())
-            yield "".join(filter(None, events))
+        while (event := await run.queue.get()) is not None:
+            yield event
     finally:
         task.cancel()
 
