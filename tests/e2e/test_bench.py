@@ -17,7 +17,7 @@ import xml.etree.ElementTree as ElementTree
 from harness import BINARY, PATIENCE_S, SRCDIR, main
 
 BENCH = os.path.join(SRCDIR, "tests", "bench", "bench.py")
-PARTS = ("sleeping,swap", "woken,cost,idle", "short-fresh,short-kept,flood,flood-many")
+PARTS = ("sleeping,idle", "woken,cost", "short-fresh,short-kept,flood,flood-many", "swap")
 OURS = "bound-ms,bound-event,bound,sluice"
 
 
