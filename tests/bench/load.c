@@ -24,26 +24,21 @@
  * The result is one line of JSON. A value that does not apply is null. The exit status is 1 if any
  * response was wrong, and then stderr has the first few reasons.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "histogram.h"
 #include "load_options.h"
+#include "net.h"
 #include "sse_check.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BATCH          128 /* events of one epoll_wait() */
@@ -73,7 +68,7 @@ struct moment {
 
 static struct {
     struct load_options options;
-    struct sockaddr_in address;
+    struct in_addr address;
     struct stream *streams;
     int epoll;
     enum phase phase;
@@ -91,14 +86,6 @@ static struct {
     char bytes[256 * 1024];
 } load;
 
-static uint64_t clock_us(clockid_t clock)
-{
-    struct timespec now;
-
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 __attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
 {
     va_list arguments;
@@ -110,12 +97,6 @@ __attribute__((format(printf, 1, 2))) static void complain(const char *format, .
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
-}
-
-__attribute__((noreturn)) static void die(const char *what)
-{
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
 }
 
 /* ---- streams ---- */
@@ -137,15 +118,9 @@ static void set_ready(struct stream *stream)
     stream->ready = true;
 }
 
-/* By a reset: no port is left waiting. */
 static void stream_close(struct stream *stream)
 {
-    const struct linger reset = {.l_onoff = 1};
-
-    if (stream->fd < 0)
-        return;
-    setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    close(stream->fd);
+    net_reset(stream->fd);
     stream->fd = -1;
     stream->reused = false;
 }
@@ -205,10 +180,7 @@ static void on_header(void *owner, const char *line, size_t length)
 
 static void watch(struct stream *stream, int operation, uint32_t events)
 {
-    struct epoll_event event = {.events = events, .data.ptr = stream};
-
-    if (epoll_ctl(load.epoll, operation, stream->fd, &event) < 0)
-        die("epoll_ctl");
+    net_watch(load.epoll, operation, stream->fd, events, stream);
 }
 
 /* The others can ask for the run now. The first does not go on before they are there. */
@@ -262,34 +234,21 @@ static int send_request(struct stream *stream)
 {
     bool joins = load.options.join && stream != load.streams;
     size_t length = joins ? load.joining_length : load.request_length;
-    ssize_t sent = send(stream->fd, joins ? load.joining : load.request, length, MSG_NOSIGNAL);
+    long sent = net_send(stream->fd, joins ? load.joining : load.request, length);
 
-    if (sent < 0)
-        return -errno;
+    if (sent <= 0)
+        return sent < 0 ? (int)sent : -EAGAIN;
     return (size_t)sent == length ? 0 : -EMSGSIZE;
-}
-
-static int connect_socket(struct stream *stream)
-{
-    const int on = 1;
-
-    stream->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (stream->fd < 0)
-        return -errno;
-    setsockopt(stream->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(stream->fd, (struct sockaddr *)&load.address, sizeof load.address) < 0 &&
-        errno != EINPROGRESS)
-        return -errno;
-    return 0;
 }
 
 /* On the loopback a connection usually stands at once; where not, it becomes writable. */
 static void stream_connect(struct stream *stream)
 {
-    int status = connect_socket(stream);
+    int status = net_connect(load.address.s_addr, (unsigned int)load.options.port);
 
     expect_response(stream);
-    if (status == 0)
+    stream->fd = status < 0 ? -1 : status;
+    if (status >= 0)
         status = send_request(stream);
     if (status == 0 || status == -EAGAIN)
         watch(stream, EPOLL_CTL_ADD, status == 0 ? EPOLLIN : EPOLLOUT);
@@ -303,7 +262,7 @@ static void stream_ask(struct stream *stream)
 
     load.runs_asked++;
     load.live++;
-    stream->asked = clock_us(CLOCK_REALTIME);
+    stream->asked = net_now_ns() / 1000;
     if (stream->fd < 0)
         return stream_connect(stream);
     stream->reused = true;
@@ -350,7 +309,7 @@ static void stream_read(struct stream *stream)
         return;
     if (length <= 0)
         return stream_cut(stream, length < 0 ? errno : 0);
-    load.now_us = clock_us(CLOCK_REALTIME);
+    load.now_us = net_now_ns() / 1000;
     load.now.bytes += (uint64_t)length;
     if (!sse_check_feed(&stream->check, load.bytes, (size_t)length))
         stream_fail(stream, stream->check.problem ? stream->check.problem : "refused");
@@ -377,7 +336,7 @@ static void take_moment(struct moment *moment)
 {
     *moment = load.now;
     moment->own_cpu_ns = usage_own_cpu_ns();
-    moment->at_us = clock_us(CLOCK_MONOTONIC);
+    moment->at_us = net_monotonic_ns() / 1000;
     if (usage_cpu_ns(&load.options.usage, &moment->cpu_ns) < 0)
         complain("a process of the server is gone");
 }
@@ -404,7 +363,7 @@ static void end_window(void)
     take_moment(&load.end);
     load.phase = PHASE_READING;
     load.deadline_us = UINT64_MAX;
-    now_us = clock_us(CLOCK_REALTIME);
+    now_us = net_now_ns() / 1000;
     for (long i = 0; i < load.options.streams; i++)
         if (load.streams[i].fd >= 0)
             note_gap(&load.streams[i], now_us);
@@ -513,7 +472,7 @@ static bool is_stalled(uint64_t now_us)
 
 static void run(void)
 {
-    uint64_t now_us = clock_us(CLOCK_MONOTONIC);
+    uint64_t now_us = net_monotonic_ns() / 1000;
 
     load.start_us = load.heard_us = now_us;
     load.deadline_us = UINT64_MAX;
@@ -523,7 +482,7 @@ static void run(void)
     while (load.phase != PHASE_ENDED) {
         ask_due(now_us);
         receive(timeout_ms(now_us));
-        now_us = clock_us(CLOCK_MONOTONIC);
+        now_us = net_monotonic_ns() / 1000;
         if (is_stalled(now_us))
             give_up();
         step(now_us);
@@ -621,16 +580,6 @@ static void put_result(void)
     printf("\"errors\":%ld}\n", load.errors);
 }
 
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static void write_request(void)
 {
     const struct load_options *options = &load.options;
@@ -643,22 +592,20 @@ static void write_request(void)
 
     if (length < 0 || (size_t)length >= sizeof load.request) {
         errno = EMSGSIZE;
-        die("the request");
+        net_die("the request");
     }
     load.request_length = (size_t)length;
 }
 
 static void set_up(void)
 {
-    load.address.sin_family = AF_INET;
-    load.address.sin_port = htons((uint16_t)load.options.port);
     errno = EINVAL;
-    if (inet_pton(AF_INET, load.options.host, &load.address.sin_addr) != 1)
-        die(load.options.host);
+    if (inet_pton(AF_INET, load.options.host, &load.address) != 1)
+        net_die(load.options.host);
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.streams = calloc((size_t)load.options.streams, sizeof *load.streams);
     if (load.epoll < 0 || load.streams == NULL)
-        die("setting up");
+        net_die("setting up");
     for (long i = 0; i < load.options.streams; i++)
         load.streams[i].fd = -1;
 }
@@ -676,7 +623,7 @@ static void tear_down(void)
 int main(int argc, char **argv)
 {
     load_options_read(&load.options, argc, argv);
-    raise_file_limit();
+    net_raise_file_limit();
     write_request();
     set_up();
     run();
