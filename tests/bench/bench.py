@@ -171,10 +171,11 @@ class Rounds:
             return
         result = cells.measure(self.bench, player, workload, n)
         self.append(**where, result=result)
-        if result.get("held", 1) < self.bench.scale.held:
+        held = result.get("held", 0)
+        if workload in contestants.LIVE and held < self.bench.scale.held:
             given_up.add(player)
-        if result["wrong"] and player.name in contestants.OURS:
-            self.is_wrong = True
+        if result["wrong"] and not held and player.name in contestants.OURS:
+            self.is_wrong = True  # and it was not just too much
         self.say(f"{workload} {player.name} {n}: {self.summary(workload, result)}")
 
     @staticmethod

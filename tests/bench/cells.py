@@ -4,8 +4,10 @@ one round. measure() starts the contestant afresh, lets the load generator
 loose on it, and returns what was measured as a dictionary, which is what
 load prints and more:
 
-    held    live workloads: the share of the events offered that arrived
+    held    live workloads: the share of the events offered that arrived; 0 if what
+            arrived was wrong
     wrong   what was not as it should be, in words; [] if nothing
+    log     what the server said, if something was
 
 To add a workload: write a function that measures it, name it in MEASURES and
 SIZES, and tell report.py how it is shown.
@@ -116,8 +118,10 @@ class Bench:
         return command
 
     def load(self, server, job, mode, patience_s, **options):
-        """Runs the load generator; its report, with `wrong`."""
-        return finish_load(start_load(self.load_command(server, job, mode, **options)), patience_s)
+        """Runs the load generator; its report, with `wrong`, and then what the server said."""
+        report = finish_load(start_load(self.load_command(server, job, mode, **options)),
+                             patience_s)
+        return {**report, "log": server.log()[-4000:]} if report["wrong"] else report
 
 
 def start_load(command):
@@ -153,7 +157,7 @@ def finish_load(process, patience_s):
 def live_times(scale, n):
     """The options of load for so many live streams, and how many events each of them has."""
     ramp_ms = max(scale.ramp_ms, n // 5)
-    lasts_ms = ramp_ms + scale.settle_ms + scale.window_ms + scale.slack_ms + ramp_ms // 4
+    lasts_ms = ramp_ms + scale.settle_ms + scale.window_ms + scale.slack_ms + ramp_ms
     return ({"streams": n, "ramp_ms": ramp_ms, "settle_ms": scale.settle_ms,
              "window_ms": scale.window_ms}, math.ceil(lasts_ms / INTERVAL_MS) + 1)
 
@@ -168,7 +172,7 @@ def measure_live(bench, contestant, workload, n):
         job = Job(workload, n, events, INTERVAL_MS, feed_port)
         with bench.serving(contestant, job) as server:
             report = bench.load(server, job, "live", patience_of(options, events), **options)
-    if report["wrong"]:
+    if report["wrong"] and (report.get("held") or 0) >= bench.scale.held:
         report["held"] = 0.0
     return report
 
