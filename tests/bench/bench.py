@@ -46,6 +46,7 @@ import platform
 import re
 import resource
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -271,6 +272,7 @@ def main(args):
     options = read_options(args)
     is_fine = True
     raise_file_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
     if not options.report_only:
         if not options.append and os.path.exists(options.results[0]):
             os.replace(options.results[0], options.results[0] + ".previous")

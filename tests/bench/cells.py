@@ -136,9 +136,11 @@ def finish_load(process, patience_s):
     try:
         out, complaints = process.communicate(timeout=patience_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
         return {"wrong": [f"not over after {patience_s:.0f} s"]}
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
     wrong = complaints.strip().splitlines()[:5]
     try:
         report = json.loads(out)
