@@ -1,7 +1,7 @@
 /*
  * load: opens many streams at once, checks every byte of them, and measures the server meanwhile.
  *
- * One loop, one recv() for each readiness, the checker of sse_check.h behind it. The modes:
+ * One loop, one recvmsg() for each readiness, the checker of sse_check.h behind it. The modes:
  *
  *     live    opens S streams over --ramp-ms, waits until each has had an event, lets them settle,
  *             measures for a window, and reads them all to their ends
@@ -13,9 +13,11 @@
  *
  * What is measured belongs to the window: at both ends of it the clock, the server's CPU time and
  * the counters are read together, and no byte is received meanwhile. A latency is the time from
- * `t`, which the event carries, to the return of the recv() that brought its end; both are read
- * from the same machine's clock. A first event's time is counted from before connect(), or before
- * send() on a connection that is kept.
+ * `t`, which the event carries, to the return of the call that brought its end; both are read from
+ * the same machine's clock. `arrival_us` is the time from `t` to when the last byte of that call
+ * was in the kernel, by the kernel's clock: what the server took, without what it takes until this
+ * program runs. A first event's time is counted from before connect(), or before
+ * send() on a connection that is kept, to the return of that call.
  *
  * `gap_ms.max` is the longest time that a stream waited for an event, up to one inside the window
  * or to the window's end, less the period. `offered` is what the period promises in the window's
@@ -39,9 +41,10 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-#define BATCH          128 /* events of one epoll_wait() */
+#define BATCH          256 /* events of one epoll_wait() */
 #define OPENED_AT_ONCE 32  /* connections between two looks at those that are open */
 #define COMPLAINTS     10
 #define HEAD_MAX       8192
@@ -50,12 +53,12 @@ enum phase { PHASE_OPENING, PHASE_SETTLING, PHASE_MEASURING, PHASE_READING, PHAS
 
 struct stream {
     int fd;
-    bool ready;       /* as the mode understands it */
-    bool opened;      /* its head has come */
-    bool started;     /* this run's first event has come */
-    bool reused;      /* not the connection's first run */
-    uint64_t asked;   /* when this run was asked for */
-    uint64_t last_us; /* when its last event came */
+    bool ready;        /* as the mode understands it */
+    bool opened;       /* its head has come */
+    bool started;      /* this run's first event has come */
+    bool reused;       /* not the connection's first run */
+    uint64_t asked_us; /* when this run was asked for */
+    uint64_t last_us;  /* when its last event came */
     struct sse_check check;
 };
 
@@ -73,13 +76,14 @@ static struct {
     int epoll;
     enum phase phase;
     uint64_t start_us, deadline_us, heard_us; /* monotonic */
-    uint64_t now_us;                          /* of the last recv(), CLOCK_REALTIME */
-    long asked, ready, live, opened;          /* streams: first asked for, ready, open now, … */
+    uint64_t now_us;                 /* when the last receive call returned, CLOCK_REALTIME */
+    uint64_t arrived_us;             /* when what it brought had arrived in the kernel */
+    long asked, ready, live, opened; /* streams: first asked for, ready, open now, … */
     long errors, reconnects, ended_in_window;
     uint64_t runs_asked;
     struct moment now, begin, end;
     struct memory before, after;
-    struct histogram latency, first;
+    struct histogram latency, arrival, first;
     uint64_t gap_us;
     char request[HEAD_MAX], joining[HEAD_MAX], location[512];
     size_t request_length, joining_length;
@@ -141,13 +145,18 @@ static void stream_fail(struct stream *stream, const char *why)
     stream_leave(stream);
 }
 
+/* Not below 0, though clocks are read by several processors. */
+static uint64_t since(uint64_t from_us, uint64_t to_us)
+{
+    return to_us > from_us ? to_us - from_us : 0;
+}
+
 static void note_gap(const struct stream *stream, uint64_t now_us)
 {
-    uint64_t period = (uint64_t)load.options.period_us, since = now_us - stream->last_us;
+    uint64_t period = (uint64_t)load.options.period_us, waited = since(stream->last_us, now_us);
 
-    if (period > 0 && stream->last_us > 0 && now_us > stream->last_us &&
-        since > period + load.gap_us)
-        load.gap_us = since - period;
+    if (period > 0 && stream->last_us > 0 && waited > period + load.gap_us)
+        load.gap_us = waited - period;
 }
 
 static void on_token(void *owner, uint64_t sent_us)
@@ -156,12 +165,13 @@ static void on_token(void *owner, uint64_t sent_us)
 
     load.now.events++;
     if (load.phase == PHASE_MEASURING) {
-        histogram_add(&load.latency, load.now_us > sent_us ? load.now_us - sent_us : 0);
-        note_gap(stream, load.now_us);
+        histogram_add(&load.latency, since(sent_us, load.now_us));
+        histogram_add(&load.arrival, since(sent_us, load.arrived_us));
+        note_gap(stream, load.arrived_us);
         if (!stream->started)
-            histogram_add(&load.first, load.now_us - stream->asked);
+            histogram_add(&load.first, since(stream->asked_us, load.now_us));
     }
-    stream->last_us = load.now_us;
+    stream->last_us = load.arrived_us;
     if (stream->started)
         return;
     stream->started = true;
@@ -244,12 +254,15 @@ static int send_request(struct stream *stream)
 /* On the loopback a connection usually stands at once; where not, it becomes writable. */
 static void stream_connect(struct stream *stream)
 {
+    const int on = 1;
     int status = net_connect(load.address.s_addr, (unsigned int)load.options.port);
 
     expect_response(stream);
     stream->fd = status < 0 ? -1 : status;
-    if (status >= 0)
+    if (status >= 0) {
+        setsockopt(stream->fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
         status = send_request(stream);
+    }
     if (status == 0 || status == -EAGAIN)
         watch(stream, EPOLL_CTL_ADD, status == 0 ? EPOLLIN : EPOLLOUT);
     else
@@ -262,7 +275,7 @@ static void stream_ask(struct stream *stream)
 
     load.runs_asked++;
     load.live++;
-    stream->asked = net_now_ns() / 1000;
+    stream->asked_us = net_now_ns() / 1000;
     if (stream->fd < 0)
         return stream_connect(stream);
     stream->reused = true;
@@ -301,16 +314,47 @@ static void stream_cut(struct stream *stream, int error)
     stream_fail(stream, why);
 }
 
+/* The kernel says when the last of the bytes arrived; for the very first it may not. */
+static uint64_t arrival_us(struct msghdr *message)
+{
+    const struct cmsghdr *control = CMSG_FIRSTHDR(message);
+    struct timespec at;
+
+    if (control == NULL || control->cmsg_type != SO_TIMESTAMPNS)
+        return load.now_us;
+    memcpy(&at, CMSG_DATA(control), sizeof at);
+    return (uint64_t)at.tv_sec * 1000000 + (uint64_t)at.tv_nsec / 1000;
+}
+
+static ssize_t receive_bytes(int fd)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(struct timespec)) + 64];
+    } control;
+    struct iovec bytes = {.iov_base = load.bytes, .iov_len = sizeof load.bytes};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    ssize_t length = recvmsg(fd, &message, 0);
+
+    if (length <= 0)
+        return length;
+    load.now_us = net_now_ns() / 1000;
+    load.arrived_us = arrival_us(&message);
+    load.now.bytes += (uint64_t)length;
+    return length;
+}
+
 static void stream_read(struct stream *stream)
 {
-    ssize_t length = recv(stream->fd, load.bytes, sizeof load.bytes, 0);
+    ssize_t length = receive_bytes(stream->fd);
 
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (length <= 0)
         return stream_cut(stream, length < 0 ? errno : 0);
-    load.now_us = net_now_ns() / 1000;
-    load.now.bytes += (uint64_t)length;
     if (!sse_check_feed(&stream->check, load.bytes, (size_t)length))
         stream_fail(stream, stream->check.problem ? stream->check.problem : "refused");
     else if (sse_check_complete(&stream->check))
@@ -445,10 +489,23 @@ static int timeout_ms(uint64_t now_us)
     return until <= now_us ? 0 : (int)((until - now_us + 999) / 1000);
 }
 
+/* So that what comes until then is read together. */
+static void sleep_until_next_look(void)
+{
+    uint64_t look_ns = (uint64_t)load.options.look_us * 1000;
+    const struct timespec pause = {.tv_nsec = (long)(look_ns - net_now_ns() % look_ns)};
+
+    nanosleep(&pause, NULL);
+}
+
 static void receive(int timeout)
 {
     struct epoll_event events[BATCH];
-    int count = epoll_wait(load.epoll, events, BATCH, timeout);
+    int count;
+
+    if (load.options.look_us > 0)
+        sleep_until_next_look();
+    count = epoll_wait(load.epoll, events, BATCH, timeout);
 
     if (count > 0)
         load.heard_us = UINT64_MAX; /* now */
@@ -506,17 +563,14 @@ static double quantile(const struct histogram *histogram, double share)
     return histogram->total ? histogram_quantile(histogram, share) : NAN;
 }
 
-static void put_latency(void)
+static void put_times(const char *name, const struct histogram *times)
 {
-    printf("\"latency_us\":{");
-    put("p50", quantile(&load.latency, 0.5));
-    put("p90", quantile(&load.latency, 0.9));
-    put("p99", quantile(&load.latency, 0.99));
-    put("p999", quantile(&load.latency, 0.999));
-    printf("\"max\":%llu},\"first_event_us\":{", (unsigned long long)load.latency.max);
-    put("p50", quantile(&load.first, 0.5));
-    put("p99", quantile(&load.first, 0.99));
-    printf("\"max\":%llu},", (unsigned long long)load.first.max);
+    printf("\"%s\":{", name);
+    put("p50", quantile(times, 0.5));
+    put("p90", quantile(times, 0.9));
+    put("p99", quantile(times, 0.99));
+    put("p999", quantile(times, 0.999));
+    printf(times->total ? "\"max\":%llu}," : "\"max\":null},", (unsigned long long)times->max);
 }
 
 static void put_events(double events, double seconds)
@@ -567,7 +621,9 @@ static void put_result(void)
     put("cpu_ns", cpu);
     put("cpu_us_per_event", cpu / events / 1000);
     put("cpu_us_per_run", load.options.mode->repeats ? cpu / runs / 1000 : NAN);
-    put_latency();
+    put_times("latency_us", &load.latency);
+    put_times("arrival_us", &load.arrival);
+    put_times("first_event_us", &load.first);
     put("runs", runs);
     put("runs_per_s", runs / seconds);
     put("events_per_s", events / seconds);

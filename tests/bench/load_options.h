@@ -22,7 +22,7 @@ struct load_options {
     const struct load_mode *mode;
     const char *host, *path, *body;
     uint32_t expect;
-    long port, streams, ramp_ms, settle_ms, window_ms, runs, stall_ms, period_us;
+    long port, streams, ramp_ms, settle_ms, window_ms, runs, stall_ms, period_us, look_us;
     bool keep_alive, join;
     struct usage usage;
 };

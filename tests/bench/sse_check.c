@@ -475,10 +475,12 @@ static const char *feed_size_lf(struct sse_check *check, const char *at, const c
 {
     (void)end;
     check->size_digits = 0;
-    if (check->chunk_left == 0 && !check->done)
-        refuse(check, "the last chunk after %u events, without done", check->count);
-    return feed_byte(check, at, '\n', check->chunk_left == 0 ? PART_LAST_CR : PART_BODY,
-                     "a chunk's size");
+    if (check->chunk_left > 0)
+        return feed_byte(check, at, '\n', PART_BODY, "a chunk's size");
+    if (check->done)
+        return feed_byte(check, at, '\n', PART_LAST_CR, "a chunk's size");
+    refuse(check, "the last chunk after %u events, without done", check->count);
+    return at;
 }
 
 static const char *feed_body(struct sse_check *check, const char *at, const char *end)
