@@ -244,8 +244,8 @@ class Report:
         swaps = self.results.head("scale").get("swaps", 10)
         return self.section("Hot swap under load", "A new build of the plugin is renamed over the "
                             f"old one {swaps} times, under live streams of 10 events/s. A hole is "
-                            "the time between two events of one stream, beyond its period, as the "
-                            "client received them.", ["swap"], table(heads, rows))
+                            "the time between two events of one stream, beyond its period, as they "
+                            "arrived at the client.", ["swap"], table(heads, rows))
 
     def targets(self):
         rows = [[verdict.what, verdict.wanted, verdict.measured,
