@@ -403,7 +403,7 @@ static void relay_begin(struct client *client)
         return;
     client->part = PART_HEAD;
     client->matched = 0;
-    client->up.fd = net_connect(htonl(INADDR_LOOPBACK), (unsigned int)options.url_port);
+    client->up.fd = net_connect(0, htonl(INADDR_LOOPBACK), (unsigned int)options.url_port);
     if (client->up.fd < 0)
         return client_drop(client);
     client->up.events = EPOLLOUT;

@@ -44,10 +44,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH          256 /* events of one epoll_wait() */
-#define OPENED_AT_ONCE 32  /* connections between two looks at those that are open */
-#define COMPLAINTS     10
-#define HEAD_MAX       8192
+#define BATCH              256 /* events of one epoll_wait() */
+#define OPENED_AT_ONCE     32  /* connections between two looks at those that are open */
+#define STREAMS_AN_ADDRESS 8192
+#define COMPLAINTS         10
+#define HEAD_MAX           8192
 
 enum phase { PHASE_OPENING, PHASE_SETTLING, PHASE_MEASURING, PHASE_READING, PHASE_ENDED };
 
@@ -75,7 +76,7 @@ static struct {
     struct stream *streams;
     int epoll;
     enum phase phase;
-    uint64_t start_us, deadline_us, heard_us; /* monotonic */
+    uint64_t start_us, deadline_us, heard_us, open_us; /* monotonic */
     uint64_t now_us;                 /* when the last receive call returned, CLOCK_REALTIME */
     uint64_t arrived_us;             /* when what it brought had arrived in the kernel */
     long asked, ready, live, opened; /* streams: first asked for, ready, open now, … */
@@ -251,11 +252,23 @@ static int send_request(struct stream *stream)
     return (size_t)sent == length ? 0 : -EMSGSIZE;
 }
 
+/*
+ * The kernel takes long to find a free port when more than half of an address's are used; so on
+ * the loopback, which has many addresses, there is one for each so many streams.
+ */
+static uint32_t source_of(const struct stream *stream)
+{
+    uint32_t number = (uint32_t)(stream - load.streams) / STREAMS_AN_ADDRESS;
+
+    return load.address.s_addr == htonl(INADDR_LOOPBACK) ? htonl(INADDR_LOOPBACK + number) : 0;
+}
+
 /* On the loopback a connection usually stands at once; where not, it becomes writable. */
 static void stream_connect(struct stream *stream)
 {
     const int on = 1;
-    int status = net_connect(load.address.s_addr, (unsigned int)load.options.port);
+    int status =
+        net_connect(source_of(stream), load.address.s_addr, (unsigned int)load.options.port);
 
     expect_response(stream);
     stream->fd = status < 0 ? -1 : status;
@@ -269,10 +282,16 @@ static void stream_connect(struct stream *stream)
         stream_fail(stream, strerror(-status));
 }
 
+/* A server may close a connection that it has kept, between two requests: one more is made. */
+static void stream_reconnect(struct stream *stream)
+{
+    load.reconnects++;
+    stream_close(stream);
+    stream_connect(stream);
+}
+
 static void stream_ask(struct stream *stream)
 {
-    int status;
-
     load.runs_asked++;
     load.live++;
     stream->asked_us = net_now_ns() / 1000;
@@ -280,9 +299,8 @@ static void stream_ask(struct stream *stream)
         return stream_connect(stream);
     stream->reused = true;
     expect_response(stream);
-    status = send_request(stream);
-    if (status < 0)
-        stream_fail(stream, strerror(-status));
+    if (send_request(stream) < 0)
+        stream_reconnect(stream);
 }
 
 static void stream_end(struct stream *stream)
@@ -298,16 +316,12 @@ static void stream_end(struct stream *stream)
     }
 }
 
-/* A server may close a connection that it has kept, between two requests: one more is made. */
 static void stream_cut(struct stream *stream, int error)
 {
     char why[160];
 
-    if (stream->reused && !sse_check_begun(&stream->check)) {
-        load.reconnects++;
-        stream_close(stream);
-        return stream_connect(stream);
-    }
+    if (stream->reused && !sse_check_begun(&stream->check))
+        return stream_reconnect(stream);
     sse_check_close(&stream->check);
     snprintf(why, sizeof why, "%s%s%s", stream->check.problem ? stream->check.problem : "",
              error ? ": " : "", error ? strerror(error) : "");
@@ -424,6 +438,7 @@ static bool all_ended(void)
 static void settle(uint64_t now_us)
 {
     load.phase = PHASE_SETTLING;
+    load.open_us = now_us;
     load.deadline_us = now_us + (uint64_t)load.options.settle_ms * 1000;
 }
 
@@ -617,6 +632,7 @@ static void put_result(void)
     printf("{\"mode\":\"%s\",", load.options.mode->name);
     put("streams", (double)load.options.streams);
     put("opened", (double)load.opened);
+    put("opening_s", load.open_us ? (double)(load.open_us - load.start_us) / 1e6 : NAN);
     put_events(events, seconds);
     put("cpu_ns", cpu);
     put("cpu_us_per_event", cpu / events / 1000);

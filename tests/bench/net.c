@@ -89,7 +89,19 @@ int net_accept(int listener)
     return fd < 0 ? -errno : fd;
 }
 
-int net_connect(uint32_t address, unsigned int port)
+/* The port is chosen by connect(), which knows what is free for the address it connects to. */
+static int bind_source(int fd, uint32_t source)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = source};
+    const int on = 1;
+
+    if (source == 0)
+        return 0;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    return bind(fd, (struct sockaddr *)&from, sizeof from);
+}
+
+int net_connect(uint32_t source, uint32_t address, unsigned int port)
 {
     struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = address};
@@ -99,7 +111,8 @@ int net_connect(uint32_t address, unsigned int port)
     if (fd < 0)
         return -errno;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS)
+    if (bind_source(fd, source) == 0 &&
+        (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
         return fd;
     error = errno;
     close(fd);
