@@ -26,12 +26,13 @@ import tempfile
 import time
 import urllib.request
 
-from contestants import LIVE, PATIENCE_S, Server, Unfit, free_port
+from contestants import LIVE, PATIENCE_S, Server, Unfit, free_ports
 
 INTERVAL_MS = 100     # live: 10 events a second of each agent
 IN_FLIGHT = 64        # short runs
 SHORT_EVENTS = 10
 MOST_FLOOD = 2_000_000
+FED = 8192            # agents of one feed; as STREAMS_AN_ADDRESS of load.c
 FAR_MS = 600_000      # idle: when the first event would come
 
 
@@ -67,7 +68,7 @@ class Job:
     n: int
     events: int
     interval_ms: int
-    feed_port: int = 0
+    feed_port: str = ""    # with * for its last digit, if there are several feeds
 
     @property
     def path(self):
@@ -97,17 +98,19 @@ class Bench:
                 yield server
 
     @contextlib.contextmanager
-    def feeding(self, needed):
-        """The port of a feed, if one is needed; each time a new one, as sockets stay behind."""
-        if not needed:
-            yield 0
-            return
-        port = free_port()
-        with tempfile.TemporaryDirectory(prefix="feed-", dir=self.places.work) as folder:
-            command = [self.places.tool("feed"), "--port", str(port)]
-            with Server(command, folder, port) as server:
-                server.wait_listening()
-                yield port
+    def feeding(self, n):
+        """
+        The port of the feed of n agents; each time a new one, as sockets stay
+        behind. For very many there are more than one; load.c says why.
+        """
+        ports = free_ports(math.ceil(n / FED))
+        with contextlib.ExitStack() as stack:
+            for port in ports:
+                folder = stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="feed-", dir=self.places.work))
+                command = [self.places.tool("feed"), "--port", str(port)]
+                stack.enter_context(Server(command, folder, port)).wait_listening()
+            yield f"{ports[0] // 10}*" if len(ports) > 1 else "".join(map(str, ports))
 
     def load_command(self, server, job, mode, **options):
         options = {"port": server.port, "path": job.path, "body": job.body, "expect": job.events,
@@ -170,7 +173,7 @@ def patience_of(options, events):
 
 def measure_live(bench, contestant, workload, n):
     options, events = live_times(bench.scale, n)
-    with bench.feeding(workload == "woken") as feed_port:
+    with bench.feeding(n if workload == "woken" else 0) as feed_port:
         job = Job(workload, n, events, INTERVAL_MS, feed_port)
         with bench.serving(contestant, job) as server:
             report = bench.load(server, job, "live", patience_of(options, events), **options)

@@ -53,16 +53,29 @@ def family(pid):
     return found
 
 
-def free_port():
-    """A port that nobody listens on, out of the range that connections are made from."""
+def is_free(port):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+def free_ports(count):
+    """
+    So many ports that nobody listens on, out of the range that connections
+    are made from; their last digits count from 1.
+    """
     while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        first = random.randrange(20000, 32000, 10) + 1
+        ports = list(range(first, first + count))
+        if all(map(is_free, ports)):
+            return ports
+
+
+def free_port():
+    return free_ports(1)[0]
 
 
 def is_listening(port):

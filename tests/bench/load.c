@@ -88,6 +88,7 @@ static struct {
     uint64_t gap_us;
     char request[HEAD_MAX], joining[HEAD_MAX], location[512];
     size_t request_length, joining_length;
+    char *varying; /* the digit of the request that is not the same for all streams, or NULL */
     char bytes[256 * 1024];
 } load;
 
@@ -241,26 +242,36 @@ static void expect_response(struct stream *stream)
 }
 
 /* 0, -EAGAIN if it cannot be sent yet, or another negative errno. */
+/*
+ * The kernel takes long to find a free port for a connection when more than half of those that it
+ * has between two ends are used. So on the loopback, which has many addresses, these are the
+ * streams that share one; and what a stream's agent connects to can differ in a digit, for which
+ * there is * in the body.
+ */
+static uint32_t number_of_address(const struct stream *stream)
+{
+    return (uint32_t)(stream - load.streams) / STREAMS_AN_ADDRESS;
+}
+
 static int send_request(struct stream *stream)
 {
     bool joins = load.options.join && stream != load.streams;
     size_t length = joins ? load.joining_length : load.request_length;
-    long sent = net_send(stream->fd, joins ? load.joining : load.request, length);
+    long sent;
 
+    if (load.varying)
+        *load.varying = (char)('1' + number_of_address(stream));
+    sent = net_send(stream->fd, joins ? load.joining : load.request, length);
     if (sent <= 0)
         return sent < 0 ? (int)sent : -EAGAIN;
     return (size_t)sent == length ? 0 : -EMSGSIZE;
 }
 
-/*
- * The kernel takes long to find a free port when more than half of an address's are used; so on
- * the loopback, which has many addresses, there is one for each so many streams.
- */
 static uint32_t source_of(const struct stream *stream)
 {
-    uint32_t number = (uint32_t)(stream - load.streams) / STREAMS_AN_ADDRESS;
-
-    return load.address.s_addr == htonl(INADDR_LOOPBACK) ? htonl(INADDR_LOOPBACK + number) : 0;
+    return load.address.s_addr == htonl(INADDR_LOOPBACK)
+               ? htonl(INADDR_LOOPBACK + number_of_address(stream))
+               : 0;
 }
 
 /* On the loopback a connection usually stands at once; where not, it becomes writable. */
@@ -667,6 +678,7 @@ static void write_request(void)
         net_die("the request");
     }
     load.request_length = (size_t)length;
+    load.varying = strchr(strstr(load.request, "\r\n\r\n"), '*');
 }
 
 static void set_up(void)

@@ -19,24 +19,24 @@ static const struct load_mode modes[] = {
      .window_ms = 1000},
 };
 
-#define OPTIONS(X)                                                                           \
-    X(port, "P", "where the server listens")                                                 \
-    X(host, "ADDRESS", "numeric; 127.0.0.1")                                                 \
-    X(path, "PATH", "what to POST to; /agents/tick/runs")                                    \
-    X(body, "JSON", "what to POST")                                                          \
-    X(expect, "N", "token events of each run")                                               \
-    X(mode, "MODE", "live, short, flood or idle; live")                                      \
-    X(streams, "S", "streams to open; short: runs in flight; 1")                             \
-    X(ramp_ms, "MS", "over which the streams are opened; 0")                                 \
-    X(settle_ms, "MS", "from when all are open until the window; short: 500, else 1000")     \
-    X(window_ms, "MS", "how long to measure; flood: as long as it takes")                    \
-    X(duration_ms, "MS", "the same")                                                         \
-    X(runs, "K", "short: measure so many runs instead")                                      \
-    X(keep_alive, "0|1", "short: whether runs follow each other on one connection; 0")       \
-    X(join, "0|1", "flood: all streams read the run of the first; 0")                        \
-    X(period_us, "US", "between two events of a stream; else as the body says")              \
-    X(look_us, "US", "look at most so often, below a second; 0 is whenever something comes") \
-    X(stall_ms, "MS", "give up when nothing comes for so long; 30000")                       \
+#define OPTIONS(X)                                                                              \
+    X(port, "P", "where the server listens")                                                    \
+    X(host, "ADDRESS", "numeric; 127.0.0.1")                                                    \
+    X(path, "PATH", "what to POST to; /agents/tick/runs")                                       \
+    X(body, "JSON", "what to POST; in it a * becomes a digit, which differs between thousands") \
+    X(expect, "N", "token events of each run")                                                  \
+    X(mode, "MODE", "live, short, flood or idle; live")                                         \
+    X(streams, "S", "streams to open; short: runs in flight; 1")                                \
+    X(ramp_ms, "MS", "over which the streams are opened; 0")                                    \
+    X(settle_ms, "MS", "from when all are open until the window; short: 500, else 1000")        \
+    X(window_ms, "MS", "how long to measure; flood: as long as it takes")                       \
+    X(duration_ms, "MS", "the same")                                                            \
+    X(runs, "K", "short: measure so many runs instead")                                         \
+    X(keep_alive, "0|1", "short: whether runs follow each other on one connection; 0")          \
+    X(join, "0|1", "flood: all streams read the run of the first; 0")                           \
+    X(period_us, "US", "between two events of a stream; else as the body says")                 \
+    X(look_us, "US", "look at most so often, below a second; 0 is whenever something comes")    \
+    X(stall_ms, "MS", "give up when nothing comes for so long; 30000")                          \
     X(pids, "P,Q,R", "the server's processes")
 
 enum choice {
