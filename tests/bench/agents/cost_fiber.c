@@ -1,0 +1,4 @@
+/* cost in fiber mode. */
+#define MODE AGENT_FIBER
+#define NAME "cost_fiber"
+#include "cost.c"

@@ -1,0 +1,132 @@
+"""
+What sluice is to reach, and whether it has: ratios to others in the same rounds,
+and a few figures of its own.
+
+To add one: a line of TARGETS.
+"""
+
+import dataclasses
+import operator
+
+import contestants
+from results import number, spread
+
+COMPARE = {"≤": operator.le, "≥": operator.ge}
+LABELS = {kind.name: kind.label for kind in contestants.ALL}
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """A row of the table."""
+    what: str
+    wanted: str
+    measured: str
+    word: str
+
+
+def judge(what, wanted, unit, figure, relation, limit):
+    if figure is None:
+        return Verdict(what, wanted, "–", "not measured")
+    is_reached = COMPARE[relation](figure.median, limit)
+    return Verdict(what, wanted, spread(figure, unit), "reached" if is_reached else "missed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Against:
+    """sluice's figure as a multiple of a rival's; at the largest both hold, if not at these."""
+    what: str
+    workload: str
+    metric: str
+    rival: str
+    relation: str
+    limit: float
+    sizes: tuple = ()
+
+    def comparable(self, results):
+        both = [n for n in results.sizes(self.workload)
+                if results.ratio(self.metric, (self.workload, "sluice", n),
+                                 (self.workload, self.rival, n))]
+        wanted = [n for n in self.sizes if n in both]
+        if len(wanted) < len(self.sizes) or not self.sizes:
+            wanted += [n for n in both[-1:] if n not in wanted]
+        return sorted(wanted)
+
+    def verdicts(self, results):
+        wanted = f"{self.relation} {self.limit:g} × {LABELS[self.rival]}"
+        found = []
+        for n in self.comparable(results) or (0,):
+            ratio = results.ratio(self.metric, (self.workload, "sluice", n),
+                                  (self.workload, self.rival, n))
+            what = f"{self.what}, {n:,}" if self.sizes and n else self.what
+            found.append(judge(what, wanted, " ×", ratio, self.relation, self.limit))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """A figure of sluice itself; n is None if the workload has only one size."""
+    what: str
+    workload: str
+    metric: str
+    n: int
+    relation: str
+    limit: float
+    unit: str = ""
+
+    def verdicts(self, results):
+        sizes = results.sizes(self.workload)
+        n = self.n or (sizes[-1] if sizes else 0)
+        figure = results.figure(self.workload, "sluice", n, self.metric)
+        what = f"{self.what}, {n:,}" if self.n else self.what
+        wanted = f"{self.relation} {number(self.limit)}{self.unit}"
+        return [judge(what, wanted, self.unit, figure, self.relation, self.limit)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """sluice's figure at one size as a multiple of that at another."""
+    what: str
+    workload: str
+    metric: str
+    large: int
+    small: int
+
+    def verdicts(self, results):
+        ratio = results.ratio(self.metric, (self.workload, "sluice", self.large),
+                              (self.workload, "sluice", self.small))
+        return [judge(self.what, "≤ 1 ×", " ×", ratio, "≤", 1)]
+
+
+SIZES = (1000, 5000)
+
+TARGETS = (
+    Against("sleeping agents, CPU per event", "sleeping", "cpu", "bound-ms", "≤", 1.25, SIZES),
+    Against("sleeping agents, CPU per event", "sleeping", "cpu", "kore", "≤", 1, SIZES),
+    Against("sleeping agents, CPU per event", "sleeping", "cpu", "go", "≤", 0.6, SIZES),
+    Against("sleeping agents, CPU per event", "sleeping", "cpu", "node", "≤", 0.7, SIZES),
+    Against("sleeping agents, CPU per event", "sleeping", "cpu", "fastapi", "≤", 0.35, SIZES),
+    Growth("sleeping agents, CPU per event: 18,000 as a multiple of 1,000", "sleeping", "cpu",
+           18000, 1000),
+    Against("woken agents, CPU per event", "woken", "cpu", "go", "≤", 1, SIZES),
+    Own("sleeping agents, p99 latency", "sleeping", "p99", 5000, "≤", 5, " ms"),
+    Against("sleeping agents, p99 latency", "sleeping", "p99", "go", "≤", 1, (5000,)),
+    Own("sleeping agents, memory of each", "sleeping", "memory", 5000, "≤", 12, " KiB"),
+    Against("idle streams, memory of each", "idle", "memory", "node", "≤", 1),
+    Against("short runs, fresh connections, runs/s", "short-fresh", "runs", "bound", "≥", 0.9),
+    Against("short runs, fresh connections, runs/s", "short-fresh", "runs", "go", "≥", 1.7),
+    Against("short runs, fresh connections, runs/s", "short-fresh", "runs", "node", "≥", 1.3),
+    Against("short runs, fresh connections, runs/s", "short-fresh", "runs", "fastapi", "≥", 8),
+    Against("short runs, kept alive, runs/s", "short-kept", "runs", "go", "≥", 2.5),
+    Against("short runs, kept alive, runs/s", "short-kept", "runs", "node", "≥", 1.2),
+    Against("short runs, kept alive, runs/s", "short-kept", "runs", "fastapi", "≥", 12),
+    Own("flood into one reader, events/s", "flood", "events", None, "≥", 1_000_000),
+    Own("`emit_event()` on a thread, as a multiple of `fprintf()`", "cost", "emit-ratio", None, "≤",
+        1.5),
+    Own("`emit_event()` on a fiber, as a multiple of `fprintf()`", "cost", "emit-ratio-fiber", None,
+        "≤", 1.5),
+    Own("the largest hole while swapping, beyond the period", "swap", "hole", None, "≤", 20, " ms"),
+)
+
+
+def verdicts(results):
+    return [verdict for target in TARGETS for verdict in target.verdicts(results)]

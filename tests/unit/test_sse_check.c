@@ -1,0 +1,493 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* asprintf() */
+#endif
+#include "../bench/sse_check.h"
+
+#include <check.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD                                                                      \
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nLocation: /runs/r\r\n" \
+    "Transfer-Encoding: chunked\r\n\r\n"
+#define DATA(n)     "{\"n\":\"" n "\",\"t\":\"1764038888123456\",\"pad\":\"xxxxxxxxxxxxxxxxx\"}"
+#define TOKEN(n)    "id: " n "\nevent: token\ndata: " DATA(n) "\n\n"
+#define DONE        "event: done\ndata: {\"status\":\"finished\"}\n\n"
+#define LAST        "0\r\n\r\n"
+#define THREE       TOKEN("0000001"), TOKEN("0000002"), TOKEN("0000003")
+#define AS_CHUNK(x) "%zx\r\n%s\r\n", strlen(x), x
+
+/* What the hooks were told. */
+static struct {
+    int opened, tokens, locations;
+    uint64_t sent_us;
+} told;
+
+static void on_header(void *owner, const char *line, size_t length)
+{
+    ck_assert_ptr_eq(owner, &told);
+    told.locations += length == 17 && memcmp(line, "Location: /runs/r", 17) == 0;
+}
+
+static void on_opened(void *owner)
+{
+    ck_assert_ptr_eq(owner, &told);
+    told.opened++;
+}
+
+static void on_token(void *owner, uint64_t sent_us)
+{
+    ck_assert_ptr_eq(owner, &told);
+    told.tokens++;
+    told.sent_us = sent_us;
+}
+
+static const struct sse_check_hooks hooks = {
+    .header = on_header, .opened = on_opened, .token = on_token};
+
+static struct sse_check check;
+
+static void begin(uint32_t expect)
+{
+    memset(&told, 0, sizeof told);
+    sse_check_init(&check, expect, &hooks, &told);
+}
+
+static void teardown(void)
+{
+    sse_check_finish(&check);
+}
+
+/* Appends to a string that it may move. */
+__attribute__((format(printf, 2, 3))) static void append(char **text, const char *format, ...)
+{
+    char *before = *text;
+    va_list arguments;
+    char *more;
+
+    va_start(arguments, format);
+    ck_assert_int_ge(vasprintf(&more, format, arguments), 0);
+    va_end(arguments);
+    ck_assert_int_ge(asprintf(text, "%s%s", before ? before : "", more), 0);
+    free(before);
+    free(more);
+}
+
+/* A response whose body is this, in chunks of so many bytes; 0: one for each piece. */
+static char *response(size_t chunk, const char *const *pieces)
+{
+    char *body = NULL, *text = NULL;
+
+    append(&text, HEAD);
+    for (; *pieces; pieces++) {
+        if (chunk == 0)
+            append(&text, AS_CHUNK(*pieces));
+        else
+            append(&body, "%s", *pieces);
+    }
+    for (size_t at = 0, all = body ? strlen(body) : 0; at < all; at += chunk) {
+        size_t length = all - at < chunk ? all - at : chunk;
+
+        append(&text, "%zX\r\n%.*s\r\n", length, (int)length, body + at);
+    }
+    append(&text, LAST);
+    free(body);
+    return text;
+}
+
+#define RESPONSE(chunk, ...) response(chunk, (const char *const[]){__VA_ARGS__, NULL})
+
+/* Feeds a copy that ends where the bytes end, so that no byte behind them can be read unseen. */
+static bool feed(const char *text, size_t length)
+{
+    char *copy = malloc(length ? length : 1);
+    bool fine;
+
+    memcpy(copy, text, length);
+    fine = sse_check_feed(&check, copy, length);
+    free(copy);
+    return fine;
+}
+
+static void expect_fine(uint32_t events)
+{
+    ck_assert_msg(check.problem == NULL, "%s", check.problem);
+    ck_assert(sse_check_complete(&check));
+    ck_assert(sse_check_close(&check));
+    ck_assert_int_eq(told.opened, 1);
+    ck_assert_int_eq(told.locations, 1);
+    ck_assert_uint_eq((unsigned int)told.tokens, events);
+}
+
+/* Whole, cut at each byte, and byte by byte. */
+static void expect_taken(char *text, uint32_t events)
+{
+    size_t length = strlen(text);
+
+    for (size_t cut = 0; cut <= length; cut++) {
+        begin(events);
+        ck_assert_msg(feed(text, cut), "%s", check.problem);
+        ck_assert(sse_check_begun(&check) == (cut > 0));
+        ck_assert(sse_check_complete(&check) == (cut == length));
+        ck_assert_msg(feed(text + cut, length - cut), "%s", check.problem);
+        expect_fine(events);
+    }
+    begin(events);
+    for (size_t at = 0; at < length; at++)
+        ck_assert_msg(feed(text + at, 1), "%s", check.problem);
+    expect_fine(events);
+    free(text);
+}
+
+static void expect_problem(const char *problem)
+{
+    ck_assert_ptr_nonnull(check.problem);
+    ck_assert_msg(strstr(check.problem, problem), "'%s' is not in '%s'", problem, check.problem);
+    ck_assert(!sse_check_complete(&check));
+    ck_assert(!sse_check_close(&check));
+    teardown();
+}
+
+/* Is refused for this reason, whole and byte by byte, and nothing is taken behind that. */
+static void expect_refused(uint32_t events, char *text, const char *problem)
+{
+    size_t length = strlen(text);
+    bool fine = true;
+
+    begin(events);
+    ck_assert(!feed(text, length));
+    ck_assert(!feed("x", 1));
+    expect_problem(problem);
+    begin(events);
+    for (size_t at = 0; at < length; at++)
+        fine = feed(text + at, 1) && fine;
+    ck_assert(!fine);
+    expect_problem(problem);
+    free(text);
+}
+
+/* Replaces what must be there once. */
+static char *with(char *text, const char *what, const char *by)
+{
+    char *at = strstr(text, what), *changed = NULL;
+
+    ck_assert_ptr_nonnull(at);
+    append(&changed, "%.*s%s%s", (int)(at - text), text, by, at + strlen(what));
+    free(text);
+    return changed;
+}
+
+static char *plain(void)
+{
+    return RESPONSE(0, THREE, DONE);
+}
+
+START_TEST(taken)
+{
+    expect_taken(plain(), 3);
+    ck_assert_uint_eq(told.sent_us, UINT64_C(1764038888123456));
+}
+END_TEST
+
+START_TEST(no_events)
+{
+    expect_taken(RESPONSE(0, DONE), 0);
+}
+END_TEST
+
+START_TEST(any_chunks)
+{
+    for (size_t chunk = 1; chunk < 300; chunk += chunk < 20 ? 1 : 37)
+        expect_taken(RESPONSE(chunk, THREE, DONE), 3);
+}
+END_TEST
+
+START_TEST(more_than_events)
+{
+    expect_taken(RESPONSE(0, ": hello\n\n", "retry: 1000\nid: r.0\n\n",
+                          "event: run\ndata: {\"run\":\"r\"}\nid: r.1\n\n", TOKEN("0000001"), ":\n",
+                          "id: r.2\n\n", DONE),
+                 1);
+}
+END_TEST
+
+START_TEST(order_of_fields)
+{
+    expect_taken(RESPONSE(0, "data: " DATA("0000001") "\nevent: token\nid: 1\n\n",
+                          "event:token\ndata:" DATA("0000002") "\n\n",
+                          "data: {\"status\":\"finished\",\"result\":{}}\nid: 3\nevent: done\n\n"),
+                 2);
+}
+END_TEST
+
+START_TEST(crlf)
+{
+    expect_taken(RESPONSE(0, "event: token\r\ndata: " DATA("0000001") "\r\n\r\n", DONE), 1);
+}
+END_TEST
+
+START_TEST(numbers_carry)
+{
+    const char *pieces[12] = {[10] = DONE};
+    char *events[10];
+
+    for (int i = 0; i < 10; i++) {
+        events[i] = NULL;
+        append(&events[i],
+               "event: token\ndata: {\"n\":\"%07d\",\"t\":\"1764038888123456\","
+               "\"pad\":\"xxxxxxxxxxxxxxxxx\"}\n\n",
+               i + 1);
+        pieces[i] = events[i];
+    }
+    expect_taken(response(0, pieces), 10);
+    for (int i = 0; i < 10; i++)
+        free(events[i]);
+}
+END_TEST
+
+START_TEST(gap)
+{
+    char *text = RESPONSE(0, "event: gap\ndata: {\"from\":1,\"to\":7}\nid: r.7\n\n",
+                          TOKEN("0000007"), TOKEN("0000008"), DONE);
+
+    begin(8);
+    sse_check_allow_gap(&check);
+    ck_assert_msg(feed(text, strlen(text)), "%s", check.problem);
+    expect_fine(2);
+    ck_assert_uint_eq(check.skipped, 6);
+    expect_refused(8, text, "a gap after 0 events");
+}
+END_TEST
+
+START_TEST(second_response)
+{
+    char *text = plain();
+
+    begin(3);
+    ck_assert(!feed("HTTP/1.1 500 No\r\n", 17));
+    sse_check_finish(&check);
+    expect_taken(text, 3);
+}
+END_TEST
+
+START_TEST(lost)
+{
+    expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000003"), DONE),
+                   "event 0000002 was due, number 2 of this stream, but n is 3: events are lost");
+    expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000002"), DONE),
+                   "done after 2 events instead of 3");
+}
+END_TEST
+
+START_TEST(doubled)
+{
+    expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000001"), TOKEN("0000002"), DONE),
+                   "n is 1: it came twice");
+    expect_refused(2, RESPONSE(0, THREE, DONE), "event 0000003 came, though there should be 2");
+}
+END_TEST
+
+START_TEST(swapped)
+{
+    expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000003"), TOKEN("0000002"), DONE),
+                   "n is 3: events are lost or swapped");
+}
+END_TEST
+
+/* Any byte of any data, but for those that may differ: the digits of t. */
+START_TEST(byte_changed)
+{
+    char *text = plain();
+    const char *first = strstr(text, "data: ") + 6;
+
+    for (int i = 0; i < SSE_CHECK_DATA; i++) {
+        char *changed = strdup(text);
+
+        changed[first - text + i] ^= 0x40;
+        begin(3);
+        ck_assert_msg(!feed(changed, strlen(changed)), "byte %d", i);
+        ck_assert_msg(strstr(check.problem, "event 1 has wrong data: "), "%s", check.problem);
+        teardown();
+        free(changed);
+    }
+    free(text);
+}
+END_TEST
+
+START_TEST(data_cut)
+{
+    expect_refused(
+        1, RESPONSE(0, "event: token\ndata: {\"n\":\"0000001\",\"t\":\"1764038888123456\"}\n\n"),
+        "event 1 has 38 bytes of data instead of 64");
+    expect_refused(1, RESPONSE(0, "event: token\n\n"), "event 1 has no data");
+    expect_refused(1, RESPONSE(0, "event: token\ndata: " DATA("0000001") "x\n\n"),
+                   "event 1 has 65 bytes of data instead of 64");
+}
+END_TEST
+
+START_TEST(time_falls)
+{
+    expect_refused(
+        2, with(RESPONSE(0, TOKEN("0000001"), TOKEN("0000002"), DONE), "8888123456", "9888123456"),
+        "event 0000002 was sent before the one before it");
+}
+END_TEST
+
+START_TEST(fields)
+{
+    expect_refused(1, RESPONSE(0, "event: token\nevent: token\n"), "more than one type");
+    expect_refused(1, RESPONSE(0, "data: 1\ndata: 2\n"), "more than one line of data");
+    expect_refused(1, RESPONSE(0, "data: 1\n\n"), "one without a type");
+    expect_refused(1, RESPONSE(0, "event: text\n"), "one of the type 'text'");
+    expect_refused(1, RESPONSE(0, "evemt: token\n"), "a line that is none of an event: evemt");
+    expect_refused(1, RESPONSE(0, "retry: 1s\n"), "a line that is none of an event: retry");
+    expect_refused(1, RESPONSE(0, TOKEN("0000001"), "event: run\ndata: {}\n\n"),
+                   "an event 'run' after 1 events");
+}
+END_TEST
+
+START_TEST(long_line)
+{
+    char *line = NULL;
+
+    append(&line, ":%0*d", SSE_CHECK_LINE_MAX, 0);
+    begin(1);
+    ck_assert(feed(HEAD "1000\r\n", strlen(HEAD) + 6));
+    ck_assert(!feed(line, strlen(line)));
+    expect_problem("a line is longer than");
+    free(line);
+}
+END_TEST
+
+START_TEST(chunk_sizes)
+{
+    expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n60\r\n"), "where a chunk should end");
+    expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n62\r\n"), "where a chunk should end");
+    expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n6g\r\n"), "where a chunk's size should be");
+    expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n\r\n"), "where a chunk's size should be");
+    expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n61\rx"), "where a chunk's size should end");
+    expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n0000000000061\r\n"),
+                   "a chunk's size has more than 12 digits");
+}
+END_TEST
+
+START_TEST(no_done)
+{
+    expect_refused(3, RESPONSE(0, THREE), "the last chunk after 3 events, without done");
+    expect_refused(3, RESPONSE(0, THREE, "event: done\n"), "the last chunk after 3 events");
+}
+END_TEST
+
+START_TEST(other_done)
+{
+    expect_refused(0, RESPONSE(0, "event: done\n\n"), "done after 0 events, without data");
+    expect_refused(0, RESPONSE(0, "event: done\ndata: {\"status\":\"failed\"}\n\n"),
+                   "done after 0 events, not finished: {\"status\":\"failed\"}");
+    expect_refused(0, RESPONSE(0, "event: done\ndata: {\"status\":\"finished\"\n\n"),
+                   "not finished");
+    expect_refused(0, RESPONSE(0, "event: done\ndata: " DATA("0000001") "\n\n"),
+                   "done has the data of event 0000001");
+}
+END_TEST
+
+START_TEST(behind_done)
+{
+    expect_refused(3, RESPONSE(0, THREE, DONE, DONE), "bytes behind done");
+    expect_refused(3, RESPONSE(0, THREE, DONE, "\n"), "bytes behind done");
+    expect_refused(3, RESPONSE(0, THREE, DONE ":\n"), "bytes behind done");
+}
+END_TEST
+
+/* A further byte is refused, however it comes; all that came before it was right. */
+START_TEST(behind_last_chunk)
+{
+    char *text = plain();
+
+    append(&text, "HTTP");
+    begin(3);
+    ck_assert(!feed(text, strlen(text)));
+    expect_problem("4 bytes behind the last chunk");
+    free(text);
+    expect_refused(3, with(plain(), LAST, "0\r\nTrailer: 1\r\n\r\n"),
+                   "where the last chunk should end");
+}
+END_TEST
+
+START_TEST(head)
+{
+    expect_refused(3, with(plain(), "200 OK", "500 No"), "the status line is: HTTP/1.1 500 No");
+    expect_refused(3, with(plain(), "200 OK", "2000"), "the status line is");
+    expect_refused(3, with(plain(), "HTTP/1.1", "HTTP/1.0"), "the status line is: HTTP/1.0");
+    expect_refused(3, with(plain(), "text/event-stream", "text/plain"), "no text/event-stream");
+    expect_refused(3, with(plain(), "chunked", "gzip"), "the response is not chunked");
+    expect_refused(3, with(plain(), "OK\r\n", "OK\n"), "does not end with CRLF");
+}
+END_TEST
+
+START_TEST(truncated)
+{
+    char *text = plain();
+
+    for (size_t length = 0; length < strlen(text); length++) {
+        begin(3);
+        ck_assert(feed(text, length));
+        ck_assert(!sse_check_close(&check));
+        ck_assert_msg(strncmp(check.problem, "the connection ended ", 21) == 0, "%s",
+                      check.problem);
+        teardown();
+    }
+    begin(3);
+    ck_assert(feed(text, strlen(text) - strlen(DONE "0\r\n\r\n\r\n") - 1));
+    ck_assert(!sse_check_close(&check));
+    expect_problem("after 3 events");
+    free(text);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *suite = suite_create("sse_check");
+    TCase *fine = tcase_create("taken"), *faults = tcase_create("refused");
+
+    tcase_add_checked_fixture(fine, NULL, teardown);
+    tcase_add_test(fine, taken);
+    tcase_add_test(fine, no_events);
+    tcase_add_test(fine, any_chunks);
+    tcase_add_test(fine, more_than_events);
+    tcase_add_test(fine, order_of_fields);
+    tcase_add_test(fine, crlf);
+    tcase_add_test(fine, numbers_carry);
+    tcase_add_test(fine, gap);
+    tcase_add_test(fine, second_response);
+    tcase_add_test(faults, lost);
+    tcase_add_test(faults, doubled);
+    tcase_add_test(faults, swapped);
+    tcase_add_test(faults, byte_changed);
+    tcase_add_test(faults, data_cut);
+    tcase_add_test(faults, time_falls);
+    tcase_add_test(faults, fields);
+    tcase_add_test(faults, long_line);
+    tcase_add_test(faults, chunk_sizes);
+    tcase_add_test(faults, no_done);
+    tcase_add_test(faults, other_done);
+    tcase_add_test(faults, behind_done);
+    tcase_add_test(faults, behind_last_chunk);
+    tcase_add_test(faults, head);
+    tcase_add_test(faults, truncated);
+    suite_add_tcase(suite, fine);
+    suite_add_tcase(suite, faults);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(suite());
+    int failed;
+
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
