@@ -82,6 +82,8 @@ struct http_peer {
 };
 
 struct http_request {
+    struct parked *parked; /* first, with corked: what each send of a stream looks at */
+    bool corked;           /* its headers leave with the first of its stream, or with all of it */
     struct http *http;
     struct http_peer *peer;
     struct MHD_Connection *connection;
@@ -91,7 +93,6 @@ struct http_request {
     bool http_1_1;
     enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED, RESET } state;
     bool too_large;
-    bool corked; /* its headers leave with the first of its stream, or with all of it */
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
     struct {
@@ -99,7 +100,6 @@ struct http_request {
     } headers[HEADERS_MAX];
     int header_count;
     unsigned status;
-    struct parked *parked;
     void (*left)(void *data); /* of who waits or streams */
     const struct http_stream_handler *stream;
     void *data;

@@ -20,20 +20,20 @@
 /* A few events. */
 #define SMALL_MAX 2048
 
-struct parked {
-    uv_poll_t poll; /* once it is watched */
+struct parked { /* what a send looks at comes first */
+    int fd;
     bool watched;
     bool blocked; /* it waits until the socket takes more */
-    struct MHD_Connection *connection;
-    int fd;
-    gnutls_session_t tls; /* NULL: none */
-    bool record_held;     /* GnuTLS has a record that the socket did not take whole */
     bool chunked;
-    size_t chunk_left; /* announced bytes of the current chunk that are not sent */
-    char owed[24];     /* framing that must be sent before anything else */
+    bool record_held;     /* GnuTLS has a record that the socket did not take whole */
+    gnutls_session_t tls; /* NULL: none */
+    size_t chunk_left;    /* announced bytes of the current chunk that are not sent */
     size_t owed_length;
+    char owed[24]; /* framing that must be sent before anything else */
+    struct MHD_Connection *connection;
     const struct parked_handler *handler;
     void *data;
+    uv_poll_t poll; /* once it is watched */
 };
 
 static void on_poll(uv_poll_t *poll, int status, int events);

@@ -29,11 +29,24 @@
 #define RANDOM_BYTES 256
 
 struct run {
-    char id[RUN_ID_LENGTH + 1];
-    UT_hash_handle by_id; /* in runs->by_id */
-    unsigned refs;
+    /* What each event looks at comes first, in few lines of the processor's cache. */
     enum run_state state;
+    unsigned slowest_count; /* subscribers at slowest; 0: there is no subscriber */
+    uint64_t slowest;       /* the least cursor of the subscribers */
+    uint64_t spent;         /* of its credit, since the start */
+    uint64_t returned;      /* of what was spent */
     struct runs *runs;
+    TAILQ_HEAD(, subscriber) subscribers;
+    struct eventlog log;
+    size_t memory; /* what runs->memory counts of it */
+    struct buf pairs;
+    const struct executor *executor; /* NULL unless it executes the run */
+    void *executor_data;
+    uint32_t number;
+    char id[RUN_ID_LENGTH + 1];
+
+    unsigned refs;
+    UT_hash_handle by_id; /* in runs->by_id */
     char *agent;
     char *version; /* NULL while queued */
     uint64_t generation;
@@ -41,14 +54,6 @@ struct run {
     struct client *client; /* while live; may be NULL */
     char *key;             /* what runs->by_key compares; NULL for none */
     unsigned char digest[DIGEST_SIZE];
-    struct buf pairs;
-    struct eventlog log;
-    size_t memory; /* what runs->memory counts of it */
-    TAILQ_HEAD(, subscriber) subscribers;
-    uint64_t slowest;       /* the least cursor of its subscribers, */
-    unsigned slowest_count; /* and how many of them are there; 0: no subscriber */
-    uint64_t spent;         /* of its credit, since the start */
-    uint64_t returned;      /* of what was spent */
     uint32_t inputs_sent, inputs_taken;
     bool cancelling;
     uv_timer_t timer; /* for the first of these, ms of the loop's clock or RUN_NEVER */
@@ -56,9 +61,6 @@ struct run {
     uint64_t deserted_at; /* its time to linger is over */
     uint64_t ignored_at;  /* its grace is over */
     uint64_t linger_ms, grace_ms;
-    const struct executor *executor; /* NULL unless it executes the run */
-    void *executor_data;
-    uint32_t number;
     char *error_code;
     char *error_message;
     uint64_t ended_at;        /* ms of the loop's clock */

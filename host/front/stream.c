@@ -33,12 +33,12 @@ struct stream {
     struct http_request *request;
     struct buf own; /* goes before the log's bytes */
     enum stream_state state;
-    bool blocked;                /* the socket took no more */
-    bool behind;                 /* what is text is packed */
-    size_t begun;                /* bytes that the next send must begin with, as the last one did */
-    uint64_t sent_at;            /* ms of the loop's clock: the last progress */
-    size_t unsent;               /* while blocked: what was on its way then */
-    TAILQ_ENTRY(stream) in_list; /* in streams->blocked if it is, else in streams->open */
+    bool blocked;               /* the socket took no more */
+    bool behind;                /* what is text is packed */
+    size_t begun;               /* bytes that the next send must begin with, as the last one did */
+    uint64_t sent_at;           /* ms of the loop's clock: the last progress */
+    size_t unsent;              /* while blocked: what was on its way then */
+    TAILQ_ENTRY(stream) in_all; /* in streams->all */
     TAILQ_ENTRY(stream) in_state; /* in streams->waiting or streams->dirty, as its state is */
 };
 
@@ -50,17 +50,11 @@ struct streams {
     uv_timer_t first;   /* active while a stream is waiting */
     uv_timer_t check;
     struct streams_times times;
-    int handles;                /* not yet closed */
-    struct stream_list open;    /* least recently sent first */
-    struct stream_list blocked; /* least recent progress first */
+    int handles; /* not yet closed */
+    struct stream_list all;
     struct stream_list waiting;
     struct stream_list dirty;
 };
-
-static struct stream_list *stream_list(const struct stream *stream)
-{
-    return stream->blocked ? &stream->streams->blocked : &stream->streams->open;
-}
 
 static void stream_set_state(struct stream *stream, enum stream_state state)
 {
@@ -80,20 +74,18 @@ static void stream_set_state(struct stream *stream, enum stream_state state)
 static void stream_forget(struct stream *stream)
 {
     stream_set_state(stream, CLEAN);
-    TAILQ_REMOVE(stream_list(stream), stream, in_list);
+    TAILQ_REMOVE(&stream->streams->all, stream, in_all);
     buf_finish(&stream->own);
     free(stream);
 }
 
-/* It made progress now, or counts as if it had; puts it last into the list where it belongs. */
+/* It made progress now, or counts as if it had. */
 static void stream_stamp(struct stream *stream, bool blocked)
 {
-    TAILQ_REMOVE(stream_list(stream), stream, in_list);
     stream->blocked = blocked;
     stream->sent_at = uv_now(stream->streams->loop);
     if (blocked)
         stream->unsent = http_stream_unsent(stream->request);
-    TAILQ_INSERT_TAIL(stream_list(stream), stream, in_list);
 }
 
 /* ---- sending ---- */
@@ -293,7 +285,7 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     stream->streams = streams;
     stream->request = request;
     stream->sent_at = uv_now(streams->loop);
-    TAILQ_INSERT_TAIL(&streams->open, stream, in_list);
+    TAILQ_INSERT_TAIL(&streams->all, stream, in_all);
     run_subscribe(run, &stream->subscriber, after, &gap);
     encode_sse_begin(&stream->own, run_id(run), after);
     if (gap.to > 0)
@@ -326,18 +318,20 @@ static void stream_check_stall(struct stream *stream)
     stream_abandon(stream);
 }
 
+/* A walk over all, twice a second, is less than keeping them in order at each event. */
 static void on_check(uv_timer_t *timer)
 {
     struct streams *streams = timer->data;
-    uint64_t now = uv_now(streams->loop);
-    struct stream *stream;
+    struct stream *stream, *next;
 
-    while ((stream = TAILQ_FIRST(&streams->open)) &&
-           now - stream->sent_at >= streams->times.heartbeat_ms)
-        stream_beat(stream);
-    while ((stream = TAILQ_FIRST(&streams->blocked)) &&
-           now - stream->sent_at >= streams->times.stall_ms)
-        stream_check_stall(stream);
+    for (stream = TAILQ_FIRST(&streams->all); stream; stream = next) {
+        uint64_t quiet_ms = uv_now(streams->loop) - stream->sent_at;
+        next = TAILQ_NEXT(stream, in_all);
+        if (stream->blocked && quiet_ms >= streams->times.stall_ms)
+            stream_check_stall(stream);
+        else if (!stream->blocked && quiet_ms >= streams->times.heartbeat_ms)
+            stream_beat(stream);
+    }
 }
 
 struct streams *streams_create(uv_loop_t *loop, const struct streams_times *times)
@@ -347,8 +341,7 @@ struct streams *streams_create(uv_loop_t *loop, const struct streams_times *time
     streams->loop = loop;
     streams->times = *times;
     streams->handles = 3;
-    TAILQ_INIT(&streams->open);
-    TAILQ_INIT(&streams->blocked);
+    TAILQ_INIT(&streams->all);
     TAILQ_INIT(&streams->waiting);
     TAILQ_INIT(&streams->dirty);
     uv_idle_init(loop, &streams->turn_end);

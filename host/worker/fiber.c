@@ -287,10 +287,11 @@ static void pool_arm(struct fiber_pool *pool)
 static void on_timer(uv_timer_t *timer)
 {
     struct fiber_pool *pool = timer->data;
+    struct alarm *last = wheel_advance(&pool->wheel, uv_now(pool->loop)), *alarm = NULL;
 
     pool->timer_at = 0;
-    for (size_t due = wheel_advance(&pool->wheel, uv_now(pool->loop)); due > 0; due--)
-        fiber_resume(fiber_of(wheel_pop(&pool->wheel)));
+    while (alarm != last && (alarm = wheel_pop(&pool->wheel)))
+        fiber_resume(fiber_of(alarm));
     pool_arm(pool);
 }
 
@@ -309,7 +310,7 @@ static void fiber_clear_alarm(struct fiber *fiber)
 {
     struct fiber_pool *pool = fiber->pool;
 
-    if (fiber->alarm.list == NULL)
+    if (!fiber->alarm.set)
         return;
     wheel_clear(&pool->wheel, &fiber->alarm);
     if (pool->timer_at > 0)

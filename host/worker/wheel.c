@@ -24,10 +24,23 @@ void wheel_init(struct wheel *wheel, uint64_t now)
         TAILQ_INIT(&wheel->slots[slot]);
 }
 
+/*
+ * Where it is, if it is set. The highest byte in which its time differs from now
+ * stays the same from when it is set until that byte comes up.
+ */
+static struct alarm_list *wheel_list(struct wheel *wheel, uint64_t at)
+{
+    unsigned level = level_of(wheel, at);
+
+    return at > wheel->now ? &wheel->slots[level * WHEEL_SLOTS + slot_of(at, level)] : &wheel->due;
+}
+
 static void wheel_mark(struct wheel *wheel, const struct alarm_list *list)
 {
     size_t slot = (size_t)(list - wheel->slots);
 
+    if (list == &wheel->due)
+        return;
     if (TAILQ_EMPTY(list))
         wheel->taken[slot / 64] &= ~(UINT64_C(1) << slot % 64);
     else
@@ -36,32 +49,24 @@ static void wheel_mark(struct wheel *wheel, const struct alarm_list *list)
 
 void wheel_set(struct wheel *wheel, struct alarm *alarm, uint64_t at)
 {
-    unsigned level = level_of(wheel, at);
+    struct alarm_list *list = wheel_list(wheel, at);
 
-    assert(alarm->list == NULL);
+    assert(!alarm->set);
+    alarm->set = true;
     alarm->at = at;
-    alarm->list = &wheel->due;
-    if (at > wheel->now)
-        alarm->list = &wheel->slots[level * WHEEL_SLOTS + slot_of(at, level)];
-    TAILQ_INSERT_TAIL(alarm->list, alarm, in_list);
-    if (at > wheel->now)
-        wheel_mark(wheel, alarm->list);
-    else
-        wheel->due_count++;
+    TAILQ_INSERT_TAIL(list, alarm, in_list);
+    wheel_mark(wheel, list);
 }
 
 void wheel_clear(struct wheel *wheel, struct alarm *alarm)
 {
-    struct alarm_list *list = alarm->list;
+    struct alarm_list *list = wheel_list(wheel, alarm->at);
 
-    if (list == NULL)
+    if (!alarm->set)
         return;
+    alarm->set = false;
     TAILQ_REMOVE(list, alarm, in_list);
-    alarm->list = NULL;
-    if (list == &wheel->due)
-        wheel->due_count--;
-    else
-        wheel_mark(wheel, list);
+    wheel_mark(wheel, list);
 }
 
 /* The first taken slot of the level behind this one; WHEEL_SLOTS if there is none. */
@@ -90,7 +95,7 @@ static uint64_t next_slot(const struct wheel *wheel)
 
 uint64_t wheel_next(const struct wheel *wheel)
 {
-    return wheel->due_count > 0 ? wheel->now : next_slot(wheel);
+    return TAILQ_EMPTY(&wheel->due) ? next_slot(wheel) : wheel->now;
 }
 
 /* Sorts the slot's alarms anew, now that their byte of this level has come. */
@@ -100,29 +105,41 @@ static void wheel_open(struct wheel *wheel, unsigned level)
     struct alarm *alarm;
 
     while ((alarm = TAILQ_FIRST(list))) {
-        wheel_clear(wheel, alarm);
+        TAILQ_REMOVE(list, alarm, in_list);
+        alarm->set = false;
         wheel_set(wheel, alarm, alarm->at);
     }
+    wheel_mark(wheel, list);
 }
 
-size_t wheel_advance(struct wheel *wheel, uint64_t now)
+/* Goes on to this moment. No alarm of level 0 is looked at: a list is hung behind another. */
+static void wheel_step(struct wheel *wheel, uint64_t now)
+{
+    struct alarm_list *list = &wheel->slots[slot_of(now, 0)];
+
+    wheel->now = now;
+    for (int level = __builtin_ctzll(now) / WHEEL_BITS; level > 0; level--)
+        wheel_open(wheel, (unsigned)level);
+    TAILQ_CONCAT(&wheel->due, list, in_list);
+    wheel_mark(wheel, list);
+}
+
+struct alarm *wheel_advance(struct wheel *wheel, uint64_t now)
 {
     uint64_t next;
 
-    while ((next = next_slot(wheel)) <= now) {
-        wheel->now = next;
-        for (int level = __builtin_ctzll(next) / WHEEL_BITS; level >= 0; level--)
-            wheel_open(wheel, (unsigned)level);
-    }
+    while ((next = next_slot(wheel)) <= now)
+        wheel_step(wheel, next);
     if (wheel->now < now)
         wheel->now = now;
-    return wheel->due_count;
+    return TAILQ_LAST(&wheel->due, alarm_list);
 }
 
 struct alarm *wheel_pop(struct wheel *wheel)
 {
     struct alarm *alarm = TAILQ_FIRST(&wheel->due);
 
-    wheel_clear(wheel, alarm);
+    if (alarm)
+        wheel_clear(wheel, alarm);
     return alarm;
 }

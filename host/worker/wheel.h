@@ -28,8 +28,8 @@
 
 /* Embedded in what is to be woken. All zero is a valid one that is not set. */
 struct alarm {
-    uint64_t at;             /* ms */
-    struct alarm_list *list; /* the one that it is in; NULL: it is not set */
+    uint64_t at; /* ms */
+    bool set;
     TAILQ_ENTRY(alarm) in_list;
 };
 
@@ -38,7 +38,6 @@ TAILQ_HEAD(alarm_list, alarm);
 struct wheel {
     uint64_t now;
     struct alarm_list due; /* first come, first served */
-    size_t due_count;
     struct alarm_list slots[WHEEL_LEVELS * WHEEL_SLOTS];
     uint64_t taken[WHEEL_LEVELS * WHEEL_SLOTS / 64]; /* a bit for each slot that is not empty */
 };
@@ -54,10 +53,10 @@ void wheel_clear(struct wheel *wheel, struct alarm *alarm);
 /* When to call wheel_advance() next: not behind the first alarm; WHEEL_NEVER if none is set. */
 uint64_t wheel_next(const struct wheel *wheel);
 
-/* Returns how many are due now. */
-size_t wheel_advance(struct wheel *wheel, uint64_t now);
+/* Returns the last of those that are due now; NULL if none is. */
+struct alarm *wheel_advance(struct wheel *wheel, uint64_t now);
 
-/* Clears and returns the first that is due; there must be one. */
+/* Clears and returns the first that is due; NULL if none is. */
 struct alarm *wheel_pop(struct wheel *wheel);
 
 #endif
