@@ -384,7 +384,8 @@ static inline int run_result(const char *json)
 
 /*
  * Waits without holding up other runs; 0 lets them go on for a turn. 0 when the
- * time is over, never before; -ECANCELED as soon as the run is cancelled. [run]
+ * time is over, never before, and on a fiber up to 2 ms later, so that runs that
+ * wait wake together; -ECANCELED as soon as the run is cancelled. [run]
  */
 static inline int agent_sleep(uint32_t ms)
 {

@@ -18,10 +18,4 @@ static inline uint64_t clock_now(void)
     return (uint64_t)now.tv_sec * CLOCK_S + (uint64_t)now.tv_nsec;
 }
 
-/* Whole milliseconds from now to the deadline, which is not before now; rounded up. */
-static inline uint64_t clock_ms_until(uint64_t deadline, uint64_t now)
-{
-    return (deadline - now + CLOCK_MS - 1) / CLOCK_MS;
-}
-
 #endif

@@ -2,13 +2,14 @@
 
 #include "common/buf.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 /*
- * The checker is a loop over tokens with one of five expectations, and a bit
+ * The checker is a loop over tokens with one of five expectations, and a flag
  * a level that says whether the level is an object. It never recurses, so
  * that hostile nesting costs no stack.
  */
@@ -19,7 +20,7 @@ struct scanner {
     const unsigned char *end;
     size_t white; /* bytes of white space between tokens so far */
     unsigned depth;
-    uint8_t is_object[JSON_DEPTH_MAX / 8];
+    bool is_object[JSON_DEPTH_MAX]; /* of each level up to depth */
 };
 
 /* The length of the UTF-8 sequence at p (RFC 3629), 0 if it is none. */
@@ -56,14 +57,9 @@ static bool is_digit(unsigned char c)
 static const bool plain[256] = {
     [0x20 ... 0x21] = true, [0x23 ... 0x5b] = true, [0x5d ... 0x7f] = true};
 
-static bool is_plain(unsigned char c)
+static inline void scan_white(struct scanner *s)
 {
-    return plain[c];
-}
-
-static void scan_white(struct scanner *s)
-{
-    while (s->at < s->end && is_white(*s->at)) {
+    while (s->at < s->end && *s->at <= ' ' && is_white(*s->at)) {
         s->at++;
         s->white++;
     }
@@ -86,20 +82,39 @@ static bool scan_escape(struct scanner *s)
     return *s->at++ != 'u' || scan_hex4(s);
 }
 
-static void scan_plain(struct scanner *s)
+/* The high bit of the first byte that is not plain, and perhaps of some behind it; 0: all are. */
+static uint64_t find_not_plain(uint64_t bytes)
 {
-    const unsigned char *p = s->at, *end = s->end;
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
 
+    return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+            ((bytes - ones * 0x20) & ~bytes) | bytes) &
+           ones * 0x80;
+}
+
+/* Eight bytes at a time. */
+static inline const unsigned char *skip_plain(const unsigned char *p, const unsigned char *end)
+{
+    uint64_t bytes;
+
+    while (end - p >= 8) {
+        memcpy(&bytes, p, 8);
+        bytes = find_not_plain(le64toh(bytes));
+        if (bytes)
+            return p + __builtin_ctzll(bytes) / 8;
+        p += 8;
+    }
     while (p < end && plain[*p])
         p++;
-    s->at = p;
+    return p;
 }
 
 static bool scan_string(struct scanner *s)
 {
     if (s->at == s->end || *s->at++ != '"')
         return false;
-    for (scan_plain(s); s->at < s->end; scan_plain(s)) {
+    while ((s->at = skip_plain(s->at, s->end)) < s->end) {
         unsigned char c = *s->at;
         size_t step;
         if (c == '"') {
@@ -181,19 +196,14 @@ static bool scan_scalar(struct scanner *s)
 
 static bool in_object(const struct scanner *s)
 {
-    unsigned level = s->depth - 1;
-    return s->is_object[level / 8] >> level % 8 & 1;
+    return s->is_object[s->depth - 1];
 }
 
 static bool scan_open(struct scanner *s, bool object)
 {
-    unsigned level = s->depth;
-
-    if (level == JSON_DEPTH_MAX)
+    if (s->depth == JSON_DEPTH_MAX)
         return false;
-    s->is_object[level / 8] &= (uint8_t) ~(1u << level % 8);
-    s->is_object[level / 8] |= (uint8_t)((unsigned)object << level % 8);
-    s->depth++;
+    s->is_object[s->depth++] = object;
     s->at++;
     return true;
 }
@@ -250,10 +260,13 @@ static bool scan_token(struct scanner *s, enum expect *expect)
 
 ssize_t json_check(const char *text, size_t length)
 {
-    struct scanner s = {.at = (const unsigned char *)text};
     enum expect expect = VALUE;
+    struct scanner s; /* is_object is set level by level */
 
+    s.at = (const unsigned char *)text;
     s.end = s.at + length;
+    s.white = 0;
+    s.depth = 0;
     do {
         scan_white(&s);
         if (s.at == s.end || !scan_token(&s, &expect))
@@ -309,38 +322,51 @@ static char short_escape(unsigned char c)
 ssize_t json_escaped_length(const char *text, size_t length)
 {
     const unsigned char *p = (const unsigned char *)text, *end = p + length;
-    size_t total = 0;
+    size_t added = 0;
 
-    while (p < end) {
-        size_t step = is_plain(*p) ? 1 : utf8_sequence(p, end);
+    while ((p = skip_plain(p, end)) < end) {
+        size_t step = utf8_sequence(p, end);
         if (step == 0)
             return -EINVAL;
-        total += is_plain(*p) || step > 1 ? step : short_escape(*p) ? 2 : *p < 0x20 ? 6 : 1;
+        added += short_escape(*p) ? 1 : *p < 0x20 ? 5 : 0;
         p += step;
     }
-    return (ssize_t)total;
+    return (ssize_t)(length + added);
+}
+
+/* Writes what stands for a byte that is not plain. */
+static char *escape_byte(char *to, unsigned char c)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    if (c >= 0x80) {
+        *to++ = (char)c;
+    } else if (short_escape(c)) {
+        *to++ = '\\';
+        *to++ = short_escape(c);
+    } else {
+        memcpy(to, "\\u00", 4);
+        to[4] = hex[c >> 4];
+        to[5] = hex[c & 15];
+        to += 6;
+    }
+    return to;
 }
 
 size_t json_escape(char *out, const char *text, size_t length)
 {
-    static const char hex[] = "0123456789abcdef";
+    const unsigned char *p = (const unsigned char *)text, *end = p + length;
     char *to = out;
 
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (is_plain(c) || c >= 0x7f) {
-            *to++ = (char)c;
-        } else if (short_escape(c)) {
-            *to++ = '\\';
-            *to++ = short_escape(c);
-        } else {
-            memcpy(to, "\\u00", 4);
-            to[4] = hex[c >> 4];
-            to[5] = hex[c & 15];
-            to += 6;
-        }
+    for (;;) {
+        size_t run = (size_t)(skip_plain(p, end) - p);
+        memcpy(to, p, run);
+        to += run;
+        p += run;
+        if (p == end)
+            return (size_t)(to - out);
+        to = escape_byte(to, *p++);
     }
-    return (size_t)(to - out);
 }
 
 void json_append_string(struct buf *buf, const char *text)

@@ -49,6 +49,9 @@
 
 #define IDLE_MAX 256
 
+/* Waits up to this end at their millisecond. */
+#define EXACT_MS 20
+
 /* Wider than any sane frame, so that none jumps over it; address space only. */
 #define GUARD_SIZE (1024u * 1024)
 
@@ -295,11 +298,21 @@ static void on_timer(uv_timer_t *timer)
     pool_arm(pool);
 }
 
-static void fiber_set_alarm(struct fiber *fiber, uint64_t timeout_ms)
+/*
+ * Those that wait longer may wake a millisecond later: on odd ones, so that more of
+ * them wake at once. Each wake-up costs the worker and the front as much as some events.
+ */
+static uint64_t alarm_time(const struct fiber_pool *pool, uint64_t deadline)
+{
+    uint64_t at = deadline / CLOCK_MS + (deadline % CLOCK_MS > 0);
+
+    return at > uv_now(pool->loop) + EXACT_MS ? at | 1 : at;
+}
+
+static void fiber_set_alarm(struct fiber *fiber, uint64_t deadline)
 {
     struct fiber_pool *pool = fiber->pool;
-    /* Not by the loop's time, which may be behind: nothing is to be woken too early. */
-    uint64_t at = (clock_now() + CLOCK_MS - 1) / CLOCK_MS + timeout_ms;
+    uint64_t at = alarm_time(pool, deadline);
 
     wheel_set(&pool->wheel, &fiber->alarm, at);
     if (at < pool->timer_at)
@@ -350,9 +363,9 @@ int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *da
     return status;
 }
 
-void fiber_park(struct fiber *fiber, uint64_t timeout_ms)
+void fiber_park(struct fiber *fiber, uint64_t deadline)
 {
-    if (timeout_ms != FIBER_NO_TIMEOUT)
-        fiber_set_alarm(fiber, timeout_ms);
+    if (deadline != CLOCK_NEVER)
+        fiber_set_alarm(fiber, deadline);
     switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
 }

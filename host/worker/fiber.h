@@ -29,11 +29,11 @@ int fiber_prepare(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *
 int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data);
 
 /*
- * From inside the fiber: gives the loop its turn until fiber_resume(), or
- * until so many milliseconds have passed if that is not FIBER_NO_TIMEOUT.
+ * From inside the fiber: gives the loop its turn until fiber_resume(), or until
+ * a whole millisecond at or behind the deadline of the clock, which may be
+ * CLOCK_NEVER, and may be over.
  */
-#define FIBER_NO_TIMEOUT UINT64_MAX
-void fiber_park(struct fiber *fiber, uint64_t timeout_ms);
+void fiber_park(struct fiber *fiber, uint64_t deadline);
 
 /* From the loop: continues a parked fiber until it parks again or returns. */
 void fiber_resume(struct fiber *fiber);

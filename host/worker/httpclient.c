@@ -717,7 +717,7 @@ static int exchange_await(struct agent_http *exchange, struct task *task,
             return -EBUSY;
         exchange->waiter = task;
         exchange->refs++;
-        task_wait(task, FIBER_NO_TIMEOUT);
+        task_wait(task, CLOCK_NEVER);
         exchange->waiter = NULL;
         closed = exchange->job == NULL;
         exchange_unref(exchange);

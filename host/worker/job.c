@@ -167,30 +167,29 @@ static void job_report_waiting(struct job *job)
 }
 
 /* Says that it waits, once the outbox has room, and waits until something happens. */
-static void job_wait_for_input(struct job *job, struct task *task, uint64_t timeout_ms)
+static int job_wait_for_input(struct job *job, struct task *task, uint64_t deadline)
 {
     bool silent = job->awaited_reported != job->inputs_awaited;
     bool crowded = silent && outbox_is_full(job->outbox);
+    int status;
 
     if (silent && !crowded)
         job_report_waiting(job);
     if (crowded)
         outbox_join_crowd(job->outbox, task);
-    task_wait(task, timeout_ms);
+    status = task_wait(task, deadline);
     if (crowded)
         outbox_leave_crowd(job->outbox, task);
+    return status;
 }
 
 static void job_await_input(struct job *job, struct task *task, uint64_t deadline)
 {
-    uint64_t now = clock_now();
+    int status = 0;
 
     job->inputs_awaited++;
-    while (!job_is_stopped(job) && STAILQ_EMPTY(&job->inputs) && now < deadline) {
-        job_wait_for_input(
-            job, task, deadline == CLOCK_NEVER ? FIBER_NO_TIMEOUT : clock_ms_until(deadline, now));
-        now = clock_now();
-    }
+    while (!job_is_stopped(job) && STAILQ_EMPTY(&job->inputs) && status == 0)
+        status = job_wait_for_input(job, task, deadline);
     job->inputs_awaited--;
     if (STAILQ_EMPTY(&job->inputs) && job->awaited_reported > job->inputs_awaited)
         job_report_waiting(job);
@@ -221,7 +220,7 @@ int job_spend(struct job *job, struct task *task, size_t cost)
         bool crowded = outbox_is_full(job->outbox);
         if (crowded)
             outbox_join_crowd(job->outbox, task);
-        task_wait(task, FIBER_NO_TIMEOUT);
+        task_wait(task, CLOCK_NEVER);
         if (crowded)
             outbox_leave_crowd(job->outbox, task);
     }

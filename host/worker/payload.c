@@ -23,7 +23,7 @@ int payload_of_event(struct payload *payload, const char *type, const char *json
     if (length < 0)
         return (int)length;
     payload->json_length = (size_t)length;
-    payload->is_object = json[strspn(json, " \t\r\n")] == '{';
+    payload->is_object = *json == '{' || json[strspn(json, " \t\r\n")] == '{';
     return 0;
 }
 

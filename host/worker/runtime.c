@@ -277,18 +277,15 @@ static void yield_if_stopped(struct task *task)
 static int host_sleep(uint32_t ms)
 {
     struct task *task = task_current();
-    uint64_t now = clock_now(), deadline = now + ms * CLOCK_MS;
+    uint64_t deadline = clock_now() + ms * CLOCK_MS;
+    int status = 0;
 
     if (task == NULL)
         return -ENXIO;
     outbox_lock(task->job->outbox);
     yield_if_stopped(task);
-    while (!job_is_stopped(task->job)) {
-        task_wait(task, clock_ms_until(deadline, now));
-        now = clock_now();
-        if (now >= deadline)
-            break;
-    }
+    while (!job_is_stopped(task->job) && status == 0)
+        status = task_wait(task, deadline);
     outbox_unlock(task->job->outbox);
     return job_is_stopped(task->job) ? -ECANCELED : 0;
 }

@@ -1,6 +1,7 @@
 #include "worker/subtask.h"
 
 #include "agent.h"
+#include "common/clock.h"
 #include "common/mem.h"
 
 #include <errno.h>
@@ -155,7 +156,7 @@ static int subtask_await(struct task *task, struct agent_task *subtask)
     subtask->joined = true;
     subtask_run_here(subtask);
     while (subtask->state != ENDED)
-        task_wait(task, FIBER_NO_TIMEOUT);
+        task_wait(task, CLOCK_NEVER);
     result = subtask->result;
     subtask_remove(subtask);
     job_wake(task->job);
@@ -209,7 +210,7 @@ void subtasks_join_all(struct task *task, bool failed)
         job_stop(job);
     while (!subtasks_have_ended(job)) {
         if (!subtasks_run_one_here(job))
-            task_wait(task, FIBER_NO_TIMEOUT);
+            task_wait(task, CLOCK_NEVER);
     }
     while (!TAILQ_EMPTY(&job->subtasks))
         subtask_remove(TAILQ_FIRST(&job->subtasks));

@@ -58,44 +58,43 @@ void task_inherit_scope(struct task *task, const struct task *parent)
 }
 
 /* The loop runs meanwhile, and nobody's task. */
-static void wait_on_fiber(struct task *task, uint64_t timeout_ms)
+static void wait_on_fiber(struct task *task, uint64_t deadline)
 {
     struct outbox *outbox = task->job->outbox;
 
     outbox_unlock(outbox);
     current = NULL;
-    fiber_park(task->fiber, timeout_ms);
+    fiber_park(task->fiber, deadline);
     current = task;
     outbox_lock(outbox);
     outbox_forget_ready(outbox, task);
 }
 
-static void wait_on_thread(struct task *task, uint64_t timeout_ms)
+static void wait_on_thread(struct task *task, uint64_t deadline)
 {
     pthread_mutex_t *lock = outbox_mutex(task->job->outbox);
-    uint64_t deadline = clock_now() + timeout_ms * CLOCK_MS;
     struct timespec at = {.tv_sec = (time_t)(deadline / CLOCK_S),
                           .tv_nsec = (long)(deadline % CLOCK_S)};
     int status = 0;
 
     while (!task->woken && status == 0) {
-        if (timeout_ms == FIBER_NO_TIMEOUT)
+        if (deadline == CLOCK_NEVER)
             status = pthread_cond_wait(&task->wake, lock);
         else
             status = pthread_cond_timedwait(&task->wake, lock, &at);
     }
 }
 
-int task_wait(struct task *task, uint64_t timeout_ms)
+int task_wait(struct task *task, uint64_t deadline)
 {
     struct job *job = task->job;
 
     task->woken = false;
     TAILQ_INSERT_TAIL(&job->waiting, task, in_job);
     if (task->fiber)
-        wait_on_fiber(task, timeout_ms);
+        wait_on_fiber(task, deadline);
     else
-        wait_on_thread(task, timeout_ms);
+        wait_on_thread(task, deadline);
     TAILQ_REMOVE(&job->waiting, task, in_job);
     return task->woken ? 0 : -ETIMEDOUT;
 }

@@ -43,10 +43,11 @@ int task_set_scope(struct task *task, const char *name);
 void task_inherit_scope(struct task *task, const struct task *parent);
 
 /*
- * Waits until task_wake(), or so many milliseconds if not FIBER_NO_TIMEOUT: 0
- * or -ETIMEDOUT. Gives the lock back meanwhile. The current task only; locked.
+ * Waits until task_wake() or the deadline of the clock, which may be CLOCK_NEVER:
+ * 0 or -ETIMEDOUT. Gives the lock back meanwhile, and the loop its turn, also
+ * when the deadline is over. The current task only; locked.
  */
-int task_wait(struct task *task, uint64_t timeout_ms);
+int task_wait(struct task *task, uint64_t deadline);
 
 /* Any thread; locked. */
 void task_wake(struct task *task);

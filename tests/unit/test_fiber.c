@@ -4,6 +4,8 @@
  */
 #include "worker/fiber.h"
 
+#include "common/clock.h"
+
 #include <check.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -16,6 +18,7 @@
 
 #define STACK_SIZE (256 * 1024)
 #define HOUR_MS    (60 * 60 * 1000)
+#define NO_TIMEOUT UINT64_MAX
 
 /* As fiber.c has them. */
 #define IDLE_MAX   256
@@ -55,6 +58,11 @@ struct walker {
     bool ended;
 };
 
+static void park(struct fiber *self, uint64_t timeout_ms)
+{
+    fiber_park(self, timeout_ms == NO_TIMEOUT ? CLOCK_NEVER : clock_now() + timeout_ms * CLOCK_MS);
+}
+
 static void walk(struct fiber *self, void *data)
 {
     struct walker *walker = data;
@@ -65,7 +73,7 @@ static void walk(struct fiber *self, void *data)
     if (walker->name)
         note(walker->name);
     for (unsigned i = 0; i < walker->parks; i++) {
-        fiber_park(self, walker->timeout_ms);
+        park(self, walker->timeout_ms);
         if (walker->name)
             note(walker->name);
     }
@@ -113,7 +121,7 @@ END_TEST
 
 START_TEST(runs_until_it_parks)
 {
-    struct walker a = {.name = "a", .parks = 1, .timeout_ms = FIBER_NO_TIMEOUT};
+    struct walker a = {.name = "a", .parks = 1, .timeout_ms = NO_TIMEOUT};
 
     start(&a);
     ck_assert(!a.ended);
@@ -126,7 +134,7 @@ END_TEST
 
 START_TEST(parked_without_timeout_leaves_the_loop_idle)
 {
-    struct walker a = {.parks = 1, .timeout_ms = FIBER_NO_TIMEOUT};
+    struct walker a = {.parks = 1, .timeout_ms = NO_TIMEOUT};
 
     start(&a);
     ck_assert(!uv_loop_alive(&loop));
@@ -136,8 +144,8 @@ END_TEST
 
 START_TEST(take_turns)
 {
-    struct walker a = {.name = "a", .parks = 3, .timeout_ms = FIBER_NO_TIMEOUT};
-    struct walker b = {.name = "b", .parks = 2, .timeout_ms = FIBER_NO_TIMEOUT};
+    struct walker a = {.name = "a", .parks = 3, .timeout_ms = NO_TIMEOUT};
+    struct walker b = {.name = "b", .parks = 2, .timeout_ms = NO_TIMEOUT};
 
     start(&a);
     start(&b);
@@ -153,7 +161,7 @@ END_TEST
 
 START_TEST(have_stacks_of_their_own)
 {
-    struct walker a = {.parks = 1, .timeout_ms = FIBER_NO_TIMEOUT};
+    struct walker a = {.parks = 1, .timeout_ms = NO_TIMEOUT};
     struct walker b = a;
     char here;
 
@@ -182,7 +190,7 @@ static void add_slowly(struct fiber *self, void *data)
         terms[i] = adder->seed + i;
     for (unsigned i = 0; i < 64; i++) {
         sum += terms[i];
-        fiber_park(self, FIBER_NO_TIMEOUT);
+        park(self, NO_TIMEOUT);
     }
     adder->sum = sum;
 }
@@ -269,7 +277,7 @@ END_TEST
 START_TEST(old_timeout_is_forgotten)
 {
     struct walker a = {.name = "a", .parks = 1, .timeout_ms = 1};
-    struct walker b = {.name = "b", .parks = 1, .timeout_ms = FIBER_NO_TIMEOUT};
+    struct walker b = {.name = "b", .parks = 1, .timeout_ms = NO_TIMEOUT};
 
     start(&a);
     fiber_resume(a.fiber);
@@ -286,13 +294,13 @@ END_TEST
 
 START_TEST(idle_one_is_used_again)
 {
-    struct walker first = {.parks = 1, .timeout_ms = FIBER_NO_TIMEOUT};
+    struct walker first = {.parks = 1, .timeout_ms = NO_TIMEOUT};
     struct walker next;
 
     start(&first);
     fiber_resume(first.fiber);
     for (int i = 0; i < 100; i++) {
-        next = (struct walker){.parks = (unsigned)i % 2, .timeout_ms = FIBER_NO_TIMEOUT};
+        next = (struct walker){.parks = (unsigned)i % 2, .timeout_ms = NO_TIMEOUT};
         start(&next);
         ck_assert_ptr_eq(next.stack, first.stack);
         if (next.parks)
@@ -305,7 +313,7 @@ END_TEST
 
 START_TEST(busy_one_is_not_used_again)
 {
-    struct walker a = {.parks = 1, .timeout_ms = FIBER_NO_TIMEOUT}, b = a;
+    struct walker a = {.parks = 1, .timeout_ms = NO_TIMEOUT}, b = a;
 
     start(&a);
     start(&b);
@@ -324,7 +332,7 @@ START_TEST(only_so_many_are_kept)
 
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < COUNT; i++) {
-            walkers[i] = (struct walker){.parks = 1, .timeout_ms = FIBER_NO_TIMEOUT};
+            walkers[i] = (struct walker){.parks = 1, .timeout_ms = NO_TIMEOUT};
             start(&walkers[i]);
         }
         ck_assert_uint_eq(count_fibers(), COUNT);
@@ -437,7 +445,7 @@ START_TEST(every_stack_has_a_guard)
     struct walker walkers[8];
 
     for (int i = 0; i < 8; i++) {
-        walkers[i] = (struct walker){.parks = 1, .timeout_ms = FIBER_NO_TIMEOUT};
+        walkers[i] = (struct walker){.parks = 1, .timeout_ms = NO_TIMEOUT};
         start(&walkers[i]);
     }
     for (int i = 0; i < 8; i++) {
