@@ -31,6 +31,9 @@
 
 #define EXCHANGE_HIGH (256u * 1024)
 
+/* Exchanges that are begun, resumed or ended in one turn of the loop. */
+#define TURN_MAX 256
+
 #define MAX_HEADERS   (64u * 1024)
 #define MAX_REDIRECTS 5
 
@@ -552,12 +555,13 @@ static struct agent_http *client_pop(struct http_client *client, bool *closed)
     return exchange;
 }
 
+/* What is left waits for the next turn: connecting takes the kernel long when ports are scarce. */
 void http_client_turn(struct http_client *client)
 {
     struct agent_http *exchange;
     bool closed;
 
-    while ((exchange = client_pop(client, &closed))) {
+    for (int i = 0; i < TURN_MAX && (exchange = client_pop(client, &closed)); i++) {
         if (closed)
             exchange_abandon(exchange);
         else if (exchange->easy == NULL)
@@ -567,6 +571,10 @@ void http_client_turn(struct http_client *client)
     }
     if (client->multi)
         on_finished(client);
+    outbox_lock(client->outbox);
+    if (!STAILQ_EMPTY(&client->queue))
+        outbox_poke(client->outbox);
+    outbox_unlock(client->outbox);
 }
 
 /* Locked. */
@@ -841,7 +849,8 @@ void http_client_destroy(struct http_client *client)
 {
     if (client == NULL)
         return;
-    http_client_turn(client);
+    while (!STAILQ_EMPTY(&client->queue))
+        http_client_turn(client);
     if (client->multi) {
         curl_multi_cleanup(client->multi);
         curl_global_cleanup();

@@ -4,7 +4,8 @@ one round. measure() starts the contestant afresh, lets the load generator
 loose on it, and returns what was measured as a dictionary, which is what
 load prints and more:
 
-    held    live workloads: the share of the events offered that arrived; 0 if what
+    held    live workloads: the share of the events offered that arrived; 0 if the median
+            was more than an interval late, or if what
             arrived was wrong
     wrong   what was not as it should be, in words; [] if nothing
     log     what the server said, if something was
@@ -177,7 +178,8 @@ def measure_live(bench, contestant, workload, n):
         job = Job(workload, n, events, INTERVAL_MS, feed_port)
         with bench.serving(contestant, job) as server:
             report = bench.load(server, job, "live", patience_of(options, events), **options)
-    if report["wrong"] and (report.get("held") or 0) >= bench.scale.held:
+    median_ms = (report.get("latency_us", {}).get("p50") or 0) / 1000
+    if report["wrong"] or median_ms > INTERVAL_MS:
         report["held"] = 0.0
     return report
 

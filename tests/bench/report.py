@@ -45,8 +45,8 @@ METHOD = """## Method
   events that sluice keeps for readers who come back are in it.
 * The bound parses no HTTP. It wakes once a millisecond for all that is due then (ms), or once for
   each event; platforms do one or the other.
-* A contestant holds a load if at least {held:.0%} of the events offered arrive in the window.
-  If it does not, its figures are left out, and larger loads are not tried on it in that round.
+* A contestant holds a load if at least {held:.0%} of the events offered arrive in the window,
+  and half of them no later than the next one is due. If it does not, its figures are left out, and larger loads are not tried on it in that round.
 * A process may have {files:,} files open here. A relay in one process takes two for each agent, so
   that {relays:,} are too many for it.
 """
