@@ -39,6 +39,7 @@
 static const struct setting host_keys[] = {
     {HOST(ADDRESS, listen), "127.0.0.1:8080", NULL, NULL, "where clients connect"},
     {HOST(PATH, plugins), SLUICE_PLUGIN_DIR, NULL, NULL, "folder of the plugins"},
+    {HOST(SIZE, max_headers), "8K", "4K", "64K", "largest head of a request, about; memory of each connection"},
     {HOST(SIZE, max_body), "1M", "1", "1M", "largest body of a request"},
     {HOST(COUNT, max_connections), "16384", "1", "1048576", "most connections at a time"},
     {HOST(COUNT, max_connections_per_address), "0", "0", "1048576", "of those, from one address; 0 is no limit"},
@@ -48,7 +49,7 @@ static const struct setting host_keys[] = {
     {HOST(SECONDS, request_timeout), "60", "1", "3600", "for a request to arrive whole, however it trickles"},
     {HOST(SECONDS, heartbeat), "15", "1", "3600", "between comments on an idle stream"},
     {HOST(SECONDS, stall), "30", "1", "3600", "until a client that does not read is disconnected"},
-    {HOST(SIZE, log_size), "1M", "64K", "64M", "events of one run that are kept for readers to come"},
+    {HOST(SIZE, log_size), "1M", "1K", "64M", "events of one run that are kept for readers to come"},
     {HOST(SIZE, log_budget), "256M", "1M", "1048576M", "memory for the events of all runs"},
     {HOST(SECONDS, retention), "300", "0", "86400", "for which an ended run can be read"},
     {HOST(SECONDS, start_timeout), "10", "1", "3600", "for a worker to become ready"},

@@ -48,6 +48,7 @@ struct config_plugin {
 struct config {
     char *listen;
     char *plugins;                        /* folder */
+    size_t max_headers;                   /* bytes, with the request's line */
     size_t max_body;                      /* bytes */
     unsigned max_connections;             /* at a time */
     unsigned max_connections_per_address; /* 0 is no limit */

@@ -162,11 +162,12 @@ static void warn_of_restart(const struct config *old, const struct config *new)
         strcmp(old->admin, new->admin) != 0 || old->max_connections != new->max_connections ||
         old->max_connections_per_address != new->max_connections_per_address ||
         old->connection_timeout != new->connection_timeout ||
-        old->request_timeout != new->request_timeout || old->max_body != new->max_body ||
-        has_tls(old) != has_tls(new))
-        log_warn("listen, plugins, admin, max_connections, max_connections_per_address, "
-                 "connection_timeout, request_timeout, max_body and whether there is a "
-                 "tls_certificate change only when the server starts again");
+        old->request_timeout != new->request_timeout || old->max_headers != new->max_headers ||
+        old->max_body != new->max_body || has_tls(old) != has_tls(new))
+        log_warn(
+            "listen, plugins, admin, max_connections, max_connections_per_address, "
+            "connection_timeout, request_timeout, max_headers, max_body and whether there is a "
+            "tls_certificate change only when the server starts again");
 }
 
 /* All of the configuration is taken, or nothing. */
@@ -333,6 +334,7 @@ static int front_open_http(struct front *front)
                                          config->max_connections_per_address,
                                      .timeout_s = config->connection_timeout,
                                      .request_timeout_s = config->request_timeout,
+                                     .max_headers = config->max_headers,
                                      .max_body = config->max_body};
     int status = front_open_tls(front, &settings);
 

@@ -33,9 +33,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A connection's memory in libmicrohttpd: the request's line and headers must fit. */
-#define CONNECTION_MEMORY 8192
-
 /* So much the kernel takes before the network can: a slow reader holds its agent back. */
 #define UNSENT_MAX (64 * 1024)
 
@@ -202,6 +199,15 @@ static void request_resume(struct http_request *request)
     http_run_soon(request->http);
 }
 
+static void request_free_headers(struct http_request *request)
+{
+    while (request->header_count > 0) {
+        request->header_count--;
+        free(request->headers[request->header_count].name);
+        free(request->headers[request->header_count].value);
+    }
+}
+
 static mhd_result request_queue(struct http_request *request)
 {
     mhd_result result;
@@ -209,6 +215,7 @@ static mhd_result request_queue(struct http_request *request)
     for (int i = 0; i < request->header_count; i++)
         MHD_add_response_header(request->response, request->headers[i].name,
                                 request->headers[i].value);
+    request_free_headers(request);
     result = MHD_queue_response(request->connection, request->status, request->response);
     MHD_destroy_response(request->response);
     request->response = NULL;
@@ -523,10 +530,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
     deadline_set(http->deadlines, &request->peer->deadline);
     TAILQ_REMOVE(&http->requests, request, in_http);
     http->open--;
-    for (int i = 0; i < request->header_count; i++) {
-        free(request->headers[i].name);
-        free(request->headers[i].value);
-    }
+    request_free_headers(request);
     if (request->response)
         MHD_destroy_response(request->response);
     buf_finish(&request->body);
@@ -625,7 +629,7 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct http_sett
         MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, settings->listen_fd,
         MHD_OPTION_CONNECTION_LIMIT, settings->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         settings->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->max_headers, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_ARRAY,
         http->is_tls ? tls : none, MHD_OPTION_END);
 }

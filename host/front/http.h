@@ -24,6 +24,7 @@ struct http_settings {
     unsigned max_connections_per_address; /* 0 is no limit */
     unsigned timeout_s;         /* for a connection that neither sends nor is sent anything */
     unsigned request_timeout_s; /* for a request to be whole, since the connection was idle */
+    size_t max_headers;         /* bytes: what libmicrohttpd keeps of each connection */
     size_t max_body;            /* bytes */
     void *retrieve_certificate; /* GnuTLS's gnutls_certificate_retrieve_function2; NULL: no TLS */
 };

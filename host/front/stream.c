@@ -133,6 +133,8 @@ static void stream_account(struct stream *stream, size_t sent)
     if (own > sent)
         own = sent;
     buf_consume(&stream->own, own);
+    if (own > 0 && buf_length(&stream->own) == 0) /* it is seldom needed again */
+        buf_finish(&stream->own);
     run_consume(&stream->subscriber, stream->subscriber.cursor + sent - own);
 }
 

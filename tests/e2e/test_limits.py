@@ -38,6 +38,20 @@ class ConnectionTest(Test):
                          ["run", "tick", "tick", "done"])
 
 
+class HeadersTest(Test):
+    def status_with(self, settings, size):
+        server = self.serve(settings=settings)
+        with server.connect() as connection:
+            return connection.exchange("GET", "/healthz", headers={"Cookie": "c" * size}).status
+
+    def test_large_headers_are_taken_if_they_may_be(self):
+        self.assertEqual(self.status_with({"host.max_headers": "64K"}, 20000), 200)
+
+    def test_no_larger_ones_are_taken(self):
+        self.assertEqual(self.status_with({"host.max_headers": "4K"}, 200), 200)
+        self.assertEqual(self.status_with({"host.max_headers": "4K"}, 4000), 431)
+
+
 class DescriptorTest(Test):
     MOST = 60
     CLIENTS = 100

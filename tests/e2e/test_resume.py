@@ -457,6 +457,21 @@ class GapTest(ResumeTest):
         stream.close()
         late.close()
 
+    def test_with_hardly_any_history(self):
+        """What was sent is gone, what comes is not."""
+        server = self.watch("ticker", settings={"host.log_size": "1K"})
+        stream = server.open("ticker", {"count": 60, "period_ms": 10})
+        while len(stream.parser.events) < 30:
+            stream.read()
+        late = server.reopen(stream.run)
+        self.assertEqual(types(stream.rest()), ["run"] + ["tick"] * 60 + ["done"])
+        gap, *events = late.rest()
+        self.assertEqual((gap.type, gap.json()["from"]), ("gap", 1))
+        self.assertEqual([event.sequence for event in events],
+                         list(range(gap.json()["to"] + 1, 63)))
+        stream.close()
+        late.close()
+
     def late_reader(self, stream):
         """One that joins now, if what the other one has read is dropped already."""
         stream.read()

@@ -16,8 +16,8 @@
 #define FILE_NAME "sluice.ini"
 
 #define HOST_KEYS                                                                            \
-    "keys are listen, plugins, max_body, max_connections, max_connections_per_address, "     \
-    "max_runs, max_runs_per_client, connection_timeout, request_timeout, heartbeat, stall, " \
+    "keys are listen, plugins, max_headers, max_body, max_connections, "                     \
+    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, request_timeout, heartbeat, stall, " \
     "log_size, log_budget, retention, start_timeout, shutdown_timeout, stuck_timeout, "      \
     "drain_timeout, max_generations, admin, forward_headers, tokens, allow_anonymous, "      \
     "cors_origins, tls_certificate, tls_key"
@@ -108,6 +108,7 @@ START_TEST(defaults)
 {
     ck_assert_str_eq(config->listen, "127.0.0.1:8080");
     ck_assert_str_eq(config->plugins, SLUICE_PLUGIN_DIR);
+    ck_assert_uint_eq(config->max_headers, 8192);
     ck_assert_uint_eq(config->max_body, 1048576);
     ck_assert_uint_eq(config->max_connections, 16384);
     ck_assert_uint_eq(config->max_runs, 16384);
@@ -178,6 +179,7 @@ START_TEST(host_keys)
     expect_read("[host]\n"
                 "listen = 0.0.0.0:80\n"
                 "plugins = ./my plugins\n"
+                "max_headers = 16K\n"
                 "max_body=512K\n"
                 "max_connections = 10\n"
                 "max_runs: 20\n"
@@ -188,6 +190,7 @@ START_TEST(host_keys)
                 "forward_headers = X-Tenant, Accept-Language\n");
     ck_assert_str_eq(config->listen, "0.0.0.0:80");
     ck_assert_str_eq(config->plugins, "./my plugins");
+    ck_assert_uint_eq(config->max_headers, 16384);
     ck_assert_uint_eq(config->max_body, 524288);
     ck_assert_uint_eq(config->max_connections, 10);
     ck_assert_uint_eq(config->max_runs, 20);
@@ -226,14 +229,14 @@ START_TEST(limit_keys)
                 "max_runs_per_client = 8\n"
                 "request_timeout = 3600\n"
                 "stall = 1\n"
-                "log_size = 64K\n"
+                "log_size = 1K\n"
                 "log_budget = 1M\n"
                 "retention = 0\n");
     ck_assert_uint_eq(config->max_connections_per_address, 1048576);
     ck_assert_uint_eq(config->max_runs_per_client, 8);
     ck_assert_uint_eq(config->request_timeout, 3600);
     ck_assert_uint_eq(config->stall, 1);
-    ck_assert_uint_eq(config->log_size, 65536);
+    ck_assert_uint_eq(config->log_size, 1024);
     ck_assert_uint_eq(config->log_budget, 1048576);
     ck_assert_uint_eq(config->retention, 0);
 }
@@ -726,8 +729,10 @@ END_TEST
 
 START_TEST(bad_limits)
 {
-    expect_refusal("[host]\nlog_size = 63K\n",
-                   "sluice.ini:2: log_size must be 64K to 64M bytes, not '63K'");
+    expect_refusal("[host]\nmax_headers = 4095\n",
+                   "sluice.ini:2: max_headers must be 4K to 64K bytes, not '4095'");
+    expect_refusal("[host]\nlog_size = 1023\n",
+                   "sluice.ini:2: log_size must be 1K to 64M bytes, not '1023'");
     expect_refusal("[host]\nlog_budget = 1023K\n",
                    "sluice.ini:2: log_budget must be 1M to 1048576M bytes, not '1023K'");
     expect_refusal("[host]\nretention = 86401\n",

@@ -87,7 +87,7 @@ static void serve(int family, void (*handle)(void *data, struct http_request *as
                                      .max_connections = 10,
                                      .timeout_s = 10,
                                      .request_timeout_s = 10,
-                                     .max_body = 1000};
+                                     .max_headers = 8192, .max_body = 1000};
 
     handler.handle = handle;
     ck_assert_int_eq(http_create(&loop, &settings, &handler, NULL, &http), 0);

@@ -1146,6 +1146,16 @@ START_TEST(history_is_bounded_by_log_size)
 }
 END_TEST
 
+START_TEST(hardly_any_history)
+{
+    set_log_size(1024);
+    append_kilobytes(300);
+    ck_assert_uint_eq(stream_of(&reader).events, 301);
+    ck_assert_uint_le(log_length(), 2 * 1024);
+    ck_assert_uint_le(run_log(run)->ring.capacity, 4 * 1024);
+}
+END_TEST
+
 START_TEST(unread_takes_nothing_from_history)
 {
     set_log_size(100000);
@@ -2350,6 +2360,7 @@ static void add_kept(Suite *suite)
     TCase *tcase = case_create(suite, "kept events", setup_running);
 
     tcase_add_test(tcase, history_is_bounded_by_log_size);
+    tcase_add_test(tcase, hardly_any_history);
     tcase_add_test(tcase, unread_takes_nothing_from_history);
     tcase_add_test(tcase, history_without_readers_is_bounded);
     tcase_add_test(tcase, history_is_bounded_by_the_fair_share);
