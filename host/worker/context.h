@@ -4,14 +4,15 @@
  * since the signal mask is the thread's, whichever stack it runs on.
  *
  * For x86-64 and AArch64, whose calling conventions context_switch.S follows (System
- * V ABI, AMD64 supplement, 3.2; AAPCS64, 6.1). Elsewhere ucontext does it.
+ * V ABI, AMD64 supplement, 3.2; AAPCS64, 6.1). Elsewhere, or with
+ * CPPFLAGS=-DCONTEXT_PORTABLE, ucontext does it.
  */
 #ifndef WORKER_CONTEXT_H
 #define WORKER_CONTEXT_H
 
 #include <stddef.h>
 
-#if defined(__x86_64__) && defined(__LP64__) || defined(__aarch64__)
+#if !defined(CONTEXT_PORTABLE) && (defined(__x86_64__) && defined(__LP64__) || defined(__aarch64__))
 #define CONTEXT_ASSEMBLED 1
 #endif
 

@@ -9,7 +9,9 @@
  * .note.gnu.property): the linker then does not ask the kernel for them.
  */
 
-#if defined(__x86_64__) && defined(__LP64__)
+#if defined(CONTEXT_PORTABLE)
+
+#elif defined(__x86_64__) && defined(__LP64__)
 
         .text
         .globl  context_switch
