@@ -273,6 +273,7 @@ static void fiber_give_back(struct fiber *fiber)
 
 static void on_timer(uv_timer_t *timer);
 
+/* A millisecond at least: what is due at once would be run in the same turn, again and again. */
 static void pool_arm(struct fiber_pool *pool)
 {
     uint64_t now = uv_now(pool->loop), at = wheel_next(&pool->wheel);
@@ -283,7 +284,7 @@ static void pool_arm(struct fiber_pool *pool)
     if (at == WHEEL_NEVER)
         uv_timer_stop(&pool->timer);
     else
-        uv_timer_start(&pool->timer, on_timer, at > now ? at - now : 0, 0);
+        uv_timer_start(&pool->timer, on_timer, at > now ? at - now : 1, 0);
 }
 
 /* Those that become due meanwhile wait for the next time. */

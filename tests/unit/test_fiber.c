@@ -58,9 +58,12 @@ struct walker {
     bool ended;
 };
 
+/* A timeout of 0 is a deadline that is over. */
 static void park(struct fiber *self, uint64_t timeout_ms)
 {
-    fiber_park(self, timeout_ms == NO_TIMEOUT ? CLOCK_NEVER : clock_now() + timeout_ms * CLOCK_MS);
+    uint64_t deadline = clock_now() + timeout_ms * CLOCK_MS;
+
+    fiber_park(self, timeout_ms == NO_TIMEOUT ? CLOCK_NEVER : timeout_ms == 0 ? 0 : deadline);
 }
 
 static void walk(struct fiber *self, void *data)
@@ -233,6 +236,29 @@ START_TEST(timeout_of_zero_gives_the_loop_a_turn)
     ck_assert(!a.ended);
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert(a.ended);
+}
+END_TEST
+
+static void count_turn(uv_idle_t *idle)
+{
+    ++*(unsigned *)idle->data;
+}
+
+/* One that does nothing but that holds up nobody. */
+START_TEST(timeouts_of_zero_give_the_loop_many_turns)
+{
+    struct walker a = {.parks = 20, .timeout_ms = 0};
+    unsigned turns = 0;
+    static uv_idle_t idle;
+
+    uv_idle_init(&loop, &idle);
+    idle.data = &turns;
+    uv_idle_start(&idle, count_turn);
+    start(&a);
+    while (!a.ended)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_uint_ge(turns, 20);
+    uv_close((uv_handle_t *)&idle, NULL);
 }
 END_TEST
 
@@ -507,6 +533,7 @@ static void add_timeouts(Suite *suite)
 
     tcase_add_test(tcase, timeout);
     tcase_add_test(tcase, timeout_of_zero_gives_the_loop_a_turn);
+    tcase_add_test(tcase, timeouts_of_zero_give_the_loop_many_turns);
     tcase_add_test(tcase, timeouts_in_their_order);
     tcase_add_test(tcase, timeout_again_and_again);
     tcase_add_test(tcase, resumed_before_its_timeout);
