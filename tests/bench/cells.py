@@ -198,7 +198,7 @@ def measure_short(bench, contestant, workload, n):
     job = Job(workload, n, SHORT_EVENTS, 0)
     with bench.serving(contestant, job) as server:
         return bench.load(server, job, "short", bench.scale.short_ms / 1000 + PATIENCE_S,
-                          streams=n, duration_ms=bench.scale.short_ms,
+                          streams=n, window_ms=bench.scale.short_ms,
                           keep_alive=int(workload == "short-kept"))
 
 
