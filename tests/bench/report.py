@@ -64,8 +64,9 @@ METHOD = """## Method
 * The bound parses no HTTP. It wakes once a millisecond for all that is due then (ms), or once for
   each event; platforms do one or the other.
 * A contestant holds a load if at least {held:.0%} of the events offered arrive in the window, and
-  half of them within {interval} ms of their time stamp. If it does not, its figures are left out, and
-  larger loads are not tried on it in that round.
+  half of them within {interval} ms of their time stamp. If it does not, its figures are left out,
+  and larger loads are not tried on it in that round. Where any response was wrong, there are no
+  figures either.
 * A process may have {files} files open here. A relay in one process takes two for each agent, so
   that for half as many agents it has too few.
 """
@@ -120,7 +121,8 @@ class Report:
             return None
         held = self.results.held(workload, name, n)
         if held is None:
-            return self.results.skipped.get((workload, name, n), "not measured")
+            wrong = (workload, name, n) in self.results.cells
+            return "wrong" if wrong else self.results.skipped[workload, name, n]
         return f"not held: {held.median:.0%} arrived" if held.median else "not held"
 
     def label(self, workload, name, n):

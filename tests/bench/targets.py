@@ -28,7 +28,9 @@ class Verdict:
     word: str
 
 
-def judge(what, wanted, unit, figure, relation, limit):
+def judge(what, wanted, unit, figure, relation, limit, fails):
+    if figure is None and fails:
+        return Verdict(what, wanted, "failed", "missed")
     if figure is None:
         return Verdict(what, wanted, "–", "not measured")
     is_reached = COMPARE[relation](figure.median, limit)
@@ -37,7 +39,10 @@ def judge(what, wanted, unit, figure, relation, limit):
 
 @dataclasses.dataclass(frozen=True)
 class Against:
-    """sluice's figure as a multiple of a rival's; at the largest both hold, if not at these."""
+    """
+    sluice's figure as a multiple of a rival's; at the largest both hold, if not at these. Where
+    sluice fails there is nothing to compare, and that is a target missed.
+    """
     what: str
     workload: str
     metric: str
@@ -61,12 +66,15 @@ class Against:
 
     def verdicts(self, results):
         wanted = f"{self.relation} {self.limit:g} × {LABELS[self.rival]}"
+        failed = [n for n in self.sizes or results.sizes(self.workload)
+                  if results.fails(self.workload, "sluice", n)]
         found = []
-        for n in self.comparable(results) or (0,):
+        for n in sorted({*self.comparable(results), *failed}) or (0,):
             ratio = results.ratio(self.metric, (self.workload, "sluice", n),
                                   (self.workload, self.rival, n))
             what = f"{self.what}, {n:,}" if self.sizes and n else self.what
-            found.append(judge(what, wanted, " ×", ratio, self.relation, self.limit))
+            found.append(judge(what, wanted, " ×", ratio, self.relation, self.limit,
+                               n in failed))
         return found
 
 
@@ -91,7 +99,8 @@ class Own:
         figure = results.figure(self.workload, "sluice", n, self.metric)
         what = f"{self.what}, {n:,}" if self.n else self.what
         wanted = f"{self.relation} {number(self.limit)}{self.unit}"
-        return [judge(what, wanted, self.unit, figure, self.relation, self.limit)]
+        return [judge(what, wanted, self.unit, figure, self.relation, self.limit,
+                      results.fails(self.workload, "sluice", n))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +119,8 @@ class Growth:
     def verdicts(self, results):
         ratio = results.ratio(self.metric, (self.workload, "sluice", self.large),
                               (self.workload, "sluice", self.small))
-        return [judge(self.what, "≤ 1 ×", " ×", ratio, "≤", 1)]
+        fails = any(results.fails(self.workload, "sluice", n) for n in (self.small, self.large))
+        return [judge(self.what, "≤ 1 ×", " ×", ratio, "≤", 1, fails)]
 
 
 SIZES = (1000, 5000)

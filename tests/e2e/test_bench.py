@@ -155,16 +155,42 @@ class BenchTest(unittest.TestCase):
                                 for number in range(len(PARTS))))
 
 
+def document(*cells):
+    """The page of (workload, contestant, n, result)."""
+    lines = [json.dumps({"run": "r", "round": 1, "workload": workload, "contestant": contestant,
+                         "n": n, "result": {"wrong": [], **result}})
+             for workload, contestant, n, result in cells]
+    return report.Report(results.Results(lines)).document()
+
+
+class FailureTest(unittest.TestCase):
+    """What sluice does not do is not left out silently."""
+
+    def test_not_held(self):
+        page = document(("sleeping", "sluice", 1000, {"held": 1, "cpu_us_per_event": 10}),
+                        ("sleeping", "go", 1000, {"held": 1, "cpu_us_per_event": 20}),
+                        ("sleeping", "sluice", 5000, {"held": 0.5, "cpu_us_per_event": 1}),
+                        ("sleeping", "go", 5000, {"held": 1, "cpu_us_per_event": 20}))
+        row = "| sleeping agents, CPU per event, {} | ≤ 0.6 × Go net/http | {} |"
+        self.assertIn(row.format("1,000", "0.5 × | reached"), page)
+        self.assertIn(row.format("5,000", "failed | **missed**"), page)
+        self.assertIn("| 5,000 | sluice | not held: 50% arrived |", page)
+
+    def test_wrong(self):
+        page = document(("flood", "sluice", 1, {"wrong": ["a byte"], "events_per_s": 2_000_000}))
+        self.assertIn("events/s | ≥ 1,000,000 | failed | **missed** |", page)
+        self.assertIn("| 1 | sluice | wrong |", page)
+        self.assertIn("| flood | sluice | 1 | 1 | a byte |", page)
+
+
 class ReasonTest(unittest.TestCase):
     """A reason is on the page while its target is missed."""
 
     REASONS = {"flood events": "It is *slow*.", "swap hole": "It stops."}
 
     def page(self, rate):
-        line = {"run": "r", "round": 1, "workload": "flood", "contestant": "sluice", "n": 1,
-                "result": {"wrong": [], "events_per_s": rate}}
         with unittest.mock.patch.dict(targets.REASONS, self.REASONS, clear=True):
-            return report.Report(results.Results([json.dumps(line)])).document()
+            return document(("flood", "sluice", 1, {"events_per_s": rate}))
 
     def test_missed(self):
         page = self.page(1000)
