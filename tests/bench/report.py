@@ -29,8 +29,8 @@ beside the ratio to sluice's in the same round, and where there is one to the bo
 are medians over the rounds, with the least and the largest in parentheses.
 """
 
-CONTESTANTS = """Each serves the same agents: `tick`, which sleeps between its events, and `relay`, which asks
-another server and passes each line of its answer on. Kore, whose HTTP client Debian leaves out,
+CONTESTANTS = """Each serves the same agents: `tick`, which sleeps between its events, and `relay`,
+which asks another server and passes each line of its answer on. Kore, whose HTTP client Debian leaves out,
 serves `tick` alone. Each is written as is usual for its platform. The lines are counted without
 blank ones and comments. Kore's code is long, {kore} lines where sluice's `tick` has {tick}: it
 keeps a wheel of timers of its own, as Kore searches all timers whenever it sets one, and holds the
