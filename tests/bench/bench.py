@@ -135,9 +135,9 @@ def commands(places, players):
 class Rounds:
     """Measures cell after cell, and appends what came out."""
 
-    def __init__(self, bench, players, path):
+    def __init__(self, bench, path):
         self.bench = bench
-        self.players = players
+        self.players = []
         self.path = path
         self.run = uuid.uuid4().hex[:8]
         self.began = time.monotonic()
@@ -187,17 +187,16 @@ class Rounds:
 
 def measure(options, players, places):
     """Returns whether all was as it should be."""
-    rounds = Rounds(cells.Bench(places, options.scale), players, options.results[0])
-    fit = []
+    rounds = Rounds(cells.Bench(places, options.scale), options.results[0])
     for player in players:
         try:
             player.prepare()
-            fit.append(player)
+            rounds.players.append(player)
         except contestants.Unfit as error:
             player.unfit = str(error)
             rounds.say(f"without {player.label}: {error}")
-    rounds.players = fit
-    rounds.append(machine=machine(), versions=versions(fit), commands=commands(places, fit),
+    rounds.append(machine=machine(), versions=versions(rounds.players),
+                  commands=commands(places, rounds.players),
                   unfit={player.name: player.unfit for player in players if player.unfit},
                   scale={**dataclasses.asdict(options.scale),
                          "is_full": options.scale.window_ms == cells.FULL.window_ms})
@@ -254,10 +253,11 @@ def read_options(args):
     return options
 
 
-def raise_file_limit():
-    """For all that are started from here."""
+def limit_files():
+    """The same limit for all that are started from here, some of which raise it to the hard one."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    most = contestants.FILES if hard == resource.RLIM_INFINITY else min(hard, contestants.FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def read_results(paths):
@@ -271,7 +271,7 @@ def read_results(paths):
 def main(args):
     options = read_options(args)
     is_fine = True
-    raise_file_limit()
+    limit_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped
     if not options.report_only:
         if not options.append and os.path.exists(options.results[0]):

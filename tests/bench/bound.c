@@ -25,11 +25,10 @@
  */
 #include "data.h"
 #include "net.h"
+#include "options.h"
 #include "peer.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,20 +189,28 @@ static void client_send(struct client *client, const char *bytes, size_t length)
 
 /* ---- events ---- */
 
-static size_t write_event(char *to, uint32_t n)
+/* With the form of the data. */
+static size_t write_frame(char *to, uint32_t n)
 {
     memcpy(to, EVENT, EVENT_LENGTH);
-    data_put_digits(to + ID_AT, 7, n);
-    data_fill(to + DATA_AT, n, net_now_ns() / 1000);
+    data_put_digits(to + ID_AT, DATA_N_DIGITS, n);
     return EVENT_LENGTH;
+}
+
+static size_t write_event(char *to, uint32_t n)
+{
+    size_t length = write_frame(to, n);
+
+    data_fill(to + DATA_AT, n, net_now_ns() / 1000);
+    return length;
 }
 
 static size_t write_line(char *to, uint32_t n, const char *line)
 {
-    memcpy(to, EVENT, EVENT_LENGTH);
-    data_put_digits(to + ID_AT, 7, n);
+    size_t length = write_frame(to, n);
+
     memcpy(to + DATA_AT, line, DATA_LENGTH);
-    return EVENT_LENGTH;
+    return length;
 }
 
 static size_t write_done(char *to)
@@ -403,7 +410,7 @@ static void relay_begin(struct client *client)
         return;
     client->part = PART_HEAD;
     client->matched = 0;
-    client->up.fd = net_connect(0, htonl(INADDR_LOOPBACK), (unsigned int)options.url_port);
+    client->up.fd = net_connect(0, (unsigned int)options.url_port);
     if (client->up.fd < 0)
         return client_drop(client);
     client->up.events = EPOLLOUT;
@@ -621,73 +628,31 @@ static void turn(void)
 
 /* ---- the command line ---- */
 
-__attribute__((noreturn)) static void usage(void)
-{
-    fputs("usage: bound --port P --mode tick --events N --interval-ms M --wake ms|event\n"
-          "       bound --port P --mode relay --url-port FP --events N --interval-us U"
-          " --wake ms|event\n"
-          "       bound --port P --mode hub --events N --readers R\n",
-          stderr);
-    exit(2);
-}
-
-static long number(const char *text)
-{
-    char *end;
-    long value = strtol(text, &end, 10);
-
-    if (end == text || *end || value < 0)
-        usage();
-    return value;
-}
-
-static void read_mode(const char *name)
-{
-    if (strcmp(name, "tick") == 0)
-        options.mode = MODE_TICK;
-    else if (strcmp(name, "relay") == 0)
-        options.mode = MODE_RELAY;
-    else if (strcmp(name, "hub") == 0)
-        options.mode = MODE_HUB;
-    else
-        usage();
-}
-
-static void read_option(int option, const char *value)
-{
-    long *const places[] = {
-        ['p'] = &options.port,        ['f'] = &options.url_port,    ['e'] = &options.events,
-        ['i'] = &options.interval_ms, ['u'] = &options.interval_us, ['r'] = &options.readers};
-
-    if (option == 'm')
-        read_mode(value);
-    else if (option == 'w' && (strcmp(value, "ms") == 0 || strcmp(value, "event") == 0))
-        options.by_ms = value[0] == 'm';
-    else if (option < (int)(sizeof places / sizeof *places) && places[option])
-        *places[option] = number(value);
-    else
-        usage();
-}
-
 static void read_options(int argc, char **argv)
 {
-    static const struct option names[] = {{"port", required_argument, NULL, 'p'},
-                                          {"mode", required_argument, NULL, 'm'},
-                                          {"url-port", required_argument, NULL, 'f'},
-                                          {"events", required_argument, NULL, 'e'},
-                                          {"interval-ms", required_argument, NULL, 'i'},
-                                          {"interval-us", required_argument, NULL, 'u'},
-                                          {"readers", required_argument, NULL, 'r'},
-                                          {"wake", required_argument, NULL, 'w'},
-                                          {NULL, 0, NULL, 0}};
-    int option;
+    static const char *const modes[] = {
+        [MODE_TICK] = "tick", [MODE_RELAY] = "relay", [MODE_HUB] = "hub"};
+    const char *mode = "", *wake = "event";
+    const struct option_row rows[] = {
+        {"port", "where to listen; 0 is anywhere", &options.port, NULL},
+        {"mode", "tick, relay or hub", NULL, &mode},
+        {"events", "of each run", &options.events, NULL},
+        {"interval-ms", "tick: between two events; 0", &options.interval_ms, NULL},
+        {"url-port", "relay: where feed listens", &options.url_port, NULL},
+        {"interval-us", "relay: what feed is asked for; 0", &options.interval_us, NULL},
+        {"readers", "hub: of each run", &options.readers, NULL},
+        {"wake", "ms or event; event", NULL, &wake},
+        {NULL, NULL, NULL, NULL},
+    };
 
-    while ((option = getopt_long(argc, argv, "", names, NULL)) != -1)
-        read_option(option, optarg);
-    if (optind < argc || options.port > 65535 || options.events < 1 ||
-        (options.mode == MODE_RELAY && options.url_port == 0) ||
+    options_read(rows, argc, argv);
+    options.by_ms = strcmp(wake, "ms") == 0;
+    while (options.mode <= MODE_HUB && strcmp(mode, modes[options.mode]) != 0)
+        options.mode++;
+    if (options.mode > MODE_HUB || (!options.by_ms && strcmp(wake, "event") != 0) ||
+        options.events < 1 || (options.mode == MODE_RELAY && options.url_port == 0) ||
         (options.mode == MODE_HUB && options.readers == 0))
-        usage();
+        options_refuse(rows);
 }
 
 int main(int argc, char **argv)

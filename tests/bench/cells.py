@@ -4,9 +4,8 @@ one round. measure() starts the contestant afresh, lets the load generator
 loose on it, and returns what was measured as a dictionary, which is what
 load prints and more:
 
-    held    live workloads: the share of the events offered that arrived; 0 if the median
-            was more than an interval late, or if what
-            arrived was wrong
+    held    live workloads: the share of the events offered that arrived; 0 if half of them
+            were more than an interval old, or if what arrived was wrong
     wrong   what was not as it should be, in words; [] if nothing
     log     what the server said, if something was
 
@@ -198,7 +197,7 @@ def measure_short(bench, contestant, workload, n):
     job = Job(workload, n, SHORT_EVENTS, 0)
     with bench.serving(contestant, job) as server:
         return bench.load(server, job, "short", bench.scale.short_ms / 1000 + PATIENCE_S,
-                          streams=n, duration_ms=bench.scale.short_ms,
+                          streams=n, window_ms=bench.scale.short_ms,
                           keep_alive=int(workload == "short-kept"))
 
 
@@ -247,7 +246,7 @@ class Swapper:
 
     def __init__(self, bench, server):
         self.builds = [bench.places.agent("tick_next"), bench.places.agent("tick")]
-        self.folder = server.plugins
+        self.folder = os.path.join(server.folder, "plugins")
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
         self.generation = self.probe()
 
@@ -337,6 +336,6 @@ def measure(bench, contestant, workload, n):
     try:
         result = MEASURES[workload](bench, contestant, workload, n)
     except (Unfit, OSError, ValueError, http.client.HTTPException) as error:
-        result = {"wrong": [str(error) or type(error).__name__], "held": 0.0}
-    held = result.pop("held", None)
-    return {**result, "held": held or 0.0} if workload in LIVE else result
+        result = {"wrong": [str(error) or type(error).__name__]}
+    held = result.pop("held", None) or 0.0
+    return {**result, "held": held} if workload in LIVE else result

@@ -123,8 +123,8 @@ class Lines:
     WIDTH, HEIGHT = 720, 380
     LEFT, RIGHT, TOP, BOTTOM = 64, 190, 44, 44
 
-    def __init__(self, title, unit, series, x_label="live agents"):
-        self.title, self.unit, self.x_label = title, unit, x_label
+    def __init__(self, title, unit, series):
+        self.title, self.unit = title, unit
         self.series = [one for one in series if one.points]
 
     def axes(self, x, y, sizes):
@@ -136,7 +136,7 @@ class Lines:
         for n in sizes:
             parts.append(text(x.at(n), bottom + 16, f"{n:,}", "small", "middle"))
         parts.append(line(self.LEFT, bottom, right, bottom, "axis"))
-        parts.append(text((self.LEFT + right) / 2, bottom + 34, self.x_label, "small", "middle"))
+        parts.append(text((self.LEFT + right) / 2, bottom + 34, "live agents", "small", "middle"))
         return parts
 
     def curve(self, one, x, y):

@@ -9,6 +9,7 @@ chart.py. What each has to serve is said at the top of bench.py.
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import urllib.error
 import urllib.request
 
 PATIENCE_S = 20
-FILES = 20000       # a process may have so many open
+FILES = 20000       # at most so many of a process are open
 LIVE = ("sleeping", "woken")
 NOT_DONE = "not done"   # by this contestant, and nobody expects it
 
@@ -93,14 +94,15 @@ def is_listening(port):
 class Server:
     """A program that listens, with a folder of its own; ended with all its children by stop()."""
 
-    def __init__(self, command, folder, port, env=None):
+    def __init__(self, command, folder, port):
+        self.folder = folder
         self.log_path = os.path.join(folder, os.path.basename(command[0]) + ".log")
         self.port = port
         with open(self.log_path, "wb") as log:
             try:
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                                 stderr=log, cwd=folder, start_new_session=True,
-                                                env={**os.environ, **(env or {})})
+                                                env={**os.environ, "XDG_RUNTIME_DIR": folder})
             except OSError as error:
                 raise Unfit(f"{command[0]}: {error.strerror}") from error
 
@@ -175,6 +177,9 @@ class Contestant:
     label = ""
     workloads = ("sleeping", "woken", "short-fresh", "short-kept", "flood", "idle")
     processes = 1         # over which the sockets of its clients and its upstreams are spread
+    code = ()             # the files of its agents, in tests/bench
+    runs_as = ""          # its processes
+    hands_over = ""       # when events go to the kernel
 
     def __init__(self, places):
         self.places = places
@@ -194,14 +199,19 @@ class Contestant:
         """What starts it, for a cells.Job."""
         raise NotImplementedError
 
+    def furnish(self, folder, port, job):
+        """Puts what the command needs into the folder where it runs."""
+
+    def is_ready(self, port):
+        return is_listening(port)
+
     def start(self, folder, job):
         """Returns a Server that is ready for clients."""
-        return self.start_on(free_port(), folder, job)
-
-    def start_on(self, port, folder, job):
+        port = free_port()
+        self.furnish(folder, port, job)
         server = Server(self.command(port, job), folder, port)
         try:
-            server.wait_listening()
+            server.wait_for(lambda: self.is_ready(port), "it is ready")
             time.sleep(0.2)   # until those who start processes have them all
         except BaseException:
             server.stop()
@@ -212,7 +222,8 @@ class Contestant:
         """Why it has no figure there, or None."""
         if workload not in self.workloads:
             return NOT_DONE
-        if workload == "woken" and self.processes == 1 and 2 * n > FILES - 200:
+        if workload == "woken" and self.processes == 1 and \
+                2 * n > resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200:
             return "too many files"
         return None
 
@@ -223,6 +234,10 @@ class Bound(Contestant):
     label = "bound"
     workloads = ("short-fresh", "short-kept", "flood", "flood-many", "idle")
     wake = "event"
+    code = ("bound.c", "data.h", "net.c", "options.c", "peer.c")
+    runs_as = "one process"
+    hands_over = "(event) each event as it falls due or arrives; (ms) all of a millisecond; " \
+        "without a pause, 64 KiB at a time"
 
     def prepare(self):
         if not os.access(self.places.tool("bound"), os.X_OK):
@@ -257,6 +272,10 @@ class Sluice(Contestant):
     workloads = (*Contestant.workloads, "flood-many", "cost", "swap")
     processes = 2
     agents = {"woken": ("relay",), "cost": ("cost", "cost_fiber")}
+    code = ("agents/tick.c", "agents/relay.c")
+    runs_as = "two processes, a front and a worker"
+    hands_over = "the worker to the front at once when it is quiet, else once a millisecond or " \
+        "4 KiB, and sleeps of over 20 ms end on odd milliseconds; the front, all that came"
 
     def prepare(self):
         if not os.access(self.places.sluice, os.X_OK):
@@ -267,33 +286,19 @@ class Sluice(Contestant):
 
     def command(self, port, job):
         return [self.places.sluice, "serve", "--set", f"host.listen=127.0.0.1:{port}",
-                "--set", f"host.max_connections={FILES}", "--set", f"host.max_runs={FILES}"]
+                "--set", f"host.max_connections={FILES}", "--set", f"host.max_runs={FILES}",
+                "--set", "host.plugins=plugins"]
 
-    def start(self, folder, job):
+    def furnish(self, folder, port, job):
         plugins = os.path.join(folder, "plugins")
         os.mkdir(plugins)
         for agent in self.agents.get(job.workload, ("tick",)):
             shutil.copy(self.places.agent(agent), plugins)
-        server = Server(self.command(0, job) + ["--set", f"host.plugins={plugins}"], folder, 0,
-                        {"XDG_RUNTIME_DIR": folder})
-        server.plugins = plugins
-        try:
-            server.wait_for(lambda: self.find_port(server), "it listens")
-            server.wait_for(lambda: self.is_ready(server.port), "its agents are ready")
-        except BaseException:
-            server.stop()
-            raise
-        return server
 
-    @staticmethod
-    def find_port(server):
-        match = re.search(r"^sluice: listening on http://127\.0\.0\.1:(\d+)$", server.log(), re.M)
-        if match:
-            server.port = int(match[1])
-        return match
-
-    @staticmethod
-    def is_ready(port):
+    def is_ready(self, port):
+        """Whether its agents are there."""
+        if not is_listening(port):
+            return False
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
                 return answer.status == 200
@@ -303,6 +308,9 @@ class Sluice(Contestant):
 
 class Go(Contestant):
     label = "Go net/http"
+    code = ("peers/server.go",)
+    runs_as = "one process, on all cores"
+    hands_over = "a flush for each event, without a pause too"
 
     def prepare(self):
         self.program = os.path.join(self.places.work, "server-go")
@@ -319,6 +327,9 @@ class Go(Contestant):
 
 class Node(Contestant):
     label = "Node http"
+    code = ("peers/server.mjs",)
+    runs_as = "one process"
+    hands_over = "all of a turn of its loop"
 
     def prepare(self):
         self.program = shutil.which("node") or shutil.which("nodejs")
@@ -334,6 +345,9 @@ class Node(Contestant):
 
 class FastApi(Contestant):
     label = "FastAPI"
+    code = ("peers/server.py",)
+    runs_as = "one process"
+    hands_over = "all of a turn of its loop, 256 at most"
     modules = ("fastapi", "uvicorn", "uvloop", "httptools", "aiohttp")
 
     def prepare(self):
@@ -354,6 +368,9 @@ class FastApi(Contestant):
 class Kore(Contestant):
     label = "Kore"
     workloads = ("sleeping", "short-fresh", "short-kept", "flood", "idle")
+    code = ("peers/kore.c", "peers/kore.conf.in")
+    runs_as = "one process that serves, and one that supervises it"
+    hands_over = "a flush for each event that falls due; without a pause, one for 512"
 
     def prepare(self):
         self.program = shutil.which("kore")
@@ -369,15 +386,14 @@ class Kore(Contestant):
     def command(self, port, job):
         return [self.program, "-f", "-n", "-r", "-q", "-c", "kore.conf"]
 
-    def start(self, folder, job):
-        port = free_port()
+    def furnish(self, folder, port, job):
         with open(self.places.peer("kore.conf.in"), encoding="utf-8") as file:
             configuration = file.read().replace("@PORT@", str(port)).replace("@DIR@", folder)
         with open(os.path.join(folder, "kore.conf"), "w", encoding="utf-8") as file:
             file.write(configuration)
         os.symlink(os.path.join(self.places.work, "kore.so"), os.path.join(folder, "kore.so"))
-        return self.start_on(port, folder, job)
 
 
 ALL = (BoundMs, BoundEvent, Bound, Sluice, Kore, Go, Node, FastApi)
+LABELS = {kind.name: kind.label for kind in ALL}
 OURS = ("bound-ms", "bound-event", "bound", "sluice")

@@ -16,10 +16,10 @@
  */
 #include "data.h"
 #include "net.h"
+#include "options.h"
 #include "peer.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -284,33 +284,20 @@ static void turn(void)
     free_gone();
 }
 
-static unsigned int read_port(int argc, char **argv)
-{
-    static const struct option names[] = {{"port", required_argument, NULL, 'p'},
-                                          {NULL, 0, NULL, 0}};
-    long port = -1;
-    char *end = NULL;
-
-    if (getopt_long(argc, argv, "", names, NULL) == 'p' && optind == argc)
-        port = strtol(optarg, &end, 10);
-    if (end == NULL || *end || end == optarg || port < 0 || port > 65535) {
-        fputs("usage: feed --port P\n", stderr);
-        exit(2);
-    }
-    return (unsigned int)port;
-}
-
 int main(int argc, char **argv)
 {
-    unsigned int port = read_port(argc, argv);
+    long port = 0;
+    const struct option_row rows[] = {{"port", "where to listen; 0 is anywhere", &port, NULL},
+                                      {NULL, NULL, NULL, NULL}};
 
+    options_read(rows, argc, argv);
     net_raise_file_limit();
     prctl(PR_SET_TIMERSLACK, 1); /* ns */
     srandom((unsigned int)net_now_ns());
     feed.epoll = epoll_create1(EPOLL_CLOEXEC);
     if (feed.epoll < 0)
         net_die("epoll_create1");
-    feed.listener = net_listen(port);
+    feed.listener = net_listen((unsigned int)port);
     net_watch(feed.epoll, EPOLL_CTL_ADD, feed.listener, EPOLLIN, NULL);
     for (;;)
         turn();

@@ -6,9 +6,9 @@
  *     live    opens S streams over --ramp-ms, waits until each has had an event, lets them settle,
  *             measures for a window, and reads them all to their ends
  *     short   keeps S runs in flight, each on a new connection or on a kept one, warms up,
- *             measures for a window or from the first to the last of --runs
+ *             measures for a window
  *     flood   S readers as fast as they can, each of a run of its own or (--join) all of one;
- *             measures from the first connection to the end of the last, or for a window
+ *             measures from the first connection to the end of the last
  *     idle    as live, but a stream is open with its head, and is left at the window's end
  *
  * What is measured belongs to the window: at both ends of it the clock, the server's CPU time and
@@ -31,9 +31,9 @@
 #include "net.h"
 #include "sse_check.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +49,7 @@
 #define STREAMS_AN_ADDRESS 8192
 #define COMPLAINTS         10
 #define HEAD_MAX           8192
+#define STALL_US           30000000 /* nothing comes for so long: it is given up */
 
 enum phase { PHASE_OPENING, PHASE_SETTLING, PHASE_MEASURING, PHASE_READING, PHASE_ENDED };
 
@@ -72,7 +73,6 @@ struct moment {
 
 static struct {
     struct load_options options;
-    struct in_addr address;
     struct stream *streams;
     int epoll;
     enum phase phase;
@@ -81,9 +81,8 @@ static struct {
     uint64_t arrived_us;             /* when what it brought had arrived in the kernel */
     long asked, ready, live, opened; /* streams: first asked for, ready, open now, … */
     long errors, reconnects, ended_in_window;
-    uint64_t runs_asked;
     struct moment now, begin, end;
-    struct memory before, after;
+    uint64_t kib_before, kib_after;
     struct histogram latency, arrival, first;
     uint64_t gap_us;
     char request[HEAD_MAX], joining[HEAD_MAX], location[512];
@@ -110,12 +109,6 @@ __attribute__((format(printf, 1, 2))) static void complain(const char *format, .
 static bool measures_all(void)
 {
     return load.options.window_ms == 0;
-}
-
-static bool runs_are_left(void)
-{
-    return load.phase < PHASE_READING &&
-           (load.options.runs == 0 || load.runs_asked < (uint64_t)load.options.runs);
 }
 
 static void set_ready(struct stream *stream)
@@ -234,14 +227,13 @@ static void expect_response(struct stream *stream)
         .header = on_header, .opened = on_opened, .token = on_token};
 
     sse_check_finish(&stream->check);
-    sse_check_init(&stream->check, load.options.expect, &hooks, stream);
+    sse_check_init(&stream->check, (uint32_t)load.options.expect, &hooks, stream);
     if (load.options.join && stream != load.streams)
         sse_check_allow_gap(&stream->check);
     stream->started = false;
     stream->last_us = 0;
 }
 
-/* 0, -EAGAIN if it cannot be sent yet, or another negative errno. */
 /*
  * The kernel takes long to find a free port for a connection when more than half of those that it
  * has between two ends are used. So on the loopback, which has many addresses, these are the
@@ -253,6 +245,7 @@ static uint32_t number_of_address(const struct stream *stream)
     return (uint32_t)(stream - load.streams) / STREAMS_AN_ADDRESS;
 }
 
+/* 0, -EAGAIN if it cannot be sent yet, or another negative errno. */
 static int send_request(struct stream *stream)
 {
     bool joins = load.options.join && stream != load.streams;
@@ -267,19 +260,12 @@ static int send_request(struct stream *stream)
     return (size_t)sent == length ? 0 : -EMSGSIZE;
 }
 
-static uint32_t source_of(const struct stream *stream)
-{
-    return load.address.s_addr == htonl(INADDR_LOOPBACK)
-               ? htonl(INADDR_LOOPBACK + number_of_address(stream))
-               : 0;
-}
-
 /* On the loopback a connection usually stands at once; where not, it becomes writable. */
 static void stream_connect(struct stream *stream)
 {
     const int on = 1;
-    int status =
-        net_connect(source_of(stream), load.address.s_addr, (unsigned int)load.options.port);
+    uint32_t source = htonl(INADDR_LOOPBACK + number_of_address(stream));
+    int status = net_connect(source, (unsigned int)load.options.port);
 
     expect_response(stream);
     stream->fd = status < 0 ? -1 : status;
@@ -303,7 +289,6 @@ static void stream_reconnect(struct stream *stream)
 
 static void stream_ask(struct stream *stream)
 {
-    load.runs_asked++;
     load.live++;
     stream->asked_us = net_now_ns() / 1000;
     if (stream->fd < 0)
@@ -319,7 +304,7 @@ static void stream_end(struct stream *stream)
     load.now.runs++;
     if (!load.options.keep_alive)
         stream_close(stream);
-    if (load.options.mode->repeats && runs_are_left()) {
+    if (load.options.mode->repeats && load.phase < PHASE_READING) {
         load.live--;
         stream_ask(stream);
     } else {
@@ -403,16 +388,18 @@ static void stream_connected(struct stream *stream)
 /* All at one moment: nothing is received while this runs. */
 static void take_moment(struct moment *moment)
 {
+    static const struct usage own = {.count = 1};
+
     *moment = load.now;
-    moment->own_cpu_ns = usage_own_cpu_ns();
+    usage_cpu_ns(&own, &moment->own_cpu_ns);
     moment->at_us = net_monotonic_ns() / 1000;
     if (usage_cpu_ns(&load.options.usage, &moment->cpu_ns) < 0)
         complain("a process of the server is gone");
 }
 
-static void take_memory(struct memory *memory)
+static void take_memory(uint64_t *kib)
 {
-    if (usage_memory(&load.options.usage, memory) < 0)
+    if (usage_memory_kib(&load.options.usage, kib) < 0)
         complain("the memory of the server's processes cannot be read");
 }
 
@@ -436,7 +423,7 @@ static void end_window(void)
     for (long i = 0; i < load.options.streams; i++)
         if (load.streams[i].fd >= 0)
             note_gap(&load.streams[i], now_us);
-    take_memory(&load.after);
+    take_memory(&load.kib_after);
     if (load.options.mode->steady && load.ended_in_window > 0)
         complain("%ld streams ended before the window did", load.ended_in_window);
 }
@@ -489,8 +476,6 @@ static bool may_ask(void)
 {
     if (load.asked == load.options.streams)
         return false;
-    if (load.options.mode->repeats && !runs_are_left())
-        return false;
     return !load.options.join || load.asked == 0 || load.joining_length > 0;
 }
 
@@ -498,8 +483,6 @@ static void ask_due(uint64_t now_us)
 {
     for (int i = 0; i < OPENED_AT_ONCE && may_ask() && due_us(load.asked) <= now_us; i++)
         stream_ask(&load.streams[load.asked++]);
-    if (load.options.mode->repeats && !runs_are_left())
-        load.asked = load.options.streams; /* fewer runs than places for them */
     if (load.options.join && load.asked == 1 && load.live == 0)
         load.asked = load.options.streams; /* nothing to join */
 }
@@ -515,23 +498,10 @@ static int timeout_ms(uint64_t now_us)
     return until <= now_us ? 0 : (int)((until - now_us + 999) / 1000);
 }
 
-/* So that what comes until then is read together. */
-static void sleep_until_next_look(void)
-{
-    uint64_t look_ns = (uint64_t)load.options.look_us * 1000;
-    const struct timespec pause = {.tv_nsec = (long)(look_ns - net_now_ns() % look_ns)};
-
-    nanosleep(&pause, NULL);
-}
-
 static void receive(int timeout)
 {
     struct epoll_event events[BATCH];
-    int count;
-
-    if (load.options.look_us > 0)
-        sleep_until_next_look();
-    count = epoll_wait(load.epoll, events, BATCH, timeout);
+    int count = epoll_wait(load.epoll, events, BATCH, timeout);
 
     if (count > 0)
         load.heard_us = UINT64_MAX; /* now */
@@ -549,8 +519,7 @@ static bool is_stalled(uint64_t now_us)
 {
     if (load.heard_us == UINT64_MAX)
         load.heard_us = now_us;
-    return load.deadline_us == UINT64_MAX && load.live > 0 &&
-           now_us - load.heard_us > (uint64_t)load.options.stall_ms * 1000;
+    return load.deadline_us == UINT64_MAX && load.live > 0 && now_us - load.heard_us > STALL_US;
 }
 
 static void run(void)
@@ -559,7 +528,7 @@ static void run(void)
 
     load.start_us = load.heard_us = now_us;
     load.deadline_us = UINT64_MAX;
-    take_memory(&load.before);
+    take_memory(&load.kib_before);
     if (measures_all())
         begin_window();
     while (load.phase != PHASE_ENDED) {
@@ -617,16 +586,11 @@ static void put_events(double events, double seconds)
 static void put_memory(void)
 {
     bool known = load.options.usage.count > 0;
-    double streams = (double)load.options.streams;
-    double rss = (double)load.after.rss_kib - (double)load.before.rss_kib;
-    double pss = (double)load.after.pss_kib - (double)load.before.pss_kib;
+    double before = (double)load.kib_before, after = (double)load.kib_after;
 
-    put("rss_kib_before", known ? (double)load.before.rss_kib : NAN);
-    put("rss_kib", known ? (double)load.after.rss_kib : NAN);
-    put("pss_kib_before", known ? (double)load.before.pss_kib : NAN);
-    put("pss_kib", known ? (double)load.after.pss_kib : NAN);
-    put("kib_per_stream", known ? rss / streams : NAN);
-    put("pss_kib_per_stream", known ? pss / streams : NAN);
+    put("rss_kib_before", known ? before : NAN);
+    put("rss_kib", known ? after : NAN);
+    put("kib_per_stream", known ? (after - before) / (double)load.options.streams : NAN);
 }
 
 static void put_result(void)
@@ -683,9 +647,6 @@ static void write_request(void)
 
 static void set_up(void)
 {
-    errno = EINVAL;
-    if (inet_pton(AF_INET, load.options.host, &load.address) != 1)
-        net_die(load.options.host);
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.streams = calloc((size_t)load.options.streams, sizeof *load.streams);
     if (load.epoll < 0 || load.streams == NULL)

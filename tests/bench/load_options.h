@@ -4,7 +4,6 @@
 #include "usage.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /* What differs between the modes. */
 struct load_mode {
@@ -20,10 +19,10 @@ struct load_mode {
 
 struct load_options {
     const struct load_mode *mode;
-    const char *host, *path, *body;
-    uint32_t expect;
-    long port, streams, ramp_ms, settle_ms, window_ms, runs, stall_ms, period_us, look_us;
-    bool keep_alive, join;
+    const char *path, *body;
+    long port, expect, streams, ramp_ms, settle_ms, window_ms;
+    long keep_alive, join; /* 0 or not */
+    long period_us;        /* between two events of a stream, as the body says; or 0 */
     struct usage usage;
 };
 

@@ -63,11 +63,16 @@ static void tell_port(int listener)
     fflush(stdout);
 }
 
+static struct sockaddr_in loopback(unsigned int port)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
 int net_listen(unsigned int port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in address = loopback(port);
     const int on = 1;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -75,7 +80,7 @@ int net_listen(unsigned int port)
         net_die("socket");
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* connections inherit it */
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
+    if (bind(listener, (const struct sockaddr *)&address, sizeof address) < 0 ||
         listen(listener, BACKLOG) < 0)
         net_die("listening");
     tell_port(listener);
@@ -101,10 +106,9 @@ static int bind_source(int fd, uint32_t source)
     return bind(fd, (struct sockaddr *)&from, sizeof from);
 }
 
-int net_connect(uint32_t source, uint32_t address, unsigned int port)
+int net_connect(uint32_t source, unsigned int port)
 {
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = address};
+    const struct sockaddr_in to = loopback(port);
     const int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
 
@@ -112,7 +116,7 @@ int net_connect(uint32_t source, uint32_t address, unsigned int port)
         return -errno;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (bind_source(fd, source) == 0 &&
-        (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
+        (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 || errno == EINPROGRESS))
         return fd;
     error = errno;
     close(fd);

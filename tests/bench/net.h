@@ -24,8 +24,9 @@ int net_listen(unsigned int port);
 /* The next connection, or a negative errno. */
 int net_accept(int listener);
 
-/* A connection that stands or will, from the address `source`, 0 for any; a negative errno. */
-int net_connect(uint32_t source, uint32_t address, unsigned int port);
+/* A connection on the loopback that stands or will; from the address `source`, 0 for any; a
+ * negative errno. */
+int net_connect(uint32_t source, unsigned int port);
 
 /* Sends without waiting: how much, 0 if there is no room now, or a negative errno. */
 long net_send(int fd, const char *bytes, size_t length);

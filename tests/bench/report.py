@@ -4,14 +4,17 @@ workload in docs/benchmarks/.
 """
 
 import os
+import re
 
 import contestants
+from cells import INTERVAL_MS
 from chart import Bars, Lines, Series
-from results import number, spread
-from targets import verdicts
+from contestants import LABELS
+from results import spread
+from targets import REASONS, verdicts
 
-LABELS = {kind.name: kind.label for kind in contestants.ALL}
 NAMES = list(LABELS)
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 INTRO = """# Benchmarks
 
@@ -26,36 +29,64 @@ beside the ratio to sluice's in the same round, and where there is one to the bo
 are medians over the rounds, with the least and the largest in parentheses.
 """
 
+CONTESTANTS = """Each serves the same agents: `tick`, which sleeps between its events, and `relay`,
+which asks another server and passes each line of its answer on. Kore, whose HTTP client Debian leaves out,
+serves `tick` alone. Each is written as is usual for its platform. The lines are counted without
+blank ones and comments. Kore's code is long, {kore} lines where sluice's `tick` has {tick}: it
+keeps a wheel of timers of its own, as Kore searches all timers whenever it sets one, and holds the
+connection open by hand. An event is the same 64 bytes of JSON from all, which say its number and
+when it was made; its framing differs by a few bytes, and sluice's ids, which name the run, make it
+some 25 bytes longer.
+
+**Events that follow each other without a pause** (short runs, flood) are not handed to the kernel
+one by one by all, and much of what differs there is this: Go flushes each, as a program does that
+cannot know when the next one comes; all others put several into one system call.
+"""
+
 METHOD = """## Method
 
-* Every contestant serves the same two agents: `tick`, which sleeps between its events, and `relay`,
-  which asks another server and passes each line of its answer on. Each is written as is usual for
-  its platform. They are in `tests/bench/peers/`, sluice's in `tests/bench/agents/`. An event is
-  64 bytes of JSON that says its number and when it was made. sluice is as it is shipped, with room
-  for 20,000 connections and runs.
+* sluice is as it is shipped, with room for {most:,} connections and runs.
 * For each cell (a workload, a contestant, a size) the contestant is started afresh, and stopped
-  behind it. The contestants take turns at each size, in another order each round.
+  behind it. The contestants take turns at each size, in another order each round. All have the same
+  times to open, to settle and to be measured, the same requests and the same number of events.
 * The load generator, `tests/bench/load.c`, runs on the same machine and checks every byte of every
-  response: status, chunks, SSE, each event in its order without a gap, the end. Latency is from the
-  time stamp in an event to when its last byte was received.
+  response: status, chunks, SSE, each event in its order without a gap, the end. Where a contestant
+  is asked for as much as it can do (short runs, flood), the two share the machine's cores.
+* Latency is from the time stamp in an event to when its last byte was received. `tick` makes it
+  when it emits, so that an agent which wakes late is not seen in it; `relay`'s is the other
+  server's.
 * CPU is that of all processes of the contestant, from the kernel's accounts of them, divided by
-  the events that arrived. It does not count the load generator, nor `tests/bench/feed.c`, which
-  wakes the relays.
-* Memory is what the resident memory of all its processes grew by, divided by the streams; the
-  events that sluice keeps for readers who come back are in it.
+  the events (or runs) that arrived in the same window. It does not count the load generator, nor
+  `tests/bench/feed.c`, which wakes the relays.
+* Memory is what the resident memory of all its processes grew by, from before the first stream to
+  the end of the window, divided by the streams; the events that sluice keeps for readers who come
+  back are in it, the kernel's buffers are not.
 * The bound parses no HTTP. It wakes once a millisecond for all that is due then (ms), or once for
   each event; platforms do one or the other.
-* A contestant holds a load if at least {held:.0%} of the events offered arrive in the window,
-  and half of them no later than the next one is due. If it does not, its figures are left out, and larger loads are not tried on it in that round.
-* A process may have {files:,} files open here. A relay in one process takes two for each agent, so
-  that {relays:,} are too many for it.
+* A contestant holds a load if at least {held:.0%} of the events offered arrive in the window, and
+  half of them within {interval} ms of their time stamp. If it does not, its figures are left out,
+  and larger loads are not tried on it in that round. Where any response was wrong, there are no
+  figures either.
+* A process may have {files} files open here. A relay in one process takes two for each agent, so
+  that for half as many agents it has too few.
 """
 
 
-def table(heads, rows):
-    """A table in Markdown; figures are set to the right."""
+def code_lines(name):
+    """The lines of a file of tests/bench, without blank ones and comments."""
+    with open(os.path.join(HERE, name), encoding="utf-8") as file:
+        text = file.read()
+    if name.endswith((".py", ".conf.in")):
+        text = re.sub(r'(?s)""".*?"""|(?m:^\s*#[^\n]*$)', "", text)
+    else:
+        text = re.sub(r"(?s)/\*.*?\*/|(?m:^\s*//[^\n]*$)", "", text)
+    return sum(bool(line.strip()) for line in text.splitlines())
+
+
+def table(heads, rows, texts=(0, 1)):
+    """A table in Markdown; columns that are not texts are set to the right."""
     lines = ["| " + " | ".join(heads) + " |",
-             "|" + "|".join("---" if n < 2 else "---:" for n in range(len(heads))) + "|"]
+             "|" + "|".join("---" if n in texts else "---:" for n in range(len(heads))) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
@@ -90,7 +121,8 @@ class Report:
             return None
         held = self.results.held(workload, name, n)
         if held is None:
-            return self.results.skipped.get((workload, name, n), "not measured")
+            wrong = (workload, name, n) in self.results.cells
+            return "wrong" if wrong else self.results.skipped[workload, name, n]
         return f"not held: {held.median:.0%} arrived" if held.median else "not held"
 
     def label(self, workload, name, n):
@@ -189,22 +221,26 @@ class Report:
         return f"## {heading}\n\n{words}\n\n{pictures}\n{body}"
 
     def live(self, workload, heading, words):
-        columns = [("CPU, µs/event", "cpu", None), ("× bound (ms)", "cpu", "bound-ms"),
-                   ("× sluice", "cpu", "sluice"), ("p50, ms", "p50", None),
-                   ("× sluice", "p50", "sluice"), ("p99, ms", "p99", None),
-                   ("× sluice", "p99", "sluice"), ("KiB/agent", "memory", None),
-                   ("× sluice", "memory", "sluice")]
+        cpu = [("CPU, µs/event", "cpu", None), ("× bound (ms)", "cpu", "bound-ms"),
+               ("× sluice", "cpu", "sluice")]
+        rest = [("p50, ms", "p50", None), ("× sluice", "p50", "sluice"),
+                ("p99, ms", "p99", None), ("× sluice", "p99", "sluice"),
+                ("KiB/agent", "memory", None), ("× sluice", "memory", "sluice")]
         return self.section(heading, words, [f"{workload}-cpu", f"{workload}-latency"],
-                            self.table(workload, columns))
+                            self.table(workload, cpu) + "\nLatency and memory:\n\n" +
+                            self.table(workload, rest))
 
     def short(self):
-        columns = [("runs/s", "runs", None), ("× bound", "runs", "bound"),
-                   ("× sluice", "runs", "sluice"),
-                   ("server CPU, µs/run", "run-cpu", None), ("× sluice", "run-cpu", "sluice"),
-                   ("first event, p50, ms", "first50", None), ("× sluice", "first50", "sluice"),
-                   ("p99, ms", "first99", None), ("× sluice", "first99", "sluice")]
-        body = ("A connection for each run:\n\n" + self.table("short-fresh", columns, "in flight") +
-                "\nKept alive:\n\n" + self.table("short-kept", columns, "in flight"))
+        runs = [("runs/s", "runs", None), ("× bound", "runs", "bound"),
+                ("× sluice", "runs", "sluice"),
+                ("server CPU, µs/run", "run-cpu", None), ("× sluice", "run-cpu", "sluice")]
+        first = [("first event, p50, ms", "first50", None), ("× sluice", "first50", "sluice"),
+                 ("p99, ms", "first99", None), ("× sluice", "first99", "sluice")]
+        body = "\n".join(f"{words}:\n\n" + self.table(workload, columns, "in flight")
+                         for workload, how in (("short-fresh", "a connection for each"),
+                                               ("short-kept", "connections kept alive"))
+                         for words, columns in ((f"Runs, {how}", runs),
+                                                (f"The first event, {how}", first)))
         return self.section("Short runs", "Ten events without a pause and the end, 64 runs in "
                             "flight.", ["short"], body)
 
@@ -248,10 +284,25 @@ class Report:
                             "arrived at the client.", ["swap"], table(heads, rows))
 
     def targets(self):
-        rows = [[verdict.what, verdict.wanted, verdict.measured,
-                 f"**{verdict.word}**" if verdict.word == "missed" else verdict.word]
-                for verdict in verdicts(self.results)]
-        return "## Targets\n\n" + table(["sluice", "target", "measured", ""], rows)
+        rows, reasons = [], []
+        for target, judged in verdicts(self.results):
+            rows += [[verdict.what, verdict.wanted, verdict.measured,
+                      f"**{verdict.word}**" if verdict.word == "missed" else verdict.word]
+                     for verdict in judged]
+            if target.key in REASONS and any(verdict.word == "missed" for verdict in judged):
+                reasons.append(f"* {target.what}, {judged[0].wanted}: {REASONS[target.key]}\n")
+        said = "\nWhy those are missed:\n\n" + "".join(reasons) if reasons else ""
+        return "## Targets\n\n" + table(["sluice", "target", "measured", ""], rows) + said
+
+    def contestants(self):
+        kinds = [kind for kind in contestants.ALL if kind.name not in ("bound-ms", "bound-event")]
+        rows = [[kind.label, " ".join(f"`{name}`" for name in kind.code),
+                 str(sum(map(code_lines, kind.code))), kind.runs_as, kind.hands_over]
+                for kind in kinds]
+        heads = ["", "code, in `tests/bench/`", "lines", "runs as", "hands events to the kernel"]
+        words = CONTESTANTS.format(kore=code_lines("peers/kore.c"),
+                                   tick=code_lines("agents/tick.c"))
+        return f"## Contestants\n\n{words}\n" + table(heads, rows, texts=(0, 1, 3, 4))
 
     def wrong(self):
         rows = [[workload, LABELS[name], f"{n:,}", str(round_number), words.replace("|", "/")[:200]]
@@ -275,7 +326,8 @@ class Report:
             parts.append("Not taking part here:\n\n" + "".join(
                 f"* {LABELS[name]}: {' '.join(why.split())[-300:]}\n"
                 for name, why in unfit.items()))
-        parts.append("## Commands\n\n" + "```sh\n" + "\n".join(commands.values()) + "\n```\n")
+        parts.append("## Commands\n\n" + "```sh\n" + "\n".join(dict.fromkeys(commands.values())) +
+                     "\n```\n")
         return "\n".join(parts)
 
     def document(self):
@@ -292,8 +344,12 @@ class Report:
                       "server, 10 a second, each at a microsecond of its own, and passes them on: "
                       "what an agent does that streams a model's answer."),
             self.short(), self.flood(), self.cost(), self.idle(), self.swap(), self.wrong(),
-            METHOD.format(held=self.results.least_held, files=contestants.FILES,
-                          relays=contestants.FILES // 2), self.setting()) if part)
+            self.contestants(), self.method(), self.setting()) if part)
+
+    def method(self):
+        files = self.results.head("machine").get("open files of a process", "few")
+        return METHOD.format(held=self.results.least_held, most=contestants.FILES,
+                             interval=INTERVAL_MS, files=files)
 
 
 def write_report(results, folder):

@@ -112,7 +112,13 @@ class Results:
         held = self.held(workload, contestant, n)
         if workload in LIVE:
             return held is not None and held.median >= self.least_held
-        return (workload, contestant, n) in self.cells
+        rounds = self.cells.get((workload, contestant, n), {})
+        return any(not result["wrong"] for result in rounds.values())
+
+    def fails(self, workload, contestant, n):
+        """Whether it was to be measured there, and has no figures that count."""
+        key = (workload, contestant, n)
+        return (key in self.cells or key in self.skipped) and not self.holds(*key)
 
     def values(self, workload, contestant, n, metric):
         """{round: value}"""
@@ -122,7 +128,8 @@ class Results:
                 value = METRICS[metric](result)
             except (KeyError, TypeError, ZeroDivisionError):
                 continue
-            if value is not None and result.get("held", 1) >= self.least_held:
+            if value is not None and not result["wrong"] and \
+                    result.get("held", 1) >= self.least_held:
                 found[of] = value
         return found
 

@@ -33,19 +33,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define N_PREFIX   "{\"n\":\""
-#define N_DIGITS   7
-#define T_PREFIX   "\",\"t\":\""
-#define T_DIGITS   16
-#define PAD        "\",\"pad\":\"xxxxxxxxxxxxxxxxx\"}"
-#define N_AT       strlen(N_PREFIX)
-#define T_AT       (N_AT + N_DIGITS + strlen(T_PREFIX))
 #define TOKEN_LINE "event: token\n"
 #define DATA_FIELD "data: "
 #define FINISHED   "{\"status\":\"finished\""
-
-_Static_assert(sizeof N_PREFIX T_PREFIX PAD - 1 + N_DIGITS + T_DIGITS == SSE_CHECK_DATA,
-               "the data of an event");
 
 #define PARTS(X)                                      \
     X(STATUS, "before the status line", feed_head)    \
@@ -134,21 +124,27 @@ static uint64_t read_digits(const char *text, size_t length)
 }
 
 /* The next number, in place; as a decimal string it costs least. */
-static void count_up(char digits[N_DIGITS])
+static void count_up(char digits[DATA_N_DIGITS])
 {
-    size_t at = N_DIGITS;
+    size_t at = DATA_N_DIGITS;
 
     while (at-- > 0 && digits[at]++ == '9')
         digits[at] = '0';
 }
 
+/* Whether it is as in DATA_FORM from here to there. */
+static bool is_formal(const char *data, size_t begin, size_t end)
+{
+    return memcmp(data + begin, DATA_FORM + begin, end - begin) == 0;
+}
+
 static bool has_token_form(const char *data, size_t length)
 {
-    return length == SSE_CHECK_DATA && memcmp(data, N_PREFIX, strlen(N_PREFIX)) == 0 &&
-           is_digits(data + N_AT, N_DIGITS) &&
-           memcmp(data + N_AT + N_DIGITS, T_PREFIX, strlen(T_PREFIX)) == 0 &&
-           is_digits(data + T_AT, T_DIGITS) &&
-           memcmp(data + T_AT + T_DIGITS, PAD, strlen(PAD)) == 0;
+    return length == DATA_LENGTH && is_formal(data, 0, DATA_N_AT) &&
+           is_digits(data + DATA_N_AT, DATA_N_DIGITS) &&
+           is_formal(data, DATA_N_AT + DATA_N_DIGITS, DATA_T_AT) &&
+           is_digits(data + DATA_T_AT, DATA_T_DIGITS) &&
+           is_formal(data, DATA_T_AT + DATA_T_DIGITS, DATA_LENGTH);
 }
 
 static bool is_finished(const char *data, size_t length)
@@ -162,8 +158,8 @@ static bool is_finished(const char *data, size_t length)
 static uint8_t judge_data(struct sse_check *check, const char *data, size_t length)
 {
     if (has_token_form(data, length)) {
-        check->data_us = read_digits(data + T_AT, T_DIGITS);
-        if (memcmp(data + N_AT, check->next, N_DIGITS) == 0)
+        check->data_us = read_digits(data + DATA_T_AT, DATA_T_DIGITS);
+        if (memcmp(data + DATA_N_AT, check->next, DATA_N_DIGITS) == 0)
             return DATA_TOKEN;
     }
     check->data_length = length > UINT16_MAX ? UINT16_MAX : (uint16_t)length;
@@ -203,17 +199,17 @@ static void refuse_data(struct sse_check *check)
 
     if (check->data == DATA_NONE) {
         refuse(check, "event %u has no data", due);
-    } else if (check->data_length != SSE_CHECK_DATA) {
+    } else if (check->data_length != DATA_LENGTH) {
         refuse(check, "event %u has %u bytes of data instead of %d: %s", due, check->data_length,
-               SSE_CHECK_DATA, check->seen);
-    } else if (!has_token_form(check->seen, SSE_CHECK_DATA)) {
+               DATA_LENGTH, check->seen);
+    } else if (!has_token_form(check->seen, DATA_LENGTH)) {
         refuse(check, "event %u has wrong data: %s", due, check->seen);
     } else {
-        n = read_digits(check->seen + N_AT, N_DIGITS);
+        n = read_digits(check->seen + DATA_N_AT, DATA_N_DIGITS);
         refuse(check, "event %s was due, number %u of this stream, but n is %llu: %s", check->next,
                due, (unsigned long long)n,
-               n > read_digits(check->next, N_DIGITS) ? "events are lost or swapped"
-                                                      : "it came twice or late");
+               n > read_digits(check->next, DATA_N_DIGITS) ? "events are lost or swapped"
+                                                           : "it came twice or late");
     }
 }
 
@@ -224,8 +220,8 @@ static void begin_behind_gap(struct sse_check *check)
     if (check->data != DATA_OTHER || !has_token_form(check->seen, check->data_length))
         return;
     check->data = DATA_TOKEN;
-    memcpy(check->next, check->seen + N_AT, N_DIGITS);
-    check->skipped = (uint32_t)read_digits(check->next, N_DIGITS) - 1;
+    memcpy(check->next, check->seen + DATA_N_AT, DATA_N_DIGITS);
+    check->skipped = (uint32_t)read_digits(check->next, DATA_N_DIGITS) - 1;
 }
 
 static void end_token(struct sse_check *check)
@@ -411,10 +407,10 @@ static const char *take_usual_line(struct sse_check *check, const char *at, cons
         check->type = TYPE_TOKEN;
         return at + type;
     }
-    if (left > field + SSE_CHECK_DATA && at[field + SSE_CHECK_DATA] == '\n' &&
-        memcmp(at, DATA_FIELD, field) == 0 && memchr(at, '\n', field + SSE_CHECK_DATA) == NULL) {
-        take_data(check, at + field, SSE_CHECK_DATA);
-        return at + field + SSE_CHECK_DATA + 1;
+    if (left > field + DATA_LENGTH && at[field + DATA_LENGTH] == '\n' &&
+        memcmp(at, DATA_FIELD, field) == 0 && memchr(at, '\n', field + DATA_LENGTH) == NULL) {
+        take_data(check, at + field, DATA_LENGTH);
+        return at + field + DATA_LENGTH + 1;
     }
     return NULL;
 }

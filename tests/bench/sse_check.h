@@ -1,13 +1,13 @@
 #ifndef SLUICE_BENCH_SSE_CHECK_H
 #define SLUICE_BENCH_SSE_CHECK_H
 
+#include "data.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define SSE_CHECK_LINE_MAX  768
-#define SSE_CHECK_DATA      64 /* bytes of an event's data */
-#define SSE_CHECK_UNBOUNDED UINT32_MAX
+#define SSE_CHECK_LINE_MAX 768
 
 /* What a checker tells its owner; each may be NULL. */
 struct sse_check_hooks {
@@ -25,7 +25,7 @@ struct sse_check {
     uint64_t sent_us;    /* `t` of the last event */
     uint64_t data_us;    /* `t` of the event that is being read */
     uint32_t count;      /* events so far */
-    uint32_t expect;     /* events altogether, or SSE_CHECK_UNBOUNDED */
+    uint32_t expect;     /* events altogether */
     uint32_t skipped;    /* events that a reader who came late was told it missed */
     uint8_t part;
     uint8_t type, data; /* of the event that is being read */
@@ -34,7 +34,7 @@ struct sse_check {
     uint16_t line_length;
     uint16_t data_length;
     char next[8];                  /* the next event's `n` */
-    char seen[SSE_CHECK_DATA + 8]; /* begin of data that is not as it should be */
+    char seen[DATA_LENGTH + 8];    /* begin of data that is not as it should be */
     char line[SSE_CHECK_LINE_MAX]; /* a line that was cut */
 };
 

@@ -2,17 +2,21 @@
 What sluice is to reach, and whether it has: ratios to others in the same rounds,
 and a few figures of its own.
 
-To add one: a line of TARGETS.
+To add one: a line of TARGETS. To say why one is missed: REASONS.
 """
 
 import dataclasses
 import operator
 
-import contestants
+from contestants import LABELS
 from results import number, spread
 
 COMPARE = {"≤": operator.le, "≥": operator.ge}
-LABELS = {kind.name: kind.label for kind in contestants.ALL}
+
+# Why a target is missed, in Markdown, by its key, which is "workload metric" and for some one
+# word more: the rival's name, or "growth". The page has it below its targets while that is so.
+REASONS = {
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +28,9 @@ class Verdict:
     word: str
 
 
-def judge(what, wanted, unit, figure, relation, limit):
+def judge(what, wanted, unit, figure, relation, limit, fails):
+    if figure is None and fails:
+        return Verdict(what, wanted, "failed", "missed")
     if figure is None:
         return Verdict(what, wanted, "–", "not measured")
     is_reached = COMPARE[relation](figure.median, limit)
@@ -33,7 +39,10 @@ def judge(what, wanted, unit, figure, relation, limit):
 
 @dataclasses.dataclass(frozen=True)
 class Against:
-    """sluice's figure as a multiple of a rival's; at the largest both hold, if not at these."""
+    """
+    sluice's figure as a multiple of a rival's; at the largest both hold, if not at these. Where
+    sluice fails there is nothing to compare, and that is a target missed.
+    """
     what: str
     workload: str
     metric: str
@@ -41,6 +50,10 @@ class Against:
     relation: str
     limit: float
     sizes: tuple = ()
+
+    @property
+    def key(self):
+        return f"{self.workload} {self.metric} {self.rival}"
 
     def comparable(self, results):
         both = [n for n in results.sizes(self.workload)
@@ -53,12 +66,15 @@ class Against:
 
     def verdicts(self, results):
         wanted = f"{self.relation} {self.limit:g} × {LABELS[self.rival]}"
+        failed = [n for n in self.sizes or results.sizes(self.workload)
+                  if results.fails(self.workload, "sluice", n)]
         found = []
-        for n in self.comparable(results) or (0,):
+        for n in sorted({*self.comparable(results), *failed}) or (0,):
             ratio = results.ratio(self.metric, (self.workload, "sluice", n),
                                   (self.workload, self.rival, n))
             what = f"{self.what}, {n:,}" if self.sizes and n else self.what
-            found.append(judge(what, wanted, " ×", ratio, self.relation, self.limit))
+            found.append(judge(what, wanted, " ×", ratio, self.relation, self.limit,
+                               n in failed))
         return found
 
 
@@ -73,13 +89,18 @@ class Own:
     limit: float
     unit: str = ""
 
+    @property
+    def key(self):
+        return f"{self.workload} {self.metric}"
+
     def verdicts(self, results):
         sizes = results.sizes(self.workload)
         n = self.n or (sizes[-1] if sizes else 0)
         figure = results.figure(self.workload, "sluice", n, self.metric)
         what = f"{self.what}, {n:,}" if self.n else self.what
         wanted = f"{self.relation} {number(self.limit)}{self.unit}"
-        return [judge(what, wanted, self.unit, figure, self.relation, self.limit)]
+        return [judge(what, wanted, self.unit, figure, self.relation, self.limit,
+                      results.fails(self.workload, "sluice", n))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +112,15 @@ class Growth:
     large: int
     small: int
 
+    @property
+    def key(self):
+        return f"{self.workload} {self.metric} growth"
+
     def verdicts(self, results):
         ratio = results.ratio(self.metric, (self.workload, "sluice", self.large),
                               (self.workload, "sluice", self.small))
-        return [judge(self.what, "≤ 1 ×", " ×", ratio, "≤", 1)]
+        fails = any(results.fails(self.workload, "sluice", n) for n in (self.small, self.large))
+        return [judge(self.what, "≤ 1 ×", " ×", ratio, "≤", 1, fails)]
 
 
 SIZES = (1000, 5000)
@@ -129,4 +155,5 @@ TARGETS = (
 
 
 def verdicts(results):
-    return [verdict for target in TARGETS for verdict in target.verdicts(results)]
+    """[(target, its Verdicts), …]"""
+    return [(target, target.verdicts(results)) for target in TARGETS]

@@ -7,17 +7,12 @@
 
 /*
  * What processes use. CPU time is that of all their threads, those that have ended too, in user
- * mode and in the kernel, as the scheduler counts it (the same as the first number of all
- * /proc/PID/task/TID/schedstat, but for threads that have ended).
+ * mode and in the kernel, as the scheduler counts it. Memory is what is resident; pages that
+ * processes share count for each.
  */
 struct usage {
-    pid_t pids[256];
+    pid_t pids[256]; /* 0 is the caller */
     size_t count;
-};
-
-struct memory {
-    uint64_t rss_kib; /* pages that processes share count for each */
-    uint64_t pss_kib; /* pages that they share are divided among them */
 };
 
 /* Reads a list like 12,34; 0 or -EINVAL. */
@@ -25,9 +20,6 @@ int usage_init(struct usage *usage, const char *pids);
 
 /* 0, or -ESRCH if one of the processes is gone. */
 int usage_cpu_ns(const struct usage *usage, uint64_t *ns);
-int usage_memory(const struct usage *usage, struct memory *memory);
-
-/* CPU time of this process. */
-uint64_t usage_own_cpu_ns(void);
+int usage_memory_kib(const struct usage *usage, uint64_t *kib);
 
 #endif

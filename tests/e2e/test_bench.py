@@ -12,11 +12,17 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree as ElementTree
 
 from harness import BINARY, PATIENCE_S, SRCDIR, main
 
 BENCH = os.path.join(SRCDIR, "tests", "bench", "bench.py")
+sys.path.insert(0, os.path.dirname(BENCH))
+import report    # noqa: E402
+import results   # noqa: E402
+import targets   # noqa: E402
+
 PARTS = ("sleeping,idle", "woken,cost", "short-fresh,short-kept,flood,flood-many", "swap")
 OURS = "bound-ms,bound-event,bound,sluice"
 
@@ -109,6 +115,11 @@ class BenchTest(unittest.TestCase):
                          r"\| [\d,]+ \| (reached|\*\*missed\*\*) \|$")
         self.assertRegex(targets, r"(?m)× Go net/http \| – \| not measured \|$")
 
+    def test_lines_of_code_are_counted(self):
+        rows = re.findall(r"(?m)^\| .* \| (\d+) \|", self.sections()["Contestants"])
+        self.assertEqual(len(rows), 6)
+        self.assertGreater(min(map(int, rows)), 20)
+
     def test_charts_are_drawn(self):
         page = self.read("docs0", "benchmarks.md")
         charts = re.findall(r"\]\(benchmarks/([\w-]+\.svg)\)", page)
@@ -142,6 +153,58 @@ class BenchTest(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.folder)),
                          sorted(f"{what}{number}" for what in ("docs", "results")
                                 for number in range(len(PARTS))))
+
+
+def document(*cells):
+    """The page of (workload, contestant, n, result)."""
+    lines = [json.dumps({"run": "r", "round": 1, "workload": workload, "contestant": contestant,
+                         "n": n, "result": {"wrong": [], **result}})
+             for workload, contestant, n, result in cells]
+    return report.Report(results.Results(lines)).document()
+
+
+class FailureTest(unittest.TestCase):
+    """What sluice does not do is not left out silently."""
+
+    def test_not_held(self):
+        page = document(("sleeping", "sluice", 1000, {"held": 1, "cpu_us_per_event": 10}),
+                        ("sleeping", "go", 1000, {"held": 1, "cpu_us_per_event": 20}),
+                        ("sleeping", "sluice", 5000, {"held": 0.5, "cpu_us_per_event": 1}),
+                        ("sleeping", "go", 5000, {"held": 1, "cpu_us_per_event": 20}))
+        row = "| sleeping agents, CPU per event, {} | ≤ 0.6 × Go net/http | {} |"
+        self.assertIn(row.format("1,000", "0.5 × | reached"), page)
+        self.assertIn(row.format("5,000", "failed | **missed**"), page)
+        self.assertIn("| 5,000 | sluice | not held: 50% arrived |", page)
+
+    def test_wrong(self):
+        page = document(("flood", "sluice", 1, {"wrong": ["a byte"], "events_per_s": 2_000_000}))
+        self.assertIn("events/s | ≥ 1,000,000 | failed | **missed** |", page)
+        self.assertIn("| 1 | sluice | wrong |", page)
+        self.assertIn("| flood | sluice | 1 | 1 | a byte |", page)
+
+
+class ReasonTest(unittest.TestCase):
+    """A reason is on the page while its target is missed."""
+
+    REASONS = {"flood events": "It is *slow*.", "swap hole": "It stops."}
+
+    def page(self, rate):
+        with unittest.mock.patch.dict(targets.REASONS, self.REASONS, clear=True):
+            return document(("flood", "sluice", 1, {"events_per_s": rate}))
+
+    def test_missed(self):
+        page = self.page(1000)
+        self.assertIn("\n\nWhy those are missed:\n\n"
+                      "* flood into one reader, events/s, ≥ 1,000,000: It is *slow*.\n\n## ", page)
+        self.assertNotIn("It stops.", page)
+
+    def test_reached(self):
+        self.assertNotIn("Why those", self.page(2_000_000))
+
+    def test_keys(self):
+        keys = [target.key for target in targets.TARGETS]
+        self.assertEqual(len(keys), len(set(keys)))
+        self.assertLessEqual(set(targets.REASONS), set(keys))
 
 
 if __name__ == "__main__":

@@ -302,7 +302,7 @@ START_TEST(byte_changed)
     char *text = plain();
     const char *first = strstr(text, "data: ") + 6;
 
-    for (int i = 0; i < SSE_CHECK_DATA; i++) {
+    for (int i = 0; i < DATA_LENGTH; i++) {
         char *changed = strdup(text);
 
         changed[first - text + i] ^= 0x40;
