@@ -7,6 +7,9 @@
  * when the headers are out, parks the connection, and its second, after http_stream_end(), ends the
  * response.
  *
+ * A stream in few packets: its headers are corked until its first bytes follow them, and those
+ * that the end follows are sent with MSG_MORE, or kept corked, until libmicrohttpd's last chunk.
+ *
  * libmicrohttpd's own timeout begins anew with each byte. So a connection that
  * owes a request has a deadline besides; one that misses it is shut down, upon
  * which libmicrohttpd closes it.
@@ -75,6 +78,7 @@ struct http_peer {
     struct deadline deadline; /* first; set while it owes a request */
     struct MHD_Connection *connection;
     bool in_handshake; /* as long as TLS has not delivered a request */
+    bool answered;     /* a request before */
     char address[INET6_ADDRSTRLEN];
 };
 
@@ -273,10 +277,12 @@ static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
     return 0;
 }
 
-static void request_cork(struct http_request *request, int on)
+static void request_cork(struct http_request *request, bool corked)
 {
+    int on = corked;
+
     setsockopt(connection_fd(request->connection), IPPROTO_TCP, TCP_CORK, &on, sizeof on);
-    request->corked = on;
+    request->corked = corked;
 }
 
 void http_stream(struct http_request *request, const char *content_type,
@@ -292,7 +298,8 @@ void http_stream(struct http_request *request, const char *content_type,
     request->left = handler->left;
     request->stream = handler;
     request->data = data;
-    request_cork(request, 1);
+    if (request->peer->answered) /* libmicrohttpd lets a connection's first headers out by force */
+        request_cork(request, true);
 }
 
 int http_stream_watch(struct http_request *request)
@@ -305,8 +312,9 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
 {
     int status = parked_send(request->parked, pieces, count, last, sent);
 
-    if (request->corked && !last)
-        request_cork(request, 0);
+    /* A short one has its writable() only when what the cork or MSG_MORE holds is out. */
+    if ((request->corked && !last) || (last && status == -EAGAIN))
+        request_cork(request, false);
     return status;
 }
 
@@ -525,7 +533,8 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
         return;
     *request_slot = NULL;
     if (request->corked)
-        request_cork(request, 0);
+        request_cork(request, false);
+    request->peer->answered = true;
     request_tell_left(request);
     deadline_set(http->deadlines, &request->peer->deadline);
     TAILQ_REMOVE(&http->requests, request, in_http);

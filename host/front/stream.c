@@ -47,7 +47,7 @@ TAILQ_HEAD(stream_list, stream);
 struct streams {
     uv_loop_t *loop;
     uv_idle_t turn_end; /* active while a stream is dirty */
-    uv_timer_t first;   /* active while a stream is waiting */
+    uv_timer_t first;   /* active at least while a stream is waiting */
     uv_timer_t check;
     struct streams_times times;
     int handles; /* not yet closed */
@@ -236,9 +236,9 @@ static void on_opened(void *data)
     struct streams *streams = stream->streams;
     bool has_events = run_log(stream->subscriber.run)->last > 1; /* than the host's first */
 
-    if (TAILQ_EMPTY(&streams->waiting))
+    if (!has_events && TAILQ_EMPTY(&streams->waiting))
         uv_timer_start(&streams->first, on_first_time, FIRST_MS, 0);
-    stream_set_state(stream, WAITING);
+    stream_set_state(stream, has_events ? CLEAN : WAITING);
     if (has_events)
         stream_touch(stream);
 }

@@ -212,13 +212,15 @@ static void outbox_hand_over(struct outbox *outbox)
 static bool outbox_may_hand_over(struct outbox *outbox)
 {
     uint64_t now = uv_now(outbox->turn_end.loop);
-    bool may =
-        outbox->urgent || now > outbox->handed_over_at || buf_length(&outbox->frames) >= HELD_MAX;
+    size_t length = buf_length(&outbox->frames);
+    bool may = outbox->urgent || now > outbox->handed_over_at || length >= HELD_MAX;
 
+    if (length == 0)
+        return false;
     if (may) {
         outbox->urgent = outbox->held = false;
         outbox->handed_over_at = now;
-    } else if (!outbox->held && buf_length(&outbox->frames) > 0) {
+    } else if (!outbox->held) {
         outbox->held = true;
         uv_timer_start(&outbox->next_ms, on_next_ms, 1, 0);
     }

@@ -6,6 +6,7 @@
  * A quiet outbox hands over at once. A busy one holds a few events back until
  * the next millisecond begins: each handing over wakes the front, which costs
  * as much as an event. Everything but events leaves at once, with all before it.
+ * What is held back is lost if the worker crashes.
  *
  * Its lock is the worker's only one: it guards the frames, all jobs and what
  * their tasks wait for. "Locked" below means that the caller holds it.

@@ -87,7 +87,8 @@ static void serve(int family, void (*handle)(void *data, struct http_request *as
                                      .max_connections = 10,
                                      .timeout_s = 10,
                                      .request_timeout_s = 10,
-                                     .max_headers = 8192, .max_body = 1000};
+                                     .max_headers = 8192,
+                                     .max_body = 1000};
 
     handler.handle = handle;
     ck_assert_int_eq(http_create(&loop, &settings, &handler, NULL, &http), 0);
@@ -133,11 +134,17 @@ static ssize_t client_read(char *out, size_t size)
     return length;
 }
 
-static void open_stream(const char *version)
+/* A stream that nobody watches yet. */
+static void open_only(const char *version)
 {
     ask(version);
     while (!opened)
         uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static void open_stream(const char *version)
+{
+    open_only(version);
     ck_assert_int_eq(http_stream_watch(request), 0);
 }
 
@@ -231,6 +238,73 @@ START_TEST(client_has_an_ipv4_address_on_an_ipv6_socket)
 }
 END_TEST
 
+/* Whatever it does before the watch begins, left() tells of it then. */
+START_TEST(client_leaves_before_the_watch)
+{
+    static const struct linger hard = {.l_onoff = 1};
+    struct iovec piece = {"hello", 5};
+    size_t sent;
+
+    serve(AF_INET, on_request);
+    open_only("1.1");
+    if (_i > 0)
+        setsockopt(client, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(client);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(left, 0);
+    if (_i > 0)
+        http_stream_send(request, &piece, 1, _i == 2, &sent);
+    ck_assert_int_eq(http_stream_watch(request), 0);
+    ck_assert_int_eq(http_stream_watch(request), 0);
+    while (http_open_requests(http) > 0)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(left, 1);
+    client = socket(AF_INET, SOCK_STREAM, 0);
+}
+END_TEST
+
+START_TEST(destroyed_before_the_watch)
+{
+    serve(AF_INET, on_request);
+    open_only("1.1");
+    http_destroy(http);
+    http = NULL;
+    ck_assert_int_eq(left, 1);
+    expect_reset();
+}
+END_TEST
+
+START_TEST(reset_before_the_watch)
+{
+    serve(AF_INET, on_request);
+    open_only("1.1");
+    http_stream_reset(request);
+    expect_reset();
+    while (http_open_requests(http) > 0)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(left, 0);
+}
+END_TEST
+
+/* What waits for the end leaves with it. */
+START_TEST(last_bytes_leave_with_the_end)
+{
+    struct iovec piece = {"hello", 5};
+    char bytes[4096] = "";
+    size_t sent, length = 0;
+
+    serve(AF_INET, on_request);
+    open_only("1.1");
+    ck_assert_int_eq(http_stream_send(request, &piece, 1, true, &sent), 0);
+    http_stream_end(request);
+    while (!strstr(bytes, "hello\r\n0\r\n\r\n")) {
+        ssize_t got = client_read(bytes + length, sizeof bytes - length - 1);
+        ck_assert_int_gt(got, 0);
+        length += (size_t)got;
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("http");
@@ -243,6 +317,10 @@ int main(void)
     tcase_add_test(tcase, stream_without_chunks_is_reset);
     tcase_add_test(tcase, stream_is_reset_before_its_headers_are_out);
     tcase_add_test(tcase, unsent_bytes_become_fewer_as_the_client_reads);
+    tcase_add_loop_test(tcase, client_leaves_before_the_watch, 0, 3);
+    tcase_add_test(tcase, destroyed_before_the_watch);
+    tcase_add_test(tcase, reset_before_the_watch);
+    tcase_add_test(tcase, last_bytes_leave_with_the_end);
     tcase_add_test(tcase, client_has_an_ipv4_address);
     tcase_add_test(tcase, client_has_an_ipv4_address_on_an_ipv6_socket);
     suite_add_tcase(suite, tcase);
