@@ -16,6 +16,43 @@ COMPARE = {"≤": operator.le, "≥": operator.ge}
 # Why a target is missed, in Markdown, by its key, which is "workload metric" and for some one
 # word more: the rival's name, or "growth". The page has it below its targets while that is so.
 REASONS = {
+    "sleeping cpu bound-ms":
+        "the front costs about what the bound does, nearly all of it in the kernel's `send()`. "
+        "The rest is the worker, which the bound has not: it wakes a fiber whose stack has left "
+        "the processor's cache, and there the agent formats and emits. Where few events are due "
+        "in a millisecond, the second wake-up counts as well.",
+    "sleeping cpu kore":
+        "there an agent is an entry of the timer wheel in the process that sends: it has no "
+        "stack, is not kept apart from the server, and nothing is kept of its events.",
+    "sleeping cpu go":
+        "the more agents there are, the less a wake-up counts and the more the kernel's `send()` "
+        "does, which is the same for both.",
+    "sleeping cpu node":
+        "as for Go.",
+    "sleeping cpu fastapi":
+        "as for Go: where FastAPI still holds its load, `send()` is much of what either costs.",
+    "sleeping cpu growth":
+        "the front, the worker and the load generator want more than two cores for 180,000 events "
+        "a second.",
+    "sleeping p99 go":
+        "a worker hands over all that is due in a millisecond, or in two, and the last of them "
+        "waits until the front has sent the others.",
+    "sleeping memory":
+        "libmicrohttpd keeps `max_headers` (8 KiB) of each connection, a fiber's stack is a page "
+        "(4 KiB) at least, and the log keeps a run's events for who comes back. "
+        "`max_headers = 4K` and `log_size = 1K` make it less.",
+    "idle memory node":
+        "`max_headers` (8 KiB) of each connection, and a page of stack for each fiber.",
+    "cost emit-ratio":
+        "it checks every byte of the JSON and takes the worker's lock, which threads share with "
+        "the loop; `fprintf()` copies.",
+    "cost emit-ratio-fiber":
+        "it checks every byte of the JSON and takes the worker's lock; `fprintf()` copies.",
+    "short-fresh runs fastapi":
+        "connecting costs all the same: the bound itself is not so far from FastAPI.",
+    "short-kept runs fastapi":
+        "the front is one process, which reads, starts, encodes and sends each run, and fills a "
+        "core with that.",
 }
 
 
