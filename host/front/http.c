@@ -187,15 +187,6 @@ static void request_park(struct http_request *request, bool chunked)
     request->parked = parked_create(request->connection, chunked, &parked_handler, request);
 }
 
-static int request_watch(struct http_request *request)
-{
-    int status = parked_watch(request->parked, request->http->loop);
-
-    if (status < 0)
-        log_error("a connection cannot be watched: %s", uv_strerror(status));
-    return status;
-}
-
 static void request_resume(struct http_request *request)
 {
     parked_resume(request->parked);
@@ -304,7 +295,11 @@ void http_stream(struct http_request *request, const char *content_type,
 
 int http_stream_watch(struct http_request *request)
 {
-    return request_watch(request);
+    int status = parked_watch(request->parked, request->http->loop);
+
+    if (status < 0)
+        log_error("a connection cannot be watched: %s", uv_strerror(status));
+    return status;
 }
 
 int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,
@@ -475,7 +470,7 @@ static mhd_result request_handle(struct http_request *request)
     if (request->state != WAITING)
         return request_queue(request);
     request_park(request, false);
-    if (request_watch(request) == 0)
+    if (http_stream_watch(request) == 0)
         return MHD_YES;
     request_resume(request);
     return MHD_NO;

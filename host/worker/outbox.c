@@ -17,7 +17,7 @@ struct outbox {
     TAILQ_HEAD(ready_list, task) ready;
     TAILQ_HEAD(, task) crowd;
     bool poked;
-    bool urgent;             /* the frames are not only events, or were held long enough */
+    bool urgent;             /* the frames are not only events */
     bool held;               /* they wait for next_ms */
     uint64_t handed_over_at; /* ms of the loop's clock */
     uv_timer_t next_ms;
@@ -41,12 +41,7 @@ static void on_wake_up(uv_async_t *async)
 
 static void on_next_ms(uv_timer_t *timer)
 {
-    struct outbox *outbox = timer->data;
-
-    outbox_lock(outbox);
-    outbox->urgent = true;
-    outbox_unlock(outbox);
-    outbox_flush(outbox);
+    outbox_flush(timer->data);
 }
 
 struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, void *data)
