@@ -1,5 +1,5 @@
+#include "worker/main.h"
 #include "cli/cli.h"
-#include "worker/role.h"
 
 #include <fcntl.h>
 #include <stdio.h>

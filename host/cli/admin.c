@@ -1,7 +1,7 @@
 /* list, reload, rollback, drain: a question to a running server over its operators' socket. */
 #include "cli/cli.h"
 
-#include "front/admin.h"
+#include "ops/admin.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* The worker process is the one that `sluice serve` would start; only nobody gives it runs. */
 #include "cli/cli.h"
 
+#include "base/log.h"
 #include "cli/settings.h"
-#include "common/log.h"
-#include "front/process.h"
+#include "fleet/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  */
 #include "cli/lines.h"
 
-#include "common/buf.h"
-#include "common/mem.h"
+#include "base/buf.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>

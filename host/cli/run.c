@@ -5,12 +5,12 @@
  */
 #include "cli/cli.h"
 
+#include "base/json.h"
+#include "base/log.h"
 #include "cli/lines.h"
 #include "cli/settings.h"
-#include "common/json.h"
-#include "common/log.h"
-#include "front/encode_sse.h"
-#include "front/run.h"
+#include "protocol/native.h"
+#include "run/run.h"
 #include "worker/worker.h"
 
 #include <cjson/cJSON.h>

@@ -1,10 +1,10 @@
 #include "cli/cli.h"
 
-#include "common/log.h"
-#include "front/access.h"
-#include "front/config.h"
-#include "front/front.h"
-#include "front/tls.h"
+#include "api/access.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "front.h"
+#include "http/tls.h"
 
 #include <getopt.h>
 #include <stdbool.h>

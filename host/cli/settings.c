@@ -1,7 +1,7 @@
 #include "cli/settings.h"
 
+#include "base/log.h"
 #include "cli/cli.h"
-#include "common/log.h"
 
 #include <getopt.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef CLI_SETTINGS_H
 #define CLI_SETTINGS_H
 
-#include "front/config.h"
+#include "config/config.h"
 
 #include <stdbool.h>
 

@@ -4,7 +4,7 @@
  */
 #include "cli/cli.h"
 
-#include "front/tokens.h"
+#include "api/tokens.h"
 
 #include <errno.h>
 #include <getopt.h>

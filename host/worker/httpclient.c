@@ -15,11 +15,11 @@
 #include "worker/httpclient.h"
 
 #include "agent.h"
-#include "common/clock.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "worker/http_request.h"
 #include "worker/job.h"
-#include "worker/request.h"
 
 #include <assert.h>
 #include <curl/curl.h>

@@ -1,9 +1,9 @@
 #include "worker/job.h"
 
 #include "agent.h"
-#include "common/clock.h"
-#include "common/mem.h"
-#include "common/wire.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "wire/frames.h"
 #include "worker/httpclient.h"
 
 #include <errno.h>

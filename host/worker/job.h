@@ -8,9 +8,9 @@
 #ifndef WORKER_JOB_H
 #define WORKER_JOB_H
 
-#include "worker/ctx.h"
 #include "worker/outbox.h"
 #include "worker/task.h"
+#include "worker/vars.h"
 
 #include <stdatomic.h>
 #include <stdint.h>

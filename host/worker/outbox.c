@@ -1,6 +1,6 @@
 #include "worker/outbox.h"
 
-#include "common/mem.h"
+#include "base/mem.h"
 #include "worker/task.h"
 
 #include <pthread.h>

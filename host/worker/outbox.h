@@ -18,7 +18,7 @@
 #ifndef WORKER_OUTBOX_H
 #define WORKER_OUTBOX_H
 
-#include "common/buf.h"
+#include "base/buf.h"
 
 #include <pthread.h>
 #include <stdbool.h>

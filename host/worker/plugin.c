@@ -1,8 +1,8 @@
 #include "worker/plugin.h"
 
-#include "common/json.h"
-#include "common/log.h"
-#include "common/mem.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
 
 #include <ctype.h>
 #include <dlfcn.h>

@@ -1,8 +1,8 @@
 #include "worker/subtask.h"
 
 #include "agent.h"
-#include "common/clock.h"
-#include "common/mem.h"
+#include "base/mem.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 #include "worker/task.h"
 
-#include "common/clock.h"
-#include "common/mem.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "worker/emit.h"
 #include "worker/job.h"
 #include "worker/outbox.h"
-#include "worker/payload.h"
 
 #include <errno.h>
 #include <stdlib.h>

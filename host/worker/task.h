@@ -6,7 +6,7 @@
 #ifndef WORKER_TASK_H
 #define WORKER_TASK_H
 
-#include "worker/fiber.h"
+#include "worker/fibers/fiber.h"
 
 #include <pthread.h>
 #include <stdbool.h>

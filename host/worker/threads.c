@@ -1,6 +1,6 @@
 #include "worker/threads.h"
 
-#include "common/mem.h"
+#include "base/mem.h"
 
 #include <pthread.h>
 #include <stdlib.h>

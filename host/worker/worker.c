@@ -1,12 +1,12 @@
 #include "worker/worker.h"
 
-#include "common/log.h"
-#include "common/mem.h"
-#include "common/wire.h"
-#include "worker/fiber.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "wire/frames.h"
+#include "worker/fibers/fiber.h"
+#include "worker/host_table.h"
 #include "worker/httpclient.h"
 #include "worker/job.h"
-#include "worker/runtime.h"
 #include "worker/subtask.h"
 #include "worker/threads.h"
 

@@ -9,7 +9,7 @@
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
-#include "common/buf.h"
+#include "base/buf.h"
 #include "worker/plugin.h"
 
 #include <stdbool.h>

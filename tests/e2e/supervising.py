@@ -215,7 +215,7 @@ class StampedSwarm(Swarm):
         self.noted = []
 
 
-# ---- the frames between front and worker, as host/common/wire.h has them ----
+# ---- the frames between front and worker, as host/wire/frames.h has them ----
 
 def read_wire():
     with open(os.path.join(SRCDIR, "host", "common", "wire.h")) as header:

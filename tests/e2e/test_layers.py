@@ -4,6 +4,8 @@
 import glob
 import os
 import re
+import shutil
+import tempfile
 import unittest
 
 from harness import SRCDIR, main, run_sluice
@@ -12,22 +14,81 @@ INCLUDE = re.compile(r'(?m)^[ \t]*#[ \t]*include[ \t]*([<"])([^">]+)[>"]')
 OURS = ("docs/", "host/", "plugins/", "sdk/", "tests/")
 
 
-def sources(*folders):
+# A room of host/ and the rooms that it may include besides itself; "sdk" is sdk/agent.h and its like.
+# host/main.c and host/front.c compose the others.
+ROOMS = {
+    "base": "",
+    "wire": "base",
+    "run": "base wire",
+    "protocol": "base run",
+    "config": "base",
+    "http": "base",
+    "fleet": "base wire run config",
+    "api": "base wire run protocol http fleet config",
+    "ops": "base wire fleet run config",
+    "worker/fibers": "base",
+    "worker": "base wire worker/fibers sdk",
+    "harness": "base wire worker sdk",
+    "cli": "base wire run protocol http fleet config api ops worker/fibers worker front sdk",
+}
+
+# The one room or file that may include a library's header.
+LIBRARIES = {
+    "microhttpd.h": ("host/http/",),
+    "gnutls/": ("host/http/", "host/base/digest.c"),
+    "ltdl.h": ("host/worker/plugin.c",),
+    "curl/": ("host/worker/httpclient.c",),
+    "hiredis/": (),
+    "ini.h": ("host/config/ini.c",),
+}
+
+# Rooms and files that do no I/O of their own, and what they therefore do not include.
+PURE = ("host/protocol/", "host/run/eventlog.c", "host/run/pack.c", "host/wire/frames.c",
+        "host/base/json.c", "host/worker/emit.c", "host/worker/http_request.c")
+IO = {"fcntl.h", "sys/socket.h", "unistd.h", "uv.h"}
+
+
+def sources(*folders, root=SRCDIR):
     found = []
     for folder in folders:
-        found += glob.glob(os.path.join(SRCDIR, folder, "**", "*.[ch]"), recursive=True)
-    return sorted(os.path.relpath(path, SRCDIR) for path in found)
+        found += glob.glob(os.path.join(root, folder, "**", "*.[ch]"), recursive=True)
+    return sorted(os.path.relpath(path, root) for path in found)
 
 
-def includes(path):
+def includes(path, root=SRCDIR):
     """The quote and the name of each #include."""
-    with open(os.path.join(SRCDIR, path), encoding="utf-8") as file:
+    with open(os.path.join(root, path), encoding="utf-8") as file:
         return INCLUDE.findall(file.read())
 
 
 def is_ours(name):
     """Whether the compiler finds a header of the source tree by this name in <>."""
     return any(os.path.exists(os.path.join(SRCDIR, folder, name)) for folder in ("host", "sdk"))
+
+
+def room_of(path):
+    """The room of a path below host/; "front" and "main" are files of no room."""
+    folder = os.path.dirname(path)
+    return folder if folder else path.rpartition(".")[0]
+
+
+def upward_arrows(root=SRCDIR):
+    """Each include of host/ that no arrow of ROOMS allows, as "file includes name"."""
+    found = []
+    for path in sources("host", root=root):
+        room = room_of(path.removeprefix("host/"))
+        if room in ("front", "main"):
+            continue
+        allowed = ROOMS.get(room, "").split() + [room]
+        for quote, name in includes(path, root):
+            name = name.removeprefix("sluice/")
+            if quote == "<" and not is_ours(name):
+                continue
+            target = room_of(name) if "/" in name or os.path.exists(
+                os.path.join(root, "host", name)) else "sdk"
+            if target not in allowed:
+                found.append(f"{path} includes {name}")
+    return found
 
 
 class LayerTest(unittest.TestCase):
@@ -43,27 +104,34 @@ class LayerTest(unittest.TestCase):
                     elif quote == '"' or is_ours(name):
                         self.assertTrue(allowed(path, name))
 
-    def test_common_includes_only_itself(self):
-        self.check_folder("host/common", lambda path, name: name.startswith("common/"))
+    def test_arrows_between_rooms_go_down(self):
+        self.assertEqual(upward_arrows(), ["host/run/eventlog.h includes protocol/native.h"])
 
-    def test_front_includes_only_itself_and_common(self):
-        self.check_folder("host/front", lambda path, name: name.startswith(("front/", "common/")))
+    def test_every_folder_of_host_is_a_room(self):
+        folders = {room_of(path.removeprefix("host/")) for path in sources("host")}
+        self.assertEqual(folders, {*ROOMS, "front", "main"})
 
-    def test_worker_includes_only_itself_common_and_the_sdk(self):
-        self.check_folder("host/worker", lambda path, name: name == "agent.h" or
-                          name.startswith(("worker/", "common/")))
+    def test_arrows_of_rooms_have_no_circle(self):
+        left = {room: set(arrows.split()) - {"front", "sdk"} for room, arrows in ROOMS.items()}
+        while left:
+            lowest = [room for room, arrows in left.items() if not arrows & set(left)]
+            self.assertTrue(lowest, f"a circle among {sorted(left)}")
+            for room in lowest:
+                del left[room]
 
-    def test_testing_includes_of_the_worker_only_what_judges(self):
-        judges = ("worker/ctx.h", "worker/payload.h", "worker/request.h")
-        self.check_folder("host/testing", lambda path, name: name in ("agent.h", "agent_test.h") or
-                          name in judges or name.startswith(("testing/", "common/")))
-
-    def test_agent_h_is_included_only_by_the_worker_and_in_its_place(self):
-        users = [path for path in sources("host")
-                 if any(name in ("agent.h", "sluice/agent.h") for _, name in includes(path))]
-        self.assertTrue(users)
-        self.assertEqual([path for path in users
-                          if not path.startswith(("host/worker/", "host/testing/"))], [])
+    def test_an_arrow_upward_is_found(self):
+        for path, name in (("host/run/run.c", "api/routes.h"), ("host/base/buf.h", "wire/link.h"),
+                           ("host/worker/job.c", "run/run.h"), ("host/fleet/image.c", "http/http.h"),
+                           ("host/worker/fibers/fiber.c", "worker/task.h"),
+                           ("host/protocol/native.c", "front.h"), ("host/run/run.h", "agent.h"),
+                           ("host/attic/new.c", "base/buf.h")):
+            with self.subTest(file=path, include=name), tempfile.TemporaryDirectory() as root:
+                shutil.copytree(os.path.join(SRCDIR, "host"), os.path.join(root, "host"))
+                os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+                with open(os.path.join(root, path), "a", encoding="utf-8") as file:
+                    file.write(f'#include "{name}"\n')
+                self.assertEqual(set(upward_arrows(root)) - set(upward_arrows()),
+                                 {f"{path} includes {name}"})
 
     def test_plugins_include_only_the_sdk_and_their_own(self):
         def allowed(path, name):
@@ -80,30 +148,19 @@ class LayerTest(unittest.TestCase):
         self.check_folder("sdk", lambda path, name:
                           os.path.exists(os.path.join(SRCDIR, "sdk", name)))
 
-    def check_users(self, header, *users):
-        self.assertEqual([path for path in sources("host", "plugins", "sdk")
-                          if any(name == header for _, name in includes(path))], sorted(users))
-
-    def test_libmicrohttpd_is_used_in_two_files(self):
-        self.check_users("microhttpd.h", "host/front/http.c", "host/front/parked.c")
-
-    def test_gnutls_is_used_where_tls_and_digests_are(self):
-        users = {path for path in sources("host", "plugins", "sdk")
-                 if any(name.startswith("gnutls/") for _, name in includes(path))}
-        self.assertEqual(users, {"host/front/digest.c", "host/front/parked.c", "host/front/tls.c"})
-
-    def test_libltdl_is_used_in_one_file(self):
-        self.check_users("ltdl.h", "host/worker/plugin.c")
-
-    def test_libcurl_is_used_in_one_file(self):
-        self.check_users("curl/curl.h", "host/worker/httpclient.c")
+    def test_libraries_are_used_in_their_place(self):
+        for path in sources("host", "plugins", "sdk"):
+            for _, name in includes(path):
+                for library, users in LIBRARIES.items():
+                    if name == library or library.endswith("/") and name.startswith(library):
+                        with self.subTest(file=path, include=name):
+                            self.assertTrue(path.startswith(users) if users else False)
 
     def test_what_does_no_io_includes_no_io(self):
-        for path in ("host/front/encode_sse.c", "host/front/eventlog.c", "host/common/wire.c",
-                     "host/common/json.c", "host/worker/payload.c", "host/worker/request.c"):
-            with self.subTest(file=path):
-                self.assertFalse({"unistd.h", "fcntl.h", "sys/socket.h", "uv.h"} &
-                                 {name for _, name in includes(path)})
+        for path in sources("host"):
+            if path.startswith(PURE):
+                with self.subTest(file=path):
+                    self.assertFalse(IO & {name for _, name in includes(path)})
 
 
 class DocumentationTest(unittest.TestCase):

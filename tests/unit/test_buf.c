@@ -1,4 +1,4 @@
-#include "common/buf.h"
+#include "base/buf.h"
 
 #include <check.h>
 #include <stdint.h>

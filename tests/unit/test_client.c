@@ -1,4 +1,4 @@
-#include "front/client.h"
+#include "run/quota.h"
 
 #include <check.h>
 #include <stdio.h>

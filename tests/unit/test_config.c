@@ -1,6 +1,6 @@
-#include "front/config.h"
-#include "front/ini.h"
-#include "front/setting.h"
+#include "config/config.h"
+#include "config/ini.h"
+#include "config/setting.h"
 
 #include <arpa/inet.h>
 #include <check.h>

@@ -1,4 +1,4 @@
-#include "worker/ctx.h"
+#include "worker/vars.h"
 
 #include "agent.h"
 

@@ -1,4 +1,4 @@
-#include "front/encode_sse.h"
+#include "protocol/native.h"
 
 #include <check.h>
 #include <errno.h>

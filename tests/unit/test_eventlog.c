@@ -2,7 +2,7 @@
  * Most tests fill a log with events of their own numbers and lengths, and keep
  * in ends[] where each must lie; see expect_log().
  */
-#include "front/eventlog.h"
+#include "run/eventlog.h"
 
 #include <check.h>
 #include <stdio.h>

@@ -2,9 +2,9 @@
  * Nothing is asserted on a fiber's own stack: fibers note what they saw, and
  * the test looks at the notes.
  */
-#include "worker/fiber.h"
+#include "worker/fibers/fiber.h"
 
-#include "common/clock.h"
+#include "base/time.h"
 
 #include <check.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "front/http.h"
+#include "http/http.h"
 
 #include <arpa/inet.h>
 #include <check.h>

@@ -2,9 +2,9 @@
  * The checker is compared with tables of documents, and with a second checker
  * that is built otherwise: it descends by recursion and decodes code points.
  */
-#include "common/json.h"
+#include "base/json.h"
 
-#include "common/buf.h"
+#include "base/buf.h"
 
 #include <check.h>
 #include <cjson/cJSON.h>

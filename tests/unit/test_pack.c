@@ -2,7 +2,7 @@
  * Packing, of logs that the tests fill. What a reader that is behind reads is
  * read_packed(): as stream.c does it, by pack_text() and pack_find() in turns.
  */
-#include "front/pack.h"
+#include "run/pack.h"
 
 #include <check.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-#include "front/position.h"
+#include "api/position.h"
 
 #include <check.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "front/ring.h"
+#include "run/ring.h"
 
 #include <check.h>
 #include <stdlib.h>

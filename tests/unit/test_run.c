@@ -2,11 +2,11 @@
  * Runs, with an executor and subscribers that only take notes. What subscribers
  * read is parsed as server-sent events and checked as a whole: see stream_after().
  */
-#include "front/run.h"
+#include "run/run.h"
 
-#include "common/json.h"
-#include "common/log.h"
-#include "front/encode_sse.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "protocol/native.h"
 
 #include <check.h>
 #include <cjson/cJSON.h>

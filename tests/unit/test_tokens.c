@@ -1,4 +1,4 @@
-#include "front/tokens.h"
+#include "api/tokens.h"
 
 #include <check.h>
 #include <errno.h>

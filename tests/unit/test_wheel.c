@@ -1,4 +1,4 @@
-#include "worker/wheel.h"
+#include "worker/fibers/wheel.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "common/wire.h"
+#include "wire/frames.h"
 
 #include <check.h>
 #include <errno.h>

@@ -15,11 +15,11 @@
 #include "../plugins/unit_probe.h"
 #include "agent.h"
 #include "agent_http.h"
-#include "common/json.h"
-#include "common/log.h"
-#include "common/wire.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "wire/frames.h"
 #include "worker/outbox.h"
-#include "worker/runtime.h"
+#include "worker/host_table.h"
 
 #include <check.h>
 #include <limits.h>

@@ -1,0 +1,109 @@
+#include "base/buf.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An emptied buffer that grew beyond this gives its memory back. */
+#define KEEP_CAPACITY (256 * 1024)
+
+static void buf_rewind(struct buf *buf)
+{
+    memmove(buf->base, buf->base + buf->start, buf_length(buf));
+    buf->end -= buf->start;
+    buf->start = 0;
+}
+
+char *buf_reserve(struct buf *buf, size_t length)
+{
+    if (buf->capacity - buf->end < length && buf->start > buf->capacity / 2)
+        buf_rewind(buf);
+    if (buf->capacity - buf->end < length) {
+        size_t capacity = buf->capacity ? buf->capacity * 2 : 256;
+        while (capacity - buf->end < length)
+            capacity *= 2;
+        buf->base = mem_realloc(buf->base, capacity);
+        buf->capacity = capacity;
+    }
+    return buf->base + buf->end;
+}
+
+void buf_commit(struct buf *buf, size_t length)
+{
+    assert(length <= buf->capacity - buf->end);
+    buf->end += length;
+}
+
+void buf_append(struct buf *buf, const void *data, size_t length)
+{
+    if (length == 0)
+        return;
+    memcpy(buf_reserve(buf, length), data, length);
+    buf->end += length;
+}
+
+void buf_puts(struct buf *buf, const char *text)
+{
+    buf_append(buf, text, strlen(text));
+}
+
+void buf_vprintf(struct buf *buf, const char *format, va_list args)
+{
+    va_list again;
+    int length;
+
+    va_copy(again, args);
+    length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    assert(length >= 0);
+    vsnprintf(buf_reserve(buf, (size_t)length + 1), (size_t)length + 1, format, args);
+    buf->end += (size_t)length;
+}
+
+void buf_printf(struct buf *buf, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    buf_vprintf(buf, format, args);
+    va_end(args);
+}
+
+void buf_consume(struct buf *buf, size_t length)
+{
+    assert(length <= buf_length(buf));
+    buf->start += length;
+    if (buf->start < buf->end)
+        return;
+    buf->start = buf->end = 0;
+    if (buf->capacity > KEEP_CAPACITY)
+        buf_finish(buf);
+}
+
+void buf_swap(struct buf *a, struct buf *b)
+{
+    struct buf held = *a;
+    *a = *b;
+    *b = held;
+}
+
+char *buf_steal(struct buf *buf)
+{
+    char *text;
+
+    buf_append(buf, "", 1);
+    if (buf->start > 0)
+        buf_rewind(buf);
+    text = buf->base;
+    *buf = (struct buf){0};
+    return text;
+}
+
+void buf_finish(struct buf *buf)
+{
+    free(buf->base);
+    *buf = (struct buf){0};
+}

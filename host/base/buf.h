@@ -1,0 +1,48 @@
+/*
+ * A growable run of bytes, written at its end and read at its start. It is a
+ * plain struct: zeroed is empty. Whoever fills one bounds it.
+ */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+struct buf {
+    char *base;
+    size_t start; /* of what is unread */
+    size_t end;
+    size_t capacity;
+};
+
+static inline size_t buf_length(const struct buf *buf)
+{
+    return buf->end - buf->start;
+}
+
+static inline const char *buf_data(const struct buf *buf)
+{
+    return buf->base + buf->start;
+}
+
+/* Room for so many bytes at the end; buf_commit() says how many were used. */
+char *buf_reserve(struct buf *buf, size_t length);
+void buf_commit(struct buf *buf, size_t length);
+
+void buf_append(struct buf *buf, const void *data, size_t length);
+void buf_puts(struct buf *buf, const char *text);
+__attribute__((format(printf, 2, 3))) void buf_printf(struct buf *buf, const char *format, ...);
+__attribute__((format(printf, 2, 0))) void buf_vprintf(struct buf *buf, const char *format,
+                                                       va_list args);
+
+/* Drops bytes at the start. */
+void buf_consume(struct buf *buf, size_t length);
+
+void buf_swap(struct buf *a, struct buf *b);
+
+/* The content with a NUL behind it; the caller frees it. The buffer is empty then. */
+char *buf_steal(struct buf *buf);
+
+void buf_finish(struct buf *buf);
+
+#endif

@@ -1,0 +1,393 @@
+#include "base/json.h"
+
+#include "base/buf.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/*
+ * The checker is a loop over tokens with one of five expectations, and a flag
+ * a level that says whether the level is an object. It never recurses, so
+ * that hostile nesting costs no stack.
+ */
+enum expect { VALUE, VALUE_OR_CLOSE, KEY, KEY_OR_CLOSE, COMMA_OR_CLOSE };
+
+struct scanner {
+    const unsigned char *at;
+    const unsigned char *end;
+    size_t white; /* bytes of white space between tokens so far */
+    unsigned depth;
+    bool is_object[JSON_DEPTH_MAX]; /* of each level up to depth */
+};
+
+/* The length of the UTF-8 sequence at p (RFC 3629), 0 if it is none. */
+static size_t utf8_sequence(const unsigned char *p, const unsigned char *end)
+{
+    size_t left = (size_t)(end - p);
+
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || left < 2 || (p[1] & 0xc0) != 0x80)
+        return 0;
+    if (p[0] < 0xe0)
+        return 2;
+    if (left < 3 || (p[2] & 0xc0) != 0x80)
+        return 0;
+    if (p[0] < 0xf0)
+        return (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ? 0 : 3;
+    if (left < 4 || (p[3] & 0xc0) != 0x80)
+        return 0;
+    return (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f) ? 0 : 4;
+}
+
+static bool is_white(unsigned char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static bool is_digit(unsigned char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* What stands in a string as it is. */
+static const bool plain[256] = {
+    [0x20 ... 0x21] = true, [0x23 ... 0x5b] = true, [0x5d ... 0x7f] = true};
+
+static inline void scan_white(struct scanner *s)
+{
+    while (s->at < s->end && *s->at <= ' ' && is_white(*s->at)) {
+        s->at++;
+        s->white++;
+    }
+}
+
+static bool scan_hex4(struct scanner *s)
+{
+    for (int i = 0; i < 4; i++, s->at++) {
+        if (s->at == s->end || !*s->at || !strchr("0123456789abcdefABCDEF", *s->at))
+            return false;
+    }
+    return true;
+}
+
+/* Behind a backslash. */
+static bool scan_escape(struct scanner *s)
+{
+    if (s->at == s->end || !*s->at || !strchr("\"\\/bfnrtu", *s->at))
+        return false;
+    return *s->at++ != 'u' || scan_hex4(s);
+}
+
+/* The high bit of the first byte that is not plain, and perhaps of some behind it; 0: all are. */
+static uint64_t find_not_plain(uint64_t bytes)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
+
+    return (((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) |
+            ((bytes - ones * 0x20) & ~bytes) | bytes) &
+           ones * 0x80;
+}
+
+/* Eight bytes at a time. */
+static inline const unsigned char *skip_plain(const unsigned char *p, const unsigned char *end)
+{
+    uint64_t bytes;
+
+    while (end - p >= 8) {
+        memcpy(&bytes, p, 8);
+        bytes = find_not_plain(le64toh(bytes));
+        if (bytes)
+            return p + __builtin_ctzll(bytes) / 8;
+        p += 8;
+    }
+    while (p < end && plain[*p])
+        p++;
+    return p;
+}
+
+static bool scan_string(struct scanner *s)
+{
+    if (s->at == s->end || *s->at++ != '"')
+        return false;
+    while ((s->at = skip_plain(s->at, s->end)) < s->end) {
+        unsigned char c = *s->at;
+        size_t step;
+        if (c == '"') {
+            s->at++;
+            return true;
+        }
+        if (c == '\\') {
+            s->at++;
+            if (!scan_escape(s))
+                return false;
+            continue;
+        }
+        step = c < 0x20 ? 0 : utf8_sequence(s->at, s->end);
+        if (step == 0)
+            return false;
+        s->at += step;
+    }
+    return false;
+}
+
+static bool scan_digits(struct scanner *s)
+{
+    const unsigned char *p = s->at, *end = s->end;
+    bool any = p < end && is_digit(*p);
+
+    while (p < end && is_digit(*p))
+        p++;
+    s->at = p;
+    return any;
+}
+
+static bool scan_number(struct scanner *s)
+{
+    if (*s->at == '-')
+        s->at++;
+    if (s->at < s->end && *s->at == '0')
+        s->at++;
+    else if (!scan_digits(s))
+        return false;
+    if (s->at < s->end && *s->at == '.') {
+        s->at++;
+        if (!scan_digits(s))
+            return false;
+    }
+    if (s->at < s->end && (*s->at == 'e' || *s->at == 'E')) {
+        s->at++;
+        if (s->at < s->end && (*s->at == '+' || *s->at == '-'))
+            s->at++;
+        return scan_digits(s);
+    }
+    return true;
+}
+
+static bool scan_word(struct scanner *s, const char *word)
+{
+    size_t length = strlen(word);
+
+    if ((size_t)(s->end - s->at) < length || memcmp(s->at, word, length) != 0)
+        return false;
+    s->at += length;
+    return true;
+}
+
+static bool scan_scalar(struct scanner *s)
+{
+    switch (*s->at) {
+    case '"':
+        return scan_string(s);
+    case 't':
+        return scan_word(s, "true");
+    case 'f':
+        return scan_word(s, "false");
+    case 'n':
+        return scan_word(s, "null");
+    default:
+        return scan_number(s);
+    }
+}
+
+static bool in_object(const struct scanner *s)
+{
+    return s->is_object[s->depth - 1];
+}
+
+static bool scan_open(struct scanner *s, bool object)
+{
+    if (s->depth == JSON_DEPTH_MAX)
+        return false;
+    s->is_object[s->depth++] = object;
+    s->at++;
+    return true;
+}
+
+/* A key and its colon. */
+static bool scan_key(struct scanner *s)
+{
+    if (!scan_string(s))
+        return false;
+    scan_white(s);
+    return s->at < s->end && *s->at++ == ':';
+}
+
+/* A comma or the end of the level; says what must follow. */
+static bool scan_after(struct scanner *s, enum expect *expect)
+{
+    unsigned char c = *s->at++;
+
+    if (c == ',') {
+        *expect = in_object(s) ? KEY : VALUE;
+        return true;
+    }
+    if (c != (in_object(s) ? '}' : ']'))
+        return false;
+    s->depth--;
+    return true;
+}
+
+/* One token; false if it is not what may stand here. */
+static bool scan_token(struct scanner *s, enum expect *expect)
+{
+    unsigned char c = *s->at;
+    bool may_close = *expect == VALUE_OR_CLOSE || *expect == KEY_OR_CLOSE;
+
+    if (*expect == COMMA_OR_CLOSE)
+        return scan_after(s, expect);
+    if (may_close && c == (in_object(s) ? '}' : ']')) {
+        *expect = COMMA_OR_CLOSE;
+        s->at++;
+        s->depth--;
+        return true;
+    }
+    if (*expect == KEY || *expect == KEY_OR_CLOSE) {
+        *expect = VALUE;
+        return scan_key(s);
+    }
+    if (c == '{' || c == '[') {
+        *expect = c == '{' ? KEY_OR_CLOSE : VALUE_OR_CLOSE;
+        return scan_open(s, c == '{');
+    }
+    *expect = COMMA_OR_CLOSE;
+    return scan_scalar(s);
+}
+
+ssize_t json_check(const char *text, size_t length)
+{
+    enum expect expect = VALUE;
+    struct scanner s; /* is_object is set level by level */
+
+    s.at = (const unsigned char *)text;
+    s.end = s.at + length;
+    s.white = 0;
+    s.depth = 0;
+    do {
+        scan_white(&s);
+        if (s.at == s.end || !scan_token(&s, &expect))
+            return -EINVAL;
+    } while (s.depth > 0 || expect != COMMA_OR_CLOSE);
+    scan_white(&s);
+    return s.at == s.end ? (ssize_t)(length - s.white) : -EINVAL;
+}
+
+/* The length of the string token at text. */
+static size_t string_length(const char *text)
+{
+    const char *p = text + 1;
+
+    while (*p != '"')
+        p += *p == '\\' ? 2 : 1;
+    return (size_t)(p - text) + 1;
+}
+
+size_t json_compact(char *out, const char *text, size_t length)
+{
+    char *to = out;
+
+    for (const char *p = text; p < text + length;) {
+        size_t step = *p == '"' ? string_length(p) : 1;
+        if (!is_white((unsigned char)*p)) {
+            memmove(to, p, step);
+            to += step;
+        }
+        p += step;
+    }
+    return (size_t)(to - out);
+}
+
+/* The letter behind the backslash, 0 if there is none for it. */
+static char short_escape(unsigned char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+        return (char)c;
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return 0;
+    }
+}
+
+ssize_t json_escaped_length(const char *text, size_t length)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + length;
+    size_t added = 0;
+
+    while ((p = skip_plain(p, end)) < end) {
+        size_t step = utf8_sequence(p, end);
+        if (step == 0)
+            return -EINVAL;
+        added += short_escape(*p) ? 1 : *p < 0x20 ? 5 : 0;
+        p += step;
+    }
+    return (ssize_t)(length + added);
+}
+
+/* Writes what stands for a byte that is not plain. */
+static char *escape_byte(char *to, unsigned char c)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    if (c >= 0x80) {
+        *to++ = (char)c;
+    } else if (short_escape(c)) {
+        *to++ = '\\';
+        *to++ = short_escape(c);
+    } else {
+        memcpy(to, "\\u00", 4);
+        to[4] = hex[c >> 4];
+        to[5] = hex[c & 15];
+        to += 6;
+    }
+    return to;
+}
+
+size_t json_escape(char *out, const char *text, size_t length)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + length;
+    char *to = out;
+
+    for (;;) {
+        size_t run = (size_t)(skip_plain(p, end) - p);
+        memcpy(to, p, run);
+        to += run;
+        p += run;
+        if (p == end)
+            return (size_t)(to - out);
+        to = escape_byte(to, *p++);
+    }
+}
+
+void json_append_string(struct buf *buf, const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + strlen(text);
+
+    buf_append(buf, "\"", 1);
+    while (p < end) {
+        size_t step = utf8_sequence(p, end);
+        const char *piece = step ? (const char *)p : "?";
+        size_t length = step ? step : 1;
+        buf_commit(buf, json_escape(buf_reserve(buf, 6), piece, length));
+        p += length;
+    }
+    buf_append(buf, "\"", 1);
+}
+
+void json_append_member(struct buf *buf, const char *name, const char *value)
+{
+    if (value == NULL || !*value)
+        return;
+    buf_printf(buf, ",\"%s\":", name);
+    json_append_string(buf, value);
+}

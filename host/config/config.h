@@ -1,0 +1,121 @@
+/*
+ * The configuration: an INI file with the sections [host] and [plugin NAME],
+ * and assignments from the command line.
+ *
+ *     config_create()  every setting has its default
+ *     config_read()    the file, if there is one
+ *     config_set()     once for each --set; overrides the file
+ *     config_check()   all of it
+ *
+ * A call that refuses something says where and why in error: one line without a
+ * newline, cut to fit; CONFIG_ERROR_SIZE bytes are enough. The configuration is
+ * then half changed: destroy it.
+ *
+ * The settings themselves are public; nothing but this file changes them.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#define CONFIG_ERROR_SIZE 1024
+
+/* Longest config_plugin_json(), in bytes; a plugin with more is refused. */
+#define CONFIG_JSON_MAX (512 * 1024)
+
+struct cJSON;
+
+struct config_plugin {
+    struct config_plugin *next;
+    char *name; /* NULL in plugin_defaults */
+    unsigned threads;
+    size_t stack; /* bytes */
+    unsigned workers;
+    size_t memory_limit;    /* of a worker, bytes; 0 is none */
+    unsigned max_runs;      /* of a worker; 0 is no limit */
+    unsigned max_live;      /* runs at a time, more wait; 0 is no limit */
+    unsigned max_queued;    /* runs that wait */
+    unsigned on_disconnect; /* as setting_disconnect() reads it */
+    unsigned deadline;      /* of a run, seconds; 0 is none */
+    unsigned cancel_grace;  /* seconds */
+    struct cJSON *pairs;    /* a string for each of the author's keys, in the order first set */
+    size_t json_size;       /* of the pairs, bytes */
+};
+
+struct config {
+    char *listen;
+    char *plugins;                        /* folder */
+    size_t max_headers;                   /* bytes, with the request's line */
+    size_t max_body;                      /* bytes */
+    unsigned max_connections;             /* at a time */
+    unsigned max_connections_per_address; /* 0 is no limit */
+    unsigned max_runs;                    /* live ones */
+    unsigned max_runs_per_client;         /* live ones of one subject or address; 0 is no limit */
+    unsigned connection_timeout;          /* seconds */
+    unsigned request_timeout;             /* seconds */
+    unsigned heartbeat;                   /* seconds */
+    unsigned stall;                       /* seconds */
+    size_t log_size;                      /* of one run, bytes */
+    size_t log_budget;                    /* of all runs, bytes */
+    unsigned retention;                   /* of an ended run, seconds */
+    char *tokens;                         /* file, "" is none */
+    bool allow_anonymous;                 /* on every address, not only on loopback */
+    char *cors_origins;                   /* separated by commas and blanks, or "*"; may be "" */
+    char *tls_certificate;                /* file, "" is none */
+    char *tls_key;                        /* file, "" is none */
+    unsigned start_timeout;               /* seconds */
+    unsigned shutdown_timeout;            /* seconds, 0 is at once */
+    unsigned stuck_timeout;               /* seconds */
+    unsigned drain_timeout;               /* seconds, 0 is at once */
+    unsigned max_generations;             /* of one plugin, live */
+    char *admin;                          /* path of the operators' socket, or CONFIG_AUTO */
+    char *forward_headers;                /* names, separated by commas and blanks; may be "" */
+
+    struct config_plugin *sections; /* in the order they were first named; link: next */
+    struct config_plugin plugin_defaults;
+};
+
+/* As a path: let the host choose. */
+#define CONFIG_AUTO "auto"
+
+/* Every setting has its default. */
+struct config *config_create(void);
+
+/* -errno if the file cannot be read, -EINVAL if something in it is refused. */
+int config_read(struct config *config, const char *file, char *error, size_t error_size);
+
+/* assignment: host.KEY=VALUE or plugin.NAME.KEY=VALUE. -EINVAL if it is refused. */
+int config_set(struct config *config, const char *assignment, char *error, size_t error_size);
+
+/*
+ * Whether the settings go together, with listen given as it is or will be
+ * bound; -EINVAL. After all of the above.
+ */
+int config_check(const struct config *config, const char *listen, char *error, size_t error_size);
+
+/* The address and port of listen. */
+void config_address(const struct config *config, struct sockaddr_storage *out);
+
+/* A plugin's settings, the defaults if it has no section; never NULL. */
+const struct config_plugin *config_plugin(const struct config *config, const char *name);
+
+/*
+ * What the plugin's create() gets: a JSON object with a string member for each
+ * of the author's keys, without the host's; at most CONFIG_JSON_MAX bytes. The
+ * caller frees it.
+ */
+char *config_plugin_json(const struct config *config, const char *name);
+
+/* Exchanges all of two configurations, for those who know one by its place. */
+void config_swap(struct config *a, struct config *b);
+
+/* Writes a commented file with every key at its default. */
+void config_print_defaults(FILE *out);
+
+/* NULL is fine. */
+void config_destroy(struct config *config);
+
+#endif

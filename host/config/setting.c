@@ -1,0 +1,199 @@
+#include "config/setting.h"
+
+#include "base/mem.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define BLANKS       " \t"
+#define SEPARATORS   "," BLANKS
+#define HEADER_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!#$%&'*+^`|~"
+
+/* A whole number; one that is a size may have a suffix. */
+static bool number_read(const char *text, bool is_size, unsigned long long *out)
+{
+    unsigned long long number;
+    int shift = 0;
+    char *end;
+
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (is_size && (strcasecmp(end, "K") == 0 || strcasecmp(end, "KiB") == 0))
+        shift = 10;
+    else if (is_size && (strcasecmp(end, "M") == 0 || strcasecmp(end, "MiB") == 0))
+        shift = 20;
+    else if (*end)
+        return false;
+    if (errno || number > ULLONG_MAX >> shift)
+        return false;
+    *out = number << shift;
+    return true;
+}
+
+static bool is_headers(const char *text)
+{
+    text += strspn(text, BLANKS);
+    if (*text == '\0')
+        return true;
+    for (;;) {
+        size_t length = strspn(text, HEADER_CHARS);
+        text += length;
+        text += strspn(text, BLANKS);
+        if (length == 0 || *text != ',')
+            return length > 0 && *text == '\0';
+        text++;
+        text += strspn(text, BLANKS);
+    }
+}
+
+int setting_address(const char *text, struct sockaddr_storage *out)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    bool six = *text == '[';
+    char host[INET6_ADDRSTRLEN]; /* 46 bytes */
+    unsigned long long port;
+    int length = 0; /* of what is before the port */
+
+    sscanf(text, six ? "[%45[^]]]:%n" : "%45[^:]:%n", host, &length);
+    if (length == 0 || !number_read(text + length, false, &port) || port > 65535)
+        return -EINVAL;
+    in.sin_port = in6.sin6_port = htons((in_port_t)port);
+    if (inet_pton(six ? AF_INET6 : AF_INET, host,
+                  six ? (void *)&in6.sin6_addr : (void *)&in.sin_addr) != 1)
+        return -EINVAL;
+    *out = (struct sockaddr_storage){0};
+    memcpy(out, six ? (void *)&in6 : (void *)&in, six ? sizeof in6 : sizeof in);
+    return 0;
+}
+
+int setting_number(const char *text, unsigned min, unsigned max, unsigned *out)
+{
+    unsigned long long number;
+
+    if (!number_read(text, false, &number) || number < min || number > max)
+        return -EINVAL;
+    *out = (unsigned)number;
+    return 0;
+}
+
+int setting_disconnect(const char *text, unsigned *out)
+{
+    if (strcmp(text, "cancel") == 0)
+        *out = DISCONNECT_CANCEL;
+    else if (strcmp(text, "continue") == 0)
+        *out = DISCONNECT_CONTINUE;
+    else
+        return setting_number(text, 1, DISCONNECT_SECONDS_MAX, out);
+    return 0;
+}
+
+static int switch_set(const char *text, bool *out)
+{
+    bool yes = strcmp(text, "yes") == 0;
+
+    if (!yes && strcmp(text, "no") != 0)
+        return -EINVAL;
+    *out = yes;
+    return 0;
+}
+
+size_t setting_word(const char **text)
+{
+    *text += strspn(*text, SEPARATORS);
+    return strcspn(*text, SEPARATORS);
+}
+
+/* A web origin as browsers send it (RFC 6454, 6.2): a scheme, a host, maybe a port. */
+static bool is_origin(const char *text, size_t length)
+{
+    size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
+                    : strncmp(text, "http://", 7) == 0 ? 7
+                                                       : 0;
+
+    return scheme > 0 && length > scheme && strcspn(text + scheme, "/?#@, \t") == length - scheme;
+}
+
+static bool is_origins(const char *text)
+{
+    size_t length;
+
+    if (strcmp(text, "*") == 0)
+        return true;
+    for (; (length = setting_word(&text)) > 0; text += length) {
+        if (!is_origin(text, length))
+            return false;
+    }
+    return true;
+}
+
+static bool is_text(enum setting_kind kind, const char *text)
+{
+    struct sockaddr_storage address;
+
+    if (kind == SETTING_ADDRESS)
+        return setting_address(text, &address) == 0;
+    if (kind == SETTING_HEADERS)
+        return is_headers(text);
+    if (kind == SETTING_ORIGINS)
+        return is_origins(text);
+    return kind == SETTING_FILE || *text != '\0';
+}
+
+int setting_set(const struct setting *setting, const char *text, void *owner)
+{
+    void *field = (char *)owner + setting->offset;
+    bool is_size = setting->kind == SETTING_SIZE;
+    unsigned long long number, min, max;
+
+    if (setting->kind == SETTING_SWITCH)
+        return switch_set(text, field);
+    if (setting->kind == SETTING_DISCONNECT)
+        return setting_disconnect(text, field);
+    if (setting->min == NULL) {
+        if (!is_text(setting->kind, text))
+            return -EINVAL;
+        free(*(char **)field);
+        *(char **)field = mem_strdup(text);
+        return 0;
+    }
+    if (!number_read(setting->min, true, &min) || !number_read(setting->max, true, &max) ||
+        !number_read(text, is_size, &number) || number < min || number > max)
+        return -EINVAL;
+    if (is_size)
+        *(size_t *)field = (size_t)number;
+    else
+        *(unsigned *)field = (unsigned)number;
+    return 0;
+}
+
+void setting_wants(const struct setting *setting, char *out, size_t out_size)
+{
+    static const char *const words[] = {
+        [SETTING_PATH] = "the path of a folder",
+        [SETTING_FILE] = "the path of a file, or nothing",
+        [SETTING_ADDRESS] = "a numeric ADDRESS:PORT such as 127.0.0.1:8080 or [::1]:8080",
+        [SETTING_HEADERS] = "header names separated by commas",
+        [SETTING_ORIGINS] = "origins such as https://app.example separated by commas, or *",
+        [SETTING_SWITCH] = "yes or no",
+        [SETTING_DISCONNECT] = DISCONNECT_WANTS,
+        [SETTING_COUNT] = "",
+        [SETTING_SECONDS] = " seconds",
+        [SETTING_SIZE] = " bytes",
+    };
+
+    if (setting->min)
+        snprintf(out, out_size, "%s to %s%s", setting->min, setting->max, words[setting->kind]);
+    else
+        snprintf(out, out_size, "%s", words[setting->kind]);
+}

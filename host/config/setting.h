@@ -1,0 +1,65 @@
+/*
+ * A setting: its name, the kind and range of its value, and the field that
+ * holds it. Which settings there are is for others to say.
+ *
+ * To add a kind: a name below, its words in setting_wants(), and what it takes
+ * in is_text() or setting_set().
+ */
+#ifndef CONFIG_SETTING_H
+#define CONFIG_SETTING_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+/* Each with the type of its field; a text belongs to the field and is freed with free(). */
+enum setting_kind {
+    SETTING_PATH,       /* char *, not empty */
+    SETTING_FILE,       /* char *, "" for none */
+    SETTING_ADDRESS,    /* char *, numeric ADDRESS:PORT */
+    SETTING_HEADERS,    /* char *, names separated by commas and blanks; may be "" */
+    SETTING_ORIGINS,    /* char *, web origins separated by commas and blanks, or "*"; may be "" */
+    SETTING_SWITCH,     /* bool, yes or no */
+    SETTING_DISCONNECT, /* unsigned, seconds; see setting_disconnect() */
+    SETTING_COUNT,      /* unsigned */
+    SETTING_SECONDS,    /* unsigned */
+    SETTING_SIZE,       /* size_t, bytes */
+};
+
+struct setting {
+    enum setting_kind kind;
+    const char *name;      /* NULL ends a table */
+    size_t offset;         /* of the field in the struct that owns it */
+    const char *initial;   /* the default */
+    const char *min, *max; /* of a number, written as its values are; NULL: a text */
+    const char *about;
+};
+
+/* Sets the field in owner; -EINVAL if the text is not what the setting wants. */
+int setting_set(const struct setting *setting, const char *text, void *owner);
+
+/* What it wants, in words that follow "must be". */
+void setting_wants(const struct setting *setting, char *out, size_t out_size);
+
+/* What a run does when its last client left: stop at once, never, or after so many seconds. */
+#define DISCONNECT_CANCEL      0u
+#define DISCONNECT_CONTINUE    UINT_MAX
+#define DISCONNECT_SECONDS_MAX 86400u
+#define DISCONNECT_WANTS       "cancel, continue, or 1 to 86400 seconds"
+
+/* Reads cancel, continue or a number of seconds; -EINVAL. */
+int setting_disconnect(const char *text, unsigned *out);
+
+/*
+ * The next word of a text that has them separated by commas and blanks: its
+ * length, 0 if there is none; *text is then at its start.
+ */
+size_t setting_word(const char **text);
+
+/* A whole number in decimal from min to max; -EINVAL. */
+int setting_number(const char *text, unsigned min, unsigned max, unsigned *out);
+
+/* The socket address of a numeric ADDRESS:PORT; -EINVAL if it is none. */
+int setting_address(const char *text, struct sockaddr_storage *out);
+
+#endif

@@ -1,0 +1,429 @@
+/*
+ * Stopping goes in three steps, looked at once a loop turn:
+ *
+ *     DRAINING  no new runs; live ones may end until shutdown_timeout is over,
+ *               or a second signal comes; the rest ends as failed
+ *     FLUSHING  answers and streams may go out until FLUSH_MS is over
+ *     LEAVING   HTTP is gone; workers are told to leave, and are reaped
+ *
+ * The loop ends when nothing is left on it.
+ */
+#include "front.h"
+
+#include "api/routes.h"
+#include "base/log.h"
+#include "http/tls.h"
+#include "ops/admin.h"
+
+#include <arpa/inet.h>
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG 4096
+#define FLUSH_MS       1000
+
+struct front {
+    uv_loop_t loop;
+    struct config *config; /* its content changes, its place does not */
+    struct config *(*reread)(void *data, char *error, size_t size);
+    void *data; /* of reread() */
+    struct http *http;
+    bool is_https;
+    struct admin *admin;
+    struct api api;
+    uv_signal_t interrupted, terminated, hung_up;
+    uv_timer_t deadline; /* of the step */
+    uv_prepare_t turn;   /* active while stopping */
+    enum { SERVING, DRAINING, FLUSHING, LEAVING } step;
+    bool late; /* the step's deadline is over */
+    char address[128];
+};
+
+/* ---- stopping ---- */
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct front *front = timer->data;
+
+    front->late = true;
+}
+
+static void front_set_step(struct front *front, int step, uint64_t timeout_ms)
+{
+    front->step = step;
+    front->late = false;
+    uv_timer_start(&front->deadline, on_deadline, timeout_ms, 0);
+}
+
+static void on_workers_stopped(void *data)
+{
+    struct front *front = data;
+
+    registry_destroy(front->api.registry);
+    runs_destroy(front->api.runs);
+    streams_destroy(front->api.streams);
+    access_destroy(front->api.access);
+    uv_close((uv_handle_t *)&front->interrupted, NULL);
+    uv_close((uv_handle_t *)&front->terminated, NULL);
+    uv_close((uv_handle_t *)&front->hung_up, NULL);
+    uv_close((uv_handle_t *)&front->deadline, NULL);
+    uv_close((uv_handle_t *)&front->turn, NULL);
+}
+
+static void front_drain(struct front *front)
+{
+    size_t live = runs_live(front->api.runs);
+
+    if (live > 0 && !front->late)
+        return;
+    if (live > 0)
+        log_warn("live runs are ended: runs=%zu", live);
+    runs_fail_all(front->api.runs, RUN_ERROR_shutdown);
+    front_set_step(front, FLUSHING, FLUSH_MS);
+}
+
+static void front_flush(struct front *front)
+{
+    if (http_open_requests(front->http) > 0 && !front->late)
+        return;
+    http_destroy(front->http);
+    admin_close(front->admin);
+    front_set_step(front, LEAVING, 0);
+    registry_stop(front->api.registry, on_workers_stopped);
+}
+
+static void on_turn(uv_prepare_t *prepare)
+{
+    struct front *front = prepare->data;
+
+    if (front->step == DRAINING)
+        front_drain(front);
+    if (front->step == FLUSHING)
+        front_flush(front);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct front *front = handle->data;
+
+    if (front->step == DRAINING)
+        front->late = true;
+    if (front->step != SERVING)
+        return;
+    log_info("stopping signal=%s runs=%zu", strsignal(number), runs_live(front->api.runs));
+    front->api.stopping = true;
+    http_quiesce(front->http);
+    front_set_step(front, DRAINING, front->config->shutdown_timeout * UINT64_C(1000));
+    uv_prepare_start(&front->turn, on_turn);
+}
+
+/* ---- changing ---- */
+
+static struct runs_limits runs_limits(const struct config *config)
+{
+    return (struct runs_limits){.retention_ms = config->retention * UINT64_C(1000),
+                                .log_size = config->log_size,
+                                .log_budget = config->log_budget};
+}
+
+static struct streams_times streams_times(const struct config *config)
+{
+    return (struct streams_times){.heartbeat_ms = config->heartbeat * UINT64_C(1000),
+                                  .stall_ms = config->stall * UINT64_C(1000)};
+}
+
+/* Hands the parts what they keep of the configuration. */
+static void front_apply(struct front *front)
+{
+    struct runs_limits limits = runs_limits(front->config);
+    struct streams_times times = streams_times(front->config);
+
+    runs_set_limits(front->api.runs, &limits);
+    streams_set_times(front->api.streams, &times);
+}
+
+static bool has_tls(const struct config *config)
+{
+    return *config->tls_certificate != '\0';
+}
+
+/* What is bound at the start stays as it is until the next one. */
+static void warn_of_restart(const struct config *old, const struct config *new)
+{
+    if (strcmp(old->listen, new->listen) != 0 || strcmp(old->plugins, new->plugins) != 0 ||
+        strcmp(old->admin, new->admin) != 0 || old->max_connections != new->max_connections ||
+        old->max_connections_per_address != new->max_connections_per_address ||
+        old->connection_timeout != new->connection_timeout ||
+        old->request_timeout != new->request_timeout || old->max_headers != new->max_headers ||
+        old->max_body != new->max_body || has_tls(old) != has_tls(new))
+        log_warn(
+            "listen, plugins, admin, max_connections, max_connections_per_address, "
+            "connection_timeout, request_timeout, max_headers, max_body and whether there is a "
+            "tls_certificate change only when the server starts again");
+}
+
+/* All of the configuration is taken, or nothing. */
+static int front_reconfigure(struct front *front, char *error, size_t error_size)
+{
+    struct config *config = front->reread(front->data, error, error_size);
+    struct access *access;
+
+    if (config == NULL)
+        return -EINVAL;
+    if (config_check(config, front->address, error, error_size) < 0 ||
+        access_create(config, &access, error, error_size) < 0)
+        goto destroy_config;
+    if (front->is_https && has_tls(config) &&
+        tls_load(config->tls_certificate, config->tls_key, error, error_size) < 0)
+        goto destroy_access;
+    warn_of_restart(front->config, config);
+    config_swap(front->config, config);
+    config_destroy(config);
+    access_destroy(front->api.access);
+    front->api.access = access;
+    front_apply(front);
+    return 0;
+
+destroy_access:
+    access_destroy(access);
+destroy_config:
+    config_destroy(config);
+    return -EINVAL;
+}
+
+/* The reply may be NULL. */
+static void front_refresh(void *data, const struct registry_reply *reply)
+{
+    struct front *front = data;
+    char error[CONFIG_ERROR_SIZE] = "the server is stopping";
+
+    if (front->step != SERVING || front_reconfigure(front, error, sizeof error) < 0) {
+        log_error("the configuration is refused, the old one stays: %s", error);
+        if (reply)
+            reply->done(reply->data, error);
+        return;
+    }
+    log_info("the configuration was read again");
+    registry_refresh(front->api.registry, reply);
+}
+
+static void on_hang_up(uv_signal_t *handle, int number)
+{
+    struct front *front = handle->data;
+
+    (void)number;
+    front_refresh(front, NULL);
+}
+
+/* ---- starting ---- */
+
+static void format_address(const struct sockaddr_storage *address, char *text, size_t size)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+    char host[INET6_ADDRSTRLEN];
+
+    if (address->ss_family == AF_INET6) {
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+        snprintf(text, size, "[%s]:%u", host, ntohs(v6->sin6_port));
+    } else {
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+        snprintf(text, size, "%s:%u", host, ntohs(v4->sin_port));
+    }
+}
+
+/* The socket and the address it got; -errno. */
+static int front_listen(const struct config *config, char *text, size_t size)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+    int on = 1, fd;
+
+    config_address(config, &address);
+    length =
+        address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
+        int status = -errno;
+        close(fd);
+        return status;
+    }
+    length = sizeof address;
+    getsockname(fd, (struct sockaddr *)&address, &length);
+    format_address(&address, text, size);
+    return fd;
+}
+
+/* Each stream takes a descriptor. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void on_settled(void *data)
+{
+    const struct front *front = data;
+
+    fprintf(stderr, "sluice: listening on %s://%s\n", front->is_https ? "https" : "http",
+            front->address);
+}
+
+static void front_watch_signals(struct front *front)
+{
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_init(&front->loop, &front->interrupted);
+    uv_signal_init(&front->loop, &front->terminated);
+    uv_signal_init(&front->loop, &front->hung_up);
+    uv_timer_init(&front->loop, &front->deadline);
+    uv_prepare_init(&front->loop, &front->turn);
+    front->interrupted.data = front->terminated.data = front->hung_up.data = front;
+    front->deadline.data = front->turn.data = front;
+    uv_signal_start(&front->interrupted, on_signal, SIGINT);
+    uv_signal_start(&front->terminated, on_signal, SIGTERM);
+    uv_signal_start(&front->hung_up, on_hang_up, SIGHUP);
+}
+
+static int front_open_access(struct front *front)
+{
+    char error[CONFIG_ERROR_SIZE];
+    int status = access_create(front->config, &front->api.access, error, sizeof error);
+
+    if (status < 0)
+        fprintf(stderr, "sluice: %s\n", error);
+    return status;
+}
+
+static int front_open_tls(struct front *front, struct http_settings *settings)
+{
+    char error[CONFIG_ERROR_SIZE];
+    int status;
+
+    if (!has_tls(front->config))
+        return 0;
+    status = tls_load(front->config->tls_certificate, front->config->tls_key, error, sizeof error);
+    if (status < 0) {
+        fprintf(stderr, "sluice: %s\n", error);
+        return status;
+    }
+    front->is_https = true;
+    settings->retrieve_certificate = tls_retriever();
+    return 0;
+}
+
+static int front_open_http(struct front *front)
+{
+    const struct config *config = front->config;
+    struct http_settings settings = {.max_connections = config->max_connections,
+                                     .max_connections_per_address =
+                                         config->max_connections_per_address,
+                                     .timeout_s = config->connection_timeout,
+                                     .request_timeout_s = config->request_timeout,
+                                     .max_headers = config->max_headers,
+                                     .max_body = config->max_body};
+    int status = front_open_tls(front, &settings);
+
+    if (status < 0)
+        return status;
+    settings.listen_fd = front_listen(config, front->address, sizeof front->address);
+    if (settings.listen_fd < 0) {
+        fprintf(stderr, "sluice: cannot listen on %s: %s\n", config->listen,
+                strerror(-settings.listen_fd));
+        return settings.listen_fd;
+    }
+    status = http_create(&front->loop, &settings, &api_handler, &front->api, &front->http);
+    if (status < 0) {
+        fprintf(stderr, "sluice: libmicrohttpd does not start\n");
+        close(settings.listen_fd);
+    }
+    return status;
+}
+
+static int front_open_plugins(struct front *front)
+{
+    int status = registry_open(front->api.registry, front->config->plugins);
+
+    if (status < 0)
+        fprintf(stderr, "sluice: cannot read the plugin folder %s: %s\n", front->config->plugins,
+                strerror(-status));
+    return status;
+}
+
+/* Serving goes on without it: what it is for can be done with files and signals. */
+static void front_open_admin(struct front *front)
+{
+    const char *path = front->config->admin;
+    char chosen[PATH_MAX];
+    int status;
+
+    if (strcmp(path, CONFIG_AUTO) == 0) {
+        admin_default_path(chosen, sizeof chosen);
+        path = chosen;
+    }
+    status =
+        admin_open(&front->loop, path, front->api.registry, front_refresh, front, &front->admin);
+    if (status == 0)
+        log_info("operators' commands are taken admin=%s", path);
+    else
+        log_warn("no operators' commands are taken: %s; name another socket with host.admin "
+                 "admin=%s",
+                 uv_strerror(status), path);
+}
+
+int front_main(struct config *config,
+               struct config *(*reread)(void *data, char *error, size_t size), void *data)
+{
+    struct front front = {.config = config, .reread = reread, .data = data};
+    struct runs_limits limits;
+    struct streams_times times;
+    int status;
+
+    log_open("front", "", log_limit());
+    log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
+             http_library(), uv_version_string(), cJSON_Version());
+    raise_file_limit();
+    status = uv_loop_init(&front.loop);
+    if (status < 0) {
+        fprintf(stderr, "sluice: the event loop does not start: %s\n", uv_strerror(status));
+        return 1;
+    }
+    if (front_open_access(&front) < 0 || front_open_http(&front) < 0) {
+        access_destroy(front.api.access);
+        uv_loop_close(&front.loop);
+        tls_unload();
+        return 1;
+    }
+    front_watch_signals(&front);
+    front.api.config = config;
+    limits = runs_limits(config);
+    times = streams_times(config);
+    front.api.runs = runs_create(&front.loop, &limits);
+    front.api.streams = streams_create(&front.loop, &times);
+    front.api.registry = registry_create(&front.loop, config, on_settled, &front);
+    status = front_open_plugins(&front);
+    if (status < 0) {
+        http_destroy(front.http);
+        on_workers_stopped(&front);
+    } else {
+        front_open_admin(&front);
+    }
+    uv_run(&front.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&front.loop);
+    tls_unload();
+    return status < 0 ? 1 : 0;
+}

@@ -1,0 +1,463 @@
+#include "harness/test.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "harness/exchange.h"
+#include "harness/run.h"
+#include "harness/table.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* As the host's, in form. */
+#define RUN_ID "00000000000000000000000000"
+
+struct agent_test {
+    struct agent_plugin plugin;
+    void *self;
+    bool created;
+    char *config;
+    char *refusal; /* "" if it is fit */
+    char *state;
+    struct list vars; /* struct ctx_var: for all runs */
+    struct run *next; /* that is being scripted */
+    struct run *last; /* that is read back */
+    char *log;        /* lines */
+    char *error;      /* that was logged last as one */
+    unsigned strays;
+};
+
+/* What happens outside of a run is that of this one. */
+static struct agent_test *used_last;
+
+static _Thread_local bool loading; /* it is in create(), selftest(), save_state() or destroy() */
+
+/* ---- what the plugin does at any time ----------------------------------- */
+
+void test_log(struct agent_test *test, const char *level, const char *text)
+{
+    char *longer;
+
+    if (test == NULL)
+        test = used_last;
+    if (test == NULL)
+        return;
+    longer = mem_printf("%s%s: %s\n", test->log, level, text);
+    free(test->log);
+    test->log = longer;
+    if (strcmp(level, "error") == 0)
+        mem_set(&test->error, text);
+}
+
+void test_count_stray(void)
+{
+    if (used_last)
+        used_last->strays++;
+}
+
+static void test_use(struct agent_test *test)
+{
+    run_lock();
+    used_last = test;
+    run_unlock();
+}
+
+bool test_is_loading(void)
+{
+    return loading;
+}
+
+/* ---- open --------------------------------------------------------------- */
+
+__attribute__((format(printf, 2, 3))) static void refuse(struct agent_test *test,
+                                                         const char *format, ...)
+{
+    struct buf reason = {0};
+    va_list args;
+
+    va_start(args, format);
+    buf_vprintf(&reason, format, args);
+    va_end(args);
+    if (test->error)
+        buf_printf(&reason, ": %s", test->error);
+    free(test->refusal);
+    test->refusal = buf_steal(&reason);
+}
+
+/* The JSON, which must be some. */
+static const char *checked(const char *what, const char *json)
+{
+    if (json == NULL || json_check(json, strlen(json)) < 0)
+        log_fatal("%s is not JSON: %s", what, json ? json : "NULL");
+    return json;
+}
+
+static int refuse_status(struct agent_test *test, const char *callback, int status)
+{
+    refuse(test, "%s() returned %d (%s)", callback, status, strerror((int)(0u - (unsigned)status)));
+    return status;
+}
+
+/* create() and selftest(). */
+static int test_prepare(struct agent_test *test, const char *state)
+{
+    const struct agent_plugin *plugin = &test->plugin;
+    int status;
+
+    if (plugin->create && (status = plugin->create(test->config, state, &test->self)) < 0)
+        return refuse_status(test, "create", status);
+    test->created = true;
+    if (plugin->selftest && (status = plugin->selftest(test->self)) < 0)
+        return refuse_status(test, "selftest", status);
+    return 0;
+}
+
+static int test_create(struct agent_test *test, const char *state)
+{
+    int status;
+
+    test_use(test);
+    mem_set(&test->refusal, "");
+    mem_set(&test->error, NULL);
+    loading = true;
+    status = test_prepare(test, state);
+    loading = false;
+    return status;
+}
+
+static void test_destroy_plugin(struct agent_test *test)
+{
+    test_use(test);
+    loading = true;
+    if (test->created && test->plugin.destroy)
+        test->plugin.destroy(test->self);
+    loading = false;
+    test->created = false;
+    test->self = NULL;
+}
+
+static bool abi_fits(const struct agent_plugin *theirs)
+{
+    return theirs && theirs->abi >> 16 == AGENT_ABI_MAJOR &&
+           (theirs->abi & 0xffff) <= AGENT_ABI_MINOR &&
+           theirs->size >= offsetof(struct agent_plugin, save_state);
+}
+
+static void test_load(struct agent_test *test, agent_test_entry *entry)
+{
+    const struct agent_plugin *theirs = entry(table_host());
+    struct agent_plugin *plugin = &test->plugin;
+
+    if (!abi_fits(theirs)) {
+        refuse(test, "it was built for another ABI than %d.%d", AGENT_ABI_MAJOR, AGENT_ABI_MINOR);
+        return;
+    }
+    memcpy(plugin, theirs, theirs->size < sizeof *plugin ? theirs->size : sizeof *plugin);
+    if (plugin->name == NULL || plugin->version == NULL || plugin->handle == NULL)
+        refuse(test, "AGENT_PLUGIN() needs name, version and handle");
+    else
+        test_create(test, NULL);
+}
+
+static struct agent_test *test_alloc(const char *config)
+{
+    struct agent_test *test = mem_alloc(sizeof *test);
+
+    log_open("agent_test", "", LOG_INFO);
+    test->config = mem_strdup(checked("the configuration", config ? config : "{}"));
+    test->refusal = mem_strdup("");
+    test->next = run_create(test);
+    test->last = run_create(test);
+    test->log = mem_strdup("");
+    return test;
+}
+
+struct agent_test *agent_test_open(agent_test_entry *entry, const char *config)
+{
+    struct agent_test *test = test_alloc(config);
+
+    test_load(test, entry);
+    return test;
+}
+
+/* With a slash in it, or the dynamic linker looks elsewhere. */
+static void *open_file(const char *path)
+{
+    char *place = strchr(path, '/') ? mem_strdup(path) : mem_printf("./%s", path);
+    void *module = dlopen(place, RTLD_NOW | RTLD_LOCAL);
+
+    free(place);
+    return module;
+}
+
+struct agent_test *agent_test_open_file(const char *path, const char *config)
+{
+    struct agent_test *test = test_alloc(config);
+    void *module = open_file(path);
+    void *symbol = module ? dlsym(module, "agent_plugin_entry") : NULL;
+    agent_test_entry *entry;
+
+    if (symbol) {
+        memcpy(&entry, &symbol, sizeof entry);
+        test_load(test, entry);
+    } else {
+        refuse(test, "%s", dlerror());
+    }
+    return test;
+}
+
+static void run_leave(struct run *run)
+{
+    run->test = NULL;
+    run_unref(run);
+}
+
+void agent_test_close(struct agent_test *test)
+{
+    if (test == NULL)
+        return;
+    test_destroy_plugin(test);
+    run_lock();
+    used_last = NULL;
+    run_leave(test->next);
+    run_leave(test->last);
+    run_unlock();
+    list_finish(&test->vars, free);
+    free(test->log);
+    free(test->config);
+    free(test->refusal);
+    free(test->state);
+    free(test->error);
+    free(test);
+}
+
+const char *agent_test_refusal(struct agent_test *test)
+{
+    return test->refusal;
+}
+
+/* ---- state -------------------------------------------------------------- */
+
+static char *test_save(struct agent_test *test)
+{
+    char *state = NULL;
+
+    test_use(test);
+    loading = true;
+    if (test->created && test->plugin.save_state)
+        state = test->plugin.save_state(test->self);
+    loading = false;
+    return state;
+}
+
+/* What a host would pass on of it; "" for nothing. */
+static char *take_state(struct agent_test *test, const char *state)
+{
+    ssize_t length = state ? json_check(state, strlen(state)) : 0;
+    char *taken = mem_alloc((length > 0 ? (size_t)length : 0) + 1);
+
+    if (length < 0 || length > AGENT_STATE_MAX)
+        test_log(test, "warn", "save_state() returned what is not JSON, or too long");
+    else if (state)
+        json_compact(taken, state, strlen(state));
+    return taken;
+}
+
+const char *agent_test_state(struct agent_test *test)
+{
+    char *state = test_save(test);
+
+    free(test->state);
+    test->state = take_state(test, state);
+    free(state);
+    return test->state;
+}
+
+int agent_test_restart(struct agent_test *test, const char *state)
+{
+    if (test->plugin.handle == NULL)
+        return -ENODEV;
+    test_destroy_plugin(test);
+    return test_create(test, state && *state ? checked("the state", state) : NULL);
+}
+
+/* ---- script ------------------------------------------------------------- */
+
+void agent_test_set(struct agent_test *test, const char *key, const char *value)
+{
+    if (!ctx_key_is_valid(key))
+        log_fatal("no variable has this name: %s", key);
+    list_add(&test->vars, ctx_push(NULL, key, value));
+}
+
+void agent_test_input(struct agent_test *test, uint64_t at_ms, const char *json)
+{
+    run_script_input(test->next, at_ms, checked("what the client says", json));
+}
+
+void agent_test_cancel_at_emit(struct agent_test *test, unsigned n)
+{
+    test->next->cancel_emit = n;
+}
+
+void agent_test_cancel_at_wait(struct agent_test *test, unsigned n)
+{
+    test->next->cancel_wait = n;
+}
+
+void agent_test_cancel_at(struct agent_test *test, uint64_t at_ms)
+{
+    test->next->cancel_ms = at_ms;
+}
+
+void agent_test_answer(struct agent_test *test, const struct agent_test_response *answer)
+{
+    list_add(&test->next->answers, answer_create(answer));
+}
+
+/* ---- run ---------------------------------------------------------------- */
+
+static void run_add_var(struct run *run, const char *key, const char *value)
+{
+    run->first = run_push(run, run->first, key, value);
+}
+
+static void test_set_vars(struct agent_test *test, struct run *run, const char *input)
+{
+    run_add_var(run, "input", input);
+    run_add_var(run, "run.id", RUN_ID);
+    run_add_var(run, "run.agent", test->plugin.name);
+    run_add_var(run, "plugin.version", test->plugin.version);
+    run_add_var(run, "plugin.generation", "1");
+    for (size_t i = 0; i < test->vars.count; i++) {
+        const struct ctx_var *var = test->vars.items[i];
+        run_add_var(run, var->key, var->value);
+    }
+}
+
+static int test_run(struct agent_test *test, const char *input, int (*fn)(void *arg), void *arg)
+{
+    struct run *run = test->next;
+
+    if (*test->refusal) {
+        fprintf(stderr, "agent_test: the plugin was refused: %s\n", test->refusal);
+        return -ENODEV;
+    }
+    test_use(test);
+    run_lock();
+    run_leave(test->last);
+    test->last = run;
+    test->next = run_create(test);
+    run_unlock();
+    run->fibers = test->plugin.mode == AGENT_FIBER;
+    test_set_vars(test, run, input);
+    run_execute(run, fn, arg);
+    return run->returned;
+}
+
+struct handle_call {
+    struct agent_test *test;
+    const char *input;
+};
+
+static int call_handle(void *arg)
+{
+    struct handle_call *call = arg;
+
+    return call->test->plugin.handle(call->test->self, call->input);
+}
+
+int agent_test_run(struct agent_test *test, const char *input)
+{
+    struct handle_call call = {.test = test};
+
+    call.input = checked("the input", input ? input : "{}");
+    return test_run(test, call.input, call_handle, &call);
+}
+
+int agent_test_call(struct agent_test *test, int (*fn)(void *arg), void *arg)
+{
+    return test_run(test, "{}", fn, arg);
+}
+
+/* ---- read back ---------------------------------------------------------- */
+
+size_t agent_test_events(struct agent_test *test)
+{
+    return test->last->events.count;
+}
+
+const struct agent_test_emitted *agent_test_event(struct agent_test *test, size_t i)
+{
+    static const struct agent_test_emitted none = {.type = "", .json = ""};
+
+    return i < test->last->events.count ? test->last->events.items[i] : &none;
+}
+
+const char *agent_test_text(struct agent_test *test)
+{
+    return run_text(test->last);
+}
+
+const char *agent_test_transcript(struct agent_test *test)
+{
+    return run_transcript(test->last);
+}
+
+const char *agent_test_status(struct agent_test *test)
+{
+    return test->last->status;
+}
+
+static const char *present(const char *text)
+{
+    return text ? text : "";
+}
+
+const char *agent_test_code(struct agent_test *test)
+{
+    return present(test->last->code);
+}
+
+const char *agent_test_message(struct agent_test *test)
+{
+    return present(test->last->message);
+}
+
+const char *agent_test_result(struct agent_test *test)
+{
+    return present(test->last->result);
+}
+
+uint64_t agent_test_elapsed_ms(struct agent_test *test)
+{
+    return test->last->now_ms;
+}
+
+size_t agent_test_requests(struct agent_test *test)
+{
+    return test->last->requests.count;
+}
+
+const struct agent_test_requested *agent_test_request(struct agent_test *test, size_t i)
+{
+    static const struct agent_test_requested none = {
+        .method = "", .url = "", .headers = "", .body = ""};
+
+    return i < test->last->requests.count ? test->last->requests.items[i] : &none;
+}
+
+const char *agent_test_log(struct agent_test *test)
+{
+    return test->log;
+}
+
+unsigned agent_test_strays(struct agent_test *test)
+{
+    return test->strays;
+}

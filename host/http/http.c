@@ -1,0 +1,717 @@
+/*
+ * How a request goes through libmicrohttpd: on_access() is called once when
+ * its headers are there, upon which the handler admits it or replies, then for
+ * each piece of its body, then once more, when the handler is called. If it replies at once, the
+ * response is queued there. If it waits, the connection is parked, and resumed by the reply, upon
+ * which on_access() is called again. If it streams, the response gets a reader; its first call,
+ * when the headers are out, parks the connection, and its second, after http_stream_end(), ends the
+ * response.
+ *
+ * A stream in few packets: its headers are corked until its first bytes follow them, and those
+ * that the end follows are sent with MSG_MORE, or kept corked, until libmicrohttpd's last chunk.
+ *
+ * libmicrohttpd's own timeout begins anew with each byte. So a connection that
+ * owes a request has a deadline besides; one that misses it is shut down, upon
+ * which libmicrohttpd closes it.
+ *
+ * libmicrohttpd does TLS; GnuTLS is only handed through, and seen by parked.c.
+ */
+#include "http/http.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "http/conn.h"
+#include "http/deadlines.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* So much the kernel takes before the network can: a slow reader holds its agent back. */
+#define UNSENT_MAX (64 * 1024)
+
+#define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
+/* Between two runs while only TLS handshakes seem to be ready, ms; see http_pause(). */
+#define PAUSE_MIN 1
+#define PAUSE_MAX 100
+
+/* What libmicrohttpd may ask of a stream's reader at once; nothing is ever read through it. */
+#define READER_BLOCK 64
+
+#define HEADERS_MAX 12
+
+#if MHD_VERSION >= 0x00097002
+typedef enum MHD_Result mhd_result;
+#else
+typedef int mhd_result;
+#endif
+
+struct http {
+    uv_loop_t *loop;
+    struct MHD_Daemon *daemon;
+    uv_poll_t poll;   /* its epoll descriptor */
+    uv_timer_t timer; /* when it wants to run next */
+    uv_idle_t turn;   /* active if that is at once */
+    int handles;      /* not yet closed */
+    bool is_tls;
+    size_t handshakes; /* connections that may be in one */
+    size_t max_body;
+    const struct http_handler *handler;
+    void *data;
+    struct deadlines *deadlines; /* of http_peer.deadline */
+    TAILQ_HEAD(, http_request) requests;
+    size_t open;
+};
+
+/* A connection, from its start to its end. */
+struct http_peer {
+    struct deadline deadline; /* first; set while it owes a request */
+    struct MHD_Connection *connection;
+    bool in_handshake; /* as long as TLS has not delivered a request */
+    bool answered;     /* a request before */
+    char address[INET6_ADDRSTRLEN];
+};
+
+struct http_request {
+    struct parked *parked; /* first, with corked: what each send of a stream looks at */
+    bool corked;           /* its headers leave with the first of its stream, or with all of it */
+    struct http *http;
+    struct http_peer *peer;
+    struct MHD_Connection *connection;
+    const char *method;
+    char *path;
+    char *subject;
+    bool http_1_1;
+    enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED, RESET } state;
+    bool too_large;
+    struct buf body;
+    struct MHD_Response *response; /* while its headers are being collected, and until queued */
+    struct {
+        char *name, *value;
+    } headers[HEADERS_MAX];
+    int header_count;
+    unsigned status;
+    void (*left)(void *data); /* of who waits or streams */
+    const struct http_stream_handler *stream;
+    void *data;
+    TAILQ_ENTRY(http_request) in_http; /* in http->requests */
+};
+
+static int connection_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+/* ---- the daemon on the loop ---- */
+
+static void on_timer(uv_timer_t *timer);
+static void on_turn(uv_idle_t *turn);
+
+/*
+ * libmicrohttpd takes a TLS handshake that waits for its client for one that
+ * can go on at once, and would run without end. What the client sends is seen
+ * by the epoll descriptor anyway. So the next run is put off, by as much as
+ * keeps such runs from taking more than a fraction of the time; with that, what
+ * really is ready goes on somewhat later while there are handshakes.
+ */
+static uint64_t http_pause(const struct http *http, uint64_t took_ns)
+{
+    uint64_t pause = took_ns * 4 / CLOCK_MS;
+
+    if (http->handshakes == 0)
+        return 0;
+    return pause < PAUSE_MIN ? PAUSE_MIN : pause > PAUSE_MAX ? PAUSE_MAX : pause;
+}
+
+static void http_run(struct http *http)
+{
+    uint64_t begin = clock_now();
+    MHD_UNSIGNED_LONG_LONG timeout;
+
+    uv_idle_stop(&http->turn);
+    uv_timer_stop(&http->timer);
+    MHD_run(http->daemon);
+    if (uv_is_active((uv_handle_t *)&http->turn) ||
+        MHD_get_timeout(http->daemon, &timeout) != MHD_YES)
+        return;
+    if (timeout == 0)
+        timeout = http_pause(http, clock_now() - begin);
+    if (timeout > 0)
+        uv_timer_start(&http->timer, on_timer, timeout, 0);
+    else
+        uv_idle_start(&http->turn, on_turn);
+}
+
+static void on_turn(uv_idle_t *turn)
+{
+    http_run(turn->data);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    http_run(timer->data);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    http_run(poll->data);
+}
+
+/*
+ * After a connection was resumed, which libmicrohttpd's timeout does not count,
+ * or closed: at its limits it listens again only when it runs once more.
+ */
+static void http_run_soon(struct http *http)
+{
+    uv_idle_start(&http->turn, on_turn);
+}
+
+/* ---- answers ---- */
+
+static const struct parked_handler parked_handler;
+
+static void request_park(struct http_request *request, bool chunked)
+{
+    request->parked = parked_create(request->connection, chunked, &parked_handler, request);
+}
+
+static void request_resume(struct http_request *request)
+{
+    parked_resume(request->parked);
+    request->parked = NULL;
+    http_run_soon(request->http);
+}
+
+static void request_free_headers(struct http_request *request)
+{
+    while (request->header_count > 0) {
+        request->header_count--;
+        free(request->headers[request->header_count].name);
+        free(request->headers[request->header_count].value);
+    }
+}
+
+static mhd_result request_queue(struct http_request *request)
+{
+    mhd_result result;
+
+    for (int i = 0; i < request->header_count; i++)
+        MHD_add_response_header(request->response, request->headers[i].name,
+                                request->headers[i].value);
+    request_free_headers(request);
+    result = MHD_queue_response(request->connection, request->status, request->response);
+    MHD_destroy_response(request->response);
+    request->response = NULL;
+    return result;
+}
+
+void http_add_header(struct http_request *request, const char *name, const char *value)
+{
+    int at = request->header_count++;
+
+    assert(at < HEADERS_MAX);
+    request->headers[at].name = mem_strdup(name);
+    request->headers[at].value = mem_strdup(value);
+}
+
+void http_reply(struct http_request *request, unsigned status, const char *content_type,
+                struct buf *body)
+{
+    size_t length = buf_length(body);
+
+    request->response =
+        MHD_create_response_from_buffer(length, buf_steal(body), MHD_RESPMEM_MUST_FREE);
+    request->status = status;
+    if (content_type)
+        MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(request->response, "X-Content-Type-Options", "nosniff");
+    request->left = NULL;
+    request->state = REPLIED;
+    if (request->parked)
+        request_resume(request);
+}
+
+void http_wait(struct http_request *request, void (*left)(void *data), void *data)
+{
+    request->state = WAITING;
+    request->left = left;
+    request->data = data;
+}
+
+static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
+{
+    struct http_request *request = data;
+
+    (void)position;
+    (void)to;
+    (void)size;
+    if (request->state == ENDED)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (request->state != OPENING)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    request->state = STREAMING;
+    request_park(request, request->http_1_1);
+    request->stream->opened(request->data);
+    return 0;
+}
+
+static void request_cork(struct http_request *request, bool corked)
+{
+    int on = corked;
+
+    setsockopt(connection_fd(request->connection), IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    request->corked = corked;
+}
+
+void http_stream(struct http_request *request, const char *content_type,
+                 const struct http_stream_handler *handler, void *data)
+{
+    request->response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READER_BLOCK, on_read, request, NULL);
+    request->status = MHD_HTTP_OK;
+    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(request->response, "X-Accel-Buffering", "no");
+    request->state = OPENING;
+    request->left = handler->left;
+    request->stream = handler;
+    request->data = data;
+    if (request->peer->answered) /* libmicrohttpd lets a connection's first headers out by force */
+        request_cork(request, true);
+}
+
+int http_stream_watch(struct http_request *request)
+{
+    int status = parked_watch(request->parked, request->http->loop);
+
+    if (status < 0)
+        log_error("a connection cannot be watched: %s", uv_strerror(status));
+    return status;
+}
+
+int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,
+                     size_t *sent)
+{
+    int status = parked_send(request->parked, pieces, count, last, sent);
+
+    /* A short one has its writable() only when what the cork or MSG_MORE holds is out. */
+    if ((request->corked && !last) || (last && status == -EAGAIN))
+        request_cork(request, false);
+    return status;
+}
+
+size_t http_stream_unsent(const struct http_request *request)
+{
+    return request->parked ? parked_unsent(request->parked) : 0;
+}
+
+void http_stream_end(struct http_request *request)
+{
+    request->state = ENDED;
+    request->left = NULL;
+    request_resume(request);
+}
+
+/*
+ * Dissolving a TCP connection resets it at once. Nothing that libmicrohttpd
+ * writes when it closes the socket, such as an end of the TLS session, gets out.
+ */
+static void request_reset(struct http_request *request)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+
+    connect(connection_fd(request->connection), &nobody, sizeof nobody);
+    request->state = RESET;
+    if (request->parked)
+        request_resume(request);
+}
+
+void http_stream_reset(struct http_request *request)
+{
+    request->left = NULL;
+    request_reset(request);
+}
+
+/* ---- clients that leave ---- */
+
+/* Tells who holds the request, once. */
+static void request_tell_left(struct http_request *request)
+{
+    void (*left)(void *data) = request->left;
+
+    request->left = NULL;
+    if (left)
+        left(request->data);
+}
+
+/* libmicrohttpd finds the closed socket when it goes on with it. */
+static void on_left(void *data)
+{
+    struct http_request *request = data;
+
+    request_tell_left(request);
+    request_resume(request);
+}
+
+static void on_writable(void *data)
+{
+    struct http_request *request = data;
+
+    request->stream->writable(request->data);
+}
+
+static const struct parked_handler parked_handler = {.writable = on_writable, .left = on_left};
+
+/* ---- requests ---- */
+
+const char *http_method(const struct http_request *request)
+{
+    return request->method;
+}
+
+const char *http_path(const struct http_request *request)
+{
+    return request->path;
+}
+
+const char *http_header(const struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+const char *http_query(const struct http_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *http_client_address(const struct http_request *request)
+{
+    return request->peer->address;
+}
+
+void http_set_subject(struct http_request *request, const char *subject)
+{
+    mem_set(&request->subject, subject);
+}
+
+const char *http_subject(const struct http_request *request)
+{
+    return request->subject ? request->subject : "";
+}
+
+const struct buf *http_body(const struct http_request *request)
+{
+    return request->too_large ? NULL : &request->body;
+}
+
+static struct http_peer *connection_peer(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static void peer_end_handshake(struct http *http, struct http_peer *peer)
+{
+    http->handshakes -= peer->in_handshake;
+    peer->in_handshake = false;
+}
+
+static struct http_request *request_create(struct http *http, struct MHD_Connection *connection,
+                                           const char *method, const char *path,
+                                           const char *version)
+{
+    struct http_request *request = mem_alloc(sizeof *request);
+    const char *length;
+
+    request->http = http;
+    request->peer = connection_peer(connection);
+    peer_end_handshake(http, request->peer);
+    request->connection = connection;
+    request->method = method;
+    request->path = mem_strdup(path);
+    request->http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) >= 0;
+    length = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    request->too_large = length && strtoull(length, NULL, 10) > http->max_body;
+    TAILQ_INSERT_TAIL(&http->requests, request, in_http);
+    http->open++;
+    return request;
+}
+
+/* More than max_body is counted, not kept. */
+static void request_receive(struct http_request *request, const char *data, size_t length)
+{
+    if (buf_length(&request->body) + length > request->http->max_body)
+        request->too_large = true;
+    if (request->too_large)
+        buf_finish(&request->body);
+    else
+        buf_append(&request->body, data, length);
+}
+
+/* The whole request is there, or it is clear that it is too large. */
+static mhd_result request_handle(struct http_request *request)
+{
+    deadline_clear(request->http->deadlines, &request->peer->deadline);
+    request->state = HANDLING;
+    request->http->handler->handle(request->http->data, request);
+    buf_finish(&request->body);
+    if (request->state != WAITING)
+        return request_queue(request);
+    request_park(request, false);
+    if (http_stream_watch(request) == 0)
+        return MHD_YES;
+    request_resume(request);
+    return MHD_NO;
+}
+
+static bool request_has_body(const struct http_request *request)
+{
+    const char *length = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    return http_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING) ||
+           (length && strcmp(length, "0") != 0);
+}
+
+/* A reply before the body, which libmicrohttpd does not read then, costs the connection. */
+static mhd_result request_admit(struct http_request *request)
+{
+    struct http *http = request->http;
+
+    if (!http->handler->admit(http->data, request))
+        return request_has_body(request) ? request_queue(request) : MHD_YES;
+    return request->too_large ? request_handle(request) : MHD_YES;
+}
+
+static mhd_result on_access(void *data, struct MHD_Connection *connection, const char *path,
+                            const char *method, const char *version, const char *upload,
+                            size_t *upload_size, void **request_slot)
+{
+    struct http_request *request = *request_slot;
+
+    if (request == NULL) {
+        *request_slot = request = request_create(data, connection, method, path, version);
+        return request_admit(request);
+    }
+    if (*upload_size > 0) {
+        request_receive(request, upload, *upload_size);
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (request->state == REPLIED)
+        return request_queue(request);
+    if (request->state != RECEIVING) /* the client left while it waited */
+        return MHD_NO;
+    return request_handle(request);
+}
+
+static void on_completed(void *data, struct MHD_Connection *connection, void **request_slot,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct http *http = data;
+    struct http_request *request = *request_slot;
+
+    (void)connection;
+    (void)code;
+    if (request == NULL)
+        return;
+    *request_slot = NULL;
+    if (request->corked)
+        request_cork(request, false);
+    request->peer->answered = true;
+    request_tell_left(request);
+    deadline_set(http->deadlines, &request->peer->deadline);
+    TAILQ_REMOVE(&http->requests, request, in_http);
+    http->open--;
+    request_free_headers(request);
+    if (request->response)
+        MHD_destroy_response(request->response);
+    buf_finish(&request->body);
+    free(request->path);
+    free(request->subject);
+    free(request);
+}
+
+/* ---- connections ---- */
+
+/* An IPv4 address that an IPv6 socket sees is written as what it is. */
+static void format_address(const struct sockaddr *address, char out[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+    if (address->sa_family != AF_INET6)
+        inet_ntop(AF_INET, &v4->sin_addr, out, INET6_ADDRSTRLEN);
+    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, out, INET6_ADDRSTRLEN);
+    else
+        inet_ntop(AF_INET6, &v6->sin6_addr, out, INET6_ADDRSTRLEN);
+}
+
+static struct http_peer *peer_create(struct http *http, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct http_peer *peer = mem_alloc(sizeof *peer);
+
+    peer->connection = connection;
+    peer->in_handshake = http->is_tls;
+    http->handshakes += peer->in_handshake;
+    format_address(info->client_addr, peer->address);
+    deadline_set(http->deadlines, &peer->deadline);
+    return peer;
+}
+
+static void peer_destroy(struct http *http, struct http_peer *peer)
+{
+    peer_end_handshake(http, peer);
+    deadline_clear(http->deadlines, &peer->deadline);
+    free(peer);
+}
+
+static void on_connection(void *data, struct MHD_Connection *connection, void **slot,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http *http = data;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *slot = peer_create(http, connection);
+    } else {
+        peer_destroy(http, *slot);
+        http_run_soon(http);
+    }
+}
+
+static void on_late(struct deadline *deadline)
+{
+    const struct http_peer *peer = (const struct http_peer *)deadline;
+
+    log_debug("a request does not arrive in time client=%s", peer->address);
+    shutdown(connection_fd(peer->connection), SHUT_RDWR);
+}
+
+/* ---- the whole ---- */
+
+static void on_mhd_log(void *data, const char *format, va_list args)
+{
+    (void)data;
+    log_vline(LOG_DEBUG, format, args);
+}
+
+/* The connections inherit them. */
+static void set_socket_options(int listen_fd)
+{
+    int on = 1, unsent_max = UNSENT_MAX;
+
+    setsockopt(listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(listen_fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
+}
+
+static struct MHD_Daemon *start_daemon(struct http *http, const struct http_settings *settings)
+{
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, settings->retrieve_certificate},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+
+    return MHD_start_daemon(
+        flags | (http->is_tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_access, http,
+        MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, settings->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, settings->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        settings->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->max_headers, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_ARRAY,
+        http->is_tls ? tls : none, MHD_OPTION_END);
+}
+
+int http_create(uv_loop_t *loop, const struct http_settings *settings,
+                const struct http_handler *handler, void *data, struct http **out)
+{
+    struct http *http = mem_alloc(sizeof *http);
+    const union MHD_DaemonInfo *info;
+
+    http->loop = loop;
+    http->is_tls = settings->retrieve_certificate != NULL;
+    http->max_body = settings->max_body;
+    http->handler = handler;
+    http->data = data;
+    TAILQ_INIT(&http->requests);
+    set_socket_options(settings->listen_fd);
+    http->daemon = start_daemon(http, settings);
+    if (http->daemon == NULL) {
+        free(http);
+        return -EIO;
+    }
+    http->deadlines = deadlines_create(loop, settings->request_timeout_s, on_late);
+    info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    uv_poll_init(loop, &http->poll, info->epoll_fd);
+    uv_timer_init(loop, &http->timer);
+    uv_idle_init(loop, &http->turn);
+    http->poll.data = http->timer.data = http->turn.data = http;
+    http->handles = 3;
+    uv_poll_start(&http->poll, UV_READABLE, on_readable);
+    http_run_soon(http);
+    *out = http;
+    return 0;
+}
+
+const char *http_library(void)
+{
+    return MHD_get_version();
+}
+
+void http_quiesce(struct http *http)
+{
+    MHD_socket listener = MHD_quiesce_daemon(http->daemon);
+
+    if (listener != MHD_INVALID_SOCKET)
+        close(listener);
+}
+
+size_t http_open_requests(const struct http *http)
+{
+    return http->open;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct http *http = handle->data;
+
+    if (--http->handles == 0)
+        free(http);
+}
+
+/* libmicrohttpd aborts if it is stopped while a connection is suspended. */
+void http_destroy(struct http *http)
+{
+    struct http_request *request;
+
+    if (http == NULL)
+        return;
+    TAILQ_FOREACH(request, &http->requests, in_http) {
+        if (request->parked || request->state == OPENING) {
+            request_tell_left(request);
+            request_reset(request);
+        }
+    }
+    uv_close((uv_handle_t *)&http->poll, on_handle_closed);
+    MHD_run(http->daemon);
+    MHD_stop_daemon(http->daemon);
+    uv_close((uv_handle_t *)&http->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&http->turn, on_handle_closed);
+    deadlines_destroy(http->deadlines);
+}

@@ -1,0 +1,42 @@
+#include "http/problem.h"
+
+#include "base/json.h"
+
+static const struct {
+    unsigned status;
+    const char *title;
+} titles[] = {
+    {400, "Bad Request"},         {401, "Unauthorized"},
+    {403, "Forbidden"},           {404, "Not Found"},
+    {405, "Method Not Allowed"},  {409, "Conflict"},
+    {413, "Content Too Large"},   {415, "Unsupported Media Type"},
+    {421, "Misdirected Request"}, {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},   {500, "Internal Server Error"},
+    {503, "Service Unavailable"},
+};
+
+static const char *title_of(unsigned status)
+{
+    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {
+        if (titles[i].status == status)
+            return titles[i].title;
+    }
+    return "Error";
+}
+
+void problem_reply(struct http_request *request, unsigned status, const char *detail)
+{
+    struct buf body = {0};
+
+    buf_printf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":",
+               title_of(status), status);
+    json_append_string(&body, detail);
+    buf_puts(&body, "}\n");
+    http_reply(request, status, "application/problem+json", &body);
+}
+
+void problem_reply_busy(struct http_request *request, unsigned status, const char *detail)
+{
+    http_add_header(request, "Retry-After", "1");
+    problem_reply(request, status, detail);
+}

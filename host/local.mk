@@ -1,0 +1,219 @@
+# The host: one list a room; docs/internals.md says what a room may include.
+
+base_sources = \
+	host/base/buf.c \
+	host/base/buf.h \
+	host/base/digest.c \
+	host/base/digest.h \
+	host/base/iov.h \
+	host/base/json.c \
+	host/base/json.h \
+	host/base/log.c \
+	host/base/log.h \
+	host/base/mem.c \
+	host/base/mem.h \
+	host/base/time.h
+
+wire_sources = \
+	host/wire/frames.c \
+	host/wire/frames.h \
+	host/wire/link.c \
+	host/wire/link.h
+
+run_sources = \
+	host/run/eventlog.c \
+	host/run/eventlog.h \
+	host/run/pack.c \
+	host/run/pack.h \
+	host/run/quota.c \
+	host/run/quota.h \
+	host/run/ring.c \
+	host/run/ring.h \
+	host/run/run.c \
+	host/run/run.h
+
+protocol_sources = \
+	host/protocol/native.c \
+	host/protocol/native.h
+
+config_sources = \
+	host/config/config.c \
+	host/config/config.h \
+	host/config/ini.c \
+	host/config/ini.h \
+	host/config/setting.c \
+	host/config/setting.h
+
+http_sources = \
+	host/http/conn.c \
+	host/http/conn.h \
+	host/http/deadlines.c \
+	host/http/deadlines.h \
+	host/http/http.c \
+	host/http/http.h \
+	host/http/problem.c \
+	host/http/problem.h \
+	host/http/tls.c \
+	host/http/tls.h
+
+fleet_sources = \
+	host/fleet/deployment.c \
+	host/fleet/deployment.h \
+	host/fleet/generation.c \
+	host/fleet/generation.h \
+	host/fleet/image.c \
+	host/fleet/image.h \
+	host/fleet/numbers.c \
+	host/fleet/numbers.h \
+	host/fleet/process.c \
+	host/fleet/process.h \
+	host/fleet/registry.c \
+	host/fleet/registry.h \
+	host/fleet/watch.c \
+	host/fleet/watch.h
+
+api_sources = \
+	host/api/access.c \
+	host/api/access.h \
+	host/api/body.c \
+	host/api/body.h \
+	host/api/collect.c \
+	host/api/collect.h \
+	host/api/position.c \
+	host/api/position.h \
+	host/api/routes.c \
+	host/api/routes.h \
+	host/api/start.c \
+	host/api/start.h \
+	host/api/stream.c \
+	host/api/stream.h \
+	host/api/tokens.c \
+	host/api/tokens.h
+
+ops_sources = \
+	host/ops/admin.c \
+	host/ops/admin.h
+
+worker_sources = \
+	host/worker/emit.c \
+	host/worker/emit.h \
+	host/worker/host_table.c \
+	host/worker/host_table.h \
+	host/worker/http_request.c \
+	host/worker/http_request.h \
+	host/worker/httpclient.c \
+	host/worker/httpclient.h \
+	host/worker/job.c \
+	host/worker/job.h \
+	host/worker/main.c \
+	host/worker/main.h \
+	host/worker/outbox.c \
+	host/worker/outbox.h \
+	host/worker/plugin.c \
+	host/worker/plugin.h \
+	host/worker/subtask.c \
+	host/worker/subtask.h \
+	host/worker/task.c \
+	host/worker/task.h \
+	host/worker/threads.c \
+	host/worker/threads.h \
+	host/worker/vars.c \
+	host/worker/vars.h \
+	host/worker/worker.c \
+	host/worker/worker.h
+
+worker_fibers_sources = \
+	host/worker/fibers/fiber.c \
+	host/worker/fibers/fiber.h \
+	host/worker/fibers/switch.c \
+	host/worker/fibers/switch.h \
+	host/worker/fibers/switch_asm.S \
+	host/worker/fibers/wheel.c \
+	host/worker/fibers/wheel.h
+
+noinst_LTLIBRARIES += \
+	libcommon.la \
+	libfront.la \
+	libworker.la
+
+libcommon_la_SOURCES = \
+	$(base_sources) \
+	$(wire_sources)
+
+libfront_la_SOURCES = \
+	$(run_sources) \
+	$(protocol_sources) \
+	$(config_sources) \
+	$(http_sources) \
+	$(fleet_sources) \
+	$(api_sources) \
+	$(ops_sources) \
+	host/front.c \
+	host/front.h
+
+libworker_la_SOURCES = \
+	$(worker_sources) \
+	$(worker_fibers_sources)
+
+HOST_LIBS = \
+	libfront.la \
+	libworker.la \
+	libcommon.la \
+	$(MICROHTTPD_LIBS) \
+	$(GNUTLS_LIBS) \
+	$(CURL_LIBS) \
+	$(UV_LIBS) \
+	$(CJSON_LIBS) \
+	$(INIH_LIBS) \
+	$(LTDL_LIBS)
+
+bin_PROGRAMS += sluice
+sluice_LDADD = $(HOST_LIBS)
+sluice_SOURCES = \
+	host/main.c \
+	host/cli/admin.c \
+	host/cli/check.c \
+	host/cli/cli.h \
+	host/cli/lines.c \
+	host/cli/lines.h \
+	host/cli/run.c \
+	host/cli/serve.c \
+	host/cli/settings.c \
+	host/cli/settings.h \
+	host/cli/token.c
+
+# The library with which authors test their agents.
+
+harness_sources = \
+	host/harness/exchange.c \
+	host/harness/exchange.h \
+	host/harness/list.c \
+	host/harness/list.h \
+	host/harness/run.c \
+	host/harness/run.h \
+	host/harness/table.c \
+	host/harness/table.h \
+	host/harness/test.c \
+	host/harness/test.h \
+	host/harness/turn.c \
+	host/harness/turn.h
+
+lib_LTLIBRARIES += libsluice-test.la
+libsluice_test_la_SOURCES = \
+	$(harness_sources) \
+	host/base/buf.c \
+	host/base/json.c \
+	host/base/log.c \
+	host/base/mem.c \
+	host/wire/frames.c \
+	host/worker/emit.c \
+	host/worker/http_request.c \
+	host/worker/vars.c
+libsluice_test_la_LDFLAGS = \
+	$(AM_LDFLAGS) \
+	-no-undefined \
+	-export-symbols-regex '^agent_test_'
+libsluice_test_la_LIBADD = \
+	$(CJSON_LIBS) \
+	-lpthread \
+	-ldl

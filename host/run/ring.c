@@ -1,0 +1,96 @@
+#include "run/ring.h"
+
+#include "base/iov.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CAPACITY_MIN 512
+
+static void ring_write(struct ring *ring, uint64_t at, const void *data, size_t length)
+{
+    size_t from = (size_t)at & (ring->capacity - 1);
+    size_t first = ring->capacity - from;
+
+    if (first > length)
+        first = length;
+    memcpy(ring->bytes + from, data, first);
+    memcpy(ring->bytes, (const char *)data + first, length - first);
+}
+
+static void ring_resize(struct ring *ring, size_t capacity)
+{
+    struct ring resized = {.capacity = capacity, .start = ring->start, .end = ring->end};
+    struct iovec pieces[2];
+    int count = ring_view(ring, ring->start, ring->end, pieces);
+    uint64_t at = ring->start;
+
+    resized.bytes = mem_realloc(NULL, capacity);
+    for (int i = 0; i < count; i++) {
+        ring_write(&resized, at, pieces[i].iov_base, pieces[i].iov_len);
+        at += pieces[i].iov_len;
+    }
+    free(ring->bytes);
+    *ring = resized;
+}
+
+static void ring_grow(struct ring *ring, size_t length)
+{
+    size_t capacity = ring->capacity ? ring->capacity : CAPACITY_MIN;
+
+    while (capacity < length)
+        capacity *= 2;
+    ring_resize(ring, capacity);
+}
+
+void ring_append(struct ring *ring, const struct iovec *pieces, int count)
+{
+    size_t length = ring_length(ring) + pieces_length(pieces, count);
+
+    if (length > ring->capacity)
+        ring_grow(ring, length);
+    for (int i = 0; i < count; i++) {
+        ring_write(ring, ring->end, pieces[i].iov_base, pieces[i].iov_len);
+        ring->end += pieces[i].iov_len;
+    }
+}
+
+int ring_view(const struct ring *ring, uint64_t from, uint64_t to, struct iovec pieces[2])
+{
+    size_t length = (size_t)(to - from);
+    size_t at, first;
+
+    assert(from >= ring->start && from <= to && to <= ring->end);
+    if (length == 0)
+        return 0;
+    at = (size_t)from & (ring->capacity - 1);
+    first = ring->capacity - at;
+    if (first >= length) {
+        pieces[0] = (struct iovec){.iov_base = ring->bytes + at, .iov_len = length};
+        return 1;
+    }
+    pieces[0] = (struct iovec){.iov_base = ring->bytes + at, .iov_len = first};
+    pieces[1] = (struct iovec){.iov_base = ring->bytes, .iov_len = length - first};
+    return 2;
+}
+
+/* A ring that is at most a quarter full shrinks to half full: it then takes as much again. */
+void ring_trim(struct ring *ring, uint64_t upto)
+{
+    size_t capacity = ring->capacity;
+
+    assert(upto >= ring->start && upto <= ring->end);
+    ring->start = upto;
+    while (capacity > CAPACITY_MIN && ring_length(ring) <= capacity / 4)
+        capacity /= 2;
+    if (capacity < ring->capacity)
+        ring_resize(ring, capacity);
+}
+
+void ring_finish(struct ring *ring)
+{
+    free(ring->bytes);
+    *ring = (struct ring){0};
+}

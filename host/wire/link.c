@@ -1,0 +1,202 @@
+#include "wire/link.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_SIZE (256 * 1024)
+
+/* What a dead peer left is bounded by its socket's buffer; what its children write is not read. */
+#define DRAIN_READS 16
+
+struct link {
+    uv_poll_t poll;
+    uv_idle_t turn_end; /* active while something is to be sent */
+    int fd;
+    int handles; /* not yet closed */
+    enum wire_side peer;
+    bool ended;
+    bool blocked; /* the socket took no more */
+    struct buf in;
+    struct buf out;
+    const struct link_handler *handler;
+    void *data;
+};
+
+static void link_end(struct link *link, const char *reason)
+{
+    if (link->ended)
+        return;
+    link->ended = true;
+    uv_poll_stop(&link->poll);
+    uv_idle_stop(&link->turn_end);
+    link->handler->ended(link->data, reason);
+}
+
+/* Hands over the whole frames that are there. */
+static void link_dispatch(struct link *link)
+{
+    struct wire_frame frame;
+    ssize_t size = 0;
+
+    while (!link->ended && (size = wire_next(&link->in, link->peer, &frame)) > 0) {
+        int status = link->handler->frame(link->data, &frame);
+        if (status < 0) {
+            link_end(link, "it sent a frame that makes no sense here");
+            return;
+        }
+        buf_consume(&link->in, (size_t)size);
+    }
+    if (size < 0)
+        link_end(link, "it sent what is not a frame");
+}
+
+/* One read; false when nothing came. */
+static bool link_read(struct link *link)
+{
+    char *space = buf_reserve(&link->in, READ_SIZE);
+    ssize_t got = recv(link->fd, space, READ_SIZE, MSG_DONTWAIT);
+
+    if (got > 0) {
+        buf_commit(&link->in, (size_t)got);
+        link_dispatch(link);
+        return true;
+    }
+    if (got == 0)
+        link_end(link, LINK_CLOSED);
+    else if (errno != EAGAIN && errno != EINTR)
+        link_end(link, LINK_CLOSED);
+    return false;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct link *link = poll->data;
+
+    if (status < 0) { /* the socket is in error, with frames perhaps still unread */
+        link_drain(link);
+        link_end(link, LINK_CLOSED);
+        return;
+    }
+    if (events & UV_WRITABLE)
+        link_flush(link);
+    if (!link->ended && events & (UV_READABLE | UV_DISCONNECT))
+        link_read(link);
+}
+
+static void link_watch(struct link *link, bool blocked)
+{
+    if (link->blocked == blocked)
+        return;
+    link->blocked = blocked;
+    uv_poll_start(&link->poll, UV_READABLE | (blocked ? UV_WRITABLE : 0), on_poll);
+}
+
+static void on_turn_end(uv_idle_t *idle)
+{
+    link_flush(idle->data);
+}
+
+void link_flush(struct link *link)
+{
+    bool was_blocked = link->blocked;
+
+    uv_idle_stop(&link->turn_end);
+    while (!link->ended && buf_length(&link->out) > 0) {
+        ssize_t sent = send(link->fd, buf_data(&link->out), buf_length(&link->out),
+                            MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0) {
+            buf_consume(&link->out, (size_t)sent);
+        } else if (errno == EAGAIN) {
+            link_watch(link, true);
+            return;
+        } else if (errno != EINTR) {
+            /* What the peer sent before it left is still to be read; its end is told there. */
+            buf_consume(&link->out, buf_length(&link->out));
+            return;
+        }
+    }
+    if (link->ended)
+        return;
+    link_watch(link, false);
+    if (was_blocked && link->handler->drained)
+        link->handler->drained(link->data);
+}
+
+struct buf *link_out(struct link *link)
+{
+    if (!link->ended && !link->blocked && !uv_is_active((uv_handle_t *)&link->turn_end))
+        uv_idle_start(&link->turn_end, on_turn_end);
+    return &link->out;
+}
+
+size_t link_backlog(const struct link *link)
+{
+    return buf_length(&link->out);
+}
+
+void link_take(struct link *link, struct buf *frames)
+{
+    struct buf *out = link_out(link);
+
+    if (buf_length(out) == 0) {
+        buf_swap(out, frames);
+        return;
+    }
+    buf_append(out, buf_data(frames), buf_length(frames));
+    buf_consume(frames, buf_length(frames));
+}
+
+void link_drain(struct link *link)
+{
+    for (int i = 0; i < DRAIN_READS && !link->ended && link_read(link); i++)
+        ;
+}
+
+int link_open(uv_loop_t *loop, int fd, enum wire_side peer, const struct link_handler *handler,
+              void *data, struct link **out)
+{
+    struct link *link = mem_alloc(sizeof *link);
+    int status = uv_poll_init(loop, &link->poll, fd);
+
+    if (status < 0) {
+        free(link);
+        return status;
+    }
+    uv_idle_init(loop, &link->turn_end);
+    link->poll.data = link->turn_end.data = link;
+    link->fd = fd;
+    link->handles = 2;
+    link->peer = peer;
+    link->handler = handler;
+    link->data = data;
+    uv_poll_start(&link->poll, UV_READABLE, on_poll);
+    *out = link;
+    return 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct link *link = handle->data;
+
+    if (--link->handles > 0)
+        return;
+    buf_finish(&link->in);
+    buf_finish(&link->out);
+    free(link);
+}
+
+void link_close(struct link *link)
+{
+    if (link == NULL)
+        return;
+    link->ended = true;
+    uv_close((uv_handle_t *)&link->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&link->turn_end, on_handle_closed);
+    close(link->fd);
+}

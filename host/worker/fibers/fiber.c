@@ -1,0 +1,372 @@
+/*
+ * A fiber's life: taken from the pool's idle ones or made, started, parked and
+ * resumed any number of times, back to the idle ones. An idle fiber keeps its
+ * stack and its touched pages, which makes the next start cheap; at most
+ * IDLE_MAX are kept.
+ *
+ * The sanitizers and valgrind must be told of every switch and stack; that is
+ * what the switch_... functions are for besides context_switch().
+ */
+#include "worker/fibers/fiber.h"
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "worker/fibers/switch.h"
+#include "worker/fibers/wheel.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#if HAVE_VALGRIND_VALGRIND_H
+#include <valgrind/valgrind.h>
+#else
+#define VALGRIND_STACK_REGISTER(start, end) 0
+#define VALGRIND_STACK_DEREGISTER(id)       ((void)(id))
+#endif
+#ifdef __has_feature /* clang */
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__
+#endif
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(start, size)
+#endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
+
+#define IDLE_MAX 256
+
+/* Waits up to this end at their millisecond. */
+#define EXACT_MS 20
+
+/* Wider than any sane frame, so that none jumps over it; address space only. */
+#define GUARD_SIZE (1024u * 1024)
+
+/*
+ * What the C++ runtime keeps per thread: the exceptions being handled. A fiber
+ * that waits in a catch block keeps its own.
+ */
+struct exceptions {
+    void *caught;
+    unsigned uncaught;
+};
+
+/* What one side of a switch needs to be told to the sanitizers. */
+struct side {
+    struct context context;
+    void *asan_fake_stack;
+    const void *stack;
+    size_t stack_size;
+    void *tsan_fiber;
+    struct exceptions exceptions;
+};
+
+struct fiber {
+    struct side side;
+    struct fiber_pool *pool;
+    char *mapping;
+    unsigned valgrind_stack;
+    struct alarm alarm; /* of a parked one that waits for a time */
+    void (*fn)(struct fiber *self, void *data);
+    void *data;
+    bool ended;
+    LIST_ENTRY(fiber) idle; /* in pool->idle */
+};
+
+static struct fiber *fiber_of(struct alarm *alarm)
+{
+    return (struct fiber *)((char *)alarm - offsetof(struct fiber, alarm));
+}
+
+struct fiber_pool {
+    uv_loop_t *loop;
+    uv_timer_t timer;  /* for the wheel's next moment */
+    uint64_t timer_at; /* ms of the loop's clock; WHEEL_NEVER: it is not started; 0: it rings */
+    struct wheel wheel;
+    size_t stack_size;
+    size_t guard_size;
+    struct side loop_side;
+    struct exceptions *exceptions; /* the loop thread's; NULL without libstdc++ */
+    LIST_HEAD(, fiber) idle;
+    size_t idle_count;
+};
+
+static void switch_sides(struct exceptions *exceptions, struct side *from, struct side *to)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_start_switch_fiber(&from->asan_fake_stack, to->stack, to->stack_size);
+#endif
+#ifdef __SANITIZE_THREAD__
+    __tsan_switch_to_fiber(to->tsan_fiber, 0);
+#endif
+    if (exceptions) {
+        from->exceptions = *exceptions;
+        *exceptions = to->exceptions;
+    }
+    context_switch(&from->context, &to->context);
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(from->asan_fake_stack, NULL, NULL);
+#endif
+}
+
+/* First thing on a fiber's stack: tells where the switch came from. */
+static void switch_arrive(struct side *loop_side)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_finish_switch_fiber(NULL, &loop_side->stack, &loop_side->stack_size);
+#else
+    (void)loop_side;
+#endif
+}
+
+static void fiber_main(void *data)
+{
+    struct fiber *fiber = data;
+
+    switch_arrive(&fiber->pool->loop_side);
+    for (;;) {
+        fiber->fn(fiber, fiber->data);
+        fiber->ended = true;
+        switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
+    }
+}
+
+/* After the plugin was loaded; NULL if it brought no C++ runtime. */
+static struct exceptions *find_exceptions(void)
+{
+    struct exceptions *(*get)(void) = NULL;
+    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    void *symbol = library ? dlsym(library, "__cxa_get_globals") : NULL;
+
+    memcpy(&get, &symbol, sizeof get);
+    return get ? get() : NULL;
+}
+
+struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
+{
+    struct fiber_pool *pool = mem_alloc(sizeof *pool);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    pool->loop = loop;
+    uv_timer_init(loop, &pool->timer);
+    pool->timer.data = pool;
+    pool->timer_at = WHEEL_NEVER;
+    wheel_init(&pool->wheel, uv_now(loop));
+    pool->guard_size = (GUARD_SIZE + page - 1) / page * page;
+    pool->stack_size = (stack_size + page - 1) / page * page;
+    LIST_INIT(&pool->idle);
+    pool->exceptions = find_exceptions();
+#ifdef __SANITIZE_THREAD__
+    pool->loop_side.tsan_fiber = __tsan_get_current_fiber();
+#endif
+    return pool;
+}
+
+static void fiber_destroy(struct fiber *fiber)
+{
+    VALGRIND_STACK_DEREGISTER(fiber->valgrind_stack);
+#ifdef __SANITIZE_THREAD__
+    __tsan_destroy_fiber(fiber->side.tsan_fiber);
+#endif
+    ASAN_UNPOISON_MEMORY_REGION(fiber->side.stack, fiber->side.stack_size);
+    munmap(fiber->mapping, fiber->pool->guard_size + fiber->pool->stack_size);
+    free(fiber);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void fiber_pool_destroy(struct fiber_pool *pool)
+{
+    struct fiber *fiber;
+
+    if (pool == NULL)
+        return;
+    while ((fiber = LIST_FIRST(&pool->idle))) {
+        LIST_REMOVE(fiber, idle);
+        fiber_destroy(fiber);
+    }
+    uv_close((uv_handle_t *)&pool->timer, on_timer_closed);
+}
+
+static int fiber_map_stack(struct fiber *fiber)
+{
+    struct fiber_pool *pool = fiber->pool;
+    size_t size = pool->guard_size + pool->stack_size;
+
+    fiber->mapping = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (fiber->mapping == MAP_FAILED)
+        return -errno;
+    if (mprotect(fiber->mapping, pool->guard_size, PROT_NONE) < 0) {
+        int status = -errno;
+        munmap(fiber->mapping, size);
+        return status;
+    }
+    fiber->side.stack = fiber->mapping + pool->guard_size;
+    fiber->side.stack_size = pool->stack_size;
+    return 0;
+}
+
+static int fiber_create(struct fiber_pool *pool, struct fiber **out)
+{
+    struct fiber *fiber = mem_alloc(sizeof *fiber);
+    int status;
+
+    fiber->pool = pool;
+    status = fiber_map_stack(fiber);
+    if (status < 0) {
+        free(fiber);
+        return status;
+    }
+    fiber->valgrind_stack = VALGRIND_STACK_REGISTER(
+        fiber->side.stack, (const char *)fiber->side.stack + pool->stack_size);
+#ifdef __SANITIZE_THREAD__
+    fiber->side.tsan_fiber = __tsan_create_fiber(0);
+#endif
+    context_make(&fiber->side.context, (void *)fiber->side.stack, pool->stack_size, fiber_main,
+                 fiber);
+    *out = fiber;
+    return 0;
+}
+
+static int fiber_take(struct fiber_pool *pool, struct fiber **out)
+{
+    struct fiber *fiber = LIST_FIRST(&pool->idle);
+
+    if (fiber == NULL)
+        return fiber_create(pool, out);
+    LIST_REMOVE(fiber, idle);
+    pool->idle_count--;
+    *out = fiber;
+    return 0;
+}
+
+static void fiber_give_back(struct fiber *fiber)
+{
+    struct fiber_pool *pool = fiber->pool;
+
+    if (pool->idle_count == IDLE_MAX) {
+        fiber_destroy(fiber);
+        return;
+    }
+    LIST_INSERT_HEAD(&pool->idle, fiber, idle);
+    pool->idle_count++;
+}
+
+/* ---- time ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+/* A millisecond at least: what is due at once would be run in the same turn, again and again. */
+static void pool_arm(struct fiber_pool *pool)
+{
+    uint64_t now = uv_now(pool->loop), at = wheel_next(&pool->wheel);
+
+    if (at == pool->timer_at)
+        return;
+    pool->timer_at = at;
+    if (at == WHEEL_NEVER)
+        uv_timer_stop(&pool->timer);
+    else
+        uv_timer_start(&pool->timer, on_timer, at > now ? at - now : 1, 0);
+}
+
+/* Those that become due meanwhile wait for the next time. */
+static void on_timer(uv_timer_t *timer)
+{
+    struct fiber_pool *pool = timer->data;
+    struct alarm *last = wheel_advance(&pool->wheel, uv_now(pool->loop)), *alarm = NULL;
+
+    pool->timer_at = 0;
+    while (alarm != last && (alarm = wheel_pop(&pool->wheel)))
+        fiber_resume(fiber_of(alarm));
+    pool_arm(pool);
+}
+
+/*
+ * Those that wait longer may wake a millisecond later: on odd ones, so that more of
+ * them wake at once. Each wake-up costs the worker and the front as much as some events.
+ */
+static uint64_t alarm_time(const struct fiber_pool *pool, uint64_t deadline)
+{
+    uint64_t at = deadline / CLOCK_MS + (deadline % CLOCK_MS > 0);
+
+    return at > uv_now(pool->loop) + EXACT_MS ? at | 1 : at;
+}
+
+static void fiber_set_alarm(struct fiber *fiber, uint64_t deadline)
+{
+    struct fiber_pool *pool = fiber->pool;
+    uint64_t at = alarm_time(pool, deadline);
+
+    wheel_set(&pool->wheel, &fiber->alarm, at);
+    if (at < pool->timer_at)
+        pool_arm(pool);
+}
+
+static void fiber_clear_alarm(struct fiber *fiber)
+{
+    struct fiber_pool *pool = fiber->pool;
+
+    if (!fiber->alarm.set)
+        return;
+    wheel_clear(&pool->wheel, &fiber->alarm);
+    if (pool->timer_at > 0)
+        pool_arm(pool);
+}
+
+/* ---- turns ---- */
+
+void fiber_resume(struct fiber *fiber)
+{
+    fiber_clear_alarm(fiber);
+    switch_sides(fiber->pool->exceptions, &fiber->pool->loop_side, &fiber->side);
+    if (fiber->ended)
+        fiber_give_back(fiber);
+}
+
+int fiber_prepare(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data,
+                  struct fiber **out)
+{
+    int status = fiber_take(pool, out);
+
+    if (status < 0)
+        return status;
+    (*out)->fn = fn;
+    (*out)->data = data;
+    (*out)->ended = false;
+    return 0;
+}
+
+int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data)
+{
+    struct fiber *fiber;
+    int status = fiber_prepare(pool, fn, data, &fiber);
+
+    if (status == 0)
+        fiber_resume(fiber);
+    return status;
+}
+
+void fiber_park(struct fiber *fiber, uint64_t deadline)
+{
+    if (deadline != CLOCK_NEVER)
+        fiber_set_alarm(fiber, deadline);
+    switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
+}

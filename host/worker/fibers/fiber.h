@@ -1,0 +1,41 @@
+/*
+ * Fibers: functions on stacks of their own that take turns on the loop's
+ * thread. Each stack is mapped with a guard page below it, so only touched
+ * pages take memory and an overflow is a SIGSEGV, not a corruption.
+ *
+ * All calls are for the loop's thread.
+ */
+#ifndef WORKER_FIBERS_FIBER_H
+#define WORKER_FIBERS_FIBER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct fiber;
+struct fiber_pool;
+
+/* stack_size: bytes of address space a fiber has. */
+struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size);
+
+/* Needs every fiber to have ended. NULL is fine. */
+void fiber_pool_destroy(struct fiber_pool *pool);
+
+/* A fiber on which fn(data) begins with the first fiber_resume(). -ENOMEM or -errno of mmap. */
+int fiber_prepare(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data,
+                  struct fiber **out);
+
+/* Runs fn(data) on a new fiber until it parks or returns; as fiber_prepare(). */
+int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data);
+
+/*
+ * From inside the fiber: gives the loop its turn until fiber_resume(), or until
+ * a whole millisecond at or behind the deadline of the clock, which may be
+ * CLOCK_NEVER, and may be over.
+ */
+void fiber_park(struct fiber *fiber, uint64_t deadline);
+
+/* From the loop: continues a parked fiber until it parks again or returns. */
+void fiber_resume(struct fiber *fiber);
+
+#endif

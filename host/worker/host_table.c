@@ -1,0 +1,433 @@
+/*
+ * Each function finds the current task of its thread, and through it the job;
+ * without one it fails with -ENXIO. An event's way: check type and JSON and
+ * measure them, then, with the lock, wait for credit and write the frame
+ * straight into the outbox.
+ */
+#include "worker/host_table.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "wire/frames.h"
+#include "worker/emit.h"
+#include "worker/httpclient.h"
+#include "worker/job.h"
+#include "worker/subtask.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(WIRE_EVENT_MAX == AGENT_EVENT_MAX, "the wire carries every event");
+_Static_assert(WIRE_STATE_MAX == AGENT_STATE_MAX, "the wire carries every state");
+_Static_assert(JSON_DEPTH_MAX == AGENT_JSON_DEPTH_MAX, "events nest as deep as promised");
+_Static_assert(WIRE_TYPE_MAX == AGENT_TYPE_MAX, "the wire carries every type");
+_Static_assert(AGENT_EVENT_MAX + AGENT_TYPE_MAX + WIRE_CHARGE <= WIRE_WINDOW, "a window takes any");
+
+static atomic_uint_fast64_t stray_emits;
+static _Thread_local char last_error[1024];
+
+uint64_t runtime_stray_emits(void)
+{
+    return atomic_load(&stray_emits);
+}
+
+void runtime_last_error(char *text, size_t size)
+{
+    snprintf(text, size, "%s", last_error);
+}
+
+static int stray_emit(const char *type)
+{
+    if (atomic_fetch_add(&stray_emits, 1) == 0)
+        log_plugin("it emitted outside of a run; further ones are only counted. A thread of the "
+                   "plugin's own must call ctx_bind() first. type=%.64s",
+                   type);
+    return -ENXIO;
+}
+
+static int task_emit(struct task *task, struct payload *payload)
+{
+    struct job *job = task->job;
+    size_t length = payload_size(payload, task->scope);
+    size_t cost = wire_charge(payload->type_length, length);
+    char kept_type[AGENT_TYPE_MAX];
+    char *kept = NULL;
+    int status;
+
+    if (length > AGENT_EVENT_MAX)
+        return -EMSGSIZE;
+    outbox_lock(job->outbox);
+    if (!job_has(job, cost)) { /* while it waits, another fiber may write over the strings */
+        payload->type = memcpy(kept_type, payload->type, payload->type_length);
+        payload->text = kept = mem_copy(payload->text, payload->length);
+    }
+    status = job_spend(job, task, cost);
+    if (status == 0)
+        payload_write(payload, task->scope,
+                      wire_append_event(outbox_event_frames(job->outbox), job->number,
+                                        payload->type, payload->type_length, length));
+    outbox_unlock(job->outbox);
+    free(kept);
+    return status;
+}
+
+static int host_emit_event(const char *type, const char *json)
+{
+    struct task *task = task_current();
+    struct payload payload;
+    int status;
+
+    if (task == NULL)
+        return stray_emit(type ? type : "");
+    status = payload_of_event(&payload, type, json);
+    return status < 0 ? status : task_emit(task, &payload);
+}
+
+static int host_emit_text(const char *utf8)
+{
+    struct task *task = task_current();
+    struct payload payload;
+    int status;
+
+    if (task == NULL)
+        return stray_emit("text");
+    status = payload_of_text(&payload, utf8);
+    return status < 0 ? status : task_emit(task, &payload);
+}
+
+static const char *host_ctx_get(const char *key)
+{
+    struct task *task = task_current();
+
+    return task && key ? ctx_find(task->vars, key) : NULL;
+}
+
+static int host_ctx_set(const char *key, const char *value)
+{
+    struct task *task = task_current();
+    int status;
+
+    if (task == NULL)
+        return -ENXIO;
+    if (key == NULL || !ctx_key_is_valid(key))
+        return -EINVAL;
+    if (ctx_key_is_host(key))
+        return -EPERM;
+    outbox_lock(task->job->outbox);
+    status = job_is_over(task->job) ? -ECANCELED : job_set(task->job, task, key, value);
+    outbox_unlock(task->job->outbox);
+    return status;
+}
+
+/* What ctx_capture() gives out. */
+struct agent_ctx {
+    struct job *job;
+    const struct ctx_var *vars;
+};
+
+static struct agent_ctx *host_ctx_capture(void)
+{
+    struct task *task = task_current();
+    struct agent_ctx *captured;
+
+    if (task == NULL)
+        return NULL;
+    captured = mem_alloc(sizeof *captured);
+    outbox_lock(task->job->outbox);
+    captured->job = job_ref(task->job);
+    captured->vars = task->vars;
+    outbox_unlock(task->job->outbox);
+    return captured;
+}
+
+static void job_give_back(struct job *job)
+{
+    struct outbox *outbox = job->outbox;
+
+    outbox_lock(outbox);
+    job_unref(job);
+    outbox_unlock(outbox);
+}
+
+static void host_ctx_release(struct agent_ctx *captured)
+{
+    if (captured == NULL)
+        return;
+    job_give_back(captured->job);
+    free(captured);
+}
+
+/* Ends the binding of this thread; also when the thread ends while bound. */
+static void unbind(void *bound)
+{
+    struct task *task = bound;
+
+    task_set_current(NULL);
+    job_give_back(task->job);
+    task_finish(task);
+    free(task);
+}
+
+static pthread_key_t bound_task;
+
+static void make_bound_task_key(void)
+{
+    pthread_key_create(&bound_task, unbind);
+}
+
+static struct task *bind_task(const struct agent_ctx *captured)
+{
+    struct task *task = mem_alloc(sizeof *task);
+
+    task_init(task, captured->job, captured->vars, NULL);
+    task->bound = true;
+    outbox_lock(captured->job->outbox);
+    job_ref(captured->job);
+    outbox_unlock(captured->job->outbox);
+    return task;
+}
+
+static int host_ctx_bind(struct agent_ctx *captured)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct task *task = task_current();
+    struct task *next;
+
+    if ((task && !task->bound) || (captured && outbox_is_loop(captured->job->outbox)))
+        return -EBUSY;
+    pthread_once(&once, make_bound_task_key);
+    next = captured ? bind_task(captured) : NULL;
+    if (task)
+        unbind(task);
+    pthread_setspecific(bound_task, next);
+    task_set_current(next);
+    return 0;
+}
+
+static int host_run_cancelled(void)
+{
+    struct task *task = task_current();
+
+    return task && job_is_stopped(task->job);
+}
+
+/* Keeps the first reason. Locked. */
+static void job_fail(struct job *job, const char *code, const char *message)
+{
+    if (job->fail_code)
+        return;
+    job->fail_code = mem_strdup(code);
+    job->fail_message = mem_strdup(message);
+}
+
+static int host_run_fail(const char *code, const char *format, va_list args)
+{
+    struct task *task = task_current();
+    char message[1024];
+    int status;
+
+    if (task == NULL)
+        return -ENXIO;
+    if (code == NULL || wire_word_length(code) == 0)
+        code = "agent_error";
+    vsnprintf(message, sizeof message, format, args);
+    outbox_lock(task->job->outbox);
+    status = job_is_over(task->job) ? -ECANCELED : -EIO;
+    if (status == -EIO)
+        job_fail(task->job, code, message);
+    outbox_unlock(task->job->outbox);
+    return status;
+}
+
+static int host_run_result(const char *json)
+{
+    struct task *task = task_current();
+    ssize_t length = json ? json_check(json, strlen(json)) : -EINVAL;
+    char *result;
+    bool over;
+
+    if (task == NULL)
+        return -ENXIO;
+    if (length < 0)
+        return (int)length;
+    if (length > AGENT_EVENT_MAX)
+        return -EMSGSIZE;
+    result = mem_alloc((size_t)length + 1);
+    json_compact(result, json, strlen(json));
+    outbox_lock(task->job->outbox);
+    over = job_is_over(task->job);
+    free(task->job->result);
+    task->job->result = result;
+    outbox_unlock(task->job->outbox);
+    return over ? -ECANCELED : 0;
+}
+
+/* Others go on before a stopped run's agent is told so once more: it may ignore it. Locked. */
+static void yield_if_stopped(struct task *task)
+{
+    if (job_is_stopped(task->job))
+        task_wait(task, 0);
+}
+
+static int host_sleep(uint32_t ms)
+{
+    struct task *task = task_current();
+    uint64_t deadline = clock_now() + ms * CLOCK_MS;
+    int status = 0;
+
+    if (task == NULL)
+        return -ENXIO;
+    outbox_lock(task->job->outbox);
+    yield_if_stopped(task);
+    while (!job_is_stopped(task->job) && status == 0)
+        status = task_wait(task, deadline);
+    outbox_unlock(task->job->outbox);
+    return job_is_stopped(task->job) ? -ECANCELED : 0;
+}
+
+static int host_run_input(uint32_t timeout_ms, const char **json)
+{
+    struct task *task = task_current();
+    uint64_t deadline = timeout_ms == AGENT_FOREVER ? CLOCK_NEVER
+                        : timeout_ms > 0            ? clock_now() + timeout_ms * CLOCK_MS
+                                                    : 0;
+    char *taken;
+    int status;
+
+    if (task == NULL)
+        return -ENXIO;
+    if (json == NULL)
+        return -EINVAL;
+    outbox_lock(task->job->outbox);
+    yield_if_stopped(task);
+    status = job_take_input(task->job, task, deadline, &taken);
+    outbox_unlock(task->job->outbox);
+    if (status < 0)
+        return status;
+    free(task->input);
+    *json = task->input = taken;
+    return 0;
+}
+
+static int host_task_spawn(int (*fn)(void *arg), void *arg, struct agent_task **out)
+{
+    struct task *task = task_current();
+
+    if (task == NULL)
+        return -ENXIO;
+    if (fn == NULL || out == NULL)
+        return -EINVAL;
+    return subtask_spawn(task, fn, arg, out);
+}
+
+static int host_task_join(struct agent_task *subtask)
+{
+    struct task *task = task_current();
+
+    if (task == NULL)
+        return -ENXIO;
+    return subtask ? subtask_join(task, subtask) : -EINVAL;
+}
+
+static int host_task_scope(const char *name)
+{
+    struct task *task = task_current();
+
+    return task ? task_set_scope(task, name) : -ENXIO;
+}
+
+static int host_http_open(const struct agent_http_request *request, struct agent_http **out)
+{
+    struct task *task = task_current();
+
+    if (task == NULL)
+        return -ENXIO;
+    return request && out ? exchange_open(task->job->http, task, request, out) : -EINVAL;
+}
+
+static int host_http_status(struct agent_http *http)
+{
+    struct task *task = task_current();
+
+    return task ? exchange_status(http, task) : -ENXIO;
+}
+
+static long host_http_read(struct agent_http *http, const char **data)
+{
+    struct task *task = task_current();
+
+    return task ? exchange_read(http, task, data) : -ENXIO;
+}
+
+static const char *host_http_header(struct agent_http *http, const char *name)
+{
+    struct task *task = task_current();
+
+    return task && name ? exchange_header(http, task, name) : NULL;
+}
+
+static const char *host_http_error(struct agent_http *http)
+{
+    struct task *task = task_current();
+
+    return task ? exchange_error(http, task) : "";
+}
+
+static void host_http_close(struct agent_http *http)
+{
+    struct task *task = task_current();
+
+    if (task && http)
+        exchange_close(http, task);
+}
+
+static void host_log(enum agent_log_level level, const char *format, va_list args)
+{
+    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
+    const char *run = host_ctx_get("run.id");
+    char text[1024];
+
+    vsnprintf(text, sizeof text, format, args);
+    if (run == NULL && level == AGENT_LOG_ERROR)
+        snprintf(last_error, sizeof last_error, "%s", text);
+    if ((unsigned)level >= sizeof levels / sizeof *levels)
+        level = AGENT_LOG_INFO;
+    log_line(levels[level], "%s%s%s", text, run ? " run=" : "", run ? run : "");
+}
+
+const struct agent_host *runtime_host(void)
+{
+    static const struct agent_host host = {
+        .size = sizeof host,
+        .abi = AGENT_ABI,
+        .emit_event = host_emit_event,
+        .emit_text = host_emit_text,
+        .ctx_get = host_ctx_get,
+        .ctx_set = host_ctx_set,
+        .ctx_capture = host_ctx_capture,
+        .ctx_bind = host_ctx_bind,
+        .ctx_release = host_ctx_release,
+        .run_cancelled = host_run_cancelled,
+        .run_fail = host_run_fail,
+        .run_result = host_run_result,
+        .sleep = host_sleep,
+        .log = host_log,
+        .run_input = host_run_input,
+        .task_spawn = host_task_spawn,
+        .task_join = host_task_join,
+        .task_scope = host_task_scope,
+        .http_open = host_http_open,
+        .http_status = host_http_status,
+        .http_header = host_http_header,
+        .http_read = host_http_read,
+        .http_error = host_http_error,
+        .http_close = host_http_close,
+    };
+
+    return &host;
+}

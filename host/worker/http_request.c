@@ -1,0 +1,61 @@
+#include "worker/http_request.h"
+
+#include "agent.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_url(const char *url)
+{
+    size_t scheme = url == NULL                            ? 0
+                    : strncasecmp(url, "http://", 7) == 0  ? 7
+                    : strncasecmp(url, "https://", 8) == 0 ? 8
+                                                           : 0;
+
+    for (const char *p = url; scheme && *p; p++) {
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return false;
+    }
+    return scheme && !strchr("/?#", url[scheme]);
+}
+
+static bool is_token(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (!isalnum((unsigned char)text[i]) && !strchr("!#$%&'*+-.^_`|~", text[i]))
+            return false;
+    }
+    return length > 0;
+}
+
+static bool is_field(const char *field)
+{
+    return is_token(field, strcspn(field, ":")) && strchr(field, ':') && !strpbrk(field, "\r\n");
+}
+
+bool request_is_valid(const struct agent_http_request *request)
+{
+    const char *method = request->method;
+
+    if (!is_url(request->url) || (method && !is_token(method, strlen(method))) ||
+        (method && request->body && strcmp(method, "HEAD") == 0))
+        return false;
+    for (const char *const *field = request->headers; field && *field; field++) {
+        if (!is_field(*field))
+            return false;
+    }
+    return true;
+}
+
+const char *request_method(const struct agent_http_request *request)
+{
+    return request->method ? request->method : request->body ? "POST" : "GET";
+}
+
+size_t request_body_length(const struct agent_http_request *request)
+{
+    if (request->body == NULL)
+        return 0;
+    return request->body_length ? request->body_length : strlen(request->body);
+}

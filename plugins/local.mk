@@ -1,0 +1,95 @@
+# The plugins that come with the host.
+
+plugindir = $(pkglibdir)/plugins
+noinst_LTLIBRARIES += plugins/libask.la
+plugin_LTLIBRARIES = \
+	plugins/ask.la \
+	plugins/chat.la \
+	plugins/echo.la \
+	plugins/ticker.la
+
+PLUGIN_CPPFLAGS = \
+	-I$(builddir)/include \
+	$(CJSON_CFLAGS)
+PLUGIN_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+PLUGIN_LDFLAGS = \
+	$(AM_LDFLAGS) \
+	-module \
+	-avoid-version \
+	-shared \
+	-no-undefined \
+	-Wl,-z,now
+if !SANITIZED
+PLUGIN_LDFLAGS += \
+	-export-symbols-regex '^agent_plugin_entry$$' \
+	-Wl,-z,defs
+endif
+
+# What `ask` answers from, unless it is told otherwise.
+ASK_DOCUMENTS = $(docdir):$(sdkdir)
+
+plugins_libask_la_SOURCES = \
+	plugins/answer.c \
+	plugins/answer.h \
+	plugins/document.c \
+	plugins/document.h \
+	plugins/index.c \
+	plugins/index.h \
+	plugins/markup.c \
+	plugins/markup.h \
+	plugins/passage.c \
+	plugins/passage.h \
+	plugins/roff.c \
+	plugins/roff.h \
+	plugins/text.c \
+	plugins/text.h \
+	plugins/words.c \
+	plugins/words.h
+plugins_libask_la_CPPFLAGS = \
+	$(PLUGIN_CPPFLAGS) \
+	$(SQLITE_CFLAGS) \
+	$(ZLIB_CFLAGS)
+plugins_libask_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_libask_la_LIBADD = \
+	$(SQLITE_LIBS) \
+	$(ZLIB_LIBS) \
+	-lm \
+	-lpthread
+
+plugins_ask_la_SOURCES = \
+	plugins/ask.c \
+	plugins/prompt.c \
+	plugins/prompt.h
+plugins_ask_la_CPPFLAGS = \
+	$(PLUGIN_CPPFLAGS) \
+	-DASK_DOCUMENTS='"$(ASK_DOCUMENTS)"'
+plugins_ask_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_ask_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_ask_la_LIBADD = \
+	plugins/libask.la \
+	$(CJSON_LIBS)
+
+plugins_chat_la_SOURCES = \
+	plugins/chat.c \
+	plugins/tools.c \
+	plugins/tools.h
+plugins_chat_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+plugins_chat_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_chat_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_chat_la_LIBADD = \
+	plugins/libask.la \
+	$(CJSON_LIBS)
+
+plugins_echo_la_SOURCES = plugins/echo.c
+plugins_echo_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+plugins_echo_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_echo_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_echo_la_LIBADD = $(CJSON_LIBS)
+
+plugins_ticker_la_SOURCES = plugins/ticker.c
+plugins_ticker_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+plugins_ticker_la_CFLAGS = $(PLUGIN_CFLAGS)
+plugins_ticker_la_LDFLAGS = $(PLUGIN_LDFLAGS)
+plugins_ticker_la_LIBADD = $(CJSON_LIBS)
+
+EXTRA_DIST += plugins/demo.sh

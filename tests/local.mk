@@ -1,0 +1,277 @@
+# Tests: tests/unit and tests/agents are Check programs, tests/e2e are Python scripts.
+
+LDADD = \
+	$(HOST_LIBS) \
+	$(CHECK_LIBS)
+
+check_PROGRAMS = \
+	tests/agents/test_chat \
+	tests/agents/test_echo \
+	tests/agents/test_fetch \
+	tests/agents/test_harness \
+	tests/unit/test_buf \
+	tests/unit/test_client \
+	tests/unit/test_config \
+	tests/unit/test_ctx \
+	tests/unit/test_encode_sse \
+	tests/unit/test_eventlog \
+	tests/unit/test_fiber \
+	tests/unit/test_http \
+	tests/unit/test_index \
+	tests/unit/test_json \
+	tests/unit/test_log \
+	tests/unit/test_pack \
+	tests/unit/test_position \
+	tests/unit/test_ring \
+	tests/unit/test_run \
+	tests/unit/test_sse \
+	tests/unit/test_sse_check \
+	tests/unit/test_tokens \
+	tests/unit/test_wheel \
+	tests/unit/test_wire \
+	tests/unit/test_worker
+
+tests_unit_test_sse_CPPFLAGS = \
+	$(PLUGIN_CPPFLAGS) \
+	$(CHECK_CFLAGS)
+tests_unit_test_sse_LDADD = \
+	$(CHECK_LIBS) \
+	$(CJSON_LIBS)
+
+tests_unit_test_sse_check_SOURCES = \
+	tests/bench/sse_check.c \
+	tests/bench/sse_check.h \
+	tests/unit/test_sse_check.c
+tests_unit_test_sse_check_LDADD = $(CHECK_LIBS)
+
+tests_unit_test_index_CPPFLAGS = \
+	$(AM_CPPFLAGS) \
+	-I$(srcdir)/plugins
+tests_unit_test_index_LDADD = \
+	plugins/libask.la \
+	$(CHECK_LIBS)
+
+# Tests of agents, written and linked as an author does.
+AGENT_TEST_LIBS = \
+	libsluice-test.la \
+	$(CJSON_LIBS) \
+	$(CHECK_LIBS)
+tests_agents_test_chat_SOURCES = \
+	plugins/chat.c \
+	plugins/tools.c \
+	tests/agents/test_chat.c
+tests_agents_test_chat_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
+tests_agents_test_chat_LDADD = \
+	plugins/libask.la \
+	$(AGENT_TEST_LIBS)
+tests_agents_test_echo_SOURCES = \
+	plugins/echo.c \
+	tests/agents/test_echo.c
+tests_agents_test_echo_CPPFLAGS = \
+	$(PLUGIN_CPPFLAGS) \
+	$(CHECK_CFLAGS)
+tests_agents_test_echo_LDADD = $(AGENT_TEST_LIBS)
+tests_agents_test_fetch_SOURCES = \
+	tests/agents/fetch.c \
+	tests/agents/test_fetch.c
+tests_agents_test_fetch_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
+tests_agents_test_fetch_LDADD = $(AGENT_TEST_LIBS)
+tests_agents_test_harness_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
+tests_agents_test_harness_LDADD = $(AGENT_TEST_LIBS)
+
+# Built as an author builds a plugin: one command, one .so.
+TEST_PLUGINS = \
+	tests/plugins/abi_1_0.so \
+	tests/plugins/e2e_block.so \
+	tests/plugins/e2e_chat.so \
+	tests/plugins/e2e_chat_fiber.so \
+	tests/plugins/e2e_crash.so \
+	tests/plugins/e2e_crash_fiber.so \
+	tests/plugins/e2e_ctx.so \
+	tests/plugins/e2e_ctx_fiber.so \
+	tests/plugins/e2e_emit.so \
+	tests/plugins/e2e_flood.so \
+	tests/plugins/e2e_flood_fiber.so \
+	tests/plugins/e2e_http.so \
+	tests/plugins/e2e_http_fiber.so \
+	tests/plugins/e2e_input.so \
+	tests/plugins/e2e_input_fiber.so \
+	tests/plugins/e2e_llm.so \
+	tests/plugins/e2e_llm_fiber.so \
+	tests/plugins/e2e_pour.so \
+	tests/plugins/e2e_pour_fiber.so \
+	tests/plugins/e2e_watch.so \
+	tests/plugins/e2e_watch_fiber.so \
+	tests/plugins/fault_abi.so \
+	tests/plugins/fault_atexit.so \
+	tests/plugins/fault_cancel.so \
+	tests/plugins/fault_cancel_fiber.so \
+	tests/plugins/fault_close.so \
+	tests/plugins/fault_constructor.so \
+	tests/plugins/fault_create.so \
+	tests/plugins/fault_deadlock.so \
+	tests/plugins/fault_entry.so \
+	tests/plugins/fault_exit.so \
+	tests/plugins/fault_fork.so \
+	tests/plugins/fault_garbage.so \
+	tests/plugins/fault_handle.so \
+	tests/plugins/fault_hang.so \
+	tests/plugins/fault_hog.so \
+	tests/plugins/fault_ignore.so \
+	tests/plugins/fault_ignore_fiber.so \
+	tests/plugins/fault_loop.so \
+	tests/plugins/fault_name.so \
+	tests/plugins/fault_restart.so \
+	tests/plugins/fault_restart_fixed.so \
+	tests/plugins/fault_selftest.so \
+	tests/plugins/fault_short_send.so \
+	tests/plugins/fault_signals.so \
+	tests/plugins/fault_stray.so \
+	tests/plugins/fault_symbol.so \
+	tests/plugins/fault_wire.so \
+	tests/plugins/fiber_frame.so \
+	tests/plugins/fiber_shared.so \
+	tests/plugins/fiber_sleep.so \
+	tests/plugins/fiber_starve.so \
+	tests/plugins/harness_tasks.so \
+	tests/plugins/slow_resolver.so \
+	tests/plugins/swap_bad_crash.so \
+	tests/plugins/swap_bad_create.so \
+	tests/plugins/swap_bad_hang.so \
+	tests/plugins/swap_bad_run.so \
+	tests/plugins/swap_bad_selftest.so \
+	tests/plugins/swap_one.so \
+	tests/plugins/swap_state_one.so \
+	tests/plugins/swap_state_two.so \
+	tests/plugins/swap_two.so \
+	tests/plugins/thread_bind.so \
+	tests/plugins/thread_bind_fiber.so \
+	tests/plugins/thread_late.so \
+	tests/plugins/unit_probe.so \
+	tests/plugins/unit_probe_fiber.so
+TEST_PLUGINS_CXX = \
+	tests/plugins/fault_cxx.so \
+	tests/plugins/fiber_catch.so
+check_DATA = \
+	$(TEST_PLUGINS) \
+	$(TEST_PLUGINS_CXX)
+CLEANFILES += \
+	$(TEST_PLUGINS) \
+	$(TEST_PLUGINS_CXX)
+
+# The clients that people use, as tests/clients/package-lock.json has them. Without the network
+# there are none, and the tests that need them are skipped.
+TEST_CLIENTS = \
+	tests/clients/package.json \
+	tests/clients/package-lock.json
+if HAVE_NPM
+check_DATA += tests/npm/stamp
+tests/npm/stamp: $(TEST_CLIENTS)
+	$(AM_V_GEN)rm -rf tests/npm && $(MKDIR_P) tests/npm && cp $^ tests/npm && cd tests/npm && \
+		if $(NPM) ci --prefer-offline --ignore-scripts --no-audit --no-fund >log 2>&1; then touch stamp; \
+		else cat log >&2; echo "npm cannot install the clients: their tests are skipped" >&2; fi
+endif
+clean-local:
+	rm -rf tests/npm
+
+tests/plugins/%.so: tests/plugins/%.c
+	$(AM_V_CC)$(MKDIR_P) tests/plugins && $(CC) $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
+		$(PLUGIN_CFLAGS) $(CFLAGS) -shared -fPIC $^ -o $@ $(CJSON_LIBS) -lpthread
+tests/plugins/%.so: tests/plugins/%.cc
+	$(AM_V_CXX)$(MKDIR_P) tests/plugins && $(CXX) -std=c++20 $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
+		$(SANITIZE_FLAGS) -fvisibility=hidden $(CXXFLAGS) -shared -fPIC $^ -o $@ -lpthread
+tests/plugins/unit_probe.so tests/plugins/unit_probe_fiber.so: tests/plugins/unit_probe_second.c
+
+E2E_TESTS = \
+	tests/e2e/test_abi.py \
+	tests/e2e/test_access.py \
+	tests/e2e/test_ask.py \
+	tests/e2e/test_bench.py \
+	tests/e2e/test_cancel.py \
+	tests/e2e/test_chat.py \
+	tests/e2e/test_cli.py \
+	tests/e2e/test_clients.py \
+	tests/e2e/test_context.py \
+	tests/e2e/test_crash.py \
+	tests/e2e/test_detach.py \
+	tests/e2e/test_docs.py \
+	tests/e2e/test_eventsource.py \
+	tests/e2e/test_fault_plugins.py \
+	tests/e2e/test_faults.py \
+	tests/e2e/test_fibers.py \
+	tests/e2e/test_heartbeat.py \
+	tests/e2e/test_http_client.py \
+	tests/e2e/test_ignore.py \
+	tests/e2e/test_input.py \
+	tests/e2e/test_install.py \
+	tests/e2e/test_layers.py \
+	tests/e2e/test_leave.py \
+	tests/e2e/test_limits.py \
+	tests/e2e/test_llm.py \
+	tests/e2e/test_many.py \
+	tests/e2e/test_payload.py \
+	tests/e2e/test_readers.py \
+	tests/e2e/test_readme.py \
+	tests/e2e/test_resume.py \
+	tests/e2e/test_run_input.py \
+	tests/e2e/test_short_send.py \
+	tests/e2e/test_shutdown.py \
+	tests/e2e/test_slow_clients.py \
+	tests/e2e/test_stream.py \
+	tests/e2e/test_supervise.py \
+	tests/e2e/test_swap.py \
+	tests/e2e/test_swap_storm.py \
+	tests/e2e/test_testing.py \
+	tests/e2e/test_threads.py \
+	tests/e2e/test_tls.py \
+	tests/e2e/test_truth.py
+
+TESTS = \
+	$(check_PROGRAMS) \
+	$(E2E_TESTS)
+TEST_EXTENSIONS = .py
+PY_LOG_COMPILER = $(PYTHON)
+AM_TESTS_ENVIRONMENT = \
+	SLUICE='$(abs_builddir)/sluice'; \
+	SLUICE_PLUGINS='$(abs_builddir)/plugins/.libs'; \
+	SLUICE_TEST_PLUGINS='$(abs_builddir)/tests/plugins'; \
+	SLUICE_TEST_CLIENTS='$(abs_builddir)/tests/npm'; \
+	SLUICE_SRCDIR='$(abs_srcdir)'; \
+	PYTHONDONTWRITEBYTECODE=1; \
+	export SLUICE SLUICE_PLUGINS SLUICE_TEST_PLUGINS SLUICE_TEST_CLIENTS SLUICE_SRCDIR \
+		PYTHONDONTWRITEBYTECODE;
+if SANITIZED
+AM_TESTS_ENVIRONMENT += SLUICE_SANITIZED=1; export SLUICE_SANITIZED;
+endif
+
+# A thousand streams, a hundred swaps, a report.
+swap-storm: all $(TEST_PLUGINS)
+	@$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/swap_storm.py
+.PHONY: swap-storm
+
+EXTRA_DIST += \
+	tests/abi/agent-1.0.h \
+	tests/agents/transcript.c \
+	tests/clients/clients.mjs \
+	tests/clients/node.mjs \
+	tests/clients/page.html \
+	tests/clients/page.mjs \
+	tests/e2e/browser.py \
+	tests/e2e/ending.py \
+	tests/e2e/harness.py \
+	tests/e2e/listings.py \
+	tests/e2e/model.py \
+	tests/e2e/proxy.py \
+	tests/e2e/supervising.py \
+	tests/e2e/swap_storm.py \
+	tests/e2e/swapping.py \
+	tests/e2e/upstream.py \
+	tests/plugins/swap.h \
+	tests/plugins/swap_state.h \
+	tests/plugins/unit_probe.h \
+	tests/plugins/unit_probe_second.c \
+	tests/summary.py \
+	$(E2E_TESTS) \
+	$(TEST_CLIENTS) \
+	$(TEST_PLUGINS:.so=.c) \
+	$(TEST_PLUGINS_CXX:.so=.cc)
