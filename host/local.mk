@@ -5,14 +5,20 @@ base_sources = \
 	host/base/buf.h \
 	host/base/digest.c \
 	host/base/digest.h \
+	host/base/handles.c \
+	host/base/handles.h \
 	host/base/iov.h \
+	host/base/json_writer.c \
+	host/base/json_writer.h \
 	host/base/json.c \
 	host/base/json.h \
 	host/base/log.c \
 	host/base/log.h \
 	host/base/mem.c \
 	host/base/mem.h \
-	host/base/time.h
+	host/base/time.h \
+	host/base/why.c \
+	host/base/why.h
 
 wire_sources = \
 	host/wire/frames.c \

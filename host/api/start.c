@@ -261,7 +261,7 @@ static bool repeat(const struct api *api, struct http_request *request, const ch
 
 static uint64_t milliseconds(unsigned seconds, unsigned never)
 {
-    return seconds == never ? RUN_NEVER : seconds * UINT64_C(1000);
+    return seconds == never ? NEVER : seconds * UINT64_C(1000);
 }
 
 static void start(const struct api *api, struct http_request *request, const char *agent,

@@ -1,4 +1,4 @@
-/* Time, in nanoseconds of CLOCK_MONOTONIC. */
+/* Time: clock_now() and its units are nanoseconds of CLOCK_MONOTONIC. */
 #ifndef BASE_TIME_H
 #define BASE_TIME_H
 
@@ -8,8 +8,14 @@
 #define CLOCK_MS UINT64_C(1000000)
 #define CLOCK_S  UINT64_C(1000000000)
 
-/* A moment that never comes. */
-#define CLOCK_NEVER UINT64_MAX
+/* A moment that never comes, of any clock. */
+#define NEVER UINT64_MAX
+
+/* Return the moment `wait` later than now, in the unit of both; NEVER if that is out of range. */
+static inline uint64_t time_after(uint64_t now, uint64_t wait)
+{
+    return wait < NEVER - now ? now + wait : NEVER;
+}
 
 static inline uint64_t clock_now(void)
 {

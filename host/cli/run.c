@@ -242,9 +242,9 @@ static void session_start(struct session *session, const char *input)
     struct buf pairs = {0};
     struct run_spec spec = {.agent = agent.name,
                             .subject = "",
-                            .linger_ms = RUN_NEVER,
-                            .deadline_ms = RUN_NEVER,
-                            .grace_ms = RUN_NEVER,
+                            .linger_ms = NEVER,
+                            .deadline_ms = NEVER,
+                            .grace_ms = NEVER,
                             .pairs = &pairs};
     struct run_gap gap;
     struct buf *all;

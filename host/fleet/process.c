@@ -35,8 +35,6 @@
 /* How long a worker without runs may take to leave. */
 #define QUIT_MS 2000
 
-#define NEVER UINT64_MAX
-
 struct process {
     uv_loop_t *loop;
     uv_process_t child;
@@ -249,7 +247,7 @@ void process_quit(struct process *process, uint64_t timeout_ms)
 void process_drain(struct process *process, uint64_t timeout_ms)
 {
     uint64_t now = uv_now(process->loop);
-    uint64_t deadline = timeout_ms > NEVER - now ? NEVER : now + timeout_ms;
+    uint64_t deadline = time_after(now, timeout_ms);
 
     if (process->state == LEAVING)
         return;

@@ -168,7 +168,7 @@ static struct agent_http *exchange_create(struct run *run, const struct agent_ht
     exchange->came_ms = run->now_ms;
     exchange->idle_ms =
         request->idle_timeout_ms ? request->idle_timeout_ms : REQUEST_IDLE_TIMEOUT_MS;
-    exchange->deadline_ms = request->timeout_ms ? run->now_ms + request->timeout_ms : RUN_NEVER;
+    exchange->deadline_ms = request->timeout_ms ? run->now_ms + request->timeout_ms : NEVER;
     exchange->max_bytes = request->max_bytes ? request->max_bytes : REQUEST_MAX_BYTES;
     return exchange;
 }

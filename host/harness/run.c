@@ -20,7 +20,7 @@ struct run *run_create(struct agent_test *test)
 
     run->test = test;
     run->refs = 1;
-    run->cancel_ms = RUN_NEVER;
+    run->cancel_ms = NEVER;
     run->status = "";
     TAILQ_INIT(&run->tasks);
     TAILQ_INIT(&run->exchanges);
@@ -88,7 +88,7 @@ uint64_t run_next_input_ms(const struct run *run)
     const struct run_input *input;
 
     if (run->inputs_taken == run->inputs.count)
-        return RUN_NEVER;
+        return NEVER;
     input = run->inputs.items[run->inputs_taken];
     return input->at_ms;
 }

@@ -10,15 +10,13 @@
 
 #include "agent_test.h"
 #include "base/buf.h"
+#include "base/time.h"
 #include "harness/list.h"
 #include "worker/vars.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
-
-/* A moment that never comes. */
-#define RUN_NEVER UINT64_MAX
 
 struct agent_task;
 struct payload;

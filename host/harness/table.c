@@ -260,7 +260,7 @@ static int table_sleep(uint32_t ms)
 static int task_input(struct agent_task *task, uint32_t timeout_ms, const char **json)
 {
     struct run *run = task->run;
-    uint64_t until = timeout_ms == AGENT_FOREVER ? RUN_NEVER : run->now_ms + timeout_ms;
+    uint64_t until = timeout_ms == AGENT_FOREVER ? NEVER : run->now_ms + timeout_ms;
     const char *taken;
 
     if (run_enter_wait(run, task) < 0)

@@ -78,11 +78,11 @@ static void run_pass_time(struct run *run, uint64_t until_ms)
 {
     bool cancel = !run->cancelled && until_ms >= run->cancel_ms;
 
-    if (cancel && run->cancel_ms == RUN_NEVER)
+    if (cancel && run->cancel_ms == NEVER)
         test_log(run->test, "warn", "the run waits for what never comes, and is cancelled");
     if (cancel)
         until_ms = run->cancel_ms;
-    if (until_ms > run->now_ms && until_ms != RUN_NEVER)
+    if (until_ms > run->now_ms && until_ms != NEVER)
         run->now_ms = until_ms;
     if (cancel)
         run_cancel(run);
@@ -103,7 +103,7 @@ static void run_pass_turn(struct run *run)
 {
     run_pass_time(run, task_due(run_next(run)));
     run->turn = run_next(run);
-    if (task_due(run->turn) == RUN_NEVER)
+    if (task_due(run->turn) == NEVER)
         log_fatal("the agent's tasks wait for each other");
     if (run->turn->state == TASK_QUEUED && !run->turn->has_thread)
         task_start(run->turn);
@@ -244,7 +244,7 @@ int turn_join(struct agent_task *task, const struct agent_task *handle)
     if (task->bound)
         await_bound(other);
     while (other->state != TASK_ENDED)
-        task_wait(task, RUN_NEVER);
+        task_wait(task, NEVER);
     return task_remove(other);
 }
 
@@ -263,7 +263,7 @@ void turn_join_all(struct agent_task *first)
     struct agent_task *task;
 
     while (next_live(first))
-        task_wait(first, RUN_NEVER);
+        task_wait(first, NEVER);
     while ((task = TAILQ_NEXT(first, in_run)))
         task_remove(task);
 }

@@ -56,7 +56,7 @@ struct run {
     unsigned char digest[DIGEST_SIZE];
     uint32_t inputs_sent, inputs_taken;
     bool cancelling;
-    uv_timer_t timer; /* for the first of these, ms of the loop's clock or RUN_NEVER */
+    uv_timer_t timer; /* for the first of these, ms of the loop's clock or NEVER */
     uint64_t deadline_at;
     uint64_t deserted_at; /* its time to linger is over */
     uint64_t ignored_at;  /* its grace is over */
@@ -325,9 +325,7 @@ static void on_timer(uv_timer_t *timer);
 /* The time that is so far from now. */
 static uint64_t run_time(const struct run *run, uint64_t ms)
 {
-    uint64_t now = uv_now(run->runs->loop);
-
-    return ms < RUN_NEVER - now ? now + ms : RUN_NEVER;
+    return time_after(uv_now(run->runs->loop), ms);
 }
 
 static void run_arm(struct run *run)
@@ -335,7 +333,7 @@ static void run_arm(struct run *run)
     uint64_t now = uv_now(run->runs->loop);
     uint64_t due = earlier(run->ignored_at, earlier(run->deadline_at, run->deserted_at));
 
-    if (due == RUN_NEVER)
+    if (due == NEVER)
         uv_timer_stop(&run->timer);
     else
         uv_timer_start(&run->timer, on_timer, due > now ? due - now : 0, 0);
@@ -378,8 +376,8 @@ int run_create(struct runs *runs, const struct run_spec *spec, struct run **out)
     run->linger_ms = spec->linger_ms;
     run->grace_ms = spec->grace_ms;
     run->deadline_at = run_time(run, spec->deadline_ms);
-    run->deserted_at = spec->linger_ms > 0 ? run_time(run, spec->linger_ms) : RUN_NEVER;
-    run->ignored_at = RUN_NEVER;
+    run->deserted_at = spec->linger_ms > 0 ? run_time(run, spec->linger_ms) : NEVER;
+    run->ignored_at = NEVER;
     run_enter(run, spec);
     run_arm(run);
     *out = run;
@@ -619,7 +617,7 @@ static void run_retain(struct run *run)
     client_give_back(&runs->clients, run->client);
     run->client = NULL;
     run->ended_at = uv_now(runs->loop);
-    run->deadline_at = run->deserted_at = RUN_NEVER;
+    run->deadline_at = run->deserted_at = NEVER;
     run_arm(run);
     TAILQ_INSERT_TAIL(&runs->retained, run, in_list);
     runs_evict(runs);
@@ -652,7 +650,7 @@ static void run_leave_executor(struct run *run)
     if (run->executor == NULL)
         return;
     run->executor = NULL;
-    run->ignored_at = RUN_NEVER;
+    run->ignored_at = NEVER;
     run_arm(run);
     run_unref(run);
 }
@@ -723,7 +721,7 @@ static void run_give_up(struct run *run)
 {
     log_plugin("an agent ignores that its run was cancelled plugin=%s generation=%llu run=%s",
                run->agent, (unsigned long long)run->generation, run->id);
-    run->ignored_at = RUN_NEVER;
+    run->ignored_at = NEVER;
     if (!run_has_ended(run))
         run_set_cancelled(run);
     run->executor->ignored(run->executor_data, run->number);
@@ -737,7 +735,7 @@ static void on_timer(uv_timer_t *timer)
     if (now >= run->deadline_at)
         run_abort(run, RUN_ERROR_deadline, NULL);
     if (now >= run->deserted_at) {
-        run->deserted_at = RUN_NEVER;
+        run->deserted_at = NEVER;
         run_cancel(run);
     }
     if (now >= run->ignored_at)
@@ -785,7 +783,7 @@ void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t afte
     subscriber->cursor = eventlog_behind(log, after);
     TAILQ_INSERT_TAIL(&run->subscribers, subscriber, in_run);
     run_find_slowest(run);
-    run->deserted_at = RUN_NEVER;
+    run->deserted_at = NEVER;
     run_arm(run);
 }
 

@@ -36,6 +36,7 @@
 #define RUN_RUN_H
 
 #include "base/digest.h"
+#include "base/time.h"
 #include "run/eventlog.h"
 #include "wire/frames.h"
 
@@ -51,9 +52,6 @@
 
 /* Inputs that the agent has not taken yet: so many, then further ones are refused. */
 #define RUN_INPUTS_MAX 8
-
-/* A time that never comes, in milliseconds. */
-#define RUN_NEVER UINT64_MAX
 
 /* state, is an end */
 #define RUN_STATES(X) \
@@ -121,8 +119,8 @@ struct run_spec {
     const char *client;          /* whom it counts for; NULL: nobody */
     const char *key;             /* of idempotency; NULL for none */
     const unsigned char *digest; /* of its request, DIGEST_SIZE bytes; with a key */
-    uint64_t linger_ms;          /* without a subscriber; RUN_NEVER: it goes on */
-    uint64_t deadline_ms;        /* from now; RUN_NEVER: none */
+    uint64_t linger_ms;          /* without a subscriber; NEVER: it goes on */
+    uint64_t deadline_ms;        /* from now; NEVER: none */
     uint64_t grace_ms;           /* to stop after it was cancelled */
     /* Its variables, as START will carry them, but for those that only the executor knows. Emptied.
      */

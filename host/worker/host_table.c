@@ -293,7 +293,7 @@ static int host_sleep(uint32_t ms)
 static int host_run_input(uint32_t timeout_ms, const char **json)
 {
     struct task *task = task_current();
-    uint64_t deadline = timeout_ms == AGENT_FOREVER ? CLOCK_NEVER
+    uint64_t deadline = timeout_ms == AGENT_FOREVER ? NEVER
                         : timeout_ms > 0            ? clock_now() + timeout_ms * CLOCK_MS
                                                     : 0;
     char *taken;

@@ -725,7 +725,7 @@ static int exchange_await(struct agent_http *exchange, struct task *task,
             return -EBUSY;
         exchange->waiter = task;
         exchange->refs++;
-        task_wait(task, CLOCK_NEVER);
+        task_wait(task, NEVER);
         exchange->waiter = NULL;
         closed = exchange->job == NULL;
         exchange_unref(exchange);

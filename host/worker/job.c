@@ -220,7 +220,7 @@ int job_spend(struct job *job, struct task *task, size_t cost)
         bool crowded = outbox_is_full(job->outbox);
         if (crowded)
             outbox_join_crowd(job->outbox, task);
-        task_wait(task, CLOCK_NEVER);
+        task_wait(task, NEVER);
         if (crowded)
             outbox_leave_crowd(job->outbox, task);
     }

@@ -75,7 +75,7 @@ void job_input(struct job *job, const char *json);
 
 /*
  * Waits for an input until the deadline of the loop's clock, 0 is not at all,
- * CLOCK_NEVER for ever; *json is the caller's. 0, -ETIMEDOUT or -ECANCELED. The
+ * NEVER for ever; *json is the caller's. 0, -ETIMEDOUT or -ECANCELED. The
  * current task only; locked.
  */
 int job_take_input(struct job *job, struct task *task, uint64_t deadline, char **json);

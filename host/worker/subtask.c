@@ -156,7 +156,7 @@ static int subtask_await(struct task *task, struct agent_task *subtask)
     subtask->joined = true;
     subtask_run_here(subtask);
     while (subtask->state != ENDED)
-        task_wait(task, CLOCK_NEVER);
+        task_wait(task, NEVER);
     result = subtask->result;
     subtask_remove(subtask);
     job_wake(task->job);
@@ -210,7 +210,7 @@ void subtasks_join_all(struct task *task, bool failed)
         job_stop(job);
     while (!subtasks_have_ended(job)) {
         if (!subtasks_run_one_here(job))
-            task_wait(task, CLOCK_NEVER);
+            task_wait(task, NEVER);
     }
     while (!TAILQ_EMPTY(&job->subtasks))
         subtask_remove(TAILQ_FIRST(&job->subtasks));

@@ -78,7 +78,7 @@ static void wait_on_thread(struct task *task, uint64_t deadline)
     int status = 0;
 
     while (!task->woken && status == 0) {
-        if (deadline == CLOCK_NEVER)
+        if (deadline == NEVER)
             status = pthread_cond_wait(&task->wake, lock);
         else
             status = pthread_cond_timedwait(&task->wake, lock, &at);

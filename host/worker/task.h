@@ -43,7 +43,7 @@ int task_set_scope(struct task *task, const char *name);
 void task_inherit_scope(struct task *task, const struct task *parent);
 
 /*
- * Waits until task_wake() or the deadline of the clock, which may be CLOCK_NEVER:
+ * Waits until task_wake() or the deadline of the clock, which may be NEVER:
  * 0 or -ETIMEDOUT. Gives the lock back meanwhile, and the loop its turn, also
  * when the deadline is over. The current task only; locked.
  */

@@ -63,7 +63,7 @@ static void park(struct fiber *self, uint64_t timeout_ms)
 {
     uint64_t deadline = clock_now() + timeout_ms * CLOCK_MS;
 
-    fiber_park(self, timeout_ms == NO_TIMEOUT ? CLOCK_NEVER : timeout_ms == 0 ? 0 : deadline);
+    fiber_park(self, timeout_ms == NO_TIMEOUT ? NEVER : timeout_ms == 0 ? 0 : deadline);
 }
 
 static void walk(struct fiber *self, void *data)

@@ -338,9 +338,9 @@ static void setup_runs_with(const struct runs_limits *limits)
     reader = (struct reader){.text = {0}};
     spec = (struct run_spec){.agent = "echo",
                              .subject = "",
-                             .linger_ms = RUN_NEVER,
-                             .deadline_ms = RUN_NEVER,
-                             .grace_ms = RUN_NEVER};
+                             .linger_ms = NEVER,
+                             .deadline_ms = NEVER,
+                             .grace_ms = NEVER};
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     runs = runs_create(&loop, limits);
     run = NULL;
@@ -1536,7 +1536,7 @@ END_TEST
 
 START_TEST(lingers_without_end)
 {
-    leave_run(RUN_NEVER);
+    leave_run(NEVER);
     pass(20);
     ck_assert_uint_eq(told.cancels, 0);
     ck_assert_int_eq(append("a", "1"), 0);
@@ -1721,8 +1721,8 @@ END_TEST
 /* A time that is beyond all time is none. */
 START_TEST(times_do_not_overflow)
 {
-    spec.deadline_ms = spec.grace_ms = RUN_NEVER - 1;
-    leave_run(RUN_NEVER - 1);
+    spec.deadline_ms = spec.grace_ms = NEVER - 1;
+    leave_run(NEVER - 1);
     pass(5);
     ck_assert_uint_eq(told.cancels, 0);
     run_cancel(run);
@@ -2202,8 +2202,8 @@ START_TEST(inputs_of_queued_runs_count)
     struct buf pairs = {0};
     struct run_spec queued = {.agent = "echo",
                               .subject = "",
-                              .linger_ms = RUN_NEVER,
-                              .deadline_ms = RUN_NEVER,
+                              .linger_ms = NEVER,
+                              .deadline_ms = NEVER,
                               .grace_ms = 1000,
                               .pairs = &pairs};
 

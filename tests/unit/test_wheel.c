@@ -44,9 +44,9 @@ static size_t go_on_to(uint64_t now)
 START_TEST(nothing_is_never_due)
 {
     wheel_init(&wheel, 12345);
-    ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+    ck_assert(wheel_next(&wheel) == NEVER);
     ck_assert_uint_eq(jump_to(UINT64_C(1) << 60), 0);
-    ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+    ck_assert(wheel_next(&wheel) == NEVER);
 }
 END_TEST
 
@@ -66,7 +66,7 @@ START_TEST(an_alarm_is_due_at_its_time)
         ck_assert_uint_eq(go_on_to(at - 1), 0);
         ck_assert_uint_eq(go_on_to(at), 1);
         ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[0]);
-        ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+        ck_assert(wheel_next(&wheel) == NEVER);
     }
 }
 END_TEST
@@ -115,7 +115,7 @@ START_TEST(a_cleared_alarm_leaves_nothing)
     wheel_set(&wheel, &alarms[2], 0);
     for (size_t i = 0; i < 4; i++) /* the last was never set */
         wheel_clear(&wheel, &alarms[i]);
-    ck_assert(wheel_next(&wheel) == WHEEL_NEVER);
+    ck_assert(wheel_next(&wheel) == NEVER);
     ck_assert_uint_eq(jump_to(100000), 0);
 }
 END_TEST
@@ -143,7 +143,7 @@ START_TEST(it_agrees_with_a_plain_list)
             faults += alarm->at > now;
         for (size_t i = 0; i < 512; i++)
             faults += alarms[i].set && alarms[i].at <= now;
-        faults += (wheel_next(&wheel) == WHEEL_NEVER) != (set == 0);
+        faults += (wheel_next(&wheel) == NEVER) != (set == 0);
     }
     ck_assert_uint_eq(faults, 0);
     ck_assert_uint_gt(rung, 1000);

@@ -94,7 +94,7 @@ static struct fiber *fiber_of(struct alarm *alarm)
 struct fiber_pool {
     uv_loop_t *loop;
     uv_timer_t timer;  /* for the wheel's next moment */
-    uint64_t timer_at; /* ms of the loop's clock; WHEEL_NEVER: it is not started; 0: it rings */
+    uint64_t timer_at; /* ms of the loop's clock; NEVER: it is not started; 0: it rings */
     struct wheel wheel;
     size_t stack_size;
     size_t guard_size;
@@ -163,7 +163,7 @@ struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
     pool->loop = loop;
     uv_timer_init(loop, &pool->timer);
     pool->timer.data = pool;
-    pool->timer_at = WHEEL_NEVER;
+    pool->timer_at = NEVER;
     wheel_init(&pool->wheel, uv_now(loop));
     pool->guard_size = (GUARD_SIZE + page - 1) / page * page;
     pool->stack_size = (stack_size + page - 1) / page * page;
@@ -281,7 +281,7 @@ static void pool_arm(struct fiber_pool *pool)
     if (at == pool->timer_at)
         return;
     pool->timer_at = at;
-    if (at == WHEEL_NEVER)
+    if (at == NEVER)
         uv_timer_stop(&pool->timer);
     else
         uv_timer_start(&pool->timer, on_timer, at > now ? at - now : 1, 0);
@@ -366,7 +366,7 @@ int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *da
 
 void fiber_park(struct fiber *fiber, uint64_t deadline)
 {
-    if (deadline != CLOCK_NEVER)
+    if (deadline != NEVER)
         fiber_set_alarm(fiber, deadline);
     switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
 }

@@ -31,7 +31,7 @@ int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *da
 /*
  * From inside the fiber: gives the loop its turn until fiber_resume(), or until
  * a whole millisecond at or behind the deadline of the clock, which may be
- * CLOCK_NEVER, and may be over.
+ * NEVER, and may be over.
  */
 void fiber_park(struct fiber *fiber, uint64_t deadline);
 

@@ -90,7 +90,7 @@ static uint64_t next_slot(const struct wheel *wheel)
         if (next < WHEEL_SLOTS)
             return ((wheel->now >> shift) - slot + next) << shift;
     }
-    return WHEEL_NEVER;
+    return NEVER;
 }
 
 uint64_t wheel_next(const struct wheel *wheel)

@@ -14,6 +14,8 @@
 #ifndef WORKER_FIBERS_WHEEL_H
 #define WORKER_FIBERS_WHEEL_H
 
+#include "base/time.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,9 +24,6 @@
 #define WHEEL_BITS   8
 #define WHEEL_SLOTS  (1u << WHEEL_BITS) /* of a level */
 #define WHEEL_LEVELS (64 / WHEEL_BITS)
-
-/* A time that never comes. */
-#define WHEEL_NEVER UINT64_MAX
 
 /* Embedded in what is to be woken. All zero is a valid one that is not set. */
 struct alarm {
@@ -50,7 +49,7 @@ void wheel_set(struct wheel *wheel, struct alarm *alarm, uint64_t at);
 /* Also when it is not set. */
 void wheel_clear(struct wheel *wheel, struct alarm *alarm);
 
-/* When to call wheel_advance() next: not behind the first alarm; WHEEL_NEVER if none is set. */
+/* When to call wheel_advance() next: not behind the first alarm; NEVER if none is set. */
 uint64_t wheel_next(const struct wheel *wheel);
 
 /* Returns the last of those that are due now; NULL if none is. */
