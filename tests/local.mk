@@ -1,8 +1,18 @@
 # Tests: tests/unit and tests/agents are Check programs, tests/e2e are Python scripts.
 
+# main() of every Check program; a new one is one word in check_PROGRAMS.
+check_LTLIBRARIES = tests/libcase.la
+tests_libcase_la_SOURCES = \
+	tests/case.c \
+	tests/case.h
+
+CASE_LIBS = \
+	tests/libcase.la \
+	$(CHECK_LIBS)
+
 LDADD = \
 	$(HOST_LIBS) \
-	$(CHECK_LIBS)
+	$(CASE_LIBS)
 
 check_PROGRAMS = \
 	tests/agents/test_chat \
@@ -35,27 +45,27 @@ tests_unit_test_sse_CPPFLAGS = \
 	$(PLUGIN_CPPFLAGS) \
 	$(CHECK_CFLAGS)
 tests_unit_test_sse_LDADD = \
-	$(CHECK_LIBS) \
+	$(CASE_LIBS) \
 	$(CJSON_LIBS)
 
 tests_unit_test_sse_check_SOURCES = \
 	tests/bench/sse_check.c \
 	tests/bench/sse_check.h \
 	tests/unit/test_sse_check.c
-tests_unit_test_sse_check_LDADD = $(CHECK_LIBS)
+tests_unit_test_sse_check_LDADD = $(CASE_LIBS)
 
 tests_unit_test_index_CPPFLAGS = \
 	$(AM_CPPFLAGS) \
 	-I$(srcdir)/plugins
 tests_unit_test_index_LDADD = \
 	plugins/libask.la \
-	$(CHECK_LIBS)
+	$(CASE_LIBS)
 
 # Tests of agents, written and linked as an author does.
 AGENT_TEST_LIBS = \
 	libsluice-test.la \
 	$(CJSON_LIBS) \
-	$(CHECK_LIBS)
+	$(CASE_LIBS)
 tests_agents_test_chat_SOURCES = \
 	plugins/chat.c \
 	plugins/tools.c \

@@ -1,7 +1,8 @@
 /* The agent chat, tested with a model that is a script. */
+#include "../case.h"
+
 #include <sluice/agent_test.h>
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +42,9 @@ static void script_answer(void)
     agent_test_answer(test, &answer);
 }
 
-START_TEST(answer_in_pieces)
+CASES("runs", .setup = open_agent, .teardown = close_agent);
+
+CASE(answer_in_pieces)
 {
     script_answer();
     ck_assert_int_eq(agent_test_run(test, INPUT), 0);
@@ -50,9 +53,8 @@ START_TEST(answer_in_pieces)
     ck_assert_uint_eq(agent_test_event(test, 1)->at_ms, 500);
     ck_assert_str_eq(agent_test_status(test), "finished");
 }
-END_TEST
 
-START_TEST(request_of_the_protocol)
+CASE(request_of_the_protocol)
 {
     script_answer();
     agent_test_run(test, INPUT);
@@ -63,9 +65,8 @@ START_TEST(request_of_the_protocol)
     ck_assert_ptr_nonnull(strstr(agent_test_request(test, 0)->body, "\"content\":\"Why?\""));
     ck_assert_ptr_nonnull(strstr(agent_test_request(test, 0)->body, "\"stream\":true"));
 }
-END_TEST
 
-START_TEST(busy_model_is_asked_again)
+CASE(busy_model_is_asked_again)
 {
     struct agent_test_response busy = {.status = 503, .headers = AGENT_TEST_LIST("Retry-After: 7")};
 
@@ -76,9 +77,8 @@ START_TEST(busy_model_is_asked_again)
     ck_assert_uint_eq(agent_test_requests(test), 2);
     ck_assert_uint_ge(agent_test_elapsed_ms(test), 7000);
 }
-END_TEST
 
-START_TEST(answer_that_is_cut)
+CASE(answer_that_is_cut)
 {
     struct agent_test_response answer = {
         .status = 200, .body = AGENT_TEST_LIST(CHUNK("Be")), .error = -ECONNRESET};
@@ -89,7 +89,6 @@ START_TEST(answer_that_is_cut)
     ck_assert_str_eq(agent_test_status(test), "failed");
     ck_assert_uint_eq(agent_test_requests(test), 1);
 }
-END_TEST
 
 static void script_calls(void)
 {
@@ -101,7 +100,7 @@ static void script_calls(void)
     agent_test_answer(test, &answer);
 }
 
-START_TEST(tools_are_called_at_once)
+CASE(tools_are_called_at_once)
 {
     script_calls();
     script_answer();
@@ -120,26 +119,23 @@ START_TEST(tools_are_called_at_once)
         "{\"answer\":\"Because\",\"finish_reason\":\"stop\",\"rounds\":2}}\n");
     ck_assert_ptr_nonnull(strstr(agent_test_request(test, 1)->body, "error: there is no tool dig"));
 }
-END_TEST
 
-START_TEST(input_that_asks_nothing)
+CASE(input_that_asks_nothing)
 {
     ck_assert_int_lt(agent_test_run(test, "{}"), 0);
     ck_assert_str_eq(agent_test_code(test), "bad_input");
     ck_assert_uint_eq(agent_test_requests(test), 0);
 }
-END_TEST
 
-START_TEST(setting_that_is_wrong)
+CASE(setting_that_is_wrong)
 {
     close_agent();
     test = agent_test_open(agent_plugin_entry, "{\"max_rounds\":\"many\"}");
     ck_assert_str_eq(agent_test_refusal(test), "create() returned -22 (Invalid argument): "
                                                "max_rounds must be 1 to 100, not 'many'");
 }
-END_TEST
 
-START_TEST(stopped_anywhere)
+CASE(stopped_anywhere)
 {
     unsigned n = 0;
 
@@ -151,28 +147,4 @@ START_TEST(stopped_anywhere)
     } while (strcmp(agent_test_status(test), "cancelled") == 0);
     ck_assert_uint_ge(n, 10);
     ck_assert_str_eq(agent_test_text(test), "Because");
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("chat");
-    TCase *tests = tcase_create("runs");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    tcase_add_checked_fixture(tests, open_agent, close_agent);
-    tcase_add_test(tests, answer_in_pieces);
-    tcase_add_test(tests, request_of_the_protocol);
-    tcase_add_test(tests, busy_model_is_asked_again);
-    tcase_add_test(tests, answer_that_is_cut);
-    tcase_add_test(tests, tools_are_called_at_once);
-    tcase_add_test(tests, input_that_asks_nothing);
-    tcase_add_test(tests, setting_that_is_wrong);
-    tcase_add_test(tests, stopped_anywhere);
-    suite_add_tcase(suite, tests);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,7 +1,8 @@
 /* An agent that uses agent_http.h, tested without a network. */
+#include "../case.h"
+
 #include <sluice/agent_test.h>
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +35,9 @@ static void script_status(int status)
     agent_test_answer(test, &(struct agent_test_response){.status = status});
 }
 
-START_TEST(pieces_as_they_come)
+CASES("runs", .setup = open_fetch, .teardown = close_fetch);
+
+CASE(pieces_as_they_come)
 {
     script_pieces(100);
     ck_assert_int_eq(agent_test_run(test, INPUT), 0);
@@ -46,9 +49,8 @@ START_TEST(pieces_as_they_come)
     ck_assert_uint_eq(agent_test_event(test, 2)->at_ms, 400);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 400);
 }
-END_TEST
 
-START_TEST(request_is_recorded)
+CASE(request_is_recorded)
 {
     const struct agent_test_requested *request;
 
@@ -63,18 +65,16 @@ START_TEST(request_is_recorded)
     ck_assert_uint_eq(request->body_length, 3);
     ck_assert_str_eq(agent_test_request(test, 1)->url, "");
 }
-END_TEST
 
-START_TEST(not_found)
+CASE(not_found)
 {
     script_status(404);
     ck_assert_int_eq(agent_test_run(test, INPUT), -EIO);
     ck_assert_str_eq(agent_test_code(test), "refused");
     ck_assert_str_eq(agent_test_message(test), "the server says 404");
 }
-END_TEST
 
-START_TEST(busy_is_tried_again)
+CASE(busy_is_tried_again)
 {
     script_status(503);
     script_pieces(0);
@@ -83,18 +83,16 @@ START_TEST(busy_is_tried_again)
     ck_assert_uint_eq(agent_test_events(test), 3);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 1000);
 }
-END_TEST
 
-START_TEST(no_connection)
+CASE(no_connection)
 {
     agent_test_answer(test, &(struct agent_test_response){.error = -EHOSTUNREACH});
     ck_assert_int_eq(agent_test_run(test, INPUT), -EHOSTUNREACH);
     ck_assert_str_eq(agent_test_code(test), "unreachable");
     ck_assert_str_eq(agent_test_message(test), "No route to host");
 }
-END_TEST
 
-START_TEST(connection_lost_in_the_middle)
+CASE(connection_lost_in_the_middle)
 {
     struct agent_test_response answer = {
         .status = 200, .body = AGENT_TEST_LIST("first "), .error = -ECONNRESET};
@@ -104,17 +102,15 @@ START_TEST(connection_lost_in_the_middle)
     ck_assert_uint_eq(agent_test_events(test), 1);
     ck_assert_str_eq(agent_test_code(test), "unreachable");
 }
-END_TEST
 
-START_TEST(silence_is_a_timeout)
+CASE(silence_is_a_timeout)
 {
     script_pieces(40000);
     ck_assert_int_eq(agent_test_run(test, INPUT), -ETIMEDOUT);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 30000);
 }
-END_TEST
 
-START_TEST(cancelled_in_the_middle)
+CASE(cancelled_in_the_middle)
 {
     script_pieces(100);
     agent_test_cancel_at_wait(test, 3); /* the status, the first piece, the second */
@@ -122,9 +118,8 @@ START_TEST(cancelled_in_the_middle)
     ck_assert_str_eq(agent_test_transcript(test), "piece {\"data\":\"first \"}\n"
                                                   "done {\"status\":\"cancelled\"}\n");
 }
-END_TEST
 
-START_TEST(deadline_in_the_middle)
+CASE(deadline_in_the_middle)
 {
     script_pieces(100);
     agent_test_cancel_at(test, 250);
@@ -132,9 +127,8 @@ START_TEST(deadline_in_the_middle)
     ck_assert_uint_eq(agent_test_events(test), 1);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 250);
 }
-END_TEST
 
-START_TEST(nothing_scripted)
+CASE(nothing_scripted)
 {
     ck_assert_int_eq(agent_test_run(test, INPUT), -ECONNREFUSED);
     ck_assert_str_eq(agent_test_message(test),
@@ -143,37 +137,9 @@ START_TEST(nothing_scripted)
     ck_assert_int_eq(agent_test_run(test, "{\"url\":\"http://pages.test/two\"}"), -ECONNREFUSED);
     ck_assert_int_eq(agent_test_run(test, INPUT), -ECONNREFUSED); /* that was for one run */
 }
-END_TEST
 
-START_TEST(not_a_url)
+CASE(not_a_url)
 {
     ck_assert_int_eq(agent_test_run(test, "{\"url\":\"ftp://pages.test/\"}"), -EINVAL);
     ck_assert_uint_eq(agent_test_requests(test), 0);
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("fetch");
-    TCase *tests = tcase_create("runs");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    tcase_add_checked_fixture(tests, open_fetch, close_fetch);
-    tcase_add_test(tests, pieces_as_they_come);
-    tcase_add_test(tests, request_is_recorded);
-    tcase_add_test(tests, not_found);
-    tcase_add_test(tests, busy_is_tried_again);
-    tcase_add_test(tests, no_connection);
-    tcase_add_test(tests, connection_lost_in_the_middle);
-    tcase_add_test(tests, silence_is_a_timeout);
-    tcase_add_test(tests, cancelled_in_the_middle);
-    tcase_add_test(tests, deadline_in_the_middle);
-    tcase_add_test(tests, nothing_scripted);
-    tcase_add_test(tests, not_a_url);
-    suite_add_tcase(suite, tests);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

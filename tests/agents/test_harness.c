@@ -1,8 +1,9 @@
 /* The harness: it records, scripts and refuses as the host does. */
+#include "../case.h"
+
 #include <sluice/agent_http.h>
 #include <sluice/agent_test.h>
 
-#include <check.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -67,7 +68,9 @@ static void close_probe(void)
 
 /* ---- what is recorded --------------------------------------------------- */
 
-START_TEST(handle_gets_the_input)
+CASES("harness", .setup = open_probe, .teardown = close_probe);
+
+CASE(handle_gets_the_input)
 {
     ck_assert_int_eq(agent_test_run(test, "{ \"a\": [1, 2] }"), 0);
     ck_assert_uint_eq(agent_test_events(test), 1);
@@ -77,9 +80,8 @@ START_TEST(handle_gets_the_input)
     agent_test_run(test, NULL);
     ck_assert_str_eq(agent_test_transcript(test), "input {}\ndone {\"status\":\"finished\"}\n");
 }
-END_TEST
 
-START_TEST(nothing_before_the_first_run)
+CASE(nothing_before_the_first_run)
 {
     ck_assert_uint_eq(agent_test_events(test), 0);
     ck_assert_str_eq(agent_test_status(test), "");
@@ -87,7 +89,6 @@ START_TEST(nothing_before_the_first_run)
     ck_assert_str_eq(agent_test_text(test), "");
     ck_assert_str_eq(agent_test_code(test), "");
 }
-END_TEST
 
 static int say(void *arg)
 {
@@ -98,13 +99,12 @@ static int say(void *arg)
     return 0;
 }
 
-START_TEST(text_is_what_a_person_reads)
+CASE(text_is_what_a_person_reads)
 {
     ck_assert_int_eq(agent_test_call(test, say, NULL), 0);
     ck_assert_str_eq(agent_test_text(test), "tab\t\"quote\" café");
     ck_assert_str_eq(agent_test_event(test, 0)->json, "{\"delta\":\"tab\\t\\\"quote\\\" \"}");
 }
-END_TEST
 
 static int emit_wrongly(void *arg)
 {
@@ -127,14 +127,13 @@ static int emit_wrongly(void *arg)
     return 0;
 }
 
-START_TEST(bad_events_are_refused)
+CASE(bad_events_are_refused)
 {
     agent_test_call(test, emit_wrongly, NULL);
     ck_assert_uint_eq(agent_test_events(test), 1);
 }
-END_TEST
 
-START_TEST(outside_of_a_run)
+CASE(outside_of_a_run)
 {
     const char *json;
 
@@ -153,7 +152,6 @@ START_TEST(outside_of_a_run)
     ck_assert_int_eq(task_scope("a"), -ENXIO);
     ck_assert_int_eq(agent_http_open(NULL, NULL), -ENXIO);
 }
-END_TEST
 
 /* ---- how it ends -------------------------------------------------------- */
 
@@ -165,7 +163,7 @@ static int fail_twice(void *arg)
     return *(int *)arg;
 }
 
-START_TEST(failure_has_its_reason)
+CASE(failure_has_its_reason)
 {
     int status = -EIO;
 
@@ -181,7 +179,6 @@ START_TEST(failure_has_its_reason)
     agent_test_call(test, fail_twice, &status);
     ck_assert_str_eq(agent_test_status(test), "failed");
 }
-END_TEST
 
 static int return_status(void *arg)
 {
@@ -190,7 +187,7 @@ static int return_status(void *arg)
     return *(int *)arg;
 }
 
-START_TEST(result_and_status)
+CASE(result_and_status)
 {
     int status = -EINVAL;
 
@@ -203,7 +200,6 @@ START_TEST(result_and_status)
     ck_assert_str_eq(agent_test_transcript(test),
                      "done {\"status\":\"finished\",\"result\":[1]}\n");
 }
-END_TEST
 
 /* ---- variables ---------------------------------------------------------- */
 
@@ -228,7 +224,7 @@ static int use_variables(void *arg)
     return 0;
 }
 
-START_TEST(variables)
+CASE(variables)
 {
     agent_test_set(test, "auth.subject", "bob");
     agent_test_set(test, "auth.subject", "ann");
@@ -237,7 +233,6 @@ START_TEST(variables)
     agent_test_call(test, use_variables, NULL);
     agent_test_call(test, use_variables, NULL);
 }
-END_TEST
 
 /* ---- time and inputs ---------------------------------------------------- */
 
@@ -251,14 +246,13 @@ static int wait_long(void *arg)
     return agent_sleep(1);
 }
 
-START_TEST(time_is_virtual)
+CASE(time_is_virtual)
 {
     agent_test_call(test, wait_long, NULL);
     ck_assert_uint_eq(agent_test_event(test, 0)->at_ms, 0);
     ck_assert_uint_eq(agent_test_event(test, 1)->at_ms, 3600000);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 3600001);
 }
-END_TEST
 
 static int ask(void *arg)
 {
@@ -275,7 +269,7 @@ static int ask(void *arg)
     return run_input(AGENT_FOREVER, &json);
 }
 
-START_TEST(inputs_come_when_they_should)
+CASE(inputs_come_when_they_should)
 {
     agent_test_input(test, 500, "\"second\"");
     agent_test_input(test, 0, "\"first\"");
@@ -285,7 +279,6 @@ START_TEST(inputs_come_when_they_should)
     ck_assert_str_eq(agent_test_log(test),
                      "warn: the run waits for what never comes, and is cancelled\n");
 }
-END_TEST
 
 /* ---- cancellation ------------------------------------------------------- */
 
@@ -303,7 +296,7 @@ static int work(void *arg)
     return status;
 }
 
-START_TEST(cancelled_anywhere)
+CASE(cancelled_anywhere)
 {
     for (unsigned n = 1; n <= 4; n++) {
         agent_test_cancel_at_emit(test, n);
@@ -321,7 +314,6 @@ START_TEST(cancelled_anywhere)
     agent_test_call(test, work, NULL);
     ck_assert_str_eq(agent_test_transcript(test), "done {\"status\":\"cancelled\"}\n");
 }
-END_TEST
 
 /* ---- tasks -------------------------------------------------------------- */
 
@@ -365,7 +357,7 @@ static int do_two(void *arg)
     return emit_event("joined", "{}");
 }
 
-START_TEST(tasks_take_turns)
+CASE(tasks_take_turns)
 {
     ck_assert_int_eq(agent_test_call(test, do_two, NULL), 0);
     ck_assert_str_eq(agent_test_transcript(test),
@@ -378,7 +370,6 @@ START_TEST(tasks_take_turns)
                      "done {\"status\":\"finished\"}\n");
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 200);
 }
-END_TEST
 
 static int heartbeat(void *arg)
 {
@@ -401,13 +392,12 @@ static int beat_while_working(void *arg)
     return task_join(task);
 }
 
-START_TEST(tasks_go_on_while_others_wait)
+CASE(tasks_go_on_while_others_wait)
 {
     ck_assert_int_eq(agent_test_call(test, beat_while_working, NULL), 0);
     ck_assert_uint_eq(agent_test_events(test), 4);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 400);
 }
-END_TEST
 
 static int wait_regardless(void *arg)
 {
@@ -431,13 +421,12 @@ static int tell_it(void *arg)
     return task_join(task);
 }
 
-START_TEST(tasks_that_ignore_their_end)
+CASE(tasks_that_ignore_their_end)
 {
     agent_test_cancel_at(test, 250);
     ck_assert_int_eq(agent_test_call(test, tell_it, NULL), 0);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 250);
 }
-END_TEST
 
 static int join_by_another(void *arg)
 {
@@ -465,12 +454,11 @@ static int join_wrongly(void *arg)
     return 0; /* and both are left behind */
 }
 
-START_TEST(joins_that_are_wrong)
+CASE(joins_that_are_wrong)
 {
     ck_assert_int_eq(agent_test_call(test, join_wrongly, NULL), 0);
     ck_assert_uint_eq(agent_test_events(test), 8);
 }
-END_TEST
 
 static int emit_and_sleep(void *arg)
 {
@@ -491,7 +479,7 @@ static int leave_behind(void *arg)
     return *(int *)arg;
 }
 
-START_TEST(tasks_that_nobody_joins)
+CASE(tasks_that_nobody_joins)
 {
     int status = 0;
 
@@ -507,7 +495,6 @@ START_TEST(tasks_that_nobody_joins)
     agent_test_call(test, leave_behind, &status);
     ck_assert_str_eq(agent_test_status(test), "cancelled");
 }
-END_TEST
 
 static int spawn_many(void *arg)
 {
@@ -523,13 +510,12 @@ static int spawn_many(void *arg)
     return 0;
 }
 
-START_TEST(many_tasks)
+CASE(many_tasks)
 {
     ck_assert_int_eq(agent_test_call(test, spawn_many, NULL), 0);
     ck_assert_uint_eq(agent_test_events(test), 2 * AGENT_TASKS_MAX);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 1000);
 }
-END_TEST
 
 /* ---- threads of the agent's own ----------------------------------------- */
 
@@ -564,7 +550,7 @@ static int use_thread(void *arg)
     return 0;
 }
 
-START_TEST(bound_threads)
+CASE(bound_threads)
 {
     agent_test_input(test, 300, "1");
     agent_test_call(test, use_thread, NULL);
@@ -580,7 +566,6 @@ START_TEST(bound_threads)
     ck_assert_int_eq(ctx_bind(NULL), 0);
     ctx_release(kept);
 }
-END_TEST
 
 /* ---- http: the rest is in test_fetch.c ---------------------------------- */
 
@@ -607,7 +592,7 @@ static int collect(void *arg)
     return status; /* and leaves it open */
 }
 
-START_TEST(whole_bodies)
+CASE(whole_bodies)
 {
     struct agent_test_response answer = {.method = "GET",
                                          .status = 201,
@@ -624,7 +609,6 @@ START_TEST(whole_bodies)
     agent_test_answer(test, &answer);
     ck_assert_int_eq(agent_test_call(test, collect, &most), -ECONNREFUSED);
 }
-END_TEST
 
 static int read_it(void *arg)
 {
@@ -649,7 +633,7 @@ static int share(void *arg)
     return task_join(task);
 }
 
-START_TEST(one_waits_for_an_exchange)
+CASE(one_waits_for_an_exchange)
 {
     struct agent_test_response answer = {.body = AGENT_TEST_LIST("a"), .delay_ms = 100};
 
@@ -657,11 +641,10 @@ START_TEST(one_waits_for_an_exchange)
     ck_assert_int_eq(agent_test_call(test, share, NULL), -ECANCELED);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 110);
 }
-END_TEST
 
 /* ---- the plugin's life -------------------------------------------------- */
 
-START_TEST(refused)
+CASE(refused)
 {
     ck_assert_str_eq(agent_test_refusal(test), "");
     create_status = -ENODEV;
@@ -676,9 +659,8 @@ START_TEST(refused)
     ck_assert_int_eq(agent_test_restart(test, NULL), -EIO);
     ck_assert_str_eq(agent_test_refusal(test), "selftest() returned -5 (Input/output error)");
 }
-END_TEST
 
-START_TEST(state_over_a_swap)
+CASE(state_over_a_swap)
 {
     ck_assert_str_eq(created_with, "{\"key\":\"value\"} none");
     ck_assert_str_eq(agent_test_state(test), "{\"n\":1}");
@@ -688,9 +670,8 @@ START_TEST(state_over_a_swap)
     ck_assert_int_eq(agent_test_restart(test, ""), 0);
     ck_assert_str_eq(created_with, "{\"key\":\"value\"} none");
 }
-END_TEST
 
-START_TEST(no_such_file)
+CASE(no_such_file)
 {
     struct agent_test *none = agent_test_open_file("none.so", NULL);
 
@@ -698,64 +679,8 @@ START_TEST(no_such_file)
     ck_assert_int_eq(agent_test_run(none, NULL), -ENODEV);
     agent_test_close(none);
 }
-END_TEST
 
-START_TEST(mistakes_of_the_test_abort)
+CASE_SIGNAL(mistakes_of_the_test_abort, SIGABRT)
 {
     agent_test_run(test, "no JSON");
-}
-END_TEST
-
-static void add_runs(TCase *tests)
-{
-    tcase_add_test(tests, handle_gets_the_input);
-    tcase_add_test(tests, nothing_before_the_first_run);
-    tcase_add_test(tests, text_is_what_a_person_reads);
-    tcase_add_test(tests, bad_events_are_refused);
-    tcase_add_test(tests, outside_of_a_run);
-    tcase_add_test(tests, failure_has_its_reason);
-    tcase_add_test(tests, result_and_status);
-    tcase_add_test(tests, variables);
-    tcase_add_test(tests, time_is_virtual);
-    tcase_add_test(tests, inputs_come_when_they_should);
-    tcase_add_test(tests, cancelled_anywhere);
-    tcase_add_test(tests, whole_bodies);
-    tcase_add_test(tests, one_waits_for_an_exchange);
-}
-
-static void add_tasks(TCase *tests)
-{
-    tcase_add_test(tests, tasks_take_turns);
-    tcase_add_test(tests, tasks_go_on_while_others_wait);
-    tcase_add_test(tests, tasks_that_ignore_their_end);
-    tcase_add_test(tests, tasks_that_nobody_joins);
-    tcase_add_test(tests, joins_that_are_wrong);
-    tcase_add_test(tests, many_tasks);
-    tcase_add_test(tests, bound_threads);
-}
-
-static void add_lives(TCase *tests)
-{
-    tcase_add_test(tests, refused);
-    tcase_add_test(tests, state_over_a_swap);
-    tcase_add_test(tests, no_such_file);
-    tcase_add_test_raise_signal(tests, mistakes_of_the_test_abort, SIGABRT);
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("harness");
-    TCase *tests = tcase_create("harness");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    tcase_add_checked_fixture(tests, open_probe, close_probe);
-    add_runs(tests);
-    add_tasks(tests);
-    add_lives(tests);
-    suite_add_tcase(suite, tests);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -141,7 +141,7 @@ class LayerTest(unittest.TestCase):
         self.check_folder("plugins", allowed)
 
     def test_tests_of_agents_include_only_what_is_installed(self):
-        self.check_folder("tests/agents", lambda path, name:
+        self.check_folder("tests/agents", lambda path, name: name == "../case.h" or
                           os.path.exists(os.path.join(SRCDIR, "sdk", name)))
 
     def test_sdk_includes_nothing_of_ours(self):

@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "base/buf.h"
 
-#include <check.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +23,16 @@ static void expect(const char *text)
     ck_assert_mem_eq(buf_data(&buf), text, strlen(text));
 }
 
-START_TEST(zeroed_is_empty)
+CASES("buf", .setup = setup, .teardown = teardown);
+
+CASE(zeroed_is_empty)
 {
     ck_assert_uint_eq(buf_length(&buf), 0);
     buf_finish(&buf);
     ck_assert_uint_eq(buf_length(&buf), 0);
 }
-END_TEST
 
-START_TEST(append)
+CASE(append)
 {
     buf_append(&buf, "one\0two", 7);
     buf_append(&buf, "", 0);
@@ -40,27 +41,24 @@ START_TEST(append)
     ck_assert_uint_eq(buf_length(&buf), 8);
     ck_assert_mem_eq(buf_data(&buf), "one\0two3", 8);
 }
-END_TEST
 
-START_TEST(puts_leaves_out_the_nul)
+CASE(puts_leaves_out_the_nul)
 {
     buf_puts(&buf, "ab");
     buf_puts(&buf, "");
     buf_puts(&buf, "c");
     expect("abc");
 }
-END_TEST
 
-START_TEST(printf_leaves_out_the_nul)
+CASE(printf_leaves_out_the_nul)
 {
     buf_printf(&buf, "%s-%d", "x", 42);
     buf_printf(&buf, "%s", "");
     buf_printf(&buf, "%c", '.');
     expect("x-42.");
 }
-END_TEST
 
-START_TEST(printf_of_any_length)
+CASE(printf_of_any_length)
 {
     char text[3000];
 
@@ -74,9 +72,8 @@ START_TEST(printf_of_any_length)
         ck_assert_int_eq(buf_data(&buf)[length], '|');
     }
 }
-END_TEST
 
-START_TEST(reserve_and_commit)
+CASE(reserve_and_commit)
 {
     char *room = buf_reserve(&buf, 1000);
 
@@ -86,9 +83,8 @@ START_TEST(reserve_and_commit)
     expect("rrr");
     ck_assert_ptr_eq(buf_reserve(&buf, 5), buf_data(&buf) + 3);
 }
-END_TEST
 
-START_TEST(consume)
+CASE(consume)
 {
     buf_puts(&buf, "abcdef");
     buf_consume(&buf, 0);
@@ -100,9 +96,8 @@ START_TEST(consume)
     buf_puts(&buf, "again");
     expect("again");
 }
-END_TEST
 
-START_TEST(consumed_space_is_used_again)
+CASE(consumed_space_is_used_again)
 {
     char chunk[200] = {0};
 
@@ -114,17 +109,15 @@ START_TEST(consumed_space_is_used_again)
     ck_assert_uint_eq(buf_length(&buf), sizeof chunk);
     ck_assert_uint_le(buf.capacity, 4096);
 }
-END_TEST
 
-START_TEST(emptied_small_buffer_keeps_its_memory)
+CASE(emptied_small_buffer_keeps_its_memory)
 {
     buf_puts(&buf, "some");
     buf_consume(&buf, 4);
     ck_assert_ptr_nonnull(buf.base);
 }
-END_TEST
 
-START_TEST(emptied_large_buffer_gives_its_memory_back)
+CASE(emptied_large_buffer_gives_its_memory_back)
 {
     buf_commit(&buf, (buf_reserve(&buf, 1024 * 1024), 1024 * 1024));
     memset(buf.base, 0, 1024 * 1024);
@@ -136,9 +129,8 @@ START_TEST(emptied_large_buffer_gives_its_memory_back)
     buf_puts(&buf, "usable");
     expect("usable");
 }
-END_TEST
 
-START_TEST(swap)
+CASE(swap)
 {
     struct buf other = {0};
 
@@ -150,9 +142,8 @@ START_TEST(swap)
     ck_assert_mem_eq(buf_data(&other), "left", 4);
     buf_finish(&other);
 }
-END_TEST
 
-START_TEST(steal)
+CASE(steal)
 {
     char *text;
 
@@ -164,19 +155,17 @@ START_TEST(steal)
     ck_assert_ptr_null(buf.base);
     free(text);
 }
-END_TEST
 
-START_TEST(steal_of_an_empty_one)
+CASE(steal_of_an_empty_one)
 {
     char *text = buf_steal(&buf);
 
     ck_assert_str_eq(text, "");
     free(text);
 }
-END_TEST
 
 /* Bytes come out as they went in, whatever the order of calls. */
-START_TEST(random_use_is_a_queue)
+CASE(random_use_is_a_queue)
 {
     uint64_t in = 0, out = 0;
 
@@ -199,35 +188,4 @@ START_TEST(random_use_is_a_queue)
         buf_consume(&buf, length);
         ck_assert_uint_eq(buf_length(&buf), in - out);
     }
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("buf");
-    TCase *tcase = tcase_create("buf");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, zeroed_is_empty);
-    tcase_add_test(tcase, append);
-    tcase_add_test(tcase, puts_leaves_out_the_nul);
-    tcase_add_test(tcase, printf_leaves_out_the_nul);
-    tcase_add_test(tcase, printf_of_any_length);
-    tcase_add_test(tcase, reserve_and_commit);
-    tcase_add_test(tcase, consume);
-    tcase_add_test(tcase, consumed_space_is_used_again);
-    tcase_add_test(tcase, emptied_small_buffer_keeps_its_memory);
-    tcase_add_test(tcase, emptied_large_buffer_gives_its_memory_back);
-    tcase_add_test(tcase, swap);
-    tcase_add_test(tcase, steal);
-    tcase_add_test(tcase, steal_of_an_empty_one);
-    tcase_add_test(tcase, random_use_is_a_queue);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

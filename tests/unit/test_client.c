@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "run/quota.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,14 +18,15 @@ static void teardown(void)
     ck_assert_ptr_null(clients.tree);
 }
 
-START_TEST(unknown_has_none)
+CASES("client", .setup = setup, .teardown = teardown);
+
+CASE(unknown_has_none)
 {
     ck_assert_uint_eq(clients_live(&clients, "alice"), 0);
     ck_assert_uint_eq(clients_live(&clients, ""), 0);
 }
-END_TEST
 
-START_TEST(take_and_give_back)
+CASE(take_and_give_back)
 {
     struct client *client = client_take(&clients, "alice");
 
@@ -37,9 +38,8 @@ START_TEST(take_and_give_back)
     client_give_back(&clients, client);
     ck_assert_uint_eq(clients_live(&clients, "alice"), 0);
 }
-END_TEST
 
-START_TEST(names_are_told_apart)
+CASE(names_are_told_apart)
 {
     struct client *alice = client_take(&clients, "alice"), *al = client_take(&clients, "al");
 
@@ -52,9 +52,8 @@ START_TEST(names_are_told_apart)
     ck_assert_uint_eq(clients_live(&clients, "al"), 1);
     client_give_back(&clients, al);
 }
-END_TEST
 
-START_TEST(name_is_copied)
+CASE(name_is_copied)
 {
     char name[] = "10.0.0.1";
     struct client *client = client_take(&clients, name);
@@ -63,15 +62,13 @@ START_TEST(name_is_copied)
     ck_assert_uint_eq(clients_live(&clients, "10.0.0.1"), 1);
     client_give_back(&clients, client);
 }
-END_TEST
 
-START_TEST(nobody_gives_back)
+CASE(nobody_gives_back)
 {
     client_give_back(&clients, NULL);
 }
-END_TEST
 
-START_TEST(many)
+CASE(many)
 {
     struct client *taken[500];
     char name[16];
@@ -85,26 +82,4 @@ START_TEST(many)
         ck_assert_uint_eq(clients_live(&clients, name), 5 - i / 100);
         client_give_back(&clients, taken[i]);
     }
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("client");
-    TCase *tcase = tcase_create("client");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, tcase);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, unknown_has_none);
-    tcase_add_test(tcase, take_and_give_back);
-    tcase_add_test(tcase, names_are_told_apart);
-    tcase_add_test(tcase, name_is_copied);
-    tcase_add_test(tcase, nobody_gives_back);
-    tcase_add_test(tcase, many);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,9 +1,9 @@
+#include "../case.h"
 #include "config/config.h"
 #include "config/ini.h"
 #include "config/setting.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -12,19 +12,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Tests run in a folder of their own, so that messages name the file plainly. */
+/* The cases of a group run in a folder of their own, so that messages name the file plainly. */
 #define FILE_NAME "sluice.ini"
 
-#define HOST_KEYS                                                                            \
-    "keys are listen, plugins, max_headers, max_body, max_connections, "                     \
-    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, request_timeout, heartbeat, stall, " \
-    "log_size, log_budget, retention, start_timeout, shutdown_timeout, stuck_timeout, "      \
-    "drain_timeout, max_generations, admin, forward_headers, tokens, allow_anonymous, "      \
+#define HOST_KEYS                                                                       \
+    "keys are listen, plugins, max_headers, max_body, max_connections, "                \
+    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, "  \
+    "request_timeout, heartbeat, stall, "                                               \
+    "log_size, log_budget, retention, start_timeout, shutdown_timeout, stuck_timeout, " \
+    "drain_timeout, max_generations, admin, forward_headers, tokens, allow_anonymous, " \
     "cors_origins, tls_certificate, tls_key"
 
-static char folder[] = "/tmp/test_config.XXXXXX";
+static char folder[32];
 static struct config *config;
 static char error[CONFIG_ERROR_SIZE];
+
+static void folder_make(void)
+{
+    strcpy(folder, "/tmp/test_config.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chdir(folder), 0);
+}
+
+static void folder_remove(void)
+{
+    unlink(FILE_NAME);
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
 
 static void setup(void)
 {
@@ -104,7 +119,12 @@ static char *long_value(size_t length, const char *tail)
 
 /* ---- what is accepted ---- */
 
-START_TEST(defaults)
+#define FIXTURE \
+    .setup_once = folder_make, .teardown_once = folder_remove, .setup = setup, .teardown = teardown
+
+CASES("accepted", FIXTURE);
+
+CASE(defaults)
 {
     ck_assert_str_eq(config->listen, "127.0.0.1:8080");
     ck_assert_str_eq(config->plugins, SLUICE_PLUGIN_DIR);
@@ -119,9 +139,8 @@ START_TEST(defaults)
     ck_assert_str_eq(config->forward_headers, "");
     ck_assert_ptr_null(config->sections);
 }
-END_TEST
 
-START_TEST(defaults_of_access)
+CASE(defaults_of_access)
 {
     ck_assert_str_eq(config->tokens, "");
     ck_assert(!config->allow_anonymous);
@@ -129,9 +148,8 @@ START_TEST(defaults_of_access)
     ck_assert_str_eq(config->tls_certificate, "");
     ck_assert_str_eq(config->tls_key, "");
 }
-END_TEST
 
-START_TEST(defaults_of_limits)
+CASE(defaults_of_limits)
 {
     ck_assert_uint_eq(config->max_connections_per_address, 0);
     ck_assert_uint_eq(config->max_runs_per_client, 0);
@@ -141,9 +159,8 @@ START_TEST(defaults_of_limits)
     ck_assert_uint_eq(config->log_budget, 268435456);
     ck_assert_uint_eq(config->retention, 300);
 }
-END_TEST
 
-START_TEST(defaults_of_plugin)
+CASE(defaults_of_plugin)
 {
     const struct config_plugin *plugin = config_plugin(config, "any");
 
@@ -157,24 +174,21 @@ START_TEST(defaults_of_plugin)
     ck_assert_uint_eq(plugin->cancel_grace, 10);
     expect_json("any", "{}");
 }
-END_TEST
 
-START_TEST(destroy_null)
+CASE(destroy_null)
 {
     config_destroy(NULL);
 }
-END_TEST
 
-START_TEST(empty_file)
+CASE(empty_file)
 {
     expect_read("");
     expect_read("\n\n   \n# one\n; two\n  # three\n");
     expect_read("[host]\n[plugin p]");
     ck_assert_str_eq(config->sections->name, "p");
 }
-END_TEST
 
-START_TEST(host_keys)
+CASE(host_keys)
 {
     expect_read("[host]\n"
                 "listen = 0.0.0.0:80\n"
@@ -200,9 +214,8 @@ START_TEST(host_keys)
     ck_assert_uint_eq(config->shutdown_timeout, 0);
     ck_assert_str_eq(config->forward_headers, "X-Tenant, Accept-Language");
 }
-END_TEST
 
-START_TEST(access_keys)
+CASE(access_keys)
 {
     expect_read("[host]\n"
                 "tokens = /etc/sluice/tokens\n"
@@ -220,9 +233,8 @@ START_TEST(access_keys)
     ck_assert_str_eq(config->tokens, "");
     ck_assert(!config->allow_anonymous);
 }
-END_TEST
 
-START_TEST(limit_keys)
+CASE(limit_keys)
 {
     expect_read("[host]\n"
                 "max_connections_per_address = 1048576\n"
@@ -240,9 +252,8 @@ START_TEST(limit_keys)
     ck_assert_uint_eq(config->log_budget, 1048576);
     ck_assert_uint_eq(config->retention, 0);
 }
-END_TEST
 
-START_TEST(plugin_keys)
+CASE(plugin_keys)
 {
     const struct config_plugin *plugin;
 
@@ -254,9 +265,8 @@ START_TEST(plugin_keys)
     ck_assert_uint_eq(config_plugin(config, "b")->stack, 262144);
     ck_assert_uint_eq(config_plugin(config, "a.b")->threads, 256);
 }
-END_TEST
 
-START_TEST(run_keys)
+CASE(run_keys)
 {
     const struct config_plugin *plugin;
 
@@ -274,9 +284,8 @@ START_TEST(run_keys)
     ck_assert_uint_eq(plugin->cancel_grace, 1);
     expect_json("p", "{}");
 }
-END_TEST
 
-START_TEST(disconnect)
+CASE(disconnect)
 {
     static const struct {
         const char *text;
@@ -293,9 +302,8 @@ START_TEST(disconnect)
         ck_assert_uint_eq(config_plugin(config, "p")->on_disconnect, cases[i].value);
     }
 }
-END_TEST
 
-START_TEST(origins)
+CASE(origins)
 {
     static const char *good[] = {"",
                                  "*",
@@ -311,9 +319,8 @@ START_TEST(origins)
         ck_assert_str_eq(config->cors_origins, good[i]);
     }
 }
-END_TEST
 
-START_TEST(sizes)
+CASE(sizes)
 {
     static const struct {
         const char *text;
@@ -329,9 +336,8 @@ START_TEST(sizes)
         ck_assert_uint_eq(config_plugin(config, "p")->stack, cases[i].bytes);
     }
 }
-END_TEST
 
-START_TEST(json)
+CASE(json)
 {
     expect_read("[plugin ask]\n"
                 "documents = /srv/docs\n"
@@ -350,48 +356,42 @@ START_TEST(json)
                        "\xc3\x9f\"}");
     expect_json("other", "{}");
 }
-END_TEST
 
-START_TEST(keys_differ_by_case)
+CASE(keys_differ_by_case)
 {
     expect_read("[plugin p]\nkey = 1\nKey = 2\nTHREADS = 3\n");
     expect_json("p", "{\"key\":\"1\",\"Key\":\"2\",\"THREADS\":\"3\"}");
 }
-END_TEST
 
-START_TEST(host_key_names_in_plugin_are_the_authors)
+CASE(host_key_names_in_plugin_are_the_authors)
 {
     expect_read("[plugin p]\nlisten = x\n");
     expect_json("p", "{\"listen\":\"x\"}");
 }
-END_TEST
 
-START_TEST(crlf_and_no_newline_at_the_end)
+CASE(crlf_and_no_newline_at_the_end)
 {
     expect_read("[host]\r\nheartbeat = 7\r\n\r\n[plugin p]\r\nk = v\r");
     ck_assert_uint_eq(config->heartbeat, 7);
     expect_json("p", "{\"k\":\"v\"}");
 }
-END_TEST
 
-START_TEST(byte_order_mark)
+CASE(byte_order_mark)
 {
     expect_read("\xef\xbb\xbf[host]\nheartbeat = 7\n");
     ck_assert_uint_eq(config->heartbeat, 7);
     expect_read("\xef\xbb\xbf# comment\n[host]\nheartbeat = 8\n");
     ck_assert_uint_eq(config->heartbeat, 8);
 }
-END_TEST
 
-START_TEST(section_spacing_and_comments)
+CASE(section_spacing_and_comments)
 {
     expect_read("[ host ] ; comment\nheartbeat = 7\n[plugin \t p ]# comment\nk = v\n");
     ck_assert_uint_eq(config->heartbeat, 7);
     expect_json("p", "{\"k\":\"v\"}");
 }
-END_TEST
 
-START_TEST(sections_of_one_name_merge)
+CASE(sections_of_one_name_merge)
 {
     expect_read(
         "[plugin p]\na = 1\n[host]\nheartbeat = 7\n[plugin p]\nb = 2\n[host]\nmax_runs = 3\n");
@@ -399,9 +399,8 @@ START_TEST(sections_of_one_name_merge)
     ck_assert_uint_eq(config->max_runs, 3);
     ck_assert_ptr_null(config->sections->next);
 }
-END_TEST
 
-START_TEST(longest_names)
+CASE(longest_names)
 {
     char name[65], key[65], text[512], json_text[512];
 
@@ -415,10 +414,9 @@ START_TEST(longest_names)
     name[63] = '\0';
     expect_json(name, "{}");
 }
-END_TEST
 
 /* Around the buffer of inih and up to the longest line, with and without a comment. */
-START_TEST(long_lines)
+CASE(long_lines)
 {
     static const char *tails[] = {"", "\n", "\r\n", " \t ; comment = x\n[host]\nmax_runs = 3\n"};
 
@@ -433,10 +431,9 @@ START_TEST(long_lines)
     }
     ck_assert_uint_eq(config->max_runs, 3);
 }
-END_TEST
 
 /* What ends a value ends it wherever inih stops looking. */
-START_TEST(long_values_as_short_ones)
+CASE(long_values_as_short_ones)
 {
     static const char *tails[] = {" a;b", " a ;b", " = : x", "\t;x ; y", " # x", ";", " ;"};
 
@@ -451,9 +448,8 @@ START_TEST(long_values_as_short_ones)
                          first_value("p"));
     }
 }
-END_TEST
 
-START_TEST(long_comment)
+CASE(long_comment)
 {
     char text[1000];
 
@@ -463,18 +459,16 @@ START_TEST(long_comment)
     expect_read(text);
     ck_assert_uint_eq(config->heartbeat, 7);
 }
-END_TEST
 
-START_TEST(second_file_overrides)
+CASE(second_file_overrides)
 {
     expect_read("[host]\nheartbeat = 7\n[plugin p]\na = 1\n");
     expect_read("[host]\nheartbeat = 8\n[plugin p]\na = 2\n");
     ck_assert_uint_eq(config->heartbeat, 8);
     expect_json("p", "{\"a\":\"2\"}");
 }
-END_TEST
 
-START_TEST(printed_defaults_are_a_file)
+CASE(printed_defaults_are_a_file)
 {
     FILE *file = fopen(FILE_NAME, "w");
 
@@ -486,11 +480,12 @@ START_TEST(printed_defaults_are_a_file)
     ck_assert_uint_eq(config_plugin(config, "NAME")->stack, 262144);
     expect_json("NAME", "{}");
 }
-END_TEST
 
 /* ---- listen ---- */
 
-START_TEST(address_of_ipv4)
+CASES("listen", FIXTURE);
+
+CASE(address_of_ipv4)
 {
     struct sockaddr_storage storage;
     struct sockaddr_in in;
@@ -502,9 +497,8 @@ START_TEST(address_of_ipv4)
     ck_assert_uint_eq(ntohs(in.sin_port), 65535);
     ck_assert_uint_eq(ntohl(in.sin_addr.s_addr), 0xc0000201);
 }
-END_TEST
 
-START_TEST(address_of_ipv6)
+CASE(address_of_ipv6)
 {
     struct sockaddr_storage storage;
     struct sockaddr_in6 in6;
@@ -516,9 +510,8 @@ START_TEST(address_of_ipv6)
     ck_assert_uint_eq(in6.sin6_port, 0);
     ck_assert(IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr));
 }
-END_TEST
 
-START_TEST(bad_addresses)
+CASE(bad_addresses)
 {
     static const char *bad[] = {"",           "8080",        ":8080",
                                 "127.0.0.1",  "127.0.0.1:",  "::1:80",
@@ -539,9 +532,8 @@ START_TEST(bad_addresses)
     }
     ck_assert_str_eq(config->listen, "127.0.0.1:8080");
 }
-END_TEST
 
-START_TEST(long_address)
+CASE(long_address)
 {
     char assignment[300] = "host.listen=[";
 
@@ -549,18 +541,18 @@ START_TEST(long_address)
     strcpy(assignment + 213, "]:1");
     ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
 }
-END_TEST
 
 /* ---- what is refused in a file ---- */
 
-START_TEST(missing_file)
+CASES("refused", FIXTURE);
+
+CASE(missing_file)
 {
     ck_assert_int_eq(config_read(config, "none.ini", error, sizeof error), -ENOENT);
     ck_assert_str_eq(error, "none.ini: cannot be read: No such file or directory");
 }
-END_TEST
 
-START_TEST(unreadable_file)
+CASE(unreadable_file)
 {
     if (geteuid() == 0)
         return;
@@ -569,16 +561,14 @@ START_TEST(unreadable_file)
     ck_assert_int_eq(config_read(config, FILE_NAME, error, sizeof error), -EACCES);
     ck_assert_str_eq(error, "sluice.ini: cannot be read: Permission denied");
 }
-END_TEST
 
-START_TEST(folder_as_file)
+CASE(folder_as_file)
 {
     ck_assert_int_eq(config_read(config, ".", error, sizeof error), -EISDIR);
     ck_assert_str_eq(error, ".: cannot be read: Is a directory");
 }
-END_TEST
 
-START_TEST(unknown_key)
+CASE(unknown_key)
 {
     expect_refusal("[host]\n\nlisen = 127.0.0.1:1\n",
                    "sluice.ini:3: unknown key 'lisen' in [host]; " HOST_KEYS);
@@ -587,9 +577,8 @@ START_TEST(unknown_key)
     expect_refusal("[host]\nthreads = 4\n",
                    "sluice.ini:2: unknown key 'threads' in [host]; " HOST_KEYS);
 }
-END_TEST
 
-START_TEST(numbers)
+CASE(numbers)
 {
     expect_refusal("[plugin p]\n\nthreads = many\n",
                    "sluice.ini:3: threads must be 1 to 4096, not 'many'");
@@ -609,9 +598,8 @@ START_TEST(numbers)
         "[host]\nmax_connections = 99999999999999999999\n",
         "sluice.ini:2: max_connections must be 1 to 1048576, not '99999999999999999999'");
 }
-END_TEST
 
-START_TEST(durations)
+CASE(durations)
 {
     expect_refusal("[host]\nheartbeat = 15s\n",
                    "sluice.ini:2: heartbeat must be 1 to 3600 seconds, not '15s'");
@@ -622,9 +610,8 @@ START_TEST(durations)
     expect_refusal("[host]\nshutdown_timeout = 3601\n",
                    "sluice.ini:2: shutdown_timeout must be 0 to 3600 seconds, not '3601'");
 }
-END_TEST
 
-START_TEST(bad_sizes)
+CASE(bad_sizes)
 {
     expect_refusal("[host]\nmax_body = 2M\n",
                    "sluice.ini:2: max_body must be 1 to 1M bytes, not '2M'");
@@ -643,16 +630,14 @@ START_TEST(bad_sizes)
     expect_refusal("[plugin p]\nstack = M\n",
                    "sluice.ini:2: stack must be 64K to 64M bytes, not 'M'");
 }
-END_TEST
 
-START_TEST(empty_folder)
+CASE(empty_folder)
 {
     expect_refusal("[host]\nplugins =\n",
                    "sluice.ini:2: plugins must be the path of a folder, not ''");
 }
-END_TEST
 
-START_TEST(header_names)
+CASE(header_names)
 {
     static const char *bad[] = {"a b", "a,,b", ",a", "a,", "a: b", "a;b", ","};
 
@@ -668,9 +653,8 @@ START_TEST(header_names)
     set("host.forward_headers= a ,\tb,c ");
     set("host.forward_headers=");
 }
-END_TEST
 
-START_TEST(bad_switches)
+CASE(bad_switches)
 {
     static const char *bad[] = {"", "true", "1", "YES", "yes no", "on"};
 
@@ -683,9 +667,8 @@ START_TEST(bad_switches)
     }
     ck_assert(!config->allow_anonymous);
 }
-END_TEST
 
-START_TEST(bad_origins)
+CASE(bad_origins)
 {
     static const char *bad[] = {"app.example",
                                 "https://",
@@ -708,9 +691,8 @@ START_TEST(bad_origins)
     }
     ck_assert_str_eq(config->cors_origins, "");
 }
-END_TEST
 
-START_TEST(bad_disconnects)
+CASE(bad_disconnects)
 {
     static const char *bad[] = {"", "0", "86401", "-1", "30s", "stop", "Cancel", "4294967295"};
 
@@ -725,9 +707,8 @@ START_TEST(bad_disconnects)
     }
     ck_assert_uint_eq(config_plugin(config, "p")->on_disconnect, 30);
 }
-END_TEST
 
-START_TEST(bad_limits)
+CASE(bad_limits)
 {
     expect_refusal("[host]\nmax_headers = 4095\n",
                    "sluice.ini:2: max_headers must be 4K to 64K bytes, not '4095'");
@@ -747,9 +728,8 @@ START_TEST(bad_limits)
     expect_refusal("[plugin p]\nmax_queued = -1\n",
                    "sluice.ini:2: max_queued must be 1 to 1048576, not '-1'");
 }
-END_TEST
 
-START_TEST(unknown_section)
+CASE(unknown_section)
 {
     expect_refusal(
         "[host]\n\n\n\n\n\n[plugins ask]\n",
@@ -762,17 +742,15 @@ START_TEST(unknown_section)
     expect_refusal("[Host]\n",
                    "sluice.ini:1: [Host] is not a section; sections are [host] and [plugin NAME]");
 }
-END_TEST
 
-START_TEST(section_syntax)
+CASE(section_syntax)
 {
     expect_refusal("[host\nheartbeat = 1\n", "sluice.ini:1: '[host' has no ']'");
     expect_refusal("[host] heartbeat = 1\n",
                    "sluice.ini:1: only a comment may follow [host] on its line");
 }
-END_TEST
 
-START_TEST(plugin_names)
+CASE(plugin_names)
 {
     char text[200] = "[plugin ";
 
@@ -786,17 +764,15 @@ START_TEST(plugin_names)
     ck_assert_int_eq(read_bytes(text, strlen(text)), -EINVAL);
     ck_assert_ptr_nonnull(strstr(error, "nnn' is not a plugin's name"));
 }
-END_TEST
 
-START_TEST(key_outside_a_section)
+CASE(key_outside_a_section)
 {
     expect_refusal("# sluice\nlisten = 127.0.0.1:1\n",
                    "sluice.ini:2: 'listen' is outside a section; put "
                    "it below [host] or [plugin NAME]");
 }
-END_TEST
 
-START_TEST(no_equals_sign)
+CASE(no_equals_sign)
 {
     expect_refusal("[host]\nheartbeat 15\nlisen = 1\n",
                    "sluice.ini:2: no '=' in this line; write KEY = VALUE");
@@ -809,9 +785,8 @@ START_TEST(no_equals_sign)
     expect_refusal("[host]\n= 15", "sluice.ini:2: no key before the '='");
     expect_refusal("[plugin p]\n= 15", "sluice.ini:2: no key before the '='");
 }
-END_TEST
 
-START_TEST(long_line_without_equals_sign)
+CASE(long_line_without_equals_sign)
 {
     char text[1000] = "[plugin p]\n";
 
@@ -820,9 +795,8 @@ START_TEST(long_line_without_equals_sign)
     strcat(text, " = y");
     ck_assert_int_eq(read_bytes(text, strlen(text)), -EINVAL);
 }
-END_TEST
 
-START_TEST(author_keys)
+CASE(author_keys)
 {
     expect_refusal(
         "[plugin p]\nlisten 127.0.0.1:8080\n",
@@ -832,9 +806,8 @@ START_TEST(author_keys)
                    "sluice.ini:2: 'a.b' is not a key; a key has 1 to 64 letters, "
                    "digits, '-' and '_'");
 }
-END_TEST
 
-START_TEST(key_set_twice)
+CASE(key_set_twice)
 {
     expect_refusal("[host]\nheartbeat = 1\nheartbeat = 1\n",
                    "sluice.ini:3: heartbeat is set twice, first in line 2");
@@ -843,9 +816,8 @@ START_TEST(key_set_twice)
     strcpy(error, "untouched");
     expect_read("[plugin p]\nk = 1\n[plugin q]\nk = 2\nheartbeat = 1\n[host]\nheartbeat = 1\n");
 }
-END_TEST
 
-START_TEST(indented_line)
+CASE(indented_line)
 {
     expect_refusal(
         "[host]\nheartbeat = 1\n  max_runs = 2\n",
@@ -859,9 +831,8 @@ START_TEST(indented_line)
                    "sluice.ini:1: the line is indented; begin it at the left edge, and write "
                    "each value on one line");
 }
-END_TEST
 
-START_TEST(line_beyond_the_longest)
+CASE(line_beyond_the_longest)
 {
     char *text = long_value(INI_LINE_MAX - 3, "\n");
 
@@ -871,41 +842,36 @@ START_TEST(line_beyond_the_longest)
     expect_read(text);
     free(text);
 }
-END_TEST
 
-START_TEST(nul_byte)
+CASE(nul_byte)
 {
     static const char text[] = "[host]\nheartbeat = 1\0\n";
 
     ck_assert_int_eq(read_bytes(text, sizeof text - 1), -EINVAL);
     ck_assert_str_eq(error, "sluice.ini:2: a NUL byte; the file must be UTF-8 text");
 }
-END_TEST
 
-START_TEST(not_utf8)
+CASE(not_utf8)
 {
     expect_refusal("[plugin p]\nname = gr\xfc\xdf\n",
                    "sluice.ini:2: the value of name is not UTF-8");
 }
-END_TEST
 
-START_TEST(control_bytes_are_masked)
+CASE(control_bytes_are_masked)
 {
     expect_refusal("[host]\nheartbeat = \033[31m\n",
                    "sluice.ini:2: heartbeat must be 1 to 3600 seconds, not '?[31m'");
 }
-END_TEST
 
-START_TEST(first_error_is_told)
+CASE(first_error_is_told)
 {
     expect_refusal("[host]\nheartbeat = x\nlisen = 1\n[x]\n",
                    "sluice.ini:2: heartbeat must be 1 to 3600 seconds, not 'x'");
     expect_refusal("[host]\nheartbeat\nmax_runs = x\n",
                    "sluice.ini:2: no '=' in this line; write KEY = VALUE");
 }
-END_TEST
 
-START_TEST(small_error_buffer)
+CASE(small_error_buffer)
 {
     char small[16];
 
@@ -916,11 +882,12 @@ START_TEST(small_error_buffer)
     ck_assert_str_eq(small, "slu");
     ck_assert_int_eq(config_read(config, FILE_NAME, NULL, 0), -EINVAL);
 }
-END_TEST
 
 /* ---- --set ---- */
 
-START_TEST(set_overrides_the_file)
+CASES("set", FIXTURE);
+
+CASE(set_overrides_the_file)
 {
     expect_read(
         "[host]\nheartbeat = 7\nmax_runs = 3\n[plugin ask]\nk = file\nthreads = 8\nother = x\n");
@@ -932,43 +899,38 @@ START_TEST(set_overrides_the_file)
     ck_assert_uint_eq(config_plugin(config, "ask")->threads, 2);
     expect_json("ask", "{\"k\":\"set\",\"other\":\"x\"}");
 }
-END_TEST
 
-START_TEST(set_splits_at_the_last_dot)
+CASE(set_splits_at_the_last_dot)
 {
     set("plugin.a.b.key=x.y=z");
     expect_json("a.b", "{\"key\":\"x.y=z\"}");
     expect_json("a", "{}");
 }
-END_TEST
 
-START_TEST(set_keeps_the_value_whole)
+CASE(set_keeps_the_value_whole)
 {
     set("plugin.p.prompt= one ; not a comment\ntwo\n");
     expect_json("p", "{\"prompt\":\" one ; not a comment\\ntwo\\n\"}");
     set("plugin.p.prompt=");
     expect_json("p", "{\"prompt\":\"\"}");
 }
-END_TEST
 
-START_TEST(set_twice_takes_the_last)
+CASE(set_twice_takes_the_last)
 {
     set("host.heartbeat=9");
     set("host.heartbeat=10");
     ck_assert_uint_eq(config->heartbeat, 10);
 }
-END_TEST
 
-START_TEST(set_unknown)
+CASE(set_unknown)
 {
     expect_set_refusal("host.lisen=x",
                        "--set host.lisen=x: unknown key 'lisen' in [host]; " HOST_KEYS);
     expect_set_refusal("host.=x", "--set host.=x: no key before the '='");
     expect_set_refusal("plugin.p.=x", "--set plugin.p.=x: no key before the '='");
 }
-END_TEST
 
-START_TEST(set_syntax)
+CASE(set_syntax)
 {
     static const char *bad[] = {"",   "host",       "host.listen", "listen=1:1",    "plugin=x",
                                 "=x", "plugin.p=x", "plugin.p.k",  "plugins.p.k=v", "host=x.y"};
@@ -980,9 +942,8 @@ START_TEST(set_syntax)
         expect_set_refusal(bad[i], message);
     }
 }
-END_TEST
 
-START_TEST(set_bad_values)
+CASE(set_bad_values)
 {
     expect_set_refusal("plugin.ask.threads=many",
                        "--set plugin.ask.threads=many: threads must be 1 to 4096, not 'many'");
@@ -1000,9 +961,8 @@ START_TEST(set_bad_values)
                        "--set host.heartbeat=1?2: heartbeat must be 1 to 3600 "
                        "seconds, not '1?2'");
 }
-END_TEST
 
-START_TEST(set_long)
+CASE(set_long)
 {
     char *assignment = calloc(1, 100000);
 
@@ -1015,7 +975,6 @@ START_TEST(set_long)
     ck_assert_uint_eq(strlen(first_value("prompt")), 90000 - 2);
     free(assignment);
 }
-END_TEST
 
 /* ---- the keys and values of a plugin in all ---- */
 
@@ -1041,7 +1000,9 @@ static size_t json_length(void)
     return length;
 }
 
-START_TEST(json_of_the_longest_value)
+CASES("json", FIXTURE);
+
+CASE(json_of_the_longest_value)
 {
     ck_assert_int_eq(set_filled('k', 'x', CONFIG_JSON_MAX - 9), 0);
     ck_assert_uint_eq(json_length(), CONFIG_JSON_MAX - 1);
@@ -1049,17 +1010,15 @@ START_TEST(json_of_the_longest_value)
     ck_assert_ptr_nonnull(
         strstr(error, "x: with k, [plugin p] has more than 512 KiB of keys and values"));
 }
-END_TEST
 
-START_TEST(json_counts_escapes)
+CASE(json_counts_escapes)
 {
     ck_assert_int_eq(set_filled('k', '\n', CONFIG_JSON_MAX / 2 - 5), 0);
     ck_assert_uint_eq(json_length(), CONFIG_JSON_MAX - 2);
     ck_assert_int_eq(set_filled('k', '\001', CONFIG_JSON_MAX / 6), -EINVAL);
 }
-END_TEST
 
-START_TEST(json_counts_only_the_last_value)
+CASE(json_counts_only_the_last_value)
 {
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(set_filled('k', 'x', 300000), 0);
@@ -1067,9 +1026,8 @@ START_TEST(json_counts_only_the_last_value)
     }
     ck_assert_int_eq(set_filled('m', 'x', 100000), -EINVAL);
 }
-END_TEST
 
-START_TEST(json_too_long_in_a_file)
+CASE(json_too_long_in_a_file)
 {
     char *text = malloc(1 << 20), *at = text + sprintf(text, "[plugin q]\nk = 1\n[plugin p]\n");
 
@@ -1083,7 +1041,6 @@ START_TEST(json_too_long_in_a_file)
                          "values");
     free(text);
 }
-END_TEST
 
 /* ---- all of it ---- */
 
@@ -1099,16 +1056,17 @@ static void expect_unfit(const char *listen, const char *message)
     ck_assert_str_eq(error, message);
 }
 
-START_TEST(loopback_needs_no_tokens)
+CASES("checked", FIXTURE);
+
+CASE(loopback_needs_no_tokens)
 {
     expect_fit("127.0.0.1:8080");
     expect_fit("127.255.255.254:0");
     expect_fit("[::1]:8080");
     expect_fit("[::ffff:127.1.2.3]:8080");
 }
-END_TEST
 
-START_TEST(other_addresses_need_tokens)
+CASE(other_addresses_need_tokens)
 {
     static const char *others[] = {"0.0.0.0:8080",    "126.255.255.255:1", "128.0.0.1:1",
                                    "192.168.0.1:1",   "[::]:8080",         "[::2]:1",
@@ -1128,9 +1086,8 @@ START_TEST(other_addresses_need_tokens)
     set("host.allow_anonymous=yes");
     expect_fit("0.0.0.0:8080");
 }
-END_TEST
 
-START_TEST(certificate_and_key_go_together)
+CASE(certificate_and_key_go_together)
 {
     set("host.tls_key=key.pem");
     expect_unfit(config->listen, "tls_key is set without tls_certificate; set both, or none");
@@ -1138,148 +1095,4 @@ START_TEST(certificate_and_key_go_together)
     expect_fit(config->listen);
     set("host.tls_key=");
     expect_unfit(config->listen, "tls_certificate is set without tls_key; set both, or none");
-}
-END_TEST
-
-static TCase *case_create(Suite *suite, const char *name)
-{
-    TCase *tcase = tcase_create(name);
-
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
-    suite_add_tcase(suite, tcase);
-    return tcase;
-}
-
-static void add_accepted(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "accepted");
-
-    tcase_add_test(tcase, defaults);
-    tcase_add_test(tcase, defaults_of_access);
-    tcase_add_test(tcase, defaults_of_limits);
-    tcase_add_test(tcase, defaults_of_plugin);
-    tcase_add_test(tcase, destroy_null);
-    tcase_add_test(tcase, empty_file);
-    tcase_add_test(tcase, host_keys);
-    tcase_add_test(tcase, access_keys);
-    tcase_add_test(tcase, limit_keys);
-    tcase_add_test(tcase, plugin_keys);
-    tcase_add_test(tcase, run_keys);
-    tcase_add_test(tcase, disconnect);
-    tcase_add_test(tcase, origins);
-    tcase_add_test(tcase, sizes);
-    tcase_add_test(tcase, json);
-    tcase_add_test(tcase, keys_differ_by_case);
-    tcase_add_test(tcase, host_key_names_in_plugin_are_the_authors);
-    tcase_add_test(tcase, crlf_and_no_newline_at_the_end);
-    tcase_add_test(tcase, byte_order_mark);
-    tcase_add_test(tcase, section_spacing_and_comments);
-    tcase_add_test(tcase, sections_of_one_name_merge);
-    tcase_add_test(tcase, longest_names);
-    tcase_add_test(tcase, long_lines);
-    tcase_add_test(tcase, long_values_as_short_ones);
-    tcase_add_test(tcase, long_comment);
-    tcase_add_test(tcase, second_file_overrides);
-    tcase_add_test(tcase, printed_defaults_are_a_file);
-}
-
-static void add_listen(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "listen");
-
-    tcase_add_test(tcase, address_of_ipv4);
-    tcase_add_test(tcase, address_of_ipv6);
-    tcase_add_test(tcase, bad_addresses);
-    tcase_add_test(tcase, long_address);
-}
-
-static void add_refused(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "refused");
-
-    tcase_add_test(tcase, missing_file);
-    tcase_add_test(tcase, unreadable_file);
-    tcase_add_test(tcase, folder_as_file);
-    tcase_add_test(tcase, unknown_key);
-    tcase_add_test(tcase, numbers);
-    tcase_add_test(tcase, durations);
-    tcase_add_test(tcase, bad_sizes);
-    tcase_add_test(tcase, empty_folder);
-    tcase_add_test(tcase, header_names);
-    tcase_add_test(tcase, bad_switches);
-    tcase_add_test(tcase, bad_origins);
-    tcase_add_test(tcase, bad_disconnects);
-    tcase_add_test(tcase, bad_limits);
-    tcase_add_test(tcase, unknown_section);
-    tcase_add_test(tcase, section_syntax);
-    tcase_add_test(tcase, plugin_names);
-    tcase_add_test(tcase, key_outside_a_section);
-    tcase_add_test(tcase, no_equals_sign);
-    tcase_add_test(tcase, long_line_without_equals_sign);
-    tcase_add_test(tcase, author_keys);
-    tcase_add_test(tcase, key_set_twice);
-    tcase_add_test(tcase, indented_line);
-    tcase_add_test(tcase, line_beyond_the_longest);
-    tcase_add_test(tcase, nul_byte);
-    tcase_add_test(tcase, not_utf8);
-    tcase_add_test(tcase, control_bytes_are_masked);
-    tcase_add_test(tcase, first_error_is_told);
-    tcase_add_test(tcase, small_error_buffer);
-}
-
-static void add_set(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "set");
-
-    tcase_add_test(tcase, set_overrides_the_file);
-    tcase_add_test(tcase, set_splits_at_the_last_dot);
-    tcase_add_test(tcase, set_keeps_the_value_whole);
-    tcase_add_test(tcase, set_twice_takes_the_last);
-    tcase_add_test(tcase, set_unknown);
-    tcase_add_test(tcase, set_syntax);
-    tcase_add_test(tcase, set_bad_values);
-    tcase_add_test(tcase, set_long);
-}
-
-static void add_json(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "json");
-
-    tcase_add_test(tcase, json_of_the_longest_value);
-    tcase_add_test(tcase, json_counts_escapes);
-    tcase_add_test(tcase, json_counts_only_the_last_value);
-    tcase_add_test(tcase, json_too_long_in_a_file);
-}
-
-static void add_checked(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "checked");
-
-    tcase_add_test(tcase, loopback_needs_no_tokens);
-    tcase_add_test(tcase, other_addresses_need_tokens);
-    tcase_add_test(tcase, certificate_and_key_go_together);
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("config");
-    SRunner *runner;
-    int failed;
-
-    add_accepted(suite);
-    add_listen(suite);
-    add_refused(suite);
-    add_set(suite);
-    add_json(suite);
-    add_checked(suite);
-    if (mkdtemp(folder) == NULL || chdir(folder) != 0)
-        return EXIT_FAILURE;
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    unlink(FILE_NAME);
-    rmdir(folder);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,20 +1,21 @@
+#include "../case.h"
 #include "worker/vars.h"
 
 #include "agent.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- the chain ---- */
 
-START_TEST(empty_chain)
+CASES("chain");
+
+CASE(empty_chain)
 {
     ck_assert_ptr_null(ctx_find(NULL, "a"));
 }
-END_TEST
 
-START_TEST(find)
+CASE(find)
 {
     struct ctx_var *a = ctx_push(NULL, "a", "1");
     struct ctx_var *b = ctx_push(a, "b", "2");
@@ -26,9 +27,8 @@ START_TEST(find)
     free(b);
     free(a);
 }
-END_TEST
 
-START_TEST(newest_counts)
+CASE(newest_counts)
 {
     struct ctx_var *old = ctx_push(NULL, "a", "old");
     struct ctx_var *new = ctx_push(old, "a", "new");
@@ -38,9 +38,8 @@ START_TEST(newest_counts)
     free(new);
     free(old);
 }
-END_TEST
 
-START_TEST(no_value_takes_away)
+CASE(no_value_takes_away)
 {
     struct ctx_var *set = ctx_push(NULL, "a", "1");
     struct ctx_var *gone = ctx_push(set, "a", NULL);
@@ -53,18 +52,16 @@ START_TEST(no_value_takes_away)
     free(gone);
     free(set);
 }
-END_TEST
 
-START_TEST(empty_value_is_a_value)
+CASE(empty_value_is_a_value)
 {
     struct ctx_var *a = ctx_push(NULL, "a", "");
 
     ck_assert_str_eq(ctx_find(a, "a"), "");
     free(a);
 }
-END_TEST
 
-START_TEST(strings_are_copied)
+CASE(strings_are_copied)
 {
     char key[] = "key", value[] = "value";
     struct ctx_var *a = ctx_push(NULL, key, value);
@@ -73,10 +70,9 @@ START_TEST(strings_are_copied)
     ck_assert_str_eq(ctx_find(a, "key"), "value");
     free(a);
 }
-END_TEST
 
 /* Two that share the older links do not see what the other set. */
-START_TEST(branches)
+CASE(branches)
 {
     struct ctx_var *trunk = ctx_push(NULL, "a", "trunk");
     struct ctx_var *left = ctx_push(trunk, "a", "left");
@@ -91,9 +87,8 @@ START_TEST(branches)
     free(right);
     free(trunk);
 }
-END_TEST
 
-START_TEST(size_counts_both_strings)
+CASE(size_counts_both_strings)
 {
     size_t empty = ctx_size("", NULL);
 
@@ -102,20 +97,20 @@ START_TEST(size_counts_both_strings)
     ck_assert_uint_eq(ctx_size("abc", ""), empty + 3 + 1);
     ck_assert_uint_eq(ctx_size("abc", "12345"), empty + 3 + 6);
 }
-END_TEST
 
 /* ---- keys ---- */
 
-START_TEST(valid_keys)
+CASES("keys");
+
+CASE(valid_keys)
 {
     static const char *const valid[] = {"a", "A.b-c_d:9", "!", "~", "request", "\"{}\\"};
 
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++)
         ck_assert_msg(ctx_key_is_valid(valid[i]), "%s", valid[i]);
 }
-END_TEST
 
-START_TEST(invalid_keys)
+CASE(invalid_keys)
 {
     static const char *const invalid[] = {"",     " ",    "a b",      "a\tb",  "a\n",
                                           "\x01", "\x7f", "\xc3\xa4", "a\xff", "a\x80"};
@@ -123,9 +118,8 @@ START_TEST(invalid_keys)
     for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++)
         ck_assert_msg(!ctx_key_is_valid(invalid[i]), "%zu", i);
 }
-END_TEST
 
-START_TEST(longest_key)
+CASE(longest_key)
 {
     char key[AGENT_CTX_KEY_MAX + 2];
 
@@ -136,9 +130,8 @@ START_TEST(longest_key)
     key[AGENT_CTX_KEY_MAX + 1] = '\0';
     ck_assert(!ctx_key_is_valid(key));
 }
-END_TEST
 
-START_TEST(keys_of_the_host)
+CASE(keys_of_the_host)
 {
     static const char *const host[] = {
         "input",        "traceparent", "run.id",           "run.agent", "plugin.version",
@@ -147,9 +140,8 @@ START_TEST(keys_of_the_host)
     for (size_t i = 0; i < sizeof host / sizeof *host; i++)
         ck_assert_msg(ctx_key_is_host(host[i]), "%s", host[i]);
 }
-END_TEST
 
-START_TEST(keys_of_the_agent)
+CASE(keys_of_the_agent)
 {
     static const char *const own[] = {"a",      "input2",  "inpu",    "traceparent.x",
                                       "run",    "runs.id", "Run.id",  "myrun.id",
@@ -157,33 +149,4 @@ START_TEST(keys_of_the_agent)
 
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         ck_assert_msg(!ctx_key_is_host(own[i]), "%s", own[i]);
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("ctx");
-    TCase *chain = tcase_create("chain"), *keys = tcase_create("keys");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, chain);
-    tcase_add_test(chain, empty_chain);
-    tcase_add_test(chain, find);
-    tcase_add_test(chain, newest_counts);
-    tcase_add_test(chain, no_value_takes_away);
-    tcase_add_test(chain, empty_value_is_a_value);
-    tcase_add_test(chain, strings_are_copied);
-    tcase_add_test(chain, branches);
-    tcase_add_test(chain, size_counts_both_strings);
-    suite_add_tcase(suite, keys);
-    tcase_add_test(keys, valid_keys);
-    tcase_add_test(keys, invalid_keys);
-    tcase_add_test(keys, longest_key);
-    tcase_add_test(keys, keys_of_the_host);
-    tcase_add_test(keys, keys_of_the_agent);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "protocol/native.h"
 
-#include <check.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,14 +53,13 @@ static void expect_text(struct buf *text, const char *wanted)
     buf_finish(text);
 }
 
-START_TEST(first_event)
+CASE(first_event)
 {
     expect_head("run", "event: run\ndata: ");
     expect_tail(RUN, 1, "\nid: " RUN ".1\n\n");
 }
-END_TEST
 
-START_TEST(sequence_numbers)
+CASE(sequence_numbers)
 {
     static const uint64_t numbers[] = {
         1, 9, 10, 11, 99, 100, 12345, UINT32_MAX, UINT64_C(10000000000000000000), UINT64_MAX};
@@ -71,15 +70,13 @@ START_TEST(sequence_numbers)
         expect_tail("r", numbers[i], wanted);
     }
 }
-END_TEST
 
-START_TEST(largest_number)
+CASE(largest_number)
 {
     expect_tail(RUN, UINT64_MAX, "\nid: " RUN ".18446744073709551615\n\n");
 }
-END_TEST
 
-START_TEST(type_need_not_be_terminated)
+CASE(type_need_not_be_terminated)
 {
     static const char text[] = "text{\"delta\":1}";
     struct event event = {.sequence = 2, .type = text, .type_length = 4, .json = text + 4};
@@ -90,9 +87,8 @@ START_TEST(type_need_not_be_terminated)
     ck_assert_uint_eq(length, strlen(wanted));
     ck_assert_mem_eq(head, wanted, length);
 }
-END_TEST
 
-START_TEST(longest_head)
+CASE(longest_head)
 {
     char type[65], wanted[256];
 
@@ -101,16 +97,14 @@ START_TEST(longest_head)
     snprintf(wanted, sizeof wanted, "event: %s\ndata: ", type);
     expect_head(type, wanted);
 }
-END_TEST
 
-START_TEST(fixed_parts)
+CASE(fixed_parts)
 {
     ck_assert_str_eq(ENCODE_SSE_CONTENT_TYPE, "text/event-stream");
     ck_assert_str_eq(ENCODE_SSE_HEARTBEAT, ":\n\n");
 }
-END_TEST
 
-START_TEST(beginning)
+CASE(beginning)
 {
     struct buf text = {0};
 
@@ -119,9 +113,8 @@ START_TEST(beginning)
     encode_sse_begin(&text, RUN, UINT64_MAX);
     expect_text(&text, "retry: 1000\nid: " RUN ".18446744073709551615\n\n");
 }
-END_TEST
 
-START_TEST(whole_events)
+CASE(whole_events)
 {
     struct event first = event_of(7, "text", "{\"delta\":\"a\"}"), second = event_of(8, "n", "1");
     struct buf text = {0};
@@ -131,7 +124,6 @@ START_TEST(whole_events)
     expect_text(&text, "event: text\ndata: {\"delta\":\"a\"}\nid: r.7\n\n"
                        "event: n\ndata: 1\nid: r.8\n\n");
 }
-END_TEST
 
 /* ---- reading ---- */
 
@@ -150,17 +142,16 @@ static void expect_round_trip(uint64_t sequence, const char *type, const char *j
     buf_finish(&text);
 }
 
-START_TEST(what_is_read_is_what_was_written)
+CASE(what_is_read_is_what_was_written)
 {
     expect_round_trip(1, "text", "{\"delta\":\"Hello\"}");
     expect_round_trip(10, "t", "1");
     expect_round_trip(UINT64_MAX, "a.b:c", "[\"id: x.1\",\"event: \",\"data: \\n\\n\"]");
     expect_round_trip(99, "u", "\"\xc3\xa4\xf0\x9f\x98\x80\"");
 }
-END_TEST
 
 /* Anything before its end is not an event; it is not read beyond, either: sanitizers look on. */
-START_TEST(cut_events_are_none)
+CASE(cut_events_are_none)
 {
     static const char whole[] = "event: text\ndata: {}\nid: r.7\n\n";
     struct event event;
@@ -174,9 +165,8 @@ START_TEST(cut_events_are_none)
     }
     ck_assert_int_eq(encode_sse_read(whole, strlen(whole), &event), 0);
 }
-END_TEST
 
-START_TEST(other_texts_are_none)
+CASE(other_texts_are_none)
 {
     static const char *const texts[] = {
         "event: text\ndata: {}\nid: r.7\n\n\n",
@@ -194,30 +184,4 @@ START_TEST(other_texts_are_none)
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         ck_assert_msg(encode_sse_read(texts[i], strlen(texts[i]), &event) == -EINVAL, "%zu", i);
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("encode_sse");
-    TCase *tcase = tcase_create("encode_sse");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, tcase);
-    tcase_add_test(tcase, first_event);
-    tcase_add_test(tcase, sequence_numbers);
-    tcase_add_test(tcase, largest_number);
-    tcase_add_test(tcase, type_need_not_be_terminated);
-    tcase_add_test(tcase, longest_head);
-    tcase_add_test(tcase, fixed_parts);
-    tcase_add_test(tcase, beginning);
-    tcase_add_test(tcase, whole_events);
-    tcase_add_test(tcase, what_is_read_is_what_was_written);
-    tcase_add_test(tcase, cut_events_are_none);
-    tcase_add_test(tcase, other_texts_are_none);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -2,9 +2,9 @@
  * Most tests fill a log with events of their own numbers and lengths, and keep
  * in ends[] where each must lie; see expect_log().
  */
+#include "../case.h"
 #include "run/eventlog.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,7 +128,9 @@ static void put_seam(uint64_t bytes)
     ends[0] = eventlog.ring.start = eventlog.ring.end = 512 - bytes;
 }
 
-START_TEST(zeroed_is_empty)
+CASES("eventlog", .setup = setup, .teardown = teardown);
+
+CASE(zeroed_is_empty)
 {
     ck_assert(eventlog_is_boundary(&eventlog, 0));
     ck_assert_uint_eq(eventlog_event_end(&eventlog, 0), 0);
@@ -137,9 +139,8 @@ START_TEST(zeroed_is_empty)
     eventlog_drop(&eventlog, 0, 0);
     expect_all();
 }
-END_TEST
 
-START_TEST(bytes_of_an_event)
+CASE(bytes_of_an_event)
 {
     static const char wanted[] = "event: text\ndata: {\"delta\":\"a\"}\nid: " RUN ".1\n\n";
     struct event event = {
@@ -151,25 +152,22 @@ START_TEST(bytes_of_an_event)
     ck_assert_uint_eq(pieces[0].iov_len, strlen(wanted));
     ck_assert_mem_eq(pieces[0].iov_base, wanted, strlen(wanted));
 }
-END_TEST
 
-START_TEST(numbers_have_no_gaps)
+CASE(numbers_have_no_gaps)
 {
     append_many(1200, 5);
     ck_assert_uint_eq(eventlog.last, 1200);
     ck_assert_uint_eq(eventlog.dropped, 0);
     expect_log();
 }
-END_TEST
 
-START_TEST(behind_every_event)
+CASE(behind_every_event)
 {
     append_many(120, 10);
     expect_behind();
 }
-END_TEST
 
-START_TEST(behind_what_was_dropped)
+CASE(behind_what_was_dropped)
 {
     append_many(120, 10);
     eventlog_drop(&eventlog, 1000, eventlog.ring.end);
@@ -177,9 +175,8 @@ START_TEST(behind_what_was_dropped)
     ck_assert_uint_lt(eventlog.dropped, 120);
     expect_behind();
 }
-END_TEST
 
-START_TEST(boundaries)
+CASE(boundaries)
 {
     append(2);
     append(30);
@@ -187,28 +184,25 @@ START_TEST(boundaries)
     append(200);
     expect_boundaries();
 }
-END_TEST
 
-START_TEST(boundaries_with_a_dropped_front)
+CASE(boundaries_with_a_dropped_front)
 {
     append_many(10, 20);
     eventlog_drop(&eventlog, 300, eventlog.ring.end);
     ck_assert_uint_gt(eventlog.ring.start, 0);
     expect_boundaries();
 }
-END_TEST
 
 /* By turns, every byte of an event lies at the seam. */
-START_TEST(around_the_seam)
+CASE_LOOP(around_the_seam, 0, 250)
 {
     put_seam((uint64_t)_i);
     append_many(3, 30);
     ck_assert_uint_eq(eventlog.ring.capacity, 512);
     expect_all();
 }
-END_TEST
 
-START_TEST(read_into_scratch_only_across_the_seam)
+CASE(read_into_scratch_only_across_the_seam)
 {
     unsigned copies = 0;
     struct event event;
@@ -222,11 +216,10 @@ START_TEST(read_into_scratch_only_across_the_seam)
     }
     ck_assert_uint_eq(copies, 1);
 }
-END_TEST
 
 /* ---- drop ---- */
 
-START_TEST(drop_nothing_that_fits)
+CASE(drop_nothing_that_fits)
 {
     append_many(10, 20);
     eventlog_drop(&eventlog, ring_length(&eventlog.ring), eventlog.ring.end);
@@ -235,9 +228,8 @@ START_TEST(drop_nothing_that_fits)
     ck_assert_uint_eq(eventlog.dropped, 0);
     expect_log();
 }
-END_TEST
 
-START_TEST(drop_whole_events)
+CASE(drop_whole_events)
 {
     append_many(10, 20);
     eventlog_drop(&eventlog, ring_length(&eventlog.ring) - 1, eventlog.ring.end);
@@ -247,9 +239,8 @@ START_TEST(drop_whole_events)
     ck_assert_uint_eq(eventlog.dropped, 3);
     expect_all();
 }
-END_TEST
 
-START_TEST(drop_all)
+CASE(drop_all)
 {
     append_many(10, 20);
     eventlog_drop(&eventlog, 0, eventlog.ring.end);
@@ -259,9 +250,8 @@ START_TEST(drop_all)
     ck_assert_uint_eq(eventlog.last, 11);
     expect_all();
 }
-END_TEST
 
-START_TEST(drop_none_behind_upto)
+CASE(drop_none_behind_upto)
 {
     append_many(10, 20);
     eventlog_drop(&eventlog, 0, ends[4]);
@@ -270,10 +260,9 @@ START_TEST(drop_none_behind_upto)
     eventlog_drop(&eventlog, 0, ends[4]);
     ck_assert_uint_eq(eventlog.dropped, 4);
 }
-END_TEST
 
 /* An event that is read in part is kept whole. */
-START_TEST(drop_up_to_the_middle_of_an_event)
+CASE(drop_up_to_the_middle_of_an_event)
 {
     append_many(10, 20);
     eventlog_drop(&eventlog, 0, ends[4] + 1);
@@ -282,9 +271,8 @@ START_TEST(drop_up_to_the_middle_of_an_event)
     ck_assert_uint_eq(eventlog.dropped, 4);
     expect_all();
 }
-END_TEST
 
-START_TEST(finished_is_empty)
+CASE(finished_is_empty)
 {
     append_many(10, 20);
     eventlog_drop(&eventlog, 100, eventlog.ring.end);
@@ -294,7 +282,6 @@ START_TEST(finished_is_empty)
     append(3);
     expect_all();
 }
-END_TEST
 
 /* What drop() must leave: before upto, the longest tail of whole events that fits. */
 static uint64_t dropped_by_model(size_t keep, uint64_t upto)
@@ -306,7 +293,7 @@ static uint64_t dropped_by_model(size_t keep, uint64_t upto)
     return number;
 }
 
-START_TEST(random_use)
+CASE_LOOP(random_use, 0, 4)
 {
     srand((unsigned)_i);
     for (int round = 0; round < 1500; round++) {
@@ -324,37 +311,4 @@ START_TEST(random_use)
         if (eventlog.last > EVENTS_MAX - 8)
             break;
     }
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("eventlog");
-    TCase *tcase = tcase_create("eventlog");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 120);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, zeroed_is_empty);
-    tcase_add_test(tcase, bytes_of_an_event);
-    tcase_add_test(tcase, numbers_have_no_gaps);
-    tcase_add_test(tcase, behind_every_event);
-    tcase_add_test(tcase, behind_what_was_dropped);
-    tcase_add_test(tcase, boundaries);
-    tcase_add_test(tcase, boundaries_with_a_dropped_front);
-    tcase_add_loop_test(tcase, around_the_seam, 0, 250);
-    tcase_add_test(tcase, read_into_scratch_only_across_the_seam);
-    tcase_add_test(tcase, drop_nothing_that_fits);
-    tcase_add_test(tcase, drop_whole_events);
-    tcase_add_test(tcase, drop_all);
-    tcase_add_test(tcase, drop_none_behind_upto);
-    tcase_add_test(tcase, drop_up_to_the_middle_of_an_event);
-    tcase_add_test(tcase, finished_is_empty);
-    tcase_add_loop_test(tcase, random_use, 0, 4);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

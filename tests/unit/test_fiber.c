@@ -2,11 +2,11 @@
  * Nothing is asserted on a fiber's own stack: fibers note what they saw, and
  * the test looks at the notes.
  */
+#include "../case.h"
 #include "worker/fibers/fiber.h"
 
 #include "base/time.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -106,13 +106,14 @@ static unsigned count_fibers(void)
 
 /* ---- start, park, resume ---- */
 
-START_TEST(no_pool)
+CASES("switches", .setup = setup, .teardown = teardown);
+
+CASE(no_pool)
 {
     fiber_pool_destroy(NULL);
 }
-END_TEST
 
-START_TEST(runs_until_it_returns)
+CASE(runs_until_it_returns)
 {
     struct walker a = {.name = "a"};
 
@@ -120,9 +121,8 @@ START_TEST(runs_until_it_returns)
     ck_assert(a.ended);
     ck_assert_str_eq(trace, "a");
 }
-END_TEST
 
-START_TEST(runs_until_it_parks)
+CASE(runs_until_it_parks)
 {
     struct walker a = {.name = "a", .parks = 1, .timeout_ms = NO_TIMEOUT};
 
@@ -133,9 +133,8 @@ START_TEST(runs_until_it_parks)
     ck_assert(a.ended);
     ck_assert_str_eq(trace, "a-a");
 }
-END_TEST
 
-START_TEST(parked_without_timeout_leaves_the_loop_idle)
+CASE(parked_without_timeout_leaves_the_loop_idle)
 {
     struct walker a = {.parks = 1, .timeout_ms = NO_TIMEOUT};
 
@@ -143,9 +142,8 @@ START_TEST(parked_without_timeout_leaves_the_loop_idle)
     ck_assert(!uv_loop_alive(&loop));
     fiber_resume(a.fiber);
 }
-END_TEST
 
-START_TEST(take_turns)
+CASE(take_turns)
 {
     struct walker a = {.name = "a", .parks = 3, .timeout_ms = NO_TIMEOUT};
     struct walker b = {.name = "b", .parks = 2, .timeout_ms = NO_TIMEOUT};
@@ -160,9 +158,8 @@ START_TEST(take_turns)
     ck_assert(a.ended && b.ended);
     ck_assert_str_eq(trace, "ababbaa");
 }
-END_TEST
 
-START_TEST(have_stacks_of_their_own)
+CASE(have_stacks_of_their_own)
 {
     struct walker a = {.parks = 1, .timeout_ms = NO_TIMEOUT};
     struct walker b = a;
@@ -175,7 +172,6 @@ START_TEST(have_stacks_of_their_own)
     fiber_resume(a.fiber);
     fiber_resume(b.fiber);
 }
-END_TEST
 
 struct adder {
     struct fiber *fiber;
@@ -198,7 +194,7 @@ static void add_slowly(struct fiber *self, void *data)
     adder->sum = sum;
 }
 
-START_TEST(locals_survive)
+CASE(locals_survive)
 {
     struct adder adders[10];
 
@@ -213,11 +209,12 @@ START_TEST(locals_survive)
     for (unsigned i = 0; i < 10; i++)
         ck_assert_uint_eq(adders[i].sum, 64 * i * 1000 + 63 * 32);
 }
-END_TEST
 
 /* ---- timeouts ---- */
 
-START_TEST(timeout)
+CASES("timeouts", .setup = setup, .teardown = teardown);
+
+CASE(timeout)
 {
     struct walker a = {.name = "a", .parks = 1, .timeout_ms = 1};
 
@@ -226,9 +223,8 @@ START_TEST(timeout)
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert(a.ended);
 }
-END_TEST
 
-START_TEST(timeout_of_zero_gives_the_loop_a_turn)
+CASE(timeout_of_zero_gives_the_loop_a_turn)
 {
     struct walker a = {.name = "a", .parks = 1, .timeout_ms = 0};
 
@@ -237,7 +233,6 @@ START_TEST(timeout_of_zero_gives_the_loop_a_turn)
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert(a.ended);
 }
-END_TEST
 
 static void count_turn(uv_idle_t *idle)
 {
@@ -245,7 +240,7 @@ static void count_turn(uv_idle_t *idle)
 }
 
 /* One that does nothing but that holds up nobody. */
-START_TEST(timeouts_of_zero_give_the_loop_many_turns)
+CASE(timeouts_of_zero_give_the_loop_many_turns)
 {
     struct walker a = {.parks = 20, .timeout_ms = 0};
     unsigned turns = 0;
@@ -260,9 +255,8 @@ START_TEST(timeouts_of_zero_give_the_loop_many_turns)
     ck_assert_uint_ge(turns, 20);
     uv_close((uv_handle_t *)&idle, NULL);
 }
-END_TEST
 
-START_TEST(timeouts_in_their_order)
+CASE(timeouts_in_their_order)
 {
     struct walker c = {.name = "c", .parks = 1, .timeout_ms = 60};
     struct walker a = {.name = "a", .parks = 1, .timeout_ms = 1};
@@ -274,9 +268,8 @@ START_TEST(timeouts_in_their_order)
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert_str_eq(trace, "cababc");
 }
-END_TEST
 
-START_TEST(timeout_again_and_again)
+CASE(timeout_again_and_again)
 {
     struct walker a = {.parks = 20, .timeout_ms = 1};
 
@@ -284,9 +277,8 @@ START_TEST(timeout_again_and_again)
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert(a.ended);
 }
-END_TEST
 
-START_TEST(resumed_before_its_timeout)
+CASE(resumed_before_its_timeout)
 {
     struct walker a = {.name = "a", .parks = 2, .timeout_ms = HOUR_MS};
 
@@ -298,9 +290,8 @@ START_TEST(resumed_before_its_timeout)
     ck_assert(a.ended);
     ck_assert(!uv_loop_alive(&loop));
 }
-END_TEST
 
-START_TEST(old_timeout_is_forgotten)
+CASE(old_timeout_is_forgotten)
 {
     struct walker a = {.name = "a", .parks = 1, .timeout_ms = 1};
     struct walker b = {.name = "b", .parks = 1, .timeout_ms = NO_TIMEOUT};
@@ -314,11 +305,12 @@ START_TEST(old_timeout_is_forgotten)
     fiber_resume(b.fiber);
     ck_assert(b.ended);
 }
-END_TEST
 
 /* ---- many ---- */
 
-START_TEST(idle_one_is_used_again)
+CASES("stacks", .setup = setup, .teardown = teardown);
+
+CASE(idle_one_is_used_again)
 {
     struct walker first = {.parks = 1, .timeout_ms = NO_TIMEOUT};
     struct walker next;
@@ -335,9 +327,8 @@ START_TEST(idle_one_is_used_again)
     }
     ck_assert_uint_eq(count_fibers(), 1);
 }
-END_TEST
 
-START_TEST(busy_one_is_not_used_again)
+CASE(busy_one_is_not_used_again)
 {
     struct walker a = {.parks = 1, .timeout_ms = NO_TIMEOUT}, b = a;
 
@@ -349,9 +340,8 @@ START_TEST(busy_one_is_not_used_again)
     fiber_resume(a.fiber);
     ck_assert_uint_eq(count_fibers(), 2);
 }
-END_TEST
 
-START_TEST(only_so_many_are_kept)
+CASE(only_so_many_are_kept)
 {
     enum { COUNT = IDLE_MAX + 50 };
     struct walker *walkers = calloc(COUNT, sizeof *walkers);
@@ -368,9 +358,8 @@ START_TEST(only_so_many_are_kept)
     }
     free(walkers);
 }
-END_TEST
 
-START_TEST(thousands_at_once)
+CASE(thousands_at_once)
 {
     enum { COUNT = 2000 };
     struct walker *walkers = calloc(COUNT, sizeof *walkers);
@@ -387,7 +376,6 @@ START_TEST(thousands_at_once)
     ck_assert_uint_eq(ended, COUNT);
     free(walkers);
 }
-END_TEST
 
 /* ---- stacks ---- */
 
@@ -414,7 +402,7 @@ static void dig_on_fiber(struct fiber *self, void *data)
     digger->sum = dig(digger->bytes);
 }
 
-START_TEST(deep_within_its_limit)
+CASE(deep_within_its_limit)
 {
     struct digger digger = {.bytes = STACK_SIZE / 2};
 
@@ -424,9 +412,8 @@ START_TEST(deep_within_its_limit)
         ck_assert_uint_eq(digger.sum, STACK_SIZE / 2 / 1024);
     }
 }
-END_TEST
 
-START_TEST(overflow_ends_the_process)
+CASE(overflow_ends_the_process)
 {
     struct digger digger = {.bytes = 2 * STACK_SIZE};
     struct rlimit no_core = {0, 0};
@@ -443,7 +430,6 @@ START_TEST(overflow_ends_the_process)
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
 }
-END_TEST
 
 /* Whether what is mapped just below the region that holds the address may not be touched. */
 static bool has_guard(const char *address)
@@ -466,7 +452,7 @@ static bool has_guard(const char *address)
     return found && below_is_guard && below_end == start_at;
 }
 
-START_TEST(every_stack_has_a_guard)
+CASE(every_stack_has_a_guard)
 {
     struct walker walkers[8];
 
@@ -479,9 +465,8 @@ START_TEST(every_stack_has_a_guard)
         fiber_resume(walkers[i].fiber);
     }
 }
-END_TEST
 
-START_TEST(size_is_rounded_up)
+CASE(size_is_rounded_up)
 {
     struct walker a = {.parks = 0};
 
@@ -490,9 +475,8 @@ START_TEST(size_is_rounded_up)
     start(&a);
     ck_assert(a.ended);
 }
-END_TEST
 
-START_TEST(no_memory_for_a_stack)
+CASE(no_memory_for_a_stack)
 {
     struct walker a = {.name = "a"};
 
@@ -501,71 +485,4 @@ START_TEST(no_memory_for_a_stack)
     ck_assert_int_lt(fiber_start(pool, walk, &a), 0); /* valgrind gives another errno */
     ck_assert_str_eq(trace, "");
     ck_assert_uint_eq(count_fibers(), 0);
-}
-END_TEST
-
-static TCase *case_create(Suite *suite, const char *name)
-{
-    TCase *tcase = tcase_create(name);
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 120);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    return tcase;
-}
-
-static void add_switches(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "switches");
-
-    tcase_add_test(tcase, no_pool);
-    tcase_add_test(tcase, runs_until_it_returns);
-    tcase_add_test(tcase, runs_until_it_parks);
-    tcase_add_test(tcase, parked_without_timeout_leaves_the_loop_idle);
-    tcase_add_test(tcase, take_turns);
-    tcase_add_test(tcase, have_stacks_of_their_own);
-    tcase_add_test(tcase, locals_survive);
-}
-
-static void add_timeouts(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "timeouts");
-
-    tcase_add_test(tcase, timeout);
-    tcase_add_test(tcase, timeout_of_zero_gives_the_loop_a_turn);
-    tcase_add_test(tcase, timeouts_of_zero_give_the_loop_many_turns);
-    tcase_add_test(tcase, timeouts_in_their_order);
-    tcase_add_test(tcase, timeout_again_and_again);
-    tcase_add_test(tcase, resumed_before_its_timeout);
-    tcase_add_test(tcase, old_timeout_is_forgotten);
-}
-
-static void add_stacks(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "stacks");
-
-    tcase_add_test(tcase, idle_one_is_used_again);
-    tcase_add_test(tcase, busy_one_is_not_used_again);
-    tcase_add_test(tcase, only_so_many_are_kept);
-    tcase_add_test(tcase, thousands_at_once);
-    tcase_add_test(tcase, deep_within_its_limit);
-    tcase_add_test(tcase, overflow_ends_the_process);
-    tcase_add_test(tcase, every_stack_has_a_guard);
-    tcase_add_test(tcase, size_is_rounded_up);
-    tcase_add_test(tcase, no_memory_for_a_stack);
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("fiber");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    add_switches(suite);
-    add_timeouts(suite);
-    add_stacks(suite);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,7 +1,7 @@
+#include "../case.h"
 #include "http/http.h"
 
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -175,19 +175,19 @@ static void check_reset(const char *version)
     ck_assert_int_eq(left, 0);
 }
 
-START_TEST(stream_is_reset)
+CASES("http", .setup = setup, .teardown = teardown);
+
+CASE(stream_is_reset)
 {
     check_reset("1.1");
 }
-END_TEST
 
-START_TEST(stream_without_chunks_is_reset)
+CASE(stream_without_chunks_is_reset)
 {
     check_reset("1.0");
 }
-END_TEST
 
-START_TEST(stream_is_reset_before_its_headers_are_out)
+CASE(stream_is_reset_before_its_headers_are_out)
 {
     serve(AF_INET, on_request_resets);
     ask("1.1");
@@ -197,9 +197,8 @@ START_TEST(stream_is_reset_before_its_headers_are_out)
     ck_assert_int_eq(opened, 0);
     ck_assert_int_eq(left, 0);
 }
-END_TEST
 
-START_TEST(unsent_bytes_become_fewer_as_the_client_reads)
+CASE(unsent_bytes_become_fewer_as_the_client_reads)
 {
     char *flood = calloc(1, FLOOD), bytes[4096];
     struct iovec piece = {flood, FLOOD};
@@ -220,26 +219,23 @@ START_TEST(unsent_bytes_become_fewer_as_the_client_reads)
     ck_assert_uint_lt(http_stream_unsent(request), unsent);
     free(flood);
 }
-END_TEST
 
-START_TEST(client_has_an_ipv4_address)
+CASE(client_has_an_ipv4_address)
 {
     serve(AF_INET, on_request);
     open_stream("1.1");
     ck_assert_str_eq(client_address, "127.0.0.1");
 }
-END_TEST
 
-START_TEST(client_has_an_ipv4_address_on_an_ipv6_socket)
+CASE(client_has_an_ipv4_address_on_an_ipv6_socket)
 {
     serve(AF_INET6, on_request);
     open_stream("1.1");
     ck_assert_str_eq(client_address, "127.0.0.1");
 }
-END_TEST
 
 /* Whatever it does before the watch begins, left() tells of it then. */
-START_TEST(client_leaves_before_the_watch)
+CASE_LOOP(client_leaves_before_the_watch, 0, 3)
 {
     static const struct linger hard = {.l_onoff = 1};
     struct iovec piece = {"hello", 5};
@@ -261,9 +257,8 @@ START_TEST(client_leaves_before_the_watch)
     ck_assert_int_eq(left, 1);
     client = socket(AF_INET, SOCK_STREAM, 0);
 }
-END_TEST
 
-START_TEST(destroyed_before_the_watch)
+CASE(destroyed_before_the_watch)
 {
     serve(AF_INET, on_request);
     open_only("1.1");
@@ -272,9 +267,8 @@ START_TEST(destroyed_before_the_watch)
     ck_assert_int_eq(left, 1);
     expect_reset();
 }
-END_TEST
 
-START_TEST(reset_before_the_watch)
+CASE(reset_before_the_watch)
 {
     serve(AF_INET, on_request);
     open_only("1.1");
@@ -284,10 +278,9 @@ START_TEST(reset_before_the_watch)
         uv_run(&loop, UV_RUN_NOWAIT);
     ck_assert_int_eq(left, 0);
 }
-END_TEST
 
 /* What waits for the end leaves with it. */
-START_TEST(last_bytes_leave_with_the_end)
+CASE(last_bytes_leave_with_the_end)
 {
     struct iovec piece = {"hello", 5};
     char bytes[4096] = "";
@@ -302,30 +295,4 @@ START_TEST(last_bytes_leave_with_the_end)
         ck_assert_int_gt(got, 0);
         length += (size_t)got;
     }
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("http");
-    TCase *tcase = tcase_create("http");
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, stream_is_reset);
-    tcase_add_test(tcase, stream_without_chunks_is_reset);
-    tcase_add_test(tcase, stream_is_reset_before_its_headers_are_out);
-    tcase_add_test(tcase, unsent_bytes_become_fewer_as_the_client_reads);
-    tcase_add_loop_test(tcase, client_leaves_before_the_watch, 0, 3);
-    tcase_add_test(tcase, destroyed_before_the_watch);
-    tcase_add_test(tcase, reset_before_the_watch);
-    tcase_add_test(tcase, last_bytes_leave_with_the_end);
-    tcase_add_test(tcase, client_has_an_ipv4_address);
-    tcase_add_test(tcase, client_has_an_ipv4_address_on_an_ipv6_socket);
-    suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0;
 }

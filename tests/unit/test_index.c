@@ -6,6 +6,7 @@
 #define _GNU_SOURCE /* nftw() */
 #endif
 
+#include "../case.h"
 #include "answer.h"
 #include "document.h"
 #include "index.h"
@@ -14,7 +15,6 @@
 #include "roff.h"
 #include "words.h"
 
-#include <check.h>
 #include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
@@ -37,14 +37,15 @@ static void check_roff(const char *source, const char *expected)
     free(text);
 }
 
-START_TEST(roff_headings_and_paragraphs)
+CASES("text");
+
+CASE(roff_headings_and_paragraphs)
 {
     check_roff(".TH LS 1\n.SH NAME\nls \\- list\n.PP\nMore\n", " \n# NAME\nls - list\n\nMore\n");
     check_roff(".SH\nNAME\n.SS \"A B\"\n", "\n# NAME\n# A B\n");
 }
-END_TEST
 
-START_TEST(roff_escapes)
+CASE(roff_escapes)
 {
     check_roff("\\fBbold\\fR \\f(CWx\\f[R] a\\-b \\(bu \\[bu] \\e \\& \\(lqq\\(rq\n",
                "bold x a-b • • \\  “q”\n");
@@ -54,42 +55,37 @@ START_TEST(roff_escapes)
     check_roff("cut \\[", "cut \n");
     check_roff("cut \\h'", "cut \n");
 }
-END_TEST
 
-START_TEST(roff_fonts)
+CASE(roff_fonts)
 {
     check_roff(".BR ls (1),\n", "ls(1),\n");
     check_roff(".B two words\n.I \"one arg\"\n", "two words\none arg\n");
     check_roff(".BI \\-p \" pid\"\n", "-p pid\n");
 }
-END_TEST
 
-START_TEST(roff_items)
+CASE(roff_items)
 {
     check_roff(".TP\n\\-x\nExtract.\n.IP \\-y 4\nYes.\n.IP \\(bu 2\nDot.\n",
                "\n* -x:\nExtract.\n* -y:\nYes.\n* \nDot.\n");
     check_roff(".TP\n.PD 0\n.BI \\-f \" file\"\n\nUse it.\n", "\n \n* -f file:\n \nUse it.\n");
 }
-END_TEST
 
-START_TEST(roff_code)
+CASE(roff_code)
 {
     check_roff(".nf\ntar xf a\n  b\n\nc\n.fi\nprose\n",
                " \n    tar xf a\n      b\n \n    c\n \nprose\n");
     check_roff("run:\n.RS 4\nlsof \\-i\n.RE\n", "run:\n\n    lsof -i\n\n");
 }
-END_TEST
 
-START_TEST(roff_leaves_out_definitions)
+CASE(roff_leaves_out_definitions)
 {
     check_roff(".de XX\nno\n..\nyes\n.ig\nno\n..\n", " \n \n \nyes\n \n \n \n");
     check_roff(".if t \\{\\\nno\n.\\}\nyes\n", " \n \n \nyes\n");
     check_roff(".ie n \\{\\\nyes\n.\\}\n.el \\{\\\nno\n.\\}\nend\n", " \nyes\n \n \n \n \nend\n");
     check_roff(".\\\" comment\n.de never ends\n", " \n \n");
 }
-END_TEST
 
-START_TEST(roff_mdoc)
+CASE(roff_mdoc)
 {
     check_roff(".Sh NAME\n.Nm ls\n.Nd list\n", "# NAME\nls\n- list\n");
     check_roff(".Nm ls\n.Nm\n.Op Fl a\n.Fl x Ar file , Xr cat 1 .\n",
@@ -98,13 +94,11 @@ START_TEST(roff_mdoc)
     check_roff(".Fn open \"const char *p\" flags .\n.Dq so .\n",
                "open const char *p flags.\n“so”.\n");
 }
-END_TEST
 
-START_TEST(roff_tables)
+CASE(roff_tables)
 {
     check_roff(".TS\nl l.\na\tb\n_\nT{\nlong\nT}\tc\n.TE\n", "\n \n* a b\n \n \n* long\n* c\n\n");
 }
-END_TEST
 
 static size_t count_lines(const char *text)
 {
@@ -115,7 +109,7 @@ static size_t count_lines(const char *text)
     return lines;
 }
 
-START_TEST(roff_keeps_the_number_of_lines)
+CASE(roff_keeps_the_number_of_lines)
 {
     static const char *const pieces[] = {
         ".TP", ".SH", "\\f(",      ".nf", "x:",     ".RS",    "T{", ".TS",
@@ -135,7 +129,6 @@ START_TEST(roff_keeps_the_number_of_lines)
         free(text);
     }
 }
-END_TEST
 
 /* ---- markup ------------------------------------------------------------- */
 
@@ -148,7 +141,7 @@ static void check_markup(enum markup markup, const char *source, const char *exp
     free(text);
 }
 
-START_TEST(markup_markdown)
+CASE(markup_markdown)
 {
     check_markup(MARKUP_MARKDOWN, "# One #\n\nText **bold**\n- item\n",
                  "# One\n\nText bold\n* item\n");
@@ -156,24 +149,21 @@ START_TEST(markup_markdown)
     check_markup(MARKUP_MARKDOWN, "| a | b |\n|---|---|\n| c | d |\n", "* a — b\n \n* c — d\n");
     check_markup(MARKUP_MARKDOWN, "Like:\n\n    code\n\ntext\n", "Like:\n\n    code\n\ntext\n");
 }
-END_TEST
 
-START_TEST(markup_plain)
+CASE(markup_plain)
 {
     check_markup(MARKUP_PLAIN, "Title\n=====\n\ntext\n", "# Title\n\n\ntext\n");
     check_markup(MARKUP_PLAIN, "#hash\n  indented\n", " #hash\nindented\n");
     check_markup(MARKUP_PLAIN, "", "");
 }
-END_TEST
 
-START_TEST(markup_header)
+CASE(markup_header)
 {
     check_markup(MARKUP_HEADER, "/*\n * Opens it.\n */\nint open_it(void);\n",
                  "\nOpens it.\n\n    int open_it(void);\n");
     check_markup(MARKUP_HEADER, "/* ---- emit ------\n *\n * Text\n */\n", "# emit\n\nText\n\n");
     check_markup(MARKUP_HEADER, "// one\nint x; /* y */\n", "one\n    int x; /* y */\n");
 }
-END_TEST
 
 /* ---- passages ----------------------------------------------------------- */
 
@@ -198,7 +188,7 @@ static int see_passage(void *argument, const char *heading, const char *text, un
     return ++seen->count == 64 ? -ENOSPC : 0;
 }
 
-START_TEST(passage_lines_and_headings)
+CASE(passage_lines_and_headings)
 {
     struct seen seen = {0};
 
@@ -213,18 +203,16 @@ START_TEST(passage_lines_and_headings)
     ck_assert_uint_eq(seen.lines[2], 13);
     ck_assert_str_eq(seen.headings[2], "Three");
 }
-END_TEST
 
-START_TEST(passage_without_words)
+CASE(passage_without_words)
 {
     struct seen seen = {0};
 
     ck_assert_int_eq(passage_split("# A\n---\n\n* \n# B\n", see_passage, &seen), 0);
     ck_assert_uint_eq(seen.count, 0);
 }
-END_TEST
 
-START_TEST(passage_cuts_long_lines)
+CASE(passage_cuts_long_lines)
 {
     struct seen seen = {0};
     char text[3 * PASSAGE_MAX];
@@ -237,9 +225,8 @@ START_TEST(passage_cuts_long_lines)
     ck_assert_uint_le(seen.longest, PASSAGE_MAX);
     ck_assert_uint_eq(seen.lines[2], 1);
 }
-END_TEST
 
-START_TEST(passage_keeps_code_with_its_lead)
+CASE(passage_keeps_code_with_its_lead)
 {
     struct seen seen = {0};
     char text[PASSAGE_TARGET + 200];
@@ -251,16 +238,14 @@ START_TEST(passage_keeps_code_with_its_lead)
     ck_assert_uint_eq(seen.count, 2);
     ck_assert_uint_eq(seen.lines[1], 5);
 }
-END_TEST
 
-START_TEST(passage_function_can_stop)
+CASE(passage_function_can_stop)
 {
     struct seen seen = {.count = 63};
 
     ck_assert_int_eq(passage_split("# A\nx\n# B\ny\n", see_passage, &seen), -ENOSPC);
     ck_assert_uint_eq(seen.count, 64);
 }
-END_TEST
 
 /* ---- words -------------------------------------------------------------- */
 
@@ -274,36 +259,34 @@ static void check_query(const char *question, const char *expected)
     ck_assert_str_eq(query, expected);
 }
 
-START_TEST(words_stop_words_are_left_out)
+CASES("words");
+
+CASE(words_stop_words_are_left_out)
 {
     check_query("How do I extract the Archive?", "\"extract\" OR \"archive\"");
     check_query("what is it", "\"what\" OR \"is\" OR \"it\"");
     check_query("extract extracting extracts", "\"extract\"");
 }
-END_TEST
 
-START_TEST(words_are_no_operators)
+CASE(words_are_no_operators)
 {
     check_query("\"a\" AND b* NEAR(c, 2) -d ^e {f}:g",
                 "\"b\" OR \"near\" OR \"c\" OR \"2\" OR \"d\" OR \"e\" OR \"f\" OR \"g\"");
     check_query("x\" OR title:\"y", "\"x\" OR \"title\" OR \"y\"");
 }
-END_TEST
 
-START_TEST(words_of_nothing)
+CASE(words_of_nothing)
 {
     check_query("", "");
     check_query(" ?!. — “ ”", "");
 }
-END_TEST
 
-START_TEST(words_in_unicode)
+CASE(words_in_unicode)
 {
     check_query("ÄPFEL “naïve” 日本", "\"äpfel\" OR \"naïve\" OR \"日本\"");
 }
-END_TEST
 
-START_TEST(words_are_limited)
+CASE(words_are_limited)
 {
     struct words words;
     char question[3 * QUESTION_MAX];
@@ -322,9 +305,8 @@ START_TEST(words_are_limited)
     words_query(&words, query, sizeof(query));
     ck_assert_uint_lt(strlen(query), sizeof(query));
 }
-END_TEST
 
-START_TEST(words_long_ones_are_cut_between_characters)
+CASE(words_long_ones_are_cut_between_characters)
 {
     struct words words;
     char question[WORD_SIZE * 2 + 1] = "x";
@@ -335,9 +317,8 @@ START_TEST(words_long_ones_are_cut_between_characters)
     ck_assert_uint_eq(words.count, 1);
     ck_assert_uint_eq(strlen(words.word[0]) % 2, 1);
 }
-END_TEST
 
-START_TEST(words_found_by_stem)
+CASE(words_found_by_stem)
 {
     static const char text[] = "Compression of files; registered.";
     struct words words;
@@ -346,11 +327,10 @@ START_TEST(words_found_by_stem)
     ck_assert_uint_eq(words_found(&words, text), 7);
     ck_assert_double_eq(words_weight(&words, 5), 2);
 }
-END_TEST
 
 /* ---- documents ---------------------------------------------------------- */
 
-START_TEST(document_kinds)
+CASE(document_kinds)
 {
     static const struct {
         const char *name;
@@ -379,7 +359,6 @@ START_TEST(document_kinds)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         ck_assert_msg(document_kind(cases[i].name) == cases[i].kind, "%s", cases[i].name);
 }
-END_TEST
 
 /* ---- a small tree ------------------------------------------------------- */
 
@@ -480,7 +459,9 @@ static struct index *tree_index(void)
     return index;
 }
 
-START_TEST(index_counts_what_it_reads)
+CASES("index", .setup_once = tree_make, .teardown_once = tree_remove);
+
+CASE(index_counts_what_it_reads)
 {
     struct index *index = tree_index();
     const struct index_counts *counts = index_counts(index);
@@ -494,9 +475,8 @@ START_TEST(index_counts_what_it_reads)
     ck_assert_uint_eq(counts->unreadable, 0);
     index_destroy(index);
 }
-END_TEST
 
-START_TEST(index_ranks_the_manual_first)
+CASE(index_ranks_the_manual_first)
 {
     struct index *index = tree_index();
     struct findings findings;
@@ -512,7 +492,6 @@ START_TEST(index_ranks_the_manual_first)
     findings_finish(&findings);
     index_destroy(index);
 }
-END_TEST
 
 static void check_found(struct index *index, const char *question, size_t expected)
 {
@@ -523,7 +502,7 @@ static void check_found(struct index *index, const char *question, size_t expect
     findings_finish(&findings);
 }
 
-START_TEST(index_takes_any_question)
+CASE(index_takes_any_question)
 {
     struct index *index = tree_index();
 
@@ -538,9 +517,8 @@ START_TEST(index_takes_any_question)
     check_found(index, "the", 3);
     index_destroy(index);
 }
-END_TEST
 
-START_TEST(index_keeps_to_the_maximum)
+CASE(index_keeps_to_the_maximum)
 {
     struct index *index = tree_index();
     struct findings findings;
@@ -550,7 +528,6 @@ START_TEST(index_keeps_to_the_maximum)
     findings_finish(&findings);
     index_destroy(index);
 }
-END_TEST
 
 static void check_refused(const char *paths, int status, const char *says)
 {
@@ -562,7 +539,7 @@ static void check_refused(const char *paths, int status, const char *says)
     ck_assert_msg(strstr(error, says) != NULL, "%s", error);
 }
 
-START_TEST(index_refuses_bad_paths)
+CASE(index_refuses_bad_paths)
 {
     char paths[600];
 
@@ -574,9 +551,8 @@ START_TEST(index_refuses_bad_paths)
     snprintf(paths, sizeof(paths), "%s:/nowhere/at/all", tree);
     check_refused(paths, -ENOENT, "/nowhere/at/all");
 }
-END_TEST
 
-START_TEST(index_reads_a_named_file_of_any_name)
+CASE(index_reads_a_named_file_of_any_name)
 {
     struct index *index = NULL;
     char error[256];
@@ -586,7 +562,6 @@ START_TEST(index_reads_a_named_file_of_any_name)
     index_destroy(index);
     index_destroy(NULL);
 }
-END_TEST
 
 /* ---- threads ------------------------------------------------------------ */
 
@@ -607,7 +582,7 @@ static void *search_often(void *argument)
     return (void *)found;
 }
 
-START_TEST(index_is_searched_by_many_threads)
+CASE(index_is_searched_by_many_threads)
 {
     struct index *index = tree_index();
     pthread_t threads[THREADS];
@@ -621,11 +596,10 @@ START_TEST(index_is_searched_by_many_threads)
     }
     index_destroy(index);
 }
-END_TEST
 
 /* ---- answers ------------------------------------------------------------ */
 
-START_TEST(answer_takes_sentences_with_their_code)
+CASE(answer_takes_sentences_with_their_code)
 {
     struct index *index = tree_index();
     struct findings findings;
@@ -645,7 +619,6 @@ START_TEST(answer_takes_sentences_with_their_code)
     findings_finish(&findings);
     index_destroy(index);
 }
-END_TEST
 
 static char *read_source(const char *name)
 {
@@ -664,7 +637,7 @@ static const char *line_of(const char *text, unsigned line)
     return text;
 }
 
-START_TEST(answer_names_the_line_of_each_sentence)
+CASE(answer_names_the_line_of_each_sentence)
 {
     struct index *index = tree_index();
     char *source = read_source("man/tar.1.gz");
@@ -681,9 +654,8 @@ START_TEST(answer_names_the_line_of_each_sentence)
     free(source);
     index_destroy(index);
 }
-END_TEST
 
-START_TEST(answer_to_nothing)
+CASE(answer_to_nothing)
 {
     struct findings findings = {.count = 0};
     struct answer answer;
@@ -693,80 +665,5 @@ START_TEST(answer_to_nothing)
     ck_assert(!answer.direct);
     answer_finish(&answer);
 }
-END_TEST
 
 /* ------------------------------------------------------------------------- */
-
-static TCase *text_cases(void)
-{
-    TCase *cases = tcase_create("text");
-
-    tcase_add_test(cases, roff_headings_and_paragraphs);
-    tcase_add_test(cases, roff_escapes);
-    tcase_add_test(cases, roff_fonts);
-    tcase_add_test(cases, roff_items);
-    tcase_add_test(cases, roff_code);
-    tcase_add_test(cases, roff_leaves_out_definitions);
-    tcase_add_test(cases, roff_mdoc);
-    tcase_add_test(cases, roff_tables);
-    tcase_add_test(cases, roff_keeps_the_number_of_lines);
-    tcase_add_test(cases, markup_plain);
-    tcase_add_test(cases, markup_markdown);
-    tcase_add_test(cases, markup_header);
-    tcase_add_test(cases, passage_without_words);
-    tcase_add_test(cases, passage_lines_and_headings);
-    tcase_add_test(cases, passage_cuts_long_lines);
-    tcase_add_test(cases, passage_keeps_code_with_its_lead);
-    tcase_add_test(cases, passage_function_can_stop);
-    return cases;
-}
-
-static TCase *word_cases(void)
-{
-    TCase *cases = tcase_create("words");
-
-    tcase_add_test(cases, words_of_nothing);
-    tcase_add_test(cases, words_stop_words_are_left_out);
-    tcase_add_test(cases, words_are_no_operators);
-    tcase_add_test(cases, words_in_unicode);
-    tcase_add_test(cases, words_are_limited);
-    tcase_add_test(cases, words_long_ones_are_cut_between_characters);
-    tcase_add_test(cases, words_found_by_stem);
-    tcase_add_test(cases, document_kinds);
-    return cases;
-}
-
-static TCase *index_cases(void)
-{
-    TCase *cases = tcase_create("index");
-
-    tcase_add_unchecked_fixture(cases, tree_make, tree_remove);
-    tcase_set_timeout(cases, 60);
-    tcase_add_test(cases, index_counts_what_it_reads);
-    tcase_add_test(cases, index_ranks_the_manual_first);
-    tcase_add_test(cases, index_takes_any_question);
-    tcase_add_test(cases, index_keeps_to_the_maximum);
-    tcase_add_test(cases, index_refuses_bad_paths);
-    tcase_add_test(cases, index_reads_a_named_file_of_any_name);
-    tcase_add_test(cases, index_is_searched_by_many_threads);
-    tcase_add_test(cases, answer_to_nothing);
-    tcase_add_test(cases, answer_takes_sentences_with_their_code);
-    tcase_add_test(cases, answer_names_the_line_of_each_sentence);
-    return cases;
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("index");
-    SRunner *runner;
-    int failed;
-
-    suite_add_tcase(suite, text_cases());
-    suite_add_tcase(suite, word_cases());
-    suite_add_tcase(suite, index_cases());
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}

@@ -2,11 +2,11 @@
  * The checker is compared with tables of documents, and with a second checker
  * that is built otherwise: it descends by recursion and decodes code points.
  */
+#include "../case.h"
 #include "base/json.h"
 
 #include "base/buf.h"
 
-#include <check.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -253,7 +253,9 @@ static void expect_invalid(const struct text *texts, size_t count)
 #define EXPECT_VALID(texts)   expect_valid(texts, sizeof(texts) / sizeof *(texts))
 #define EXPECT_INVALID(texts) expect_invalid(texts, sizeof(texts) / sizeof *(texts))
 
-START_TEST(valid_values)
+CASES("check");
+
+CASE(valid_values)
 {
     static const struct text valid[] = {
         TEXT("{}"),
@@ -274,9 +276,8 @@ START_TEST(valid_values)
 
     EXPECT_VALID(valid);
 }
-END_TEST
 
-START_TEST(invalid_structure)
+CASE(invalid_structure)
 {
     static const struct text invalid[] = {
         TEXT(""),
@@ -342,9 +343,8 @@ START_TEST(invalid_structure)
 
     EXPECT_INVALID(invalid);
 }
-END_TEST
 
-START_TEST(white_space)
+CASE(white_space)
 {
     static const struct text invalid[] = {TEXT("\v1"),
                                           TEXT("1\f"),
@@ -372,9 +372,8 @@ START_TEST(white_space)
                      (ssize_t)strlen("{\"a b\":\" c \",\"d\":[]}"));
     ck_assert_int_eq(check("[]"), 2);
 }
-END_TEST
 
-START_TEST(numbers_valid)
+CASE(numbers_valid)
 {
     static const struct text valid[] = {
         TEXT("0"),     TEXT("-0"),      TEXT("1"),
@@ -388,9 +387,8 @@ START_TEST(numbers_valid)
 
     EXPECT_VALID(valid);
 }
-END_TEST
 
-START_TEST(numbers_invalid)
+CASE(numbers_invalid)
 {
     static const struct text invalid[] = {
         TEXT("-"),     TEXT("+1"),        TEXT("01"),   TEXT("00"),    TEXT("-01"),
@@ -403,9 +401,8 @@ START_TEST(numbers_invalid)
 
     EXPECT_INVALID(invalid);
 }
-END_TEST
 
-START_TEST(escapes_valid)
+CASE(escapes_valid)
 {
     static const struct text valid[] = {
         TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""),
@@ -418,9 +415,8 @@ START_TEST(escapes_valid)
 
     EXPECT_VALID(valid);
 }
-END_TEST
 
-START_TEST(escapes_invalid)
+CASE(escapes_invalid)
 {
     static const struct text invalid[] = {
         TEXT("\"\\\""),         TEXT("\"\\"),
@@ -437,9 +433,8 @@ START_TEST(escapes_invalid)
 
     EXPECT_INVALID(invalid);
 }
-END_TEST
 
-START_TEST(strings_invalid)
+CASE(strings_invalid)
 {
     static const struct text invalid[] = {TEXT("\""),       TEXT("\"a"),        TEXT("\"a\"\""),
                                           TEXT("\"a\"b\""), TEXT("\"\n\""),     TEXT("\"\t\""),
@@ -454,9 +449,8 @@ START_TEST(strings_invalid)
         ck_assert_int_eq(check(text), -EINVAL);
     }
 }
-END_TEST
 
-START_TEST(utf8_valid)
+CASE(utf8_valid)
 {
     static const struct text valid[] = {
         TEXT("\"\xc2\x80\""),         /* U+0080 */
@@ -475,9 +469,8 @@ START_TEST(utf8_valid)
 
     EXPECT_VALID(valid);
 }
-END_TEST
 
-START_TEST(utf8_invalid)
+CASE(utf8_invalid)
 {
     static const struct text invalid[] = {
         TEXT("\"\x80\""),             /* no lead */
@@ -519,7 +512,6 @@ START_TEST(utf8_invalid)
 
     EXPECT_INVALID(invalid);
 }
-END_TEST
 
 static void compare(const char *text, size_t length)
 {
@@ -528,7 +520,7 @@ static void compare(const char *text, size_t length)
 }
 
 /* Every pair of bytes in a string, and every triple behind these leads. */
-START_TEST(utf8_exhaustive)
+CASE(utf8_exhaustive)
 {
     static const unsigned char leads[] = {0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf4};
 
@@ -542,7 +534,6 @@ START_TEST(utf8_exhaustive)
         compare(text, lead < 0xf0 ? 5 : 6);
     }
 }
-END_TEST
 
 /* So many levels, of arrays and objects in turn if mixed. */
 static char *nest(size_t depth, bool mixed, bool closed)
@@ -568,7 +559,7 @@ static ssize_t check_nest(size_t depth, bool mixed, bool closed)
     return status;
 }
 
-START_TEST(deepest)
+CASE(deepest)
 {
     for (int mixed = 0; mixed < 2; mixed++) {
         ck_assert_int_gt(check_nest(1, mixed, true), 0);
@@ -579,9 +570,8 @@ START_TEST(deepest)
         ck_assert_int_eq(check_nest(1000000, mixed, false), -EINVAL);
     }
 }
-END_TEST
 
-START_TEST(depth_is_not_breadth)
+CASE(depth_is_not_breadth)
 {
     struct buf text = {0};
 
@@ -592,10 +582,9 @@ START_TEST(depth_is_not_breadth)
     ck_assert_int_eq(json_check(buf_data(&text), buf_length(&text)), (ssize_t)buf_length(&text));
     buf_finish(&text);
 }
-END_TEST
 
 /* Each level remembers its own kind, whatever stood on that level before. */
-START_TEST(wrong_close_at_any_depth)
+CASE(wrong_close_at_any_depth)
 {
     for (size_t depth = 1; depth <= 40; depth++) {
         char *text = nest(depth, true, true);
@@ -610,9 +599,8 @@ START_TEST(wrong_close_at_any_depth)
         free(text);
     }
 }
-END_TEST
 
-START_TEST(every_prefix_is_invalid)
+CASE(every_prefix_is_invalid)
 {
     static const char text[] = "{\"a\\u00e4\xc3\xa4\":[1.5e+7,true,{\"b\":null}],\"c\":\"\\n\"}";
 
@@ -620,7 +608,6 @@ START_TEST(every_prefix_is_invalid)
         ck_assert_msg(check_bytes(text, length) == -EINVAL, "%zu", length);
     ck_assert_int_gt(check(text), 0);
 }
-END_TEST
 
 static const char *const corpus[] = {
     "{}",
@@ -637,7 +624,7 @@ static const char *const corpus[] = {
     "[0.1,1e+20,-0,123456789]",
 };
 
-START_TEST(mutations)
+CASE_LOOP(mutations, 0, 4)
 {
     static const char pieces[] = "{}[],:\"\\ \n\t01-+.eEtfnu/a\x80\xc3\xa4\xed\xa0\xf0\x9f\xff\x01";
     char text[256];
@@ -665,7 +652,6 @@ START_TEST(mutations)
         compare(text, length);
     }
 }
-END_TEST
 
 /* ---- compact ---- */
 
@@ -682,29 +668,28 @@ static void expect_compact(const char *text, const char *wanted)
     free(out);
 }
 
-START_TEST(compact_what_is_compact)
+CASES("compact");
+
+CASE(compact_what_is_compact)
 {
     expect_compact("{\"a\":[1,2]}", "{\"a\":[1,2]}");
     expect_compact("1", "1");
 }
-END_TEST
 
-START_TEST(compact_takes_white_space_out)
+CASE(compact_takes_white_space_out)
 {
     expect_compact(" \t\r\n{ \"a\" : [ 1 , 2 ] }\n", "{\"a\":[1,2]}");
     expect_compact(" true ", "true");
 }
-END_TEST
 
-START_TEST(compact_keeps_strings)
+CASE(compact_keeps_strings)
 {
     expect_compact("[ \" \\\" , : \\\\\" , \"\\\\\\\"  \" ]",
                    "[\" \\\" , : \\\\\",\"\\\\\\\"  \"]");
     expect_compact("{ \" k \" : \" v \" }", "{\" k \":\" v \"}");
 }
-END_TEST
 
-START_TEST(compact_undoes_pretty_printing)
+CASE(compact_undoes_pretty_printing)
 {
     for (size_t i = 0; i < sizeof corpus / sizeof *corpus; i++) {
         cJSON *tree = cJSON_Parse(corpus[i]);
@@ -718,7 +703,6 @@ START_TEST(compact_undoes_pretty_printing)
         cJSON_Delete(tree);
     }
 }
-END_TEST
 
 /* ---- escape ---- */
 
@@ -731,7 +715,9 @@ static void expect_escaped(const char *text, size_t length, const char *wanted)
     ck_assert_mem_eq(out, wanted, strlen(wanted));
 }
 
-START_TEST(escape_plain)
+CASES("escape");
+
+CASE(escape_plain)
 {
     expect_escaped("", 0, "");
     expect_escaped("abc /'", 6, "abc /'");
@@ -739,16 +725,14 @@ START_TEST(escape_plain)
     expect_escaped("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9,
                    "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
 }
-END_TEST
 
-START_TEST(escape_short_and_long)
+CASE(escape_short_and_long)
 {
     expect_escaped("\"\\\n\r\t", 5, "\\\"\\\\\\n\\r\\t");
     expect_escaped("\0\x01\x08\x0c\x1f", 5, "\\u0000\\u0001\\u0008\\u000c\\u001f");
 }
-END_TEST
 
-START_TEST(escape_refuses_what_is_not_utf8)
+CASE(escape_refuses_what_is_not_utf8)
 {
     static const struct text bad[] = {
         TEXT("\x80"),         TEXT("\xc0\x80"),         TEXT("a\xff"),
@@ -758,10 +742,9 @@ START_TEST(escape_refuses_what_is_not_utf8)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         ck_assert_int_eq(json_escaped_length(bad[i].bytes, bad[i].length), -EINVAL);
 }
-END_TEST
 
 /* The bytes behind the text would make it valid, but are not part of it. */
-START_TEST(escape_refuses_what_is_cut)
+CASE(escape_refuses_what_is_cut)
 {
     for (size_t length = 1; length < 4; length++)
         ck_assert_int_eq(json_escaped_length("\xf0\x9f\x98\x80", length), -EINVAL);
@@ -769,7 +752,6 @@ START_TEST(escape_refuses_what_is_cut)
         ck_assert_int_eq(json_escaped_length("\xe2\x82\xac", length), -EINVAL);
     ck_assert_int_eq(json_escaped_length("\xc3\xa4", 1), -EINVAL);
 }
-END_TEST
 
 static size_t put_utf8(char *to, uint32_t code)
 {
@@ -814,7 +796,7 @@ static void expect_round_trip(const char *text, size_t length)
     free(json);
 }
 
-START_TEST(escape_round_trip_of_all_code_points)
+CASE(escape_round_trip_of_all_code_points)
 {
     char text[4 * 4096 + 1];
     size_t length = 0;
@@ -829,7 +811,6 @@ START_TEST(escape_round_trip_of_all_code_points)
         }
     }
 }
-END_TEST
 
 static void expect_appended(const char *text, const char *wanted)
 {
@@ -842,14 +823,13 @@ static void expect_appended(const char *text, const char *wanted)
     buf_finish(&json);
 }
 
-START_TEST(append_string)
+CASE(append_string)
 {
     expect_appended("", "\"\"");
     expect_appended("a\"b\\c\n\x01\xc3\xa4", "\"a\\\"b\\\\c\\n\\u0001\xc3\xa4\"");
 }
-END_TEST
 
-START_TEST(append_string_with_bad_bytes)
+CASE(append_string_with_bad_bytes)
 {
     expect_appended("\xff", "\"?\"");
     expect_appended("a\x80z", "\"a?z\"");
@@ -859,10 +839,9 @@ START_TEST(append_string_with_bad_bytes)
     expect_appended("\xe2\x82\xc3\xa4", "\"?\?\xc3\xa4\"");
     expect_appended("\xc0\x80\"", "\"?\?\\\"\"");
 }
-END_TEST
 
 /* Whatever the bytes, the result is a valid string. */
-START_TEST(append_string_is_always_valid)
+CASE(append_string_is_always_valid)
 {
     srand(1);
     for (int round = 0; round < 20000; round++) {
@@ -875,75 +854,4 @@ START_TEST(append_string_is_always_valid)
                          (ssize_t)buf_length(&json));
         buf_finish(&json);
     }
-}
-END_TEST
-
-static TCase *case_create(Suite *suite, const char *name)
-{
-    TCase *tcase = tcase_create(name);
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 120);
-    return tcase;
-}
-
-static void add_check(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "check");
-
-    tcase_add_test(tcase, valid_values);
-    tcase_add_test(tcase, invalid_structure);
-    tcase_add_test(tcase, white_space);
-    tcase_add_test(tcase, numbers_valid);
-    tcase_add_test(tcase, numbers_invalid);
-    tcase_add_test(tcase, escapes_valid);
-    tcase_add_test(tcase, escapes_invalid);
-    tcase_add_test(tcase, strings_invalid);
-    tcase_add_test(tcase, utf8_valid);
-    tcase_add_test(tcase, utf8_invalid);
-    tcase_add_test(tcase, utf8_exhaustive);
-    tcase_add_test(tcase, deepest);
-    tcase_add_test(tcase, depth_is_not_breadth);
-    tcase_add_test(tcase, wrong_close_at_any_depth);
-    tcase_add_test(tcase, every_prefix_is_invalid);
-    tcase_add_loop_test(tcase, mutations, 0, 4);
-}
-
-static void add_compact(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "compact");
-
-    tcase_add_test(tcase, compact_what_is_compact);
-    tcase_add_test(tcase, compact_takes_white_space_out);
-    tcase_add_test(tcase, compact_keeps_strings);
-    tcase_add_test(tcase, compact_undoes_pretty_printing);
-}
-
-static void add_escape(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "escape");
-
-    tcase_add_test(tcase, escape_plain);
-    tcase_add_test(tcase, escape_short_and_long);
-    tcase_add_test(tcase, escape_refuses_what_is_not_utf8);
-    tcase_add_test(tcase, escape_refuses_what_is_cut);
-    tcase_add_test(tcase, escape_round_trip_of_all_code_points);
-    tcase_add_test(tcase, append_string);
-    tcase_add_test(tcase, append_string_with_bad_bytes);
-    tcase_add_test(tcase, append_string_is_always_valid);
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("json");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    add_check(suite);
-    add_compact(suite);
-    add_escape(suite);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

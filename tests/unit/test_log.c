@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "base/log.h"
 
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <regex.h>
@@ -68,7 +68,9 @@ static const char *next_fact(void)
     return text + 25;
 }
 
-START_TEST(one_line)
+CASES("log", .setup = setup, .teardown = teardown);
+
+CASE(one_line)
 {
     regex_t stamp;
 
@@ -79,9 +81,8 @@ START_TEST(one_line)
     ck_assert_str_eq(line + 25, "info tester worker is ready pid=4711");
     ck_assert(!was_written());
 }
-END_TEST
 
-START_TEST(levels_have_names)
+CASE(levels_have_names)
 {
     log_error("x");
     ck_assert_str_eq(next_fact(), "error tester x");
@@ -94,9 +95,8 @@ START_TEST(levels_have_names)
     log_debug("x");
     ck_assert_str_eq(next_fact(), "debug tester x");
 }
-END_TEST
 
-START_TEST(levels_beyond_the_limit_are_left_out)
+CASE(levels_beyond_the_limit_are_left_out)
 {
     log_open("tester", "", LOG_WARN);
     ck_assert_int_eq(log_limit(), LOG_WARN);
@@ -108,17 +108,15 @@ START_TEST(levels_beyond_the_limit_are_left_out)
     ck_assert_str_eq(next_fact(), "warn tester x");
     ck_assert_str_eq(next_fact(), "plugin tester x");
 }
-END_TEST
 
-START_TEST(keys_stand_at_the_end)
+CASE(keys_stand_at_the_end)
 {
     log_open("worker", "plugin=echo generation=3", LOG_INFO);
     log_info("it is ready");
     ck_assert_str_eq(next_fact(), "info worker it is ready plugin=echo generation=3");
 }
-END_TEST
 
-START_TEST(opened_with_copies)
+CASE(opened_with_copies)
 {
     char role[] = "worker", keys[] = "a=1";
 
@@ -127,16 +125,14 @@ START_TEST(opened_with_copies)
     log_info("x");
     ck_assert_str_eq(next_fact(), "info worker x a=1");
 }
-END_TEST
 
-START_TEST(empty_message)
+CASE(empty_message)
 {
     log_info("%s", "");
     ck_assert_str_eq(next_fact(), "info tester ");
 }
-END_TEST
 
-START_TEST(control_bytes_are_escaped)
+CASE(control_bytes_are_escaped)
 {
     char foreign[0x22], wanted[256] = "info tester ";
     size_t at = strlen(wanted);
@@ -150,34 +146,30 @@ START_TEST(control_bytes_are_escaped)
     log_info("%s", foreign);
     ck_assert_str_eq(next_fact(), wanted);
 }
-END_TEST
 
-START_TEST(forged_line)
+CASE(forged_line)
 {
     log_info("name=%s", "x\n2026-01-31T12:00:00.123Z error front all is lost");
     ck_assert_str_eq(next_fact(),
                      "info tester name=x\\x0a2026-01-31T12:00:00.123Z error front all is lost");
     ck_assert(!was_written());
 }
-END_TEST
 
-START_TEST(control_bytes_in_keys_are_escaped)
+CASE(control_bytes_in_keys_are_escaped)
 {
     log_open("tester", "plugin=a\nb", LOG_INFO);
     log_info("x");
     ck_assert_str_eq(next_fact(), "info tester x plugin=a\\x0ab");
 }
-END_TEST
 
-START_TEST(utf8_is_kept)
+CASE(utf8_is_kept)
 {
     log_info("%s", "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80");
     ck_assert_str_eq(next_fact(), "info tester gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80");
 }
-END_TEST
 
 /* Whatever its length and however much of it is escaped: one line, and its keys. */
-START_TEST(long_messages_stay_one_line)
+CASE(long_messages_stay_one_line)
 {
     static const char fills[] = {'a', '\n'};
     char text[12000];
@@ -193,9 +185,8 @@ START_TEST(long_messages_stay_one_line)
         ck_assert_uint_le(strlen(tail), 4096 + 512);
     }
 }
-END_TEST
 
-START_TEST(long_keys_and_role)
+CASE(long_keys_and_role)
 {
     char keys[400], role[100];
 
@@ -209,27 +200,24 @@ START_TEST(long_keys_and_role)
         next_line();
     }
 }
-END_TEST
 
-START_TEST(errno_is_kept)
+CASE(errno_is_kept)
 {
     errno = E2BIG;
     log_info("%m");
     ck_assert_int_eq(errno, E2BIG);
     ck_assert_str_eq(next_fact() + strlen("info tester "), strerror(E2BIG));
 }
-END_TEST
 
-START_TEST(errno_is_kept_if_nobody_reads)
+CASE(errno_is_kept_if_nobody_reads)
 {
     close(STDERR_FILENO);
     errno = E2BIG;
     log_info("x");
     ck_assert_int_eq(errno, E2BIG);
 }
-END_TEST
 
-START_TEST(fatal_says_why_and_aborts)
+CASE(fatal_says_why_and_aborts)
 {
     struct rlimit no_core = {0, 0};
     pid_t child = fork();
@@ -244,36 +232,4 @@ START_TEST(fatal_says_why_and_aborts)
     ck_assert(WIFSIGNALED(status));
     ck_assert_int_eq(WTERMSIG(status), SIGABRT);
     ck_assert_str_eq(next_fact(), "fatal tester out of luck");
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("log");
-    TCase *tcase = tcase_create("log");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, one_line);
-    tcase_add_test(tcase, levels_have_names);
-    tcase_add_test(tcase, levels_beyond_the_limit_are_left_out);
-    tcase_add_test(tcase, keys_stand_at_the_end);
-    tcase_add_test(tcase, opened_with_copies);
-    tcase_add_test(tcase, empty_message);
-    tcase_add_test(tcase, control_bytes_are_escaped);
-    tcase_add_test(tcase, forged_line);
-    tcase_add_test(tcase, control_bytes_in_keys_are_escaped);
-    tcase_add_test(tcase, utf8_is_kept);
-    tcase_add_test(tcase, long_messages_stay_one_line);
-    tcase_add_test(tcase, long_keys_and_role);
-    tcase_add_test(tcase, errno_is_kept);
-    tcase_add_test(tcase, errno_is_kept_if_nobody_reads);
-    tcase_add_test(tcase, fatal_says_why_and_aborts);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

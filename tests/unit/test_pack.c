@@ -2,9 +2,9 @@
  * Packing, of logs that the tests fill. What a reader that is behind reads is
  * read_packed(): as stream.c does it, by pack_text() and pack_find() in turns.
  */
+#include "../case.h"
 #include "run/pack.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,20 +77,20 @@ static void expect_not_packed(void)
 
 /* ---- pack_text ---- */
 
-START_TEST(empty_log)
+CASES("pack", .setup = setup, .teardown = teardown);
+
+CASE(empty_log)
 {
     expect_not_packed();
 }
-END_TEST
 
-START_TEST(one_is_not_packed)
+CASE(one_is_not_packed)
 {
     append("text", "{\"delta\":\"a\"}");
     expect_not_packed();
 }
-END_TEST
 
-START_TEST(two_become_one)
+CASE(two_become_one)
 {
     char wanted[256];
 
@@ -102,9 +102,8 @@ START_TEST(two_become_one)
     ck_assert_uint_eq(buf_length(&out), strlen(wanted));
     ck_assert_mem_eq(buf_data(&out), wanted, strlen(wanted));
 }
-END_TEST
 
-START_TEST(up_to_another_event)
+CASE(up_to_another_event)
 {
     append("text", "{\"delta\":\"a\"}");
     append("text", "{\"delta\":\"b\"}");
@@ -113,9 +112,8 @@ START_TEST(up_to_another_event)
     append("text", "{\"delta\":\"d\"}");
     expect_packed("{\"delta\":\"abc\"}", 3);
 }
-END_TEST
 
-START_TEST(from_any_event)
+CASE(from_any_event)
 {
     append("step", "{\"name\":\"x\"}");
     append("text", "{\"delta\":\"a\"}");
@@ -125,9 +123,8 @@ START_TEST(from_any_event)
                       eventlog.ring.end);
     ck_assert_ptr_nonnull(memmem(buf_data(&out), buf_length(&out), "{\"delta\":\"ab\"}", 14));
 }
-END_TEST
 
-START_TEST(behind_what_is_in_the_buffer)
+CASE(behind_what_is_in_the_buffer)
 {
     append("text", "{\"delta\":\"a\"}");
     append("text", "{\"delta\":\"b\"}");
@@ -135,19 +132,17 @@ START_TEST(behind_what_is_in_the_buffer)
     pack_text(&eventlog, RUN, 0, &out);
     ck_assert_mem_eq(buf_data(&out), "beforeevent: ", 13);
 }
-END_TEST
 
-START_TEST(empty_deltas)
+CASE(empty_deltas)
 {
     append("text", "{\"delta\":\"\"}");
     append("text", "{\"delta\":\"\"}");
     append("text", "{\"delta\":\"a\"}");
     expect_packed("{\"delta\":\"a\"}", 3);
 }
-END_TEST
 
 /* What stands between the quotes is joined as it is. */
-START_TEST(escapes)
+CASE(escapes)
 {
     append("text", "{\"delta\":\"\\\\\"}");
     append("text", "{\"delta\":\"\\\"\"}");
@@ -156,16 +151,14 @@ START_TEST(escapes)
     append("text", "{\"delta\":\"\\ude00/\"}");
     expect_packed("{\"delta\":\"\\\\\\\"\\\\\\\"\\n\\u00e4\\ud83d\\ude00/\"}", 5);
 }
-END_TEST
 
-START_TEST(multibyte_characters)
+CASE(multibyte_characters)
 {
     append("text", "{\"delta\":\"\xc3\xa4\"}");
     append("text", "{\"delta\":\"\xe2\x82\xac\"}");
     append("text", "{\"delta\":\"\xf0\x9f\x98\x80\"}");
     expect_packed("{\"delta\":\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"}", 3);
 }
-END_TEST
 
 static const struct {
     const char *type;
@@ -196,25 +189,23 @@ static const struct {
 
 #define OTHERS (int)(sizeof others / sizeof *others)
 
-START_TEST(other_events_are_not_packed)
+CASE_LOOP(other_events_are_not_packed, 0, OTHERS)
 {
     append(others[_i].type, others[_i].json);
     append(others[_i].type, others[_i].json);
     expect_not_packed();
     ck_assert_uint_eq(pack_find(&eventlog, 0, SIZE_MAX), eventlog.ring.end);
 }
-END_TEST
 
-START_TEST(other_events_end_what_is_packed)
+CASE_LOOP(other_events_end_what_is_packed, 0, OTHERS)
 {
     append("text", "{\"delta\":\"x\"}");
     append("text", "{\"delta\":\"y\"}");
     append(others[_i].type, others[_i].json);
     expect_packed("{\"delta\":\"xy\"}", 2);
 }
-END_TEST
 
-START_TEST(across_the_seam)
+CASE_LOOP(across_the_seam, 0, 200)
 {
     struct event event;
 
@@ -227,7 +218,6 @@ START_TEST(across_the_seam)
     ck_assert_uint_eq(event.json_length, 21);
     ck_assert_mem_eq(event.json, "{\"delta\":\"abcdefghi\"}", 21);
 }
-END_TEST
 
 /* ---- the most ---- */
 
@@ -239,7 +229,7 @@ static size_t packed_json_length(void)
     return event.json_length;
 }
 
-START_TEST(no_more_than_the_most)
+CASE(no_more_than_the_most)
 {
     uint64_t at = 0;
 
@@ -251,10 +241,9 @@ START_TEST(no_more_than_the_most)
         buf_finish(&out);
     }
 }
-END_TEST
 
 /* Around the length at which two just fit, and at which they do not. */
-START_TEST(exactly_the_most)
+CASE_LOOP(exactly_the_most, 0, 12)
 {
     size_t inside = PACK_MAX - strlen("{\"delta\":\"\"}");
     uint64_t found;
@@ -271,9 +260,8 @@ START_TEST(exactly_the_most)
         expect_not_packed();
     }
 }
-END_TEST
 
-START_TEST(larger_than_the_most)
+CASE(larger_than_the_most)
 {
     append_letters(2 * PACK_MAX, 'a');
     append_letters(2, 'b');
@@ -281,17 +269,15 @@ START_TEST(larger_than_the_most)
     expect_not_packed();
     ck_assert_uint_eq(pack_find(&eventlog, 0, SIZE_MAX), eventlog_behind(&eventlog, 1));
 }
-END_TEST
 
 /* ---- pack_find ---- */
 
-START_TEST(find_in_an_empty_log)
+CASE(find_in_an_empty_log)
 {
     ck_assert_uint_eq(pack_find(&eventlog, 0, SIZE_MAX), 0);
 }
-END_TEST
 
-START_TEST(find_the_next_pair)
+CASE(find_the_next_pair)
 {
     append("run", "{}");
     append("text", "{\"delta\":\"a\"}");
@@ -304,9 +290,8 @@ START_TEST(find_the_next_pair)
     ck_assert_uint_eq(pack_find(&eventlog, eventlog_behind(&eventlog, 4), SIZE_MAX),
                       eventlog.ring.end);
 }
-END_TEST
 
-START_TEST(find_no_further_than_the_most)
+CASE(find_no_further_than_the_most)
 {
     uint64_t found;
 
@@ -320,7 +305,6 @@ START_TEST(find_no_further_than_the_most)
     ck_assert_uint_le(found, 1200);
     ck_assert_uint_eq(pack_find(&eventlog, 0, 1), eventlog_behind(&eventlog, 1));
 }
-END_TEST
 
 /* ---- a reader that is behind ---- */
 
@@ -461,7 +445,7 @@ static void read_packed(struct seen *seen, size_t most)
     ck_assert_uint_eq(at, eventlog.ring.end);
 }
 
-START_TEST(reads_the_same)
+CASE_LOOP(reads_the_same, 0, 20)
 {
     struct seen plain = {.events = 0}, packed = {.events = 0};
 
@@ -476,40 +460,4 @@ START_TEST(reads_the_same)
     ck_assert_mem_eq(buf_data(&packed.order), buf_data(&plain.order), buf_length(&plain.order));
     buf_finish(&plain.order);
     buf_finish(&packed.order);
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("pack");
-    TCase *tcase = tcase_create("pack");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 120);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, empty_log);
-    tcase_add_test(tcase, one_is_not_packed);
-    tcase_add_test(tcase, two_become_one);
-    tcase_add_test(tcase, up_to_another_event);
-    tcase_add_test(tcase, from_any_event);
-    tcase_add_test(tcase, behind_what_is_in_the_buffer);
-    tcase_add_test(tcase, empty_deltas);
-    tcase_add_test(tcase, escapes);
-    tcase_add_test(tcase, multibyte_characters);
-    tcase_add_loop_test(tcase, other_events_are_not_packed, 0, OTHERS);
-    tcase_add_loop_test(tcase, other_events_end_what_is_packed, 0, OTHERS);
-    tcase_add_loop_test(tcase, across_the_seam, 0, 200);
-    tcase_add_test(tcase, no_more_than_the_most);
-    tcase_add_loop_test(tcase, exactly_the_most, 0, 12);
-    tcase_add_test(tcase, larger_than_the_most);
-    tcase_add_test(tcase, find_in_an_empty_log);
-    tcase_add_test(tcase, find_the_next_pair);
-    tcase_add_test(tcase, find_no_further_than_the_most);
-    tcase_add_loop_test(tcase, reads_the_same, 0, 20);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

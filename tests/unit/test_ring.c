@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "run/ring.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,7 +92,9 @@ static void wrap(void)
     ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
 }
 
-START_TEST(zeroed_is_empty)
+CASES("ring", .setup = setup, .teardown = teardown);
+
+CASE(zeroed_is_empty)
 {
     struct iovec pieces[2];
 
@@ -101,9 +103,8 @@ START_TEST(zeroed_is_empty)
     ring_trim(&ring, 0);
     ring_finish(&ring);
 }
-END_TEST
 
-START_TEST(append_and_view)
+CASE(append_and_view)
 {
     append(100);
     ck_assert_uint_eq(ring.start, 0);
@@ -111,9 +112,8 @@ START_TEST(append_and_view)
     ck_assert_uint_eq(ring_length(&ring), 100);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(view_of_a_part)
+CASE(view_of_a_part)
 {
     struct iovec pieces[2];
 
@@ -127,9 +127,8 @@ START_TEST(view_of_a_part)
             expect_view(from, to);
     }
 }
-END_TEST
 
-START_TEST(empty_pieces)
+CASE(empty_pieces)
 {
     append_pieces(1, 1);
     append_pieces(20, 0);
@@ -137,9 +136,8 @@ START_TEST(empty_pieces)
     ck_assert_uint_eq(ring.end, 41);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(trim_forgets_what_is_before)
+CASE(trim_forgets_what_is_before)
 {
     append(100);
     ring_trim(&ring, 30);
@@ -147,9 +145,8 @@ START_TEST(trim_forgets_what_is_before)
     ck_assert_uint_eq(ring.end, 100);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(offsets_go_on_after_all_is_trimmed)
+CASE(offsets_go_on_after_all_is_trimmed)
 {
     append(100);
     ring_trim(&ring, 100);
@@ -158,9 +155,8 @@ START_TEST(offsets_go_on_after_all_is_trimmed)
     ck_assert_uint_eq(ring.end, 150);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(exactly_full)
+CASE(exactly_full)
 {
     struct iovec pieces[2];
 
@@ -169,9 +165,8 @@ START_TEST(exactly_full)
     ck_assert_int_eq(ring_view(&ring, 0, ring.end, pieces), 1);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(wraps_around)
+CASE(wraps_around)
 {
     struct iovec pieces[2];
 
@@ -179,9 +174,8 @@ START_TEST(wraps_around)
     ck_assert_int_eq(ring_view(&ring, ring.start, ring.end, pieces), 2);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(a_piece_that_ends_at_the_rings_end)
+CASE(a_piece_that_ends_at_the_rings_end)
 {
     append(CAPACITY_MIN - 60);
     ring_trim(&ring, CAPACITY_MIN - 60);
@@ -190,18 +184,16 @@ START_TEST(a_piece_that_ends_at_the_rings_end)
     append(300);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(grows)
+CASE(grows)
 {
     append(CAPACITY_MIN);
     append(1);
     ck_assert_uint_eq(ring.capacity, 2 * CAPACITY_MIN);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(grows_many_times_at_once)
+CASE(grows_many_times_at_once)
 {
     append(10);
     append(5000);
@@ -210,19 +202,17 @@ START_TEST(grows_many_times_at_once)
     expect_view(10, ring.end);
     expect_view(5009, ring.end);
 }
-END_TEST
 
-START_TEST(grows_with_wrapped_content)
+CASE(grows_with_wrapped_content)
 {
     wrap();
     append(CAPACITY_MIN);
     ck_assert_uint_gt(ring.capacity, CAPACITY_MIN);
     expect_all_views();
 }
-END_TEST
 
 /* A view that ends at the seam, or begins there, is one piece. */
-START_TEST(views_at_the_seam)
+CASE(views_at_the_seam)
 {
     struct iovec pieces[2];
     uint64_t seam = CAPACITY_MIN;
@@ -234,9 +224,8 @@ START_TEST(views_at_the_seam)
     ck_assert_int_eq(ring_view(&ring, seam - 1, seam + 1, pieces), 2);
     expect_view(seam - 1, seam + 1);
 }
-END_TEST
 
-START_TEST(shrinks_at_a_quarter)
+CASE(shrinks_at_a_quarter)
 {
     append(16 * CAPACITY_MIN);
     ring_trim(&ring, 12 * CAPACITY_MIN - 1);
@@ -245,10 +234,9 @@ START_TEST(shrinks_at_a_quarter)
     ck_assert_uint_eq(ring.capacity, 8 * CAPACITY_MIN);
     expect_all_views();
 }
-END_TEST
 
 /* What it then takes at once: as much again. */
-START_TEST(shrunk_ring_is_half_full)
+CASE(shrunk_ring_is_half_full)
 {
     append(4 * CAPACITY_MIN);
     ring_trim(&ring, 3 * CAPACITY_MIN);
@@ -257,18 +245,16 @@ START_TEST(shrunk_ring_is_half_full)
     ck_assert_uint_eq(ring.capacity, 2 * CAPACITY_MIN);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(shrinks_many_times_at_once)
+CASE(shrinks_many_times_at_once)
 {
     append(64 * CAPACITY_MIN);
     ring_trim(&ring, 64 * CAPACITY_MIN - 3);
     ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(shrinks_with_wrapped_content)
+CASE(shrinks_with_wrapped_content)
 {
     append(16 * CAPACITY_MIN);
     ring_trim(&ring, 16 * CAPACITY_MIN - 100);
@@ -281,9 +267,8 @@ START_TEST(shrinks_with_wrapped_content)
     ck_assert_uint_eq(ring.capacity, CAPACITY_MIN);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(emptied_ring_keeps_the_least)
+CASE(emptied_ring_keeps_the_least)
 {
     append(5000);
     ring_trim(&ring, 5000);
@@ -292,9 +277,8 @@ START_TEST(emptied_ring_keeps_the_least)
     ck_assert_uint_eq(ring.start, 5000);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(finished_is_empty)
+CASE(finished_is_empty)
 {
     append(100);
     ring_finish(&ring);
@@ -304,9 +288,8 @@ START_TEST(finished_is_empty)
     ck_assert_uint_eq(ring.end, 50);
     expect_all_views();
 }
-END_TEST
 
-START_TEST(offsets_beyond_32_bits)
+CASE(offsets_beyond_32_bits)
 {
     ring.start = ring.end = UINT64_C(0xffffff00);
     append(400);
@@ -315,10 +298,9 @@ START_TEST(offsets_beyond_32_bits)
     append(300);
     expect_all_views();
 }
-END_TEST
 
 /* Against a plain model: any appends and trims, a view from any offset. */
-START_TEST(random_use)
+CASE_LOOP(random_use, 0, 4)
 {
     srand((unsigned)_i);
     for (int round = 0; round < 2000; round++) {
@@ -339,42 +321,4 @@ START_TEST(random_use)
         if (round % 16 == 0)
             expect_view(ring.start, ring.end);
     }
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("ring");
-    TCase *tcase = tcase_create("ring");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, zeroed_is_empty);
-    tcase_add_test(tcase, append_and_view);
-    tcase_add_test(tcase, view_of_a_part);
-    tcase_add_test(tcase, empty_pieces);
-    tcase_add_test(tcase, trim_forgets_what_is_before);
-    tcase_add_test(tcase, offsets_go_on_after_all_is_trimmed);
-    tcase_add_test(tcase, exactly_full);
-    tcase_add_test(tcase, wraps_around);
-    tcase_add_test(tcase, a_piece_that_ends_at_the_rings_end);
-    tcase_add_test(tcase, grows);
-    tcase_add_test(tcase, grows_many_times_at_once);
-    tcase_add_test(tcase, grows_with_wrapped_content);
-    tcase_add_test(tcase, views_at_the_seam);
-    tcase_add_test(tcase, shrinks_at_a_quarter);
-    tcase_add_test(tcase, shrunk_ring_is_half_full);
-    tcase_add_test(tcase, shrinks_many_times_at_once);
-    tcase_add_test(tcase, shrinks_with_wrapped_content);
-    tcase_add_test(tcase, emptied_ring_keeps_the_least);
-    tcase_add_test(tcase, finished_is_empty);
-    tcase_add_test(tcase, offsets_beyond_32_bits);
-    tcase_add_loop_test(tcase, random_use, 0, 4);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

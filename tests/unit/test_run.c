@@ -2,13 +2,13 @@
  * Runs, with an executor and subscribers that only take notes. What subscribers
  * read is parsed as server-sent events and checked as a whole: see stream_after().
  */
+#include "../case.h"
 #include "run/run.h"
 
 #include "base/json.h"
 #include "base/log.h"
 #include "protocol/native.h"
 
-#include <check.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
@@ -332,6 +332,7 @@ static void pass(uint64_t ms)
 
 static void setup_runs_with(const struct runs_limits *limits)
 {
+    log_open("test", "", LOG_FATAL);
     memset(&told, 0, sizeof told);
     told.number = 42;
     told.credit = WIRE_WINDOW;
@@ -402,7 +403,9 @@ static void teardown(void)
 
 /* ---- identity ---- */
 
-START_TEST(new_run_is_queued)
+CASES("queued", .setup = setup, .teardown = teardown);
+
+CASE(new_run_is_queued)
 {
     ck_assert_int_eq(run_get_state(run), RUN_queued);
     ck_assert(!run_has_ended(run));
@@ -411,9 +414,8 @@ START_TEST(new_run_is_queued)
     ck_assert_uint_eq(run_log(run)->last, 0);
     ck_assert_uint_eq(runs_live(runs), 1);
 }
-END_TEST
 
-START_TEST(subject_is_copied)
+CASE(subject_is_copied)
 {
     char subject[] = "alice";
     struct run *hers;
@@ -426,9 +428,8 @@ START_TEST(subject_is_copied)
     ck_assert_str_eq(run_subject(hers), "alice");
     run_unref(hers);
 }
-END_TEST
 
-START_TEST(found_by_id)
+CASE(found_by_id)
 {
     char other[RUN_ID_LENGTH + 1];
 
@@ -438,14 +439,13 @@ START_TEST(found_by_id)
     ck_assert_ptr_null(runs_find(runs, other));
     ck_assert_ptr_null(runs_find(runs, ""));
 }
-END_TEST
 
 static int compare_strings(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-START_TEST(ids_are_unique_and_well_formed)
+CASE(ids_are_unique_and_well_formed)
 {
     enum { COUNT = 2000 };
     static struct run *made[COUNT];
@@ -469,9 +469,8 @@ START_TEST(ids_are_unique_and_well_formed)
     for (int i = 0; i < COUNT; i++)
         run_unref(made[i]);
 }
-END_TEST
 
-START_TEST(pairs_of_start)
+CASE(pairs_of_start)
 {
     const struct buf *pairs = run_pairs(run, &agent);
     struct buf wanted = {0};
@@ -485,11 +484,12 @@ START_TEST(pairs_of_start)
     ck_assert_mem_eq(buf_data(pairs), buf_data(&wanted), buf_length(&wanted));
     buf_finish(&wanted);
 }
-END_TEST
 
 /* ---- events ---- */
 
-START_TEST(first_event_is_run)
+CASES("events", .setup = setup_running, .teardown = teardown);
+
+CASE(first_event_is_run)
 {
     char wanted[256];
 
@@ -499,9 +499,8 @@ START_TEST(first_event_is_run)
              run_id(run));
     expect_stream("run ", wanted);
 }
-END_TEST
 
-START_TEST(bytes_of_an_event)
+CASE(bytes_of_an_event)
 {
     char wanted[256];
 
@@ -512,9 +511,8 @@ START_TEST(bytes_of_an_event)
     ck_assert_uint_eq(buf_length(&reader.text), strlen(wanted));
     ck_assert_mem_eq(buf_data(&reader.text), wanted, strlen(wanted));
 }
-END_TEST
 
-START_TEST(numbers_have_no_gaps)
+CASE(numbers_have_no_gaps)
 {
     struct stream stream;
 
@@ -526,9 +524,8 @@ START_TEST(numbers_have_no_gaps)
     ck_assert_uint_eq(stream.dones, 1);
     ck_assert_uint_eq(reader.told, 1202);
 }
-END_TEST
 
-START_TEST(line_breaks_are_refused)
+CASE(line_breaks_are_refused)
 {
     ck_assert_int_eq(append("text", "{\"a\":\n1}"), -EPROTO);
     ck_assert_int_eq(append("text", "1\r"), -EPROTO);
@@ -541,19 +538,17 @@ START_TEST(line_breaks_are_refused)
     ck_assert_int_eq(append("t\x01", "1"), -EPROTO);
     ck_assert_uint_eq(stream_of(&reader).events, 1);
 }
-END_TEST
 
 /* A worker that sends one forges the host's word; agents of ours cannot. */
-START_TEST(event_types_of_the_host_are_refused)
+CASE_LOOP(event_types_of_the_host_are_refused, 0, 5)
 {
     static const char *const types[] = {"run", "gap", "done", "error", "open"};
 
     ck_assert_int_eq(append(types[_i], "{\"status\":\"finished\"}"), -EPROTO);
     ck_assert_uint_eq(stream_of(&reader).events, 1);
 }
-END_TEST
 
-START_TEST(late_subscriber_reads_from_the_start)
+CASE(late_subscriber_reads_from_the_start)
 {
     struct reader late = {.lazy = false};
 
@@ -566,9 +561,8 @@ START_TEST(late_subscriber_reads_from_the_start)
     ck_assert_str_eq(stream_of(&late).types, "run a b ");
     ck_assert_str_eq(stream_of(&reader).types, "run a b ");
 }
-END_TEST
 
-START_TEST(late_subscriber_reads_behind_any_event)
+CASE(late_subscriber_reads_behind_any_event)
 {
     for (int i = 0; i < 20; i++)
         ck_assert_int_eq(append("n", "1"), 0);
@@ -579,10 +573,9 @@ START_TEST(late_subscriber_reads_behind_any_event)
         ck_assert_uint_eq(stream.dones, after < 22);
     }
 }
-END_TEST
 
 /* Nothing is there for it yet. */
-START_TEST(subscribes_behind_the_last_event)
+CASE(subscribes_behind_the_last_event)
 {
     struct reader late = {.lazy = false};
     struct run_gap gap = subscribe_after(&late, 1);
@@ -593,9 +586,8 @@ START_TEST(subscribes_behind_the_last_event)
     run_unsubscribe(&late.subscriber);
     ck_assert_str_eq(stream_after(&late, 1).types, "a ");
 }
-END_TEST
 
-START_TEST(subscribes_before_it_runs)
+CASE(subscribes_before_it_runs)
 {
     struct run *running = run;
 
@@ -610,9 +602,8 @@ START_TEST(subscribes_before_it_runs)
     run_unref(run);
     run = running;
 }
-END_TEST
 
-START_TEST(each_subscriber_reads_at_its_own_pace)
+CASE(each_subscriber_reads_at_its_own_pace)
 {
     struct reader slow = {.lazy = true};
     struct stream stream;
@@ -633,9 +624,8 @@ START_TEST(each_subscriber_reads_at_its_own_pace)
     ck_assert_uint_eq(stream.events, 52);
     ck_assert_uint_eq(stream.dones, 1);
 }
-END_TEST
 
-START_TEST(kept_while_nobody_reads)
+CASE(kept_while_nobody_reads)
 {
     run_unsubscribe(&reader.subscriber);
     ck_assert_int_eq(append("x", "1"), 0);
@@ -643,9 +633,8 @@ START_TEST(kept_while_nobody_reads)
     ck_assert_int_eq(finish(), 0);
     ck_assert_str_eq(replay(0).types, "run x y done ");
 }
-END_TEST
 
-START_TEST(unsubscribes_while_told)
+CASE(unsubscribes_while_told)
 {
     reader.leave_at = 3;
     ck_assert_int_eq(append("a", "1"), 0);
@@ -655,10 +644,9 @@ START_TEST(unsubscribes_while_told)
     ck_assert_int_eq(append("c", "3"), 0);
     ck_assert_uint_eq(reader.told, 3);
 }
-END_TEST
 
 /* The one that leaves stands before, between and behind ones that stay. */
-START_TEST(others_are_told_when_one_leaves)
+CASE_LOOP(others_are_told_when_one_leaves, 0, 3)
 {
     struct reader others[3] = {{.lazy = true}, {.lazy = true}, {.lazy = true}};
 
@@ -675,9 +663,8 @@ START_TEST(others_are_told_when_one_leaves)
     }
     ck_assert_uint_eq(reader.told, 3);
 }
-END_TEST
 
-START_TEST(all_leave_at_done)
+CASE(all_leave_at_done)
 {
     struct reader other = {.leave_at = 1};
 
@@ -689,11 +676,12 @@ START_TEST(all_leave_at_done)
     ck_assert_uint_eq(stream_of(&other).dones, 1);
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
 }
-END_TEST
 
 /* ---- ends: each gives exactly one done ---- */
 
-START_TEST(finished)
+CASES("ends", .setup = setup_running, .teardown = teardown);
+
+CASE(finished)
 {
     ck_assert_int_eq(finish(), 0);
     ck_assert_int_eq(run_get_state(run), RUN_finished);
@@ -702,33 +690,29 @@ START_TEST(finished)
     ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
     expect_stream("run done ", "{\"status\":\"finished\"}");
 }
-END_TEST
 
-START_TEST(finished_with_result)
+CASE(finished_with_result)
 {
     ck_assert_int_eq(end(WIRE_FINISHED, "", "", "{\"answer\":[42]}"), 0);
     expect_stream("run done ", "{\"status\":\"finished\",\"result\":{\"answer\":[42]}}");
 }
-END_TEST
 
-START_TEST(failed)
+CASE(failed)
 {
     ck_assert_int_eq(end(WIRE_FAILED, "no_model", "it said: \"no\"\n\xff", ""), 0);
     ck_assert_int_eq(run_get_state(run), RUN_failed);
     expect_stream("run done ", "{\"status\":\"failed\",\"error\":{\"code\":\"no_model\","
                                "\"message\":\"it said: \\\"no\\\"\\n?\"}}");
 }
-END_TEST
 
-START_TEST(cancelled_by_its_worker)
+CASE(cancelled_by_its_worker)
 {
     ck_assert_int_eq(end(WIRE_CANCELLED, "", "", ""), 0);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
     expect_stream("run done ", "{\"status\":\"cancelled\"}");
 }
-END_TEST
 
-START_TEST(result_with_line_break_is_refused)
+CASE(result_with_line_break_is_refused)
 {
     ck_assert_int_eq(end(WIRE_FINISHED, "", "", "{\n}"), -EPROTO);
     ck_assert_int_eq(end(WIRE_FINISHED, "", "", "\r"), -EPROTO);
@@ -737,9 +721,10 @@ START_TEST(result_with_line_break_is_refused)
     expect_stream("run done ", "{\"status\":\"failed\",\"error\":{\"code\":\"worker_crashed\","
                                "\"message\":\"x\"}}");
 }
-END_TEST
 
-START_TEST(aborted_while_queued)
+CASES("queued", .setup = setup, .teardown = teardown);
+
+CASE(aborted_while_queued)
 {
     subscribe(&reader);
     run_abort(run, RUN_ERROR_unavailable, "it was refused");
@@ -748,9 +733,10 @@ START_TEST(aborted_while_queued)
     expect_stream("done ", "{\"status\":\"failed\",\"error\":{\"code\":\"unavailable\","
                            "\"message\":\"the agent cannot be started: it was refused\"}}");
 }
-END_TEST
 
-START_TEST(aborted_while_running)
+CASES("ends", .setup = setup_running, .teardown = teardown);
+
+CASE(aborted_while_running)
 {
     run_abort(run, RUN_ERROR_shutdown, NULL);
     ck_assert_uint_eq(told.cancels, 1);
@@ -761,9 +747,8 @@ START_TEST(aborted_while_running)
     expect_stream("run done ", "{\"status\":\"failed\",\"error\":{\"code\":\"shutdown\","
                                "\"message\":\"the server is stopping\"}}");
 }
-END_TEST
 
-START_TEST(aborted_twice)
+CASE(aborted_twice)
 {
     run_abort(run, RUN_ERROR_shutdown, NULL);
     run_abort(run, RUN_ERROR_worker_crashed, "x");
@@ -772,9 +757,8 @@ START_TEST(aborted_twice)
     ck_assert_int_eq(finish(), 0);
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
 }
-END_TEST
 
-START_TEST(aborted_after_its_end)
+CASE(aborted_after_its_end)
 {
     ck_assert_int_eq(finish(), 0);
     run_abort(run, RUN_ERROR_worker_crashed, NULL);
@@ -783,9 +767,10 @@ START_TEST(aborted_after_its_end)
     ck_assert_int_eq(run_get_state(run), RUN_finished);
     expect_stream("run done ", "{\"status\":\"finished\"}");
 }
-END_TEST
 
-START_TEST(cancelled_while_queued)
+CASES("queued", .setup = setup, .teardown = teardown);
+
+CASE(cancelled_while_queued)
 {
     subscribe(&reader);
     run_cancel(run);
@@ -794,9 +779,10 @@ START_TEST(cancelled_while_queued)
     ck_assert_uint_eq(runs_live(runs), 0);
     expect_stream("done ", "{\"status\":\"cancelled\"}");
 }
-END_TEST
 
-START_TEST(cancelled_while_running)
+CASES("ends", .setup = setup_running, .teardown = teardown);
+
+CASE(cancelled_while_running)
 {
     run_cancel(run);
     ck_assert_uint_eq(told.cancels, 1);
@@ -807,9 +793,8 @@ START_TEST(cancelled_while_running)
     ck_assert_int_eq(end(WIRE_CANCELLED, "", "", ""), 0);
     expect_stream("run last done ", "{\"status\":\"cancelled\"}");
 }
-END_TEST
 
-START_TEST(aborted_while_it_is_being_cancelled)
+CASE(aborted_while_it_is_being_cancelled)
 {
     run_cancel(run);
     run_abort(run, RUN_ERROR_worker_crashed, "killed by signal 9");
@@ -817,9 +802,8 @@ START_TEST(aborted_while_it_is_being_cancelled)
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
     ck_assert_int_eq(run_get_state(run), RUN_failed);
 }
-END_TEST
 
-START_TEST(all_are_failed)
+CASE(all_are_failed)
 {
     struct run *other = create_run();
 
@@ -833,10 +817,9 @@ START_TEST(all_are_failed)
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
     run_unref(other);
 }
-END_TEST
 
 /* The executor's reference and the table's keep it; sanitizers look on. */
-START_TEST(caller_may_let_go_at_once)
+CASE(caller_may_let_go_at_once)
 {
     struct run *kept = run;
 
@@ -847,20 +830,20 @@ START_TEST(caller_may_let_go_at_once)
     ck_assert_ptr_eq(runs_find(runs, run_id(kept)), kept);
     run = NULL;
 }
-END_TEST
 
 /* ---- credit ---- */
 
-START_TEST(unread_events_cost_credit)
+CASES("credit", .setup = setup_running, .teardown = teardown);
+
+CASE(unread_events_cost_credit)
 {
     reader.lazy = true;
     for (int i = 0; i < 1024; i++)
         ck_assert_int_eq(append_cost(WIRE_WINDOW / 1024), 0);
     ck_assert_uint_eq(told.gifts, 0);
 }
-END_TEST
 
-START_TEST(overdraw_is_refused)
+CASE(overdraw_is_refused)
 {
     reader.lazy = true;
     for (int i = 0; i < 1024; i++)
@@ -868,17 +851,15 @@ START_TEST(overdraw_is_refused)
     ck_assert_int_eq(append_cost(WIRE_CHARGE + 2), -EPROTO);
     ck_assert_uint_eq(told.gifts, 0);
 }
-END_TEST
 
-START_TEST(overdraw_by_one_byte_is_refused)
+CASE(overdraw_by_one_byte_is_refused)
 {
     reader.lazy = true;
     ck_assert_int_eq(append_cost(WIRE_WINDOW / 2), 0);
     ck_assert_int_eq(append_cost(WIRE_WINDOW / 2 + 1), -EPROTO);
 }
-END_TEST
 
-START_TEST(all_credit_comes_back_when_all_is_read)
+CASE(all_credit_comes_back_when_all_is_read)
 {
     reader.lazy = true;
     for (int i = 0; i < 1024; i++)
@@ -887,9 +868,8 @@ START_TEST(all_credit_comes_back_when_all_is_read)
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(told.credit, WIRE_WINDOW);
 }
-END_TEST
 
-START_TEST(credit_comes_back_in_steps)
+CASE(credit_comes_back_in_steps)
 {
     for (int i = 0; i < 31; i++)
         ck_assert_int_eq(append_cost(1024), 0);
@@ -898,18 +878,16 @@ START_TEST(credit_comes_back_in_steps)
     ck_assert_uint_eq(told.gifts, 1);
     ck_assert_uint_eq(told.credit, WIRE_WINDOW);
 }
-END_TEST
 
-START_TEST(nobody_reads_credit_comes_back)
+CASE(nobody_reads_credit_comes_back)
 {
     run_unsubscribe(&reader.subscriber);
     for (int i = 0; i < 5000; i++)
         ck_assert_int_eq(append_cost(1024), 0);
     ck_assert_uint_gt(told.credit, WIRE_WINDOW - CREDIT_STEP);
 }
-END_TEST
 
-START_TEST(slowest_reader_rules)
+CASE(slowest_reader_rules)
 {
     struct reader slow = {.lazy = true};
 
@@ -920,10 +898,9 @@ START_TEST(slowest_reader_rules)
     run_unsubscribe(&slow.subscriber);
     ck_assert_uint_eq(told.credit, WIRE_WINDOW);
 }
-END_TEST
 
 /* Of three at the same place, the last one that leaves it frees what is before. */
-START_TEST(several_equal_readers_rule)
+CASE(several_equal_readers_rule)
 {
     struct reader others[2] = {{.lazy = true}, {.lazy = true}};
 
@@ -944,10 +921,9 @@ START_TEST(several_equal_readers_rule)
     run_unsubscribe(&others[1].subscriber);
     buf_finish(&others[1].text);
 }
-END_TEST
 
 /* The one behind it is the slowest then, not the one that was. */
-START_TEST(slowest_reader_overtakes)
+CASE(slowest_reader_overtakes)
 {
     struct reader other = {.lazy = true};
 
@@ -963,10 +939,9 @@ START_TEST(slowest_reader_overtakes)
     run_unsubscribe(&other.subscriber);
     buf_finish(&other.text);
 }
-END_TEST
 
 /* What it has yet to read was paid for and given back; it holds the agent all the same. */
-START_TEST(late_reader_holds_the_agent)
+CASE(late_reader_holds_the_agent)
 {
     struct reader late = {.lazy = true};
 
@@ -981,9 +956,8 @@ START_TEST(late_reader_holds_the_agent)
     run_unsubscribe(&late.subscriber);
     ck_assert_uint_eq(stream_of(&late).events, 1 + 512 + 1024);
 }
-END_TEST
 
-START_TEST(late_reader_that_leaves_frees_the_agent)
+CASE(late_reader_that_leaves_frees_the_agent)
 {
     struct reader late = {.lazy = true};
 
@@ -994,9 +968,8 @@ START_TEST(late_reader_that_leaves_frees_the_agent)
     run_unsubscribe(&late.subscriber);
     ck_assert_uint_eq(told.credit, WIRE_WINDOW);
 }
-END_TEST
 
-START_TEST(no_credit_after_the_end)
+CASE(no_credit_after_the_end)
 {
     reader.lazy = true;
     for (int i = 0; i < 512; i++)
@@ -1005,14 +978,13 @@ START_TEST(no_credit_after_the_end)
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(told.gifts, 0);
 }
-END_TEST
 
 /*
  * An agent that emits as long as it has credit, and a subscriber that reads
  * as it likes: unread events never take more than the window (the run's own
  * first event beside it), and the agent never stalls when all is read.
  */
-START_TEST(random_pace)
+CASE_LOOP(random_pace, 0, 4)
 {
     static const size_t most[] = {200, 3000, 60000, WIRE_EVENT_MAX};
     unsigned sent = 1;
@@ -1036,7 +1008,6 @@ START_TEST(random_pace)
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(stream_of(&reader).events, sent + 1);
 }
-END_TEST
 
 /* ---- describe ---- */
 
@@ -1069,7 +1040,9 @@ static void expect_number(const cJSON *tree, const char *name, int wanted)
     ck_assert_int_eq(item->valueint, wanted);
 }
 
-START_TEST(describe_queued)
+CASES("queued", .setup = setup, .teardown = teardown);
+
+CASE(describe_queued)
 {
     cJSON *tree = describe();
 
@@ -1080,9 +1053,10 @@ START_TEST(describe_queued)
     ck_assert_int_eq(cJSON_GetArraySize(tree), 4);
     cJSON_Delete(tree);
 }
-END_TEST
 
-START_TEST(describe_running)
+CASES("events", .setup = setup_running, .teardown = teardown);
+
+CASE(describe_running)
 {
     cJSON *tree;
 
@@ -1097,9 +1071,10 @@ START_TEST(describe_running)
     ck_assert_int_eq(cJSON_GetArraySize(tree), 6);
     cJSON_Delete(tree);
 }
-END_TEST
 
-START_TEST(describe_ends)
+CASES("ends", .setup = setup_running, .teardown = teardown);
+
+CASE_LOOP(describe_ends, 0, 3)
 {
     static const char *const states[] = {"finished", "failed", "cancelled"};
     cJSON *tree, *error;
@@ -1118,7 +1093,6 @@ START_TEST(describe_ends)
     }
     cJSON_Delete(tree);
 }
-END_TEST
 
 /* ---- what is kept ---- */
 
@@ -1135,8 +1109,10 @@ static size_t log_length(void)
     return ring_length(&run_log(run)->ring);
 }
 
+CASES("kept events", .setup = setup_running, .teardown = teardown);
+
 /* What its reader has read, when an event comes: so there is one event more. */
-START_TEST(history_is_bounded_by_log_size)
+CASE(history_is_bounded_by_log_size)
 {
     set_log_size(100000);
     append_kilobytes(300);
@@ -1144,9 +1120,8 @@ START_TEST(history_is_bounded_by_log_size)
     ck_assert_uint_gt(log_length(), 100000);
     ck_assert_uint_eq(told.credit, WIRE_WINDOW - 300 * 1024 % CREDIT_STEP);
 }
-END_TEST
 
-START_TEST(hardly_any_history)
+CASE(hardly_any_history)
 {
     set_log_size(1024);
     append_kilobytes(300);
@@ -1154,9 +1129,8 @@ START_TEST(hardly_any_history)
     ck_assert_uint_le(log_length(), 2 * 1024);
     ck_assert_uint_le(run_log(run)->ring.capacity, 4 * 1024);
 }
-END_TEST
 
-START_TEST(unread_takes_nothing_from_history)
+CASE(unread_takes_nothing_from_history)
 {
     set_log_size(100000);
     append_kilobytes(90);
@@ -1164,9 +1138,8 @@ START_TEST(unread_takes_nothing_from_history)
     append_kilobytes(300);
     ck_assert_uint_eq(replay(0).events, 391);
 }
-END_TEST
 
-START_TEST(history_without_readers_is_bounded)
+CASE(history_without_readers_is_bounded)
 {
     run_unsubscribe(&reader.subscriber);
     set_log_size(100000);
@@ -1174,10 +1147,9 @@ START_TEST(history_without_readers_is_bounded)
     ck_assert_uint_le(log_length(), 100000);
     ck_assert_uint_gt(log_length(), 100000 - 1024);
 }
-END_TEST
 
 /* The more live runs there are, the less each keeps. */
-START_TEST(history_is_bounded_by_the_fair_share)
+CASE(history_is_bounded_by_the_fair_share)
 {
     struct runs_limits limits = plenty;
     struct run *others[9];
@@ -1197,9 +1169,8 @@ START_TEST(history_is_bounded_by_the_fair_share)
         run_unref(others[i]);
     }
 }
-END_TEST
 
-START_TEST(history_has_the_least_share)
+CASE(history_has_the_least_share)
 {
     struct runs_limits limits = plenty;
 
@@ -1209,9 +1180,8 @@ START_TEST(history_has_the_least_share)
     ck_assert_uint_le(log_length(), RUN_SHARE_LEAST + 1024);
     ck_assert_uint_gt(log_length(), RUN_SHARE_LEAST);
 }
-END_TEST
 
-START_TEST(gap)
+CASE(gap)
 {
     struct reader late = {.lazy = true};
     struct run_gap told_gap;
@@ -1231,9 +1201,8 @@ START_TEST(gap)
         ck_assert_uint_eq(replay(after).events, 101);
     }
 }
-END_TEST
 
-START_TEST(unread_events_are_not_dropped)
+CASE(unread_events_are_not_dropped)
 {
     set_log_size(10000);
     reader.lazy = true;
@@ -1241,10 +1210,9 @@ START_TEST(unread_events_are_not_dropped)
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(stream_of(&reader).events, 1025);
 }
-END_TEST
 
 /* Neither what the slowest of several has not read, nor the rest of an event that it reads. */
-START_TEST(event_that_is_read_in_part_is_kept)
+CASE(event_that_is_read_in_part_is_kept)
 {
     struct reader slow = {.lazy = true};
 
@@ -1258,9 +1226,8 @@ START_TEST(event_that_is_read_in_part_is_kept)
     ck_assert_uint_eq(stream_of(&slow).events, 21);
     run_unsubscribe(&slow.subscriber);
 }
-END_TEST
 
-START_TEST(large_event_that_is_read_in_part)
+CASE(large_event_that_is_read_in_part)
 {
     set_log_size(1000);
     reader.lazy = true;
@@ -1271,10 +1238,9 @@ START_TEST(large_event_that_is_read_in_part)
     ck_assert_uint_gt(log_length(), 900000 + 900000);
     ck_assert_uint_le(log_length(), 900000 + WIRE_WINDOW + OWN_EVENTS);
 }
-END_TEST
 
 /* Each comes before the agent has used the credit that the one before gave back. */
-START_TEST(readers_one_after_another)
+CASE(readers_one_after_another)
 {
     struct reader late = {.lazy = true};
 
@@ -1293,10 +1259,9 @@ START_TEST(readers_one_after_another)
         run_unsubscribe(&late.subscriber);
     }
 }
-END_TEST
 
 /* Else who comes late would wait for it in vain. */
-START_TEST(done_is_kept_however_large)
+CASE_LOOP(done_is_kept_however_large, 0, 2)
 {
     char *result = malloc(200001);
     struct stream stream;
@@ -1314,10 +1279,9 @@ START_TEST(done_is_kept_however_large)
     ck_assert_uint_lt(log_length(), 200000 + 60 * 1024);
     free(result);
 }
-END_TEST
 
 /* A reader at its own pace, and others that come at any event and go: see random_pace. */
-START_TEST(random_readers)
+CASE_LOOP(random_readers, 0, 6)
 {
     static const size_t log_sizes[] = {65536, 200000, 1024 * 1024};
     static const size_t most[] = {200, 3000, 60000};
@@ -1365,11 +1329,12 @@ START_TEST(random_readers)
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(stream_of(&reader).events, sent + 1);
 }
-END_TEST
 
 /* ---- cancel, and an agent that ignores it ---- */
 
-START_TEST(cancel_says_so)
+CASES("cancel", .setup = setup_running, .teardown = teardown);
+
+CASE(cancel_says_so)
 {
     run_cancel(run);
     run_cancel(run);
@@ -1377,9 +1342,10 @@ START_TEST(cancel_says_so)
     ck_assert_uint_eq(told.cancels, 1);
     ck_assert_int_eq(run_get_state(run), RUN_running);
 }
-END_TEST
 
-START_TEST(ignored_after_its_grace)
+CASES("cancel in time", .setup = setup_runs, .teardown = teardown);
+
+CASE(ignored_after_its_grace)
 {
     uint64_t cancelled_at;
 
@@ -1397,10 +1363,9 @@ START_TEST(ignored_after_its_grace)
     ck_assert_uint_eq(told.cancels, 1);
     ck_assert_uint_eq(told.ignored, 1);
 }
-END_TEST
 
 /* The rest of its agent's words is for nobody. */
-START_TEST(ignored_agent_goes_on)
+CASE(ignored_agent_goes_on)
 {
     spec.grace_ms = 0;
     start_run();
@@ -1414,9 +1379,8 @@ START_TEST(ignored_agent_goes_on)
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
     expect_stream("run done ", "{\"status\":\"cancelled\"}");
 }
-END_TEST
 
-START_TEST(ignored_after_an_abort)
+CASE(ignored_after_an_abort)
 {
     spec.grace_ms = 5;
     start_run();
@@ -1429,9 +1393,8 @@ START_TEST(ignored_after_an_abort)
     ck_assert_int_eq(run_get_state(run), RUN_failed);
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
 }
-END_TEST
 
-START_TEST(stops_within_its_grace)
+CASE_LOOP(stops_within_its_grace, 0, 2)
 {
     spec.grace_ms = 5;
     start_run();
@@ -1443,16 +1406,16 @@ START_TEST(stops_within_its_grace)
     pass(20);
     ck_assert_uint_eq(told.ignored, 0);
 }
-END_TEST
 
-START_TEST(grace_without_end)
+CASES("cancel", .setup = setup_running, .teardown = teardown);
+
+CASE(grace_without_end)
 {
     run_cancel(run);
     pass(20);
     ck_assert_uint_eq(told.ignored, 0);
     ck_assert_int_eq(run_get_state(run), RUN_running);
 }
-END_TEST
 
 static void on_second_cancel(uv_timer_t *timer)
 {
@@ -1461,8 +1424,10 @@ static void on_second_cancel(uv_timer_t *timer)
     run_abort(run, RUN_ERROR_shutdown, NULL);
 }
 
+CASES("cancel in time", .setup = setup_runs, .teardown = teardown);
+
 /* Its time began with the first. */
-START_TEST(second_cancel_gives_no_more_time)
+CASE(second_cancel_gives_no_more_time)
 {
     uv_timer_t later;
 
@@ -1478,7 +1443,6 @@ START_TEST(second_cancel_gives_no_more_time)
     ck_assert_uint_eq(told.cancels, 1);
     ck_assert_uint_eq(told.ignored, 1);
 }
-END_TEST
 
 /* As one that kills its worker may do. */
 static void on_ignored_end(void *data, uint32_t number)
@@ -1487,7 +1451,7 @@ static void on_ignored_end(void *data, uint32_t number)
     ck_assert_int_eq(end(WIRE_FAILED, "worker_crashed", "", ""), 0);
 }
 
-START_TEST(executor_ends_an_ignored_run_at_once)
+CASE(executor_ends_an_ignored_run_at_once)
 {
     struct executor killer = executor;
 
@@ -1500,7 +1464,6 @@ START_TEST(executor_ends_an_ignored_run_at_once)
         uv_run(&loop, UV_RUN_ONCE);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
 }
-END_TEST
 
 /* ---- readers that leave ---- */
 
@@ -1513,15 +1476,16 @@ static void leave_run(uint64_t linger_ms)
     ck_assert_ptr_null(reader.subscriber.run);
 }
 
-START_TEST(last_leaves_without_linger)
+CASES("leave", .setup = setup_runs, .teardown = teardown);
+
+CASE(last_leaves_without_linger)
 {
     leave_run(0);
     ck_assert_uint_eq(told.cancels, 1);
     ck_assert_int_eq(run_get_state(run), RUN_running);
 }
-END_TEST
 
-START_TEST(last_leaves_a_queued_run)
+CASE_LOOP(last_leaves_a_queued_run, 0, 2)
 {
     spec.linger_ms = _i ? 2 : 0;
     run = create_run();
@@ -1532,9 +1496,8 @@ START_TEST(last_leaves_a_queued_run)
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
     ck_assert_uint_eq(told.cancels, 0);
 }
-END_TEST
 
-START_TEST(lingers_without_end)
+CASE(lingers_without_end)
 {
     leave_run(NEVER);
     pass(20);
@@ -1543,9 +1506,8 @@ START_TEST(lingers_without_end)
     ck_assert_int_eq(finish(), 0);
     ck_assert_str_eq(replay(0).types, "run a done ");
 }
-END_TEST
 
-START_TEST(lingers_for_its_time)
+CASE(lingers_for_its_time)
 {
     uint64_t left_at;
 
@@ -1560,9 +1522,8 @@ START_TEST(lingers_for_its_time)
     pass(20);
     ck_assert_uint_eq(told.cancels, 1);
 }
-END_TEST
 
-START_TEST(reader_comes_back)
+CASE(reader_comes_back)
 {
     leave_run(5);
     subscribe_after(&reader, 1);
@@ -1572,9 +1533,8 @@ START_TEST(reader_comes_back)
     while (told.cancels == 0)
         uv_run(&loop, UV_RUN_ONCE);
 }
-END_TEST
 
-START_TEST(another_reader_stays)
+CASE(another_reader_stays)
 {
     struct reader other = {.lazy = false};
 
@@ -1588,10 +1548,9 @@ START_TEST(another_reader_stays)
     ck_assert_uint_eq(told.cancels, 1);
     buf_finish(&other.text);
 }
-END_TEST
 
 /* One that has what it wanted, and one whose client left, are not the same. */
-START_TEST(unsubscribing_is_not_leaving)
+CASE(unsubscribing_is_not_leaving)
 {
     spec.linger_ms = 0;
     start_run();
@@ -1599,9 +1558,8 @@ START_TEST(unsubscribing_is_not_leaving)
     pass(5);
     ck_assert_uint_eq(told.cancels, 0);
 }
-END_TEST
 
-START_TEST(leaves_after_the_end)
+CASE_LOOP(leaves_after_the_end, 0, 2)
 {
     spec.linger_ms = (uint64_t)_i;
     start_run();
@@ -1611,9 +1569,8 @@ START_TEST(leaves_after_the_end)
     ck_assert_uint_eq(told.cancels, 0);
     ck_assert_int_eq(run_get_state(run), RUN_finished);
 }
-END_TEST
 
-START_TEST(ends_while_it_lingers)
+CASE(ends_while_it_lingers)
 {
     leave_run(5);
     ck_assert_int_eq(finish(), 0);
@@ -1621,9 +1578,8 @@ START_TEST(ends_while_it_lingers)
     ck_assert_uint_eq(told.cancels, 0);
     ck_assert_int_eq(run_get_state(run), RUN_finished);
 }
-END_TEST
 
-START_TEST(ignored_after_its_time_to_linger)
+CASE(ignored_after_its_time_to_linger)
 {
     spec.grace_ms = 2;
     leave_run(2);
@@ -1632,14 +1588,15 @@ START_TEST(ignored_after_its_time_to_linger)
     ck_assert_uint_eq(told.cancels, 1);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
 }
-END_TEST
 
 /* ---- deadlines ---- */
 
 static const char late_done[] = "{\"status\":\"failed\",\"error\":{\"code\":\"deadline\","
                                 "\"message\":\"the run took longer than its deadline allows\"}}";
 
-START_TEST(deadline_of_a_queued_run)
+CASES("deadline", .setup = setup_runs, .teardown = teardown);
+
+CASE(deadline_of_a_queued_run)
 {
     uint64_t created_at = uv_now(&loop);
 
@@ -1653,9 +1610,8 @@ START_TEST(deadline_of_a_queued_run)
     ck_assert_uint_eq(told.cancels, 0);
     expect_stream("done ", late_done);
 }
-END_TEST
 
-START_TEST(deadline_of_a_running_run)
+CASE(deadline_of_a_running_run)
 {
     spec.deadline_ms = 5;
     start_run();
@@ -1668,9 +1624,8 @@ START_TEST(deadline_of_a_running_run)
     ck_assert_uint_eq(told.ignored, 0);
     expect_stream("run done ", late_done);
 }
-END_TEST
 
-START_TEST(deadline_of_an_agent_that_ignores_it)
+CASE(deadline_of_an_agent_that_ignores_it)
 {
     spec.deadline_ms = 2;
     spec.grace_ms = 2;
@@ -1681,9 +1636,8 @@ START_TEST(deadline_of_an_agent_that_ignores_it)
     ck_assert_int_eq(run_get_state(run), RUN_failed);
     expect_stream("run done ", late_done);
 }
-END_TEST
 
-START_TEST(ends_before_its_deadline)
+CASE(ends_before_its_deadline)
 {
     spec.deadline_ms = 5;
     start_run();
@@ -1692,9 +1646,8 @@ START_TEST(ends_before_its_deadline)
     ck_assert_uint_eq(told.cancels, 0);
     expect_stream("run done ", "{\"status\":\"finished\"}");
 }
-END_TEST
 
-START_TEST(deadline_comes_while_it_lingers)
+CASE(deadline_comes_while_it_lingers)
 {
     spec.deadline_ms = 5;
     leave_run(HOUR_MS);
@@ -1703,9 +1656,8 @@ START_TEST(deadline_comes_while_it_lingers)
     ck_assert_int_eq(run_get_state(run), RUN_failed);
     ck_assert_uint_eq(told.cancels, 1);
 }
-END_TEST
 
-START_TEST(deadline_comes_within_its_grace)
+CASE(deadline_comes_within_its_grace)
 {
     spec.deadline_ms = 5;
     spec.grace_ms = HOUR_MS;
@@ -1716,10 +1668,9 @@ START_TEST(deadline_comes_within_its_grace)
     ck_assert_int_eq(run_get_state(run), RUN_failed);
     ck_assert_uint_eq(told.cancels, 1);
 }
-END_TEST
 
 /* A time that is beyond all time is none. */
-START_TEST(times_do_not_overflow)
+CASE(times_do_not_overflow)
 {
     spec.deadline_ms = spec.grace_ms = NEVER - 1;
     leave_run(NEVER - 1);
@@ -1729,7 +1680,6 @@ START_TEST(times_do_not_overflow)
     pass(5);
     ck_assert_uint_eq(told.ignored, 0);
 }
-END_TEST
 
 /* ---- inputs ---- */
 
@@ -1738,22 +1688,24 @@ static int give(const char *json)
     return run_give_input(run, json, strlen(json));
 }
 
-START_TEST(input_while_queued)
+CASES("queued", .setup = setup, .teardown = teardown);
+
+CASE(input_while_queued)
 {
     ck_assert_int_eq(give("1"), -ENXIO);
     ck_assert_uint_eq(told.inputs, 0);
 }
-END_TEST
 
-START_TEST(input_reaches_the_executor)
+CASES("inputs", .setup = setup_running, .teardown = teardown);
+
+CASE(input_reaches_the_executor)
 {
     ck_assert_int_eq(run_give_input(run, "{\"a\":1} behind it", 7), 0);
     ck_assert_uint_eq(told.inputs, 1);
     ck_assert_str_eq(told.last_input, "{\"a\":1}");
 }
-END_TEST
 
-START_TEST(input_after_the_end)
+CASE_LOOP(input_after_the_end, 0, 2)
 {
     if (_i)
         run_abort(run, RUN_ERROR_deadline, NULL); /* its agent is still there */
@@ -1762,9 +1714,8 @@ START_TEST(input_after_the_end)
     ck_assert_int_eq(give("1"), -ENXIO);
     ck_assert_uint_eq(told.inputs, 0);
 }
-END_TEST
 
-START_TEST(most_inputs)
+CASE(most_inputs)
 {
     for (unsigned i = 0; i < RUN_INPUTS_MAX; i++)
         ck_assert_int_eq(give("1"), 0);
@@ -1777,9 +1728,8 @@ START_TEST(most_inputs)
     ck_assert_int_eq(run_set_waiting(run, RUN_INPUTS_MAX + 3, 1), 0);
     ck_assert_int_eq(give("1"), 0);
 }
-END_TEST
 
-START_TEST(input_that_the_executor_cannot_take)
+CASE(input_that_the_executor_cannot_take)
 {
     told.input_status = -EAGAIN;
     for (unsigned i = 0; i < 2 * RUN_INPUTS_MAX; i++)
@@ -1789,9 +1739,8 @@ START_TEST(input_that_the_executor_cannot_take)
     ck_assert_int_eq(run_set_waiting(run, 1, 0), 0);
     ck_assert_int_eq(run_set_waiting(run, 2, 0), -EPROTO);
 }
-END_TEST
 
-START_TEST(waits_for_input)
+CASE(waits_for_input)
 {
     ck_assert_int_eq(run_set_waiting(run, 0, 1), 0);
     ck_assert_int_eq(run_get_state(run), RUN_waiting);
@@ -1805,9 +1754,8 @@ START_TEST(waits_for_input)
     ck_assert_int_eq(run_get_state(run), RUN_running);
     ck_assert_uint_eq(run_log(run)->last, 1); /* it is no event */
 }
-END_TEST
 
-START_TEST(ends_while_it_waits)
+CASE_LOOP(ends_while_it_waits, 0, 3)
 {
     static const enum run_state states[] = {RUN_finished, RUN_failed, RUN_cancelled};
 
@@ -1819,10 +1767,9 @@ START_TEST(ends_while_it_waits)
     ck_assert_int_eq(run_get_state(run), states[_i]);
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
 }
-END_TEST
 
 /* Only what it was sent can be taken, and only once. */
-START_TEST(forged_counts)
+CASE(forged_counts)
 {
     ck_assert_int_eq(run_set_waiting(run, 1, 0), -EPROTO);
     ck_assert_int_eq(run_set_waiting(run, UINT32_MAX, 1), -EPROTO);
@@ -1834,17 +1781,15 @@ START_TEST(forged_counts)
     ck_assert_int_eq(run_set_waiting(run, 0, 1), -EPROTO);
     ck_assert_int_eq(run_get_state(run), RUN_running);
 }
-END_TEST
 
-START_TEST(input_to_an_agent_that_is_being_cancelled)
+CASE(input_to_an_agent_that_is_being_cancelled)
 {
     run_cancel(run);
     ck_assert_int_eq(give("1"), 0);
     ck_assert_int_eq(run_set_waiting(run, 1, 0), 0);
 }
-END_TEST
 
-START_TEST(describe_waiting)
+CASE(describe_waiting)
 {
     cJSON *tree;
 
@@ -1854,9 +1799,10 @@ START_TEST(describe_waiting)
     expect_number(tree, "events", 1);
     cJSON_Delete(tree);
 }
-END_TEST
 
-START_TEST(describe_cancelling)
+CASES("cancel", .setup = setup_running, .teardown = teardown);
+
+CASE(describe_cancelling)
 {
     cJSON *tree;
 
@@ -1871,7 +1817,6 @@ START_TEST(describe_cancelling)
     ck_assert_ptr_null(cJSON_GetObjectItemCaseSensitive(tree, "cancelling"));
     cJSON_Delete(tree);
 }
-END_TEST
 
 /* ---- keys of idempotency ---- */
 
@@ -1886,15 +1831,16 @@ static struct run *create_with_key(const char *subject, const char *key)
     return create_run();
 }
 
-START_TEST(no_key)
+CASES("keys", .setup = setup_runs, .teardown = teardown);
+
+CASE(no_key)
 {
     run = create_run();
     ck_assert_ptr_null(runs_find_key(runs, "", "echo", ""));
     ck_assert_ptr_null(runs_find_key(runs, "", "echo", "k"));
 }
-END_TEST
 
-START_TEST(found_by_key)
+CASE(found_by_key)
 {
     unsigned char digest[DIGEST_SIZE];
 
@@ -1903,9 +1849,8 @@ START_TEST(found_by_key)
     ck_assert_ptr_eq(runs_find_key(runs, "alice", "echo", "k"), run);
     ck_assert_mem_eq(run_digest(run), digest, sizeof digest);
 }
-END_TEST
 
-START_TEST(key_is_of_subject_and_agent)
+CASE(key_is_of_subject_and_agent)
 {
     struct run *bobs = create_with_key("bob", "k"), *other;
 
@@ -1926,18 +1871,16 @@ START_TEST(key_is_of_subject_and_agent)
     run_unref(bobs);
     run_unref(other);
 }
-END_TEST
 
-START_TEST(found_by_key_after_its_end)
+CASE(found_by_key_after_its_end)
 {
     run = create_with_key("", "k");
     run_cancel(run);
     ck_assert_ptr_eq(runs_find_key(runs, "", "echo", "k"), run);
 }
-END_TEST
 
 /* Also while one still reads it; the key is free then. */
-START_TEST(key_is_forgotten_with_its_run)
+CASE(key_is_forgotten_with_its_run)
 {
     struct run *old = create_with_key("", "k");
 
@@ -1950,9 +1893,8 @@ START_TEST(key_is_forgotten_with_its_run)
     run_unref(old);
     ck_assert_ptr_eq(runs_find_key(runs, "", "echo", "k"), run);
 }
-END_TEST
 
-START_TEST(many_keys)
+CASE(many_keys)
 {
     enum { COUNT = 500 };
     struct run *made[COUNT];
@@ -1971,11 +1913,12 @@ START_TEST(many_keys)
         run_unref(made[i]);
     }
 }
-END_TEST
 
 /* ---- clients ---- */
 
-START_TEST(live_runs_of_a_client)
+CASES("clients", .setup = setup_runs, .teardown = teardown);
+
+CASE(live_runs_of_a_client)
 {
     struct run *first, *second, *nobodys;
 
@@ -2002,10 +1945,9 @@ START_TEST(live_runs_of_a_client)
     ck_assert_uint_eq(runs_live_of(runs, "10.0.0.1"), 0);
     ck_assert_uint_eq(runs_live_of(runs, "10.0.0.2"), 1);
 }
-END_TEST
 
 /* Its agent may not have stopped yet; but for its client it is over. */
-START_TEST(ended_run_does_not_count)
+CASE(ended_run_does_not_count)
 {
     spec.client = "alice";
     start_run();
@@ -2015,7 +1957,6 @@ START_TEST(ended_run_does_not_count)
     ck_assert_int_eq(finish(), 0);
     ck_assert_uint_eq(runs_live_of(runs, "alice"), 0);
 }
-END_TEST
 
 /* ---- the budget ---- */
 
@@ -2027,14 +1968,15 @@ static void set_budget(size_t log_budget)
     runs_set_limits(runs, &limits);
 }
 
-START_TEST(memory_of_no_runs)
+CASES("budget", .setup = setup_runs, .teardown = teardown);
+
+CASE(memory_of_no_runs)
 {
     ck_assert_uint_eq(runs_memory(runs), 0);
     ck_assert(runs_make_room(runs));
 }
-END_TEST
 
-START_TEST(memory_grows_and_shrinks)
+CASE(memory_grows_and_shrinks)
 {
     size_t empty, small, large;
 
@@ -2052,10 +1994,9 @@ START_TEST(memory_grows_and_shrinks)
     append_kilobytes(1);
     ck_assert_uint_lt(runs_memory(runs), large / 100);
 }
-END_TEST
 
 /* What is forgotten but still read takes memory as well. */
-START_TEST(memory_of_a_forgotten_run)
+CASE(memory_of_a_forgotten_run)
 {
     size_t before;
 
@@ -2072,9 +2013,8 @@ START_TEST(memory_of_a_forgotten_run)
     run = NULL;
     ck_assert_uint_eq(runs_memory(runs), 0);
 }
-END_TEST
 
-START_TEST(oldest_are_forgotten_beyond_the_budget)
+CASE(oldest_are_forgotten_beyond_the_budget)
 {
     enum { COUNT = 100 };
     char ids[COUNT][RUN_ID_LENGTH + 1];
@@ -2095,9 +2035,8 @@ START_TEST(oldest_are_forgotten_beyond_the_budget)
     ck_assert_int_ge(found, 10);
     ck_assert_int_le(found, 20);
 }
-END_TEST
 
-START_TEST(ended_make_room_for_events_of_live_ones)
+CASE(ended_make_room_for_events_of_live_ones)
 {
     struct run *old[5];
 
@@ -2114,9 +2053,8 @@ START_TEST(ended_make_room_for_events_of_live_ones)
     }
     ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
 }
-END_TEST
 
-START_TEST(live_ones_are_never_forgotten)
+CASE(live_ones_are_never_forgotten)
 {
     struct run *others[20];
 
@@ -2135,9 +2073,8 @@ START_TEST(live_ones_are_never_forgotten)
         run_unref(others[i]);
     }
 }
-END_TEST
 
-START_TEST(ended_one_that_is_read_stays)
+CASE(ended_one_that_is_read_stays)
 {
     start_run();
     ck_assert_int_eq(finish(), 0);
@@ -2147,9 +2084,8 @@ START_TEST(ended_one_that_is_read_stays)
     forget_all();
     ck_assert_ptr_null(runs_find(runs, run_id(run)));
 }
-END_TEST
 
-START_TEST(younger_ones_go_when_the_oldest_is_read)
+CASE(younger_ones_go_when_the_oldest_is_read)
 {
     struct run *younger;
 
@@ -2161,9 +2097,8 @@ START_TEST(younger_ones_go_when_the_oldest_is_read)
     ck_assert_ptr_null(runs_find(runs, run_id(younger)));
     run_unref(younger);
 }
-END_TEST
 
-START_TEST(no_room_while_live_ones_fill_the_budget)
+CASE(no_room_while_live_ones_fill_the_budget)
 {
     set_budget(50 * 1024);
     start_run();
@@ -2174,10 +2109,9 @@ START_TEST(no_room_while_live_ones_fill_the_budget)
     reader_read(&reader, SIZE_MAX);
     ck_assert(runs_make_room(runs));
 }
-END_TEST
 
 /* Each gives back what is beyond its share when more come. */
-START_TEST(room_for_many_live_ones)
+CASE(room_for_many_live_ones)
 {
     struct run *others[25];
 
@@ -2195,9 +2129,8 @@ START_TEST(room_for_many_live_ones)
     }
     run = NULL;
 }
-END_TEST
 
-START_TEST(inputs_of_queued_runs_count)
+CASE(inputs_of_queued_runs_count)
 {
     struct buf pairs = {0};
     struct run_spec queued = {.agent = "echo",
@@ -2213,10 +2146,9 @@ START_TEST(inputs_of_queued_runs_count)
     run_cancel(run);
     ck_assert_uint_lt(runs_memory(runs), 60000);
 }
-END_TEST
 
 /* One that is ended makes room, unless it is being read. */
-START_TEST(room_of_ended_ones)
+CASE(room_of_ended_ones)
 {
     start_run();
     append_kilobytes(50);
@@ -2229,11 +2161,12 @@ START_TEST(room_of_ended_ones)
     run = NULL;
     ck_assert(runs_make_room(runs));
 }
-END_TEST
 
 /* ---- retention ---- */
 
-START_TEST(forgotten_after_its_time)
+CASES("retention", .setup = setup_runs, .teardown = teardown);
+
+CASE(forgotten_after_its_time)
 {
     struct runs_limits limits = plenty;
     struct run *ended;
@@ -2253,9 +2186,10 @@ START_TEST(forgotten_after_its_time)
     ck_assert_uint_ge(uv_now(&loop) - ended_at, 100);
     ck_assert_ptr_eq(runs_find(runs, run_id(run)), run);
 }
-END_TEST
 
-START_TEST(forgotten_run_can_still_be_read)
+CASES("retention of a read run", .setup = setup_running, .teardown = teardown);
+
+CASE(forgotten_run_can_still_be_read)
 {
     struct runs_limits limits = plenty;
 
@@ -2268,229 +2202,4 @@ START_TEST(forgotten_run_can_still_be_read)
         uv_run(&loop, UV_RUN_ONCE);
     reader_read(&reader, SIZE_MAX);
     expect_stream("run text done ", "{\"status\":\"finished\"}");
-}
-END_TEST
-
-static TCase *case_create(Suite *suite, const char *name, SFun before)
-{
-    TCase *tcase = tcase_create(name);
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 120);
-    tcase_add_checked_fixture(tcase, before, teardown);
-    return tcase;
-}
-
-static void add_queued(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "queued", setup);
-
-    tcase_add_test(tcase, new_run_is_queued);
-    tcase_add_test(tcase, subject_is_copied);
-    tcase_add_test(tcase, found_by_id);
-    tcase_add_test(tcase, ids_are_unique_and_well_formed);
-    tcase_add_test(tcase, pairs_of_start);
-    tcase_add_test(tcase, describe_queued);
-    tcase_add_test(tcase, aborted_while_queued);
-    tcase_add_test(tcase, cancelled_while_queued);
-    tcase_add_test(tcase, input_while_queued);
-}
-
-static void add_events(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "events", setup_running);
-
-    tcase_add_test(tcase, first_event_is_run);
-    tcase_add_test(tcase, bytes_of_an_event);
-    tcase_add_test(tcase, numbers_have_no_gaps);
-    tcase_add_test(tcase, line_breaks_are_refused);
-    tcase_add_loop_test(tcase, event_types_of_the_host_are_refused, 0, 5);
-    tcase_add_test(tcase, late_subscriber_reads_from_the_start);
-    tcase_add_test(tcase, late_subscriber_reads_behind_any_event);
-    tcase_add_test(tcase, subscribes_behind_the_last_event);
-    tcase_add_test(tcase, subscribes_before_it_runs);
-    tcase_add_test(tcase, each_subscriber_reads_at_its_own_pace);
-    tcase_add_test(tcase, kept_while_nobody_reads);
-    tcase_add_test(tcase, unsubscribes_while_told);
-    tcase_add_loop_test(tcase, others_are_told_when_one_leaves, 0, 3);
-    tcase_add_test(tcase, all_leave_at_done);
-    tcase_add_test(tcase, describe_running);
-}
-
-static void add_ends(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "ends", setup_running);
-
-    tcase_add_test(tcase, finished);
-    tcase_add_test(tcase, finished_with_result);
-    tcase_add_test(tcase, failed);
-    tcase_add_test(tcase, cancelled_by_its_worker);
-    tcase_add_test(tcase, result_with_line_break_is_refused);
-    tcase_add_test(tcase, aborted_while_running);
-    tcase_add_test(tcase, aborted_twice);
-    tcase_add_test(tcase, aborted_after_its_end);
-    tcase_add_test(tcase, cancelled_while_running);
-    tcase_add_test(tcase, aborted_while_it_is_being_cancelled);
-    tcase_add_test(tcase, all_are_failed);
-    tcase_add_test(tcase, caller_may_let_go_at_once);
-    tcase_add_loop_test(tcase, describe_ends, 0, 3);
-}
-
-static void add_credit(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "credit", setup_running);
-
-    tcase_add_test(tcase, unread_events_cost_credit);
-    tcase_add_test(tcase, overdraw_is_refused);
-    tcase_add_test(tcase, overdraw_by_one_byte_is_refused);
-    tcase_add_test(tcase, all_credit_comes_back_when_all_is_read);
-    tcase_add_test(tcase, credit_comes_back_in_steps);
-    tcase_add_test(tcase, nobody_reads_credit_comes_back);
-    tcase_add_test(tcase, slowest_reader_rules);
-    tcase_add_test(tcase, several_equal_readers_rule);
-    tcase_add_test(tcase, slowest_reader_overtakes);
-    tcase_add_test(tcase, late_reader_holds_the_agent);
-    tcase_add_test(tcase, late_reader_that_leaves_frees_the_agent);
-    tcase_add_test(tcase, no_credit_after_the_end);
-    tcase_add_loop_test(tcase, random_pace, 0, 4);
-}
-
-static void add_kept(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "kept events", setup_running);
-
-    tcase_add_test(tcase, history_is_bounded_by_log_size);
-    tcase_add_test(tcase, hardly_any_history);
-    tcase_add_test(tcase, unread_takes_nothing_from_history);
-    tcase_add_test(tcase, history_without_readers_is_bounded);
-    tcase_add_test(tcase, history_is_bounded_by_the_fair_share);
-    tcase_add_test(tcase, history_has_the_least_share);
-    tcase_add_test(tcase, gap);
-    tcase_add_test(tcase, unread_events_are_not_dropped);
-    tcase_add_test(tcase, event_that_is_read_in_part_is_kept);
-    tcase_add_test(tcase, large_event_that_is_read_in_part);
-    tcase_add_test(tcase, readers_one_after_another);
-    tcase_add_loop_test(tcase, done_is_kept_however_large, 0, 2);
-    tcase_add_loop_test(tcase, random_readers, 0, 6);
-}
-
-static void add_cancel(Suite *suite)
-{
-    TCase *running = case_create(suite, "cancel", setup_running);
-    TCase *timed = case_create(suite, "cancel in time", setup_runs);
-
-    tcase_add_test(running, cancel_says_so);
-    tcase_add_test(running, grace_without_end);
-    tcase_add_test(running, describe_cancelling);
-    tcase_add_loop_test(timed, stops_within_its_grace, 0, 2);
-    tcase_add_test(timed, ignored_after_its_grace);
-    tcase_add_test(timed, ignored_agent_goes_on);
-    tcase_add_test(timed, ignored_after_an_abort);
-    tcase_add_test(timed, second_cancel_gives_no_more_time);
-    tcase_add_test(timed, executor_ends_an_ignored_run_at_once);
-}
-
-static void add_times(Suite *suite)
-{
-    TCase *leave = case_create(suite, "leave", setup_runs);
-    TCase *deadline = case_create(suite, "deadline", setup_runs);
-
-    tcase_add_test(leave, last_leaves_without_linger);
-    tcase_add_loop_test(leave, last_leaves_a_queued_run, 0, 2);
-    tcase_add_test(leave, lingers_without_end);
-    tcase_add_test(leave, lingers_for_its_time);
-    tcase_add_test(leave, reader_comes_back);
-    tcase_add_test(leave, another_reader_stays);
-    tcase_add_test(leave, unsubscribing_is_not_leaving);
-    tcase_add_loop_test(leave, leaves_after_the_end, 0, 2);
-    tcase_add_test(leave, ends_while_it_lingers);
-    tcase_add_test(leave, ignored_after_its_time_to_linger);
-    tcase_add_test(deadline, deadline_of_a_queued_run);
-    tcase_add_test(deadline, deadline_of_a_running_run);
-    tcase_add_test(deadline, deadline_of_an_agent_that_ignores_it);
-    tcase_add_test(deadline, ends_before_its_deadline);
-    tcase_add_test(deadline, deadline_comes_while_it_lingers);
-    tcase_add_test(deadline, deadline_comes_within_its_grace);
-    tcase_add_test(deadline, times_do_not_overflow);
-}
-
-static void add_inputs(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "inputs", setup_running);
-
-    tcase_add_test(tcase, input_reaches_the_executor);
-    tcase_add_loop_test(tcase, input_after_the_end, 0, 2);
-    tcase_add_test(tcase, most_inputs);
-    tcase_add_test(tcase, input_that_the_executor_cannot_take);
-    tcase_add_test(tcase, waits_for_input);
-    tcase_add_loop_test(tcase, ends_while_it_waits, 0, 3);
-    tcase_add_test(tcase, forged_counts);
-    tcase_add_test(tcase, input_to_an_agent_that_is_being_cancelled);
-    tcase_add_test(tcase, describe_waiting);
-}
-
-static void add_table(Suite *suite)
-{
-    TCase *keys = case_create(suite, "keys", setup_runs);
-    TCase *clients = case_create(suite, "clients", setup_runs);
-
-    tcase_add_test(keys, no_key);
-    tcase_add_test(keys, found_by_key);
-    tcase_add_test(keys, key_is_of_subject_and_agent);
-    tcase_add_test(keys, found_by_key_after_its_end);
-    tcase_add_test(keys, key_is_forgotten_with_its_run);
-    tcase_add_test(keys, many_keys);
-    tcase_add_test(clients, live_runs_of_a_client);
-    tcase_add_test(clients, ended_run_does_not_count);
-}
-
-static void add_budget(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "budget", setup_runs);
-
-    tcase_add_test(tcase, memory_of_no_runs);
-    tcase_add_test(tcase, memory_grows_and_shrinks);
-    tcase_add_test(tcase, memory_of_a_forgotten_run);
-    tcase_add_test(tcase, oldest_are_forgotten_beyond_the_budget);
-    tcase_add_test(tcase, ended_make_room_for_events_of_live_ones);
-    tcase_add_test(tcase, live_ones_are_never_forgotten);
-    tcase_add_test(tcase, ended_one_that_is_read_stays);
-    tcase_add_test(tcase, younger_ones_go_when_the_oldest_is_read);
-    tcase_add_test(tcase, no_room_while_live_ones_fill_the_budget);
-    tcase_add_test(tcase, room_of_ended_ones);
-    tcase_add_test(tcase, room_for_many_live_ones);
-    tcase_add_test(tcase, inputs_of_queued_runs_count);
-}
-
-static void add_retention(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "retention", setup_runs);
-    TCase *running = case_create(suite, "retention of a read run", setup_running);
-
-    tcase_add_test(tcase, forgotten_after_its_time);
-    tcase_add_test(running, forgotten_run_can_still_be_read);
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("run");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    log_open("test", "", LOG_FATAL);
-    add_queued(suite);
-    add_events(suite);
-    add_ends(suite);
-    add_credit(suite);
-    add_kept(suite);
-    add_cancel(suite);
-    add_times(suite);
-    add_inputs(suite);
-    add_table(suite);
-    add_budget(suite);
-    add_retention(suite);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,7 +1,8 @@
+#include "../case.h"
+
 #include <sluice/agent_json.h>
 #include <sluice/agent_sse.h>
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,9 @@ static void expect(const char *stream, const char *events)
     ck_assert_str_eq(got, events);
 }
 
-START_TEST(line_ends)
+CASES("stream", .setup = setup, .teardown = teardown);
+
+CASE(line_ends)
 {
     expect("data: a\n\ndata: b\n\n", "=a;=b;");
     expect("data: a\r\n\r\ndata: b\r\n\r\n", "=a;=b;");
@@ -61,9 +64,8 @@ START_TEST(line_ends)
     expect("data: a\r\n\rdata: b\n\r\n\n", "=a;=b;");
     expect("data: a\r\ndata: b\r\n\r\n", "=a\nb;");
 }
-END_TEST
 
-START_TEST(fields)
+CASE(fields)
 {
     expect("data:a\n\n", "=a;");
     expect("data:  a \n\n", "= a ;");
@@ -74,9 +76,8 @@ START_TEST(fields)
     expect("event: t\nevent: u\ndata: a\n\n", "u=a;");
     expect("id: 1\nretry: 5\nx\ny: z\n data: n\nDATA: n\ndata x: n\ndata: a\n\n", "=a;");
 }
-END_TEST
 
-START_TEST(what_is_no_event)
+CASE(what_is_no_event)
 {
     expect("", "");
     expect("\n\n\r\n", "");
@@ -85,9 +86,8 @@ START_TEST(what_is_no_event)
     expect("data: a\n", "");
     expect("data: a", "");
 }
-END_TEST
 
-START_TEST(byte_order_mark)
+CASE(byte_order_mark)
 {
     expect("\xef\xbb\xbf"
            "data: a\n\n",
@@ -99,9 +99,8 @@ START_TEST(byte_order_mark)
            "data: a\n\n",
            "");
 }
-END_TEST
 
-START_TEST(long_type_is_cut)
+CASE(long_type_is_cut)
 {
     char stream[256], events[256];
 
@@ -109,16 +108,14 @@ START_TEST(long_type_is_cut)
     snprintf(events, sizeof events, "%063d=a;", 0);
     expect(stream, events);
 }
-END_TEST
 
-START_TEST(reader_ends_it)
+CASE(reader_ends_it)
 {
     const char *stream = "data: a\n\ndata: stop\n\ndata: b\n\n";
 
     ck_assert_int_eq(feed(stream, strlen(stream)), 7);
     ck_assert_str_eq(got, "=a;=stop;");
 }
-END_TEST
 
 /* Feeds so many bytes of a letter, in pieces. */
 static int feed_many(size_t count)
@@ -132,7 +129,7 @@ static int feed_many(size_t count)
     return status;
 }
 
-START_TEST(line_is_bounded)
+CASE(line_is_bounded)
 {
     ck_assert_int_eq(feed("data: ", 6), 0);
     ck_assert_int_eq(feed_many(AGENT_SSE_MAX - 6), 0);
@@ -142,9 +139,8 @@ START_TEST(line_is_bounded)
     ck_assert_int_eq(feed("x", 1), -EMSGSIZE);
     ck_assert_uint_le(sse.line.room, 2 * AGENT_SSE_MAX);
 }
-END_TEST
 
-START_TEST(event_is_bounded)
+CASE(event_is_bounded)
 {
     int status = 0;
     size_t lines = 0;
@@ -155,7 +151,6 @@ START_TEST(event_is_bounded)
     ck_assert_uint_eq(lines, AGENT_SSE_MAX / 4 + 1);
     ck_assert_uint_le(sse.data.room, 2 * AGENT_SSE_MAX);
 }
-END_TEST
 
 static int parses(const char *text)
 {
@@ -180,46 +175,18 @@ static int parses_levels(int levels)
     return parses(text);
 }
 
-START_TEST(json_is_not_too_deep)
+CASE(json_is_not_too_deep)
 {
     ck_assert(parses_levels(1));
     ck_assert(parses_levels(JSON_PARSE_DEPTH_MAX));
     ck_assert(!parses_levels(JSON_PARSE_DEPTH_MAX + 1));
 }
-END_TEST
 
-START_TEST(json_is_whole)
+CASE(json_is_whole)
 {
     ck_assert(parses(" {} \n"));
     ck_assert(!parses("{} x"));
     ck_assert(!parses(""));
     ck_assert(!parses("\"\\"));
     ck_assert(!parses("]]]"));
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("sse");
-    TCase *cases = tcase_create("stream");
-    SRunner *runner;
-    int failed;
-
-    tcase_add_checked_fixture(cases, setup, teardown);
-    tcase_add_test(cases, line_ends);
-    tcase_add_test(cases, fields);
-    tcase_add_test(cases, what_is_no_event);
-    tcase_add_test(cases, byte_order_mark);
-    tcase_add_test(cases, long_type_is_cut);
-    tcase_add_test(cases, reader_ends_it);
-    tcase_add_test(cases, line_is_bounded);
-    tcase_add_test(cases, event_is_bounded);
-    tcase_add_test(cases, json_is_not_too_deep);
-    tcase_add_test(cases, json_is_whole);
-    suite_add_tcase(suite, cases);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -2,8 +2,8 @@
 #define _GNU_SOURCE /* asprintf() */
 #endif
 #include "../bench/sse_check.h"
+#include "../case.h"
 
-#include <check.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,51 +184,47 @@ static char *plain(void)
     return RESPONSE(0, THREE, DONE);
 }
 
-START_TEST(taken)
+CASES("taken", .teardown = teardown);
+
+CASE(taken)
 {
     expect_taken(plain(), 3);
     ck_assert_uint_eq(told.sent_us, UINT64_C(1764038888123456));
 }
-END_TEST
 
-START_TEST(no_events)
+CASE(no_events)
 {
     expect_taken(RESPONSE(0, DONE), 0);
 }
-END_TEST
 
-START_TEST(any_chunks)
+CASE(any_chunks)
 {
     for (size_t chunk = 1; chunk < 300; chunk += chunk < 20 ? 1 : 37)
         expect_taken(RESPONSE(chunk, THREE, DONE), 3);
 }
-END_TEST
 
-START_TEST(more_than_events)
+CASE(more_than_events)
 {
     expect_taken(RESPONSE(0, ": hello\n\n", "retry: 1000\nid: r.0\n\n",
                           "event: run\ndata: {\"run\":\"r\"}\nid: r.1\n\n", TOKEN("0000001"), ":\n",
                           "id: r.2\n\n", DONE),
                  1);
 }
-END_TEST
 
-START_TEST(order_of_fields)
+CASE(order_of_fields)
 {
     expect_taken(RESPONSE(0, "data: " DATA("0000001") "\nevent: token\nid: 1\n\n",
                           "event:token\ndata:" DATA("0000002") "\n\n",
                           "data: {\"status\":\"finished\",\"result\":{}}\nid: 3\nevent: done\n\n"),
                  2);
 }
-END_TEST
 
-START_TEST(crlf)
+CASE(crlf)
 {
     expect_taken(RESPONSE(0, "event: token\r\ndata: " DATA("0000001") "\r\n\r\n", DONE), 1);
 }
-END_TEST
 
-START_TEST(numbers_carry)
+CASE(numbers_carry)
 {
     const char *pieces[12] = {[10] = DONE};
     char *events[10];
@@ -245,9 +241,8 @@ START_TEST(numbers_carry)
     for (int i = 0; i < 10; i++)
         free(events[i]);
 }
-END_TEST
 
-START_TEST(gap)
+CASE(gap)
 {
     char *text = RESPONSE(0, "event: gap\ndata: {\"from\":1,\"to\":7}\nid: r.7\n\n",
                           TOKEN("0000007"), TOKEN("0000008"), DONE);
@@ -259,9 +254,8 @@ START_TEST(gap)
     ck_assert_uint_eq(check.skipped, 6);
     expect_refused(8, text, "a gap after 0 events");
 }
-END_TEST
 
-START_TEST(second_response)
+CASE(second_response)
 {
     char *text = plain();
 
@@ -270,34 +264,32 @@ START_TEST(second_response)
     sse_check_finish(&check);
     expect_taken(text, 3);
 }
-END_TEST
 
-START_TEST(lost)
+CASES("refused");
+
+CASE(lost)
 {
     expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000003"), DONE),
                    "event 0000002 was due, number 2 of this stream, but n is 3: events are lost");
     expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000002"), DONE),
                    "done after 2 events instead of 3");
 }
-END_TEST
 
-START_TEST(doubled)
+CASE(doubled)
 {
     expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000001"), TOKEN("0000002"), DONE),
                    "n is 1: it came twice");
     expect_refused(2, RESPONSE(0, THREE, DONE), "event 0000003 came, though there should be 2");
 }
-END_TEST
 
-START_TEST(swapped)
+CASE(swapped)
 {
     expect_refused(3, RESPONSE(0, TOKEN("0000001"), TOKEN("0000003"), TOKEN("0000002"), DONE),
                    "n is 3: events are lost or swapped");
 }
-END_TEST
 
 /* Any byte of any data, but for those that may differ: the digits of t. */
-START_TEST(byte_changed)
+CASE(byte_changed)
 {
     char *text = plain();
     const char *first = strstr(text, "data: ") + 6;
@@ -314,9 +306,8 @@ START_TEST(byte_changed)
     }
     free(text);
 }
-END_TEST
 
-START_TEST(data_cut)
+CASE(data_cut)
 {
     expect_refused(
         1, RESPONSE(0, "event: token\ndata: {\"n\":\"0000001\",\"t\":\"1764038888123456\"}\n\n"),
@@ -325,17 +316,15 @@ START_TEST(data_cut)
     expect_refused(1, RESPONSE(0, "event: token\ndata: " DATA("0000001") "x\n\n"),
                    "event 1 has 65 bytes of data instead of 64");
 }
-END_TEST
 
-START_TEST(time_falls)
+CASE(time_falls)
 {
     expect_refused(
         2, with(RESPONSE(0, TOKEN("0000001"), TOKEN("0000002"), DONE), "8888123456", "9888123456"),
         "event 0000002 was sent before the one before it");
 }
-END_TEST
 
-START_TEST(fields)
+CASE(fields)
 {
     expect_refused(1, RESPONSE(0, "event: token\nevent: token\n"), "more than one type");
     expect_refused(1, RESPONSE(0, "data: 1\ndata: 2\n"), "more than one line of data");
@@ -346,9 +335,8 @@ START_TEST(fields)
     expect_refused(1, RESPONSE(0, TOKEN("0000001"), "event: run\ndata: {}\n\n"),
                    "an event 'run' after 1 events");
 }
-END_TEST
 
-START_TEST(long_line)
+CASE(long_line)
 {
     char *line = NULL;
 
@@ -359,9 +347,8 @@ START_TEST(long_line)
     expect_problem("a line is longer than");
     free(line);
 }
-END_TEST
 
-START_TEST(chunk_sizes)
+CASE(chunk_sizes)
 {
     expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n60\r\n"), "where a chunk should end");
     expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n62\r\n"), "where a chunk should end");
@@ -371,16 +358,14 @@ START_TEST(chunk_sizes)
     expect_refused(3, with(plain(), "\r\n61\r\n", "\r\n0000000000061\r\n"),
                    "a chunk's size has more than 12 digits");
 }
-END_TEST
 
-START_TEST(no_done)
+CASE(no_done)
 {
     expect_refused(3, RESPONSE(0, THREE), "the last chunk after 3 events, without done");
     expect_refused(3, RESPONSE(0, THREE, "event: done\n"), "the last chunk after 3 events");
 }
-END_TEST
 
-START_TEST(other_done)
+CASE(other_done)
 {
     expect_refused(0, RESPONSE(0, "event: done\n\n"), "done after 0 events, without data");
     expect_refused(0, RESPONSE(0, "event: done\ndata: {\"status\":\"failed\"}\n\n"),
@@ -390,18 +375,16 @@ START_TEST(other_done)
     expect_refused(0, RESPONSE(0, "event: done\ndata: " DATA("0000001") "\n\n"),
                    "done has the data of event 0000001");
 }
-END_TEST
 
-START_TEST(behind_done)
+CASE(behind_done)
 {
     expect_refused(3, RESPONSE(0, THREE, DONE, DONE), "bytes behind done");
     expect_refused(3, RESPONSE(0, THREE, DONE, "\n"), "bytes behind done");
     expect_refused(3, RESPONSE(0, THREE, DONE ":\n"), "bytes behind done");
 }
-END_TEST
 
 /* A further byte is refused, however it comes; all that came before it was right. */
-START_TEST(behind_last_chunk)
+CASE(behind_last_chunk)
 {
     char *text = plain();
 
@@ -413,9 +396,8 @@ START_TEST(behind_last_chunk)
     expect_refused(3, with(plain(), LAST, "0\r\nTrailer: 1\r\n\r\n"),
                    "where the last chunk should end");
 }
-END_TEST
 
-START_TEST(head)
+CASE(head)
 {
     expect_refused(3, with(plain(), "200 OK", "500 No"), "the status line is: HTTP/1.1 500 No");
     expect_refused(3, with(plain(), "200 OK", "2000"), "the status line is");
@@ -424,9 +406,8 @@ START_TEST(head)
     expect_refused(3, with(plain(), "chunked", "gzip"), "the response is not chunked");
     expect_refused(3, with(plain(), "OK\r\n", "OK\n"), "does not end with CRLF");
 }
-END_TEST
 
-START_TEST(truncated)
+CASE(truncated)
 {
     char *text = plain();
 
@@ -443,51 +424,4 @@ START_TEST(truncated)
     ck_assert(!sse_check_close(&check));
     expect_problem("after 3 events");
     free(text);
-}
-END_TEST
-
-static Suite *suite(void)
-{
-    Suite *suite = suite_create("sse_check");
-    TCase *fine = tcase_create("taken"), *faults = tcase_create("refused");
-
-    tcase_add_checked_fixture(fine, NULL, teardown);
-    tcase_add_test(fine, taken);
-    tcase_add_test(fine, no_events);
-    tcase_add_test(fine, any_chunks);
-    tcase_add_test(fine, more_than_events);
-    tcase_add_test(fine, order_of_fields);
-    tcase_add_test(fine, crlf);
-    tcase_add_test(fine, numbers_carry);
-    tcase_add_test(fine, gap);
-    tcase_add_test(fine, second_response);
-    tcase_add_test(faults, lost);
-    tcase_add_test(faults, doubled);
-    tcase_add_test(faults, swapped);
-    tcase_add_test(faults, byte_changed);
-    tcase_add_test(faults, data_cut);
-    tcase_add_test(faults, time_falls);
-    tcase_add_test(faults, fields);
-    tcase_add_test(faults, long_line);
-    tcase_add_test(faults, chunk_sizes);
-    tcase_add_test(faults, no_done);
-    tcase_add_test(faults, other_done);
-    tcase_add_test(faults, behind_done);
-    tcase_add_test(faults, behind_last_chunk);
-    tcase_add_test(faults, head);
-    tcase_add_test(faults, truncated);
-    suite_add_tcase(suite, fine);
-    suite_add_tcase(suite, faults);
-    return suite;
-}
-
-int main(void)
-{
-    SRunner *runner = srunner_create(suite());
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "api/tokens.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,16 +8,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Tests run in a folder of their own, so that messages name the file plainly. */
+/* The cases of a group run in a folder of their own, so that messages name the file plainly. */
 #define FILE_NAME "tokens"
 
 /* As sha256sum says. */
 #define HASH_OF_ONE "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
 #define HASH_OF_TWO "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
 
-static char folder[] = "/tmp/test_tokens.XXXXXX";
+static char folder[32];
 static struct tokens *tokens;
 static char error[512];
+
+static void folder_make(void)
+{
+    strcpy(folder, "/tmp/test_tokens.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chdir(folder), 0);
+}
+
+static void folder_remove(void)
+{
+    unlink(FILE_NAME);
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
 
 static void setup(void)
 {
@@ -63,7 +77,10 @@ static void expect_subject(const char *token, const char *subject)
     ck_assert_pstr_eq(tokens_subject(tokens, token), subject);
 }
 
-START_TEST(hash)
+CASES("tokens", .setup_once = folder_make, .teardown_once = folder_remove, .setup = setup,
+      .teardown = teardown);
+
+CASE(hash)
 {
     char text[TOKENS_HASH_SIZE];
 
@@ -72,9 +89,8 @@ START_TEST(hash)
     tokens_hash("two", text);
     ck_assert_str_eq(text, HASH_OF_TWO);
 }
-END_TEST
 
-START_TEST(subjects)
+CASE(subjects)
 {
     char longest[] = "0123456789012345678901234567890123456789012345678901234567890123";
 
@@ -89,17 +105,15 @@ START_TEST(subjects)
     ck_assert(!tokens_is_subject("a:b"));
     ck_assert(!tokens_is_subject("gr\xc3\xbc\xc3\x9f"));
 }
-END_TEST
 
-START_TEST(empty_file)
+CASE(empty_file)
 {
     expect_load("", 0);
     expect_subject("one", NULL);
     expect_subject("", NULL);
 }
-END_TEST
 
-START_TEST(entries)
+CASE(entries)
 {
     expect_load("alice:" HASH_OF_ONE "\nbob:" HASH_OF_TWO "\n", 2);
     expect_subject("one", "alice");
@@ -110,9 +124,8 @@ START_TEST(entries)
     expect_subject("", NULL);
     expect_subject(HASH_OF_ONE, NULL);
 }
-END_TEST
 
-START_TEST(comments_and_blanks)
+CASE(comments_and_blanks)
 {
     expect_load("# who\n\n  \t\n  # more: than this\n \talice:" HASH_OF_ONE " \r\n"
                 "bob:" HASH_OF_TWO,
@@ -120,25 +133,22 @@ START_TEST(comments_and_blanks)
     expect_subject("one", "alice");
     expect_subject("two", "bob");
 }
-END_TEST
 
-START_TEST(capital_digits)
+CASE(capital_digits)
 {
     expect_load("alice:7692C3AD3540BB803C020B3AEE66CD8887123234EA0C6E7143C0ADD73FF431ED\n", 1);
     expect_subject("one", "alice");
 }
-END_TEST
 
-START_TEST(subject_with_several_tokens)
+CASE(subject_with_several_tokens)
 {
     expect_load("alice:" HASH_OF_ONE "\nalice:" HASH_OF_TWO "\n", 2);
     expect_subject("one", "alice");
     expect_subject("two", "alice");
 }
-END_TEST
 
 /* Each bit of a hash counts. */
-START_TEST(hashes_that_differ_in_a_digit)
+CASE(hashes_that_differ_in_a_digit)
 {
     for (size_t at = 0; at < 64; at++) {
         char text[] = "alice:" HASH_OF_ONE;
@@ -150,16 +160,14 @@ START_TEST(hashes_that_differ_in_a_digit)
         tokens = NULL;
     }
 }
-END_TEST
 
-START_TEST(line_without_a_colon)
+CASE(line_without_a_colon)
 {
     expect_refusal("# who\n\nslc_secret\n",
                    "tokens:3: no ':' in this line; write SUBJECT:SHA256, as `sluice token` does");
 }
-END_TEST
 
-START_TEST(bad_subject)
+CASE(bad_subject)
 {
     const char *message = "tokens:1: the subject before the ':' must be 1 to 64 letters, digits, "
                           "'-', '_', '.' and '@'";
@@ -170,9 +178,8 @@ START_TEST(bad_subject)
     expect_refusal("01234567890123456789012345678901234567890123456789012345678901234:" HASH_OF_ONE,
                    message);
 }
-END_TEST
 
-START_TEST(bad_hash)
+CASE(bad_hash)
 {
     const char *message =
         "tokens:2: behind the ':' must be a token's SHA-256 in 64 hexadecimal digits";
@@ -186,16 +193,14 @@ START_TEST(bad_hash)
     expect_refusal("\nalice:x692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed\n",
                    message);
 }
-END_TEST
 
-START_TEST(nul_byte)
+CASE(nul_byte)
 {
     static const char text[] = "alice:" HASH_OF_ONE "\0\n";
 
     ck_assert_int_eq(load_bytes(text, sizeof text - 1), -EINVAL);
     ck_assert_str_eq(error, "tokens:1: a NUL byte; the file must be text");
 }
-END_TEST
 
 static char *many_lines(size_t count)
 {
@@ -207,7 +212,7 @@ static char *many_lines(size_t count)
     return text;
 }
 
-START_TEST(most_entries)
+CASE(most_entries)
 {
     char *text = many_lines(TOKENS_MAX);
 
@@ -215,72 +220,30 @@ START_TEST(most_entries)
     expect_subject("one", "alice");
     free(text);
 }
-END_TEST
 
-START_TEST(too_many_entries)
+CASE(too_many_entries)
 {
     char *text = many_lines(TOKENS_MAX + 1);
 
     expect_refusal(text, "tokens:65537: the file has more than 65536 tokens");
     free(text);
 }
-END_TEST
 
-START_TEST(missing_file)
+CASE(missing_file)
 {
     ck_assert_int_eq(tokens_load("none", &tokens, error, sizeof error), -ENOENT);
     ck_assert_str_eq(error, "none: cannot be read: No such file or directory");
     ck_assert_ptr_null(tokens);
 }
-END_TEST
 
-START_TEST(folder_as_file)
+CASE(folder_as_file)
 {
     ck_assert_int_eq(tokens_load(".", &tokens, error, sizeof error), -EISDIR);
     ck_assert_str_eq(error, ".: cannot be read: Is a directory");
     ck_assert_ptr_null(tokens);
 }
-END_TEST
 
-START_TEST(destroy_null)
+CASE(destroy_null)
 {
     tokens_destroy(NULL);
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("tokens");
-    TCase *tcase = tcase_create("tokens");
-    SRunner *runner;
-    int failed;
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_add_test(tcase, hash);
-    tcase_add_test(tcase, subjects);
-    tcase_add_test(tcase, empty_file);
-    tcase_add_test(tcase, entries);
-    tcase_add_test(tcase, comments_and_blanks);
-    tcase_add_test(tcase, capital_digits);
-    tcase_add_test(tcase, subject_with_several_tokens);
-    tcase_add_test(tcase, hashes_that_differ_in_a_digit);
-    tcase_add_test(tcase, line_without_a_colon);
-    tcase_add_test(tcase, bad_subject);
-    tcase_add_test(tcase, bad_hash);
-    tcase_add_test(tcase, nul_byte);
-    tcase_add_test(tcase, most_entries);
-    tcase_add_test(tcase, too_many_entries);
-    tcase_add_test(tcase, missing_file);
-    tcase_add_test(tcase, folder_as_file);
-    tcase_add_test(tcase, destroy_null);
-    if (mkdtemp(folder) == NULL || chdir(folder) != 0)
-        return EXIT_FAILURE;
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    rmdir(folder);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "worker/fibers/wheel.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,20 +41,21 @@ static size_t go_on_to(uint64_t now)
     return TAILQ_EMPTY(&wheel.due) ? jump_to(now) : count_due();
 }
 
-START_TEST(nothing_is_never_due)
+CASES("wheel", .setup = setup);
+
+CASE(nothing_is_never_due)
 {
     wheel_init(&wheel, 12345);
     ck_assert(wheel_next(&wheel) == NEVER);
     ck_assert_uint_eq(jump_to(UINT64_C(1) << 60), 0);
     ck_assert(wheel_next(&wheel) == NEVER);
 }
-END_TEST
 
 static const uint64_t distances[] = {1,     2,     99,    255, 256,       257,
                                      65535, 65536, 65537, DAY, 400 * DAY, UINT64_C(1) << 50};
 
 /* One alarm, however far and from wherever: due at its time, and not a millisecond before. */
-START_TEST(an_alarm_is_due_at_its_time)
+CASE_LOOP(an_alarm_is_due_at_its_time, 0, (int)(sizeof distances / sizeof *distances))
 {
     static const uint64_t starts[] = {0, 1, 255, 256, 65530, 16777215, 1234567890123};
 
@@ -69,9 +70,8 @@ START_TEST(an_alarm_is_due_at_its_time)
         ck_assert(wheel_next(&wheel) == NEVER);
     }
 }
-END_TEST
 
-START_TEST(one_jump_over_everything_makes_all_due)
+CASE(one_jump_over_everything_makes_all_due)
 {
     size_t count = sizeof distances / sizeof *distances;
 
@@ -82,9 +82,8 @@ START_TEST(one_jump_over_everything_makes_all_due)
     for (size_t i = 0; i < count; i++)
         ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[i]);
 }
-END_TEST
 
-START_TEST(the_past_is_due_at_once)
+CASE(the_past_is_due_at_once)
 {
     wheel_init(&wheel, 1000);
     wheel_set(&wheel, &alarms[0], 1000);
@@ -94,9 +93,8 @@ START_TEST(the_past_is_due_at_once)
     ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[0]);
     ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[1]);
 }
-END_TEST
 
-START_TEST(those_of_one_moment_come_in_their_order)
+CASE(those_of_one_moment_come_in_their_order)
 {
     wheel_init(&wheel, 0);
     for (size_t i = 0; i < 10; i++)
@@ -105,9 +103,8 @@ START_TEST(those_of_one_moment_come_in_their_order)
     for (size_t i = 0; i < 10; i++)
         ck_assert_ptr_eq(wheel_pop(&wheel), &alarms[i]);
 }
-END_TEST
 
-START_TEST(a_cleared_alarm_leaves_nothing)
+CASE(a_cleared_alarm_leaves_nothing)
 {
     wheel_init(&wheel, 0);
     wheel_set(&wheel, &alarms[0], 5);
@@ -118,10 +115,9 @@ START_TEST(a_cleared_alarm_leaves_nothing)
     ck_assert(wheel_next(&wheel) == NEVER);
     ck_assert_uint_eq(jump_to(100000), 0);
 }
-END_TEST
 
 /* Against a plain array: what is due, and that none is late or early. */
-START_TEST(it_agrees_with_a_plain_list)
+CASE_LOOP(it_agrees_with_a_plain_list, 0, 5)
 {
     uint64_t now = 1000003;
     size_t set = 0, rung = 0, faults = 0;
@@ -147,29 +143,4 @@ START_TEST(it_agrees_with_a_plain_list)
     }
     ck_assert_uint_eq(faults, 0);
     ck_assert_uint_gt(rung, 1000);
-}
-END_TEST
-
-int main(void)
-{
-    Suite *suite = suite_create("wheel");
-    TCase *tcase = tcase_create("wheel");
-    SRunner *runner;
-    int failed;
-
-    tcase_add_checked_fixture(tcase, setup, NULL);
-    tcase_add_test(tcase, nothing_is_never_due);
-    tcase_add_loop_test(tcase, an_alarm_is_due_at_its_time, 0,
-                        (int)(sizeof distances / sizeof *distances));
-    tcase_add_test(tcase, one_jump_over_everything_makes_all_due);
-    tcase_add_test(tcase, the_past_is_due_at_once);
-    tcase_add_test(tcase, those_of_one_moment_come_in_their_order);
-    tcase_add_test(tcase, a_cleared_alarm_leaves_nothing);
-    tcase_add_loop_test(tcase, it_agrees_with_a_plain_list, 0, 5);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0;
 }

@@ -1,6 +1,6 @@
+#include "../case.h"
 #include "wire/frames.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,16 +65,17 @@ static struct wire_frame frame_of(enum wire_type type, const char *data, size_t 
 
 /* ---- frames ---- */
 
-START_TEST(nothing_yet)
+CASES("frames", .setup = setup, .teardown = teardown);
+
+CASE(nothing_yet)
 {
     struct wire_frame frame;
 
     ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), 0);
     ck_assert_int_eq(wire_next(&buf, WIRE_WORKER, &frame), 0);
 }
-END_TEST
 
-START_TEST(bytes_of_a_frame)
+CASE(bytes_of_a_frame)
 {
     uint32_t length = 4, run = 7, credit = 0x01020304;
     uint16_t type = WIRE_CREDIT;
@@ -87,9 +88,8 @@ START_TEST(bytes_of_a_frame)
     ck_assert_mem_eq(buf_data(&buf) + 8, &run, 4);
     ck_assert_mem_eq(buf_data(&buf) + 12, &credit, 4);
 }
-END_TEST
 
-START_TEST(names)
+CASE(names)
 {
     ck_assert_str_eq(wire_name(WIRE_OPEN), "OPEN");
     ck_assert_str_eq(wire_name(WIRE_EVENT), "EVENT");
@@ -97,7 +97,6 @@ START_TEST(names)
     ck_assert_str_eq(wire_name(WIRE_WAITING), "WAITING");
     ck_assert_str_eq(wire_name(WIRE_PONG), "PONG");
 }
-END_TEST
 
 static void expect_round_trip(int type, size_t length)
 {
@@ -115,24 +114,22 @@ static void expect_round_trip(int type, size_t length)
     free(data);
 }
 
-START_TEST(round_trip_of_any_length)
+CASE_LOOP(round_trip_of_any_length, 0, WIRE_TYPES)
 {
     expect_round_trip(_i, types[_i].least);
     expect_round_trip(_i, (types[_i].least + types[_i].most) / 2);
     expect_round_trip(_i, types[_i].most);
 }
-END_TEST
 
-START_TEST(too_long)
+CASE_LOOP(too_long, 0, WIRE_TYPES)
 {
     struct wire_frame frame;
 
     append_length(_i, types[_i].most + 1);
     ck_assert_int_eq(wire_next(&buf, types[_i].sender, &frame), -EPROTO);
 }
-END_TEST
 
-START_TEST(too_short)
+CASE_LOOP(too_short, 0, WIRE_TYPES)
 {
     struct wire_frame frame;
 
@@ -141,19 +138,17 @@ START_TEST(too_short)
     append_length(_i, types[_i].least - 1);
     ck_assert_int_eq(wire_next(&buf, types[_i].sender, &frame), -EPROTO);
 }
-END_TEST
 
-START_TEST(wrong_side)
+CASE_LOOP(wrong_side, 0, WIRE_TYPES)
 {
     struct wire_frame frame;
 
     append_length(_i, types[_i].least);
     ck_assert_int_eq(wire_next(&buf, other(types[_i].sender), &frame), -EPROTO);
 }
-END_TEST
 
 /* A frame that is none is told by its header; its payload is not waited for. */
-START_TEST(header_is_enough_to_refuse)
+CASE(header_is_enough_to_refuse)
 {
     static const struct wire_header headers[] = {
         {.length = 0, .type = WIRE_TYPES, .run = 1},
@@ -174,9 +169,8 @@ START_TEST(header_is_enough_to_refuse)
         ck_assert_msg(wire_next(&buf, WIRE_FRONT, &frame) == -EPROTO, "%zu", i);
     }
 }
-END_TEST
 
-START_TEST(limits)
+CASE(limits)
 {
     ck_assert_uint_eq(sizeof(struct wire_header), 12);
     ck_assert_uint_eq(types[WIRE_EVENT].most, 1 + 64 + 960 * 1024);
@@ -184,9 +178,8 @@ START_TEST(limits)
     ck_assert_uint_le(wire_charge(WIRE_TYPE_MAX, WIRE_EVENT_MAX), WIRE_WINDOW);
     ck_assert_uint_eq(wire_charge(4, 10), 110);
 }
-END_TEST
 
-START_TEST(one_after_another)
+CASE(one_after_another)
 {
     struct wire_frame frame;
     uint32_t credit = 9;
@@ -205,9 +198,8 @@ START_TEST(one_after_another)
     buf_consume(&buf, 12);
     ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), 0);
 }
-END_TEST
 
-START_TEST(byte_at_a_time)
+CASE(byte_at_a_time)
 {
     struct wire_end end = {.status = WIRE_FAILED, .code = "c", .message = "m", .result = ""};
     struct buf sent = {0};
@@ -234,7 +226,6 @@ START_TEST(byte_at_a_time)
     ck_assert_uint_eq(buf_length(&buf), 0);
     buf_finish(&sent);
 }
-END_TEST
 
 /* ---- EVENT ---- */
 
@@ -259,23 +250,23 @@ static void expect_event(const char *type, size_t json_length)
     ck_assert_ptr_eq(got_json, json);
 }
 
-START_TEST(event)
+CASES("payloads", .setup = setup, .teardown = teardown);
+
+CASE(event)
 {
     expect_event("text", 12);
     expect_event("t", 1);
 }
-END_TEST
 
-START_TEST(longest_event)
+CASE(longest_event)
 {
     char type[WIRE_TYPE_MAX + 1] = {0};
 
     memset(type, 't', WIRE_TYPE_MAX);
     expect_event(type, WIRE_EVENT_MAX);
 }
-END_TEST
 
-START_TEST(malformed_events)
+CASE(malformed_events)
 {
     char long_type[1 + WIRE_TYPE_MAX + 2];
     static const struct {
@@ -302,7 +293,6 @@ START_TEST(malformed_events)
     frame = frame_of(WIRE_EVENT, long_type, sizeof long_type);
     ck_assert_int_eq(wire_read_event(&frame, &type, &type_length, &json, &json_length), -EPROTO);
 }
-END_TEST
 
 /* ---- END ---- */
 
@@ -323,16 +313,15 @@ static void expect_end(const struct wire_end *end)
     ck_assert_str_eq(got.result, end->result);
 }
 
-START_TEST(ends)
+CASE(ends)
 {
     expect_end(&(struct wire_end){WIRE_FINISHED, "", "", ""});
     expect_end(&(struct wire_end){WIRE_FINISHED, "", "", "{\"a\":1}"});
     expect_end(&(struct wire_end){WIRE_FAILED, "agent_error", "it did not work", ""});
     expect_end(&(struct wire_end){WIRE_CANCELLED, "", "", ""});
 }
-END_TEST
 
-START_TEST(longest_end)
+CASE(longest_end)
 {
     char *result = malloc(WIRE_EVENT_MAX + 1);
     char message[1024], code[WIRE_TYPE_MAX + 1];
@@ -346,9 +335,8 @@ START_TEST(longest_end)
     expect_end(&(struct wire_end){WIRE_FAILED, code, message, result});
     free(result);
 }
-END_TEST
 
-START_TEST(malformed_ends)
+CASE(malformed_ends)
 {
     static const struct {
         const char *data;
@@ -370,11 +358,10 @@ START_TEST(malformed_ends)
         ck_assert_msg(wire_read_end(&frame, &end) == -EPROTO, "%zu", i);
     }
 }
-END_TEST
 
 /* ---- strings: START and CREATE ---- */
 
-START_TEST(pairs)
+CASE(pairs)
 {
     static const char *const wanted[] = {"input", "{}", "run.id", "", "", "x"};
     struct buf payload = {0};
@@ -395,9 +382,8 @@ START_TEST(pairs)
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), 0);
     buf_finish(&payload);
 }
-END_TEST
 
-START_TEST(no_strings)
+CASE(no_strings)
 {
     struct wire_frame frame = frame_of(WIRE_START, NULL, 0);
     const char *text = "untouched";
@@ -406,9 +392,8 @@ START_TEST(no_strings)
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), 0);
     ck_assert_str_eq(text, "untouched");
 }
-END_TEST
 
-START_TEST(string_that_does_not_end)
+CASE(string_that_does_not_end)
 {
     struct wire_frame frame = frame_of(WIRE_START, "key\0val", 7);
     const char *text = NULL;
@@ -419,11 +404,10 @@ START_TEST(string_that_does_not_end)
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), -EPROTO);
     ck_assert_str_eq(text, "key");
 }
-END_TEST
 
 /* ---- INPUT and WAITING ---- */
 
-START_TEST(input)
+CASE(input)
 {
     struct wire_frame frame;
     const char *text;
@@ -438,9 +422,8 @@ START_TEST(input)
     ck_assert_str_eq(text, "{\"a\":1}");
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), 0);
 }
-END_TEST
 
-START_TEST(shortest_and_longest_input)
+CASE(shortest_and_longest_input)
 {
     struct wire_frame frame;
     char *json = malloc(WIRE_INPUT_MAX);
@@ -460,9 +443,8 @@ START_TEST(shortest_and_longest_input)
     ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), -EPROTO);
     free(json);
 }
-END_TEST
 
-START_TEST(waiting)
+CASE(waiting)
 {
     uint32_t counts[2] = {3, 1}, got[2];
     struct wire_frame frame;
@@ -475,10 +457,9 @@ START_TEST(waiting)
     ck_assert_uint_eq(got[0], 3);
     ck_assert_uint_eq(got[1], 1);
 }
-END_TEST
 
 /* Whatever arrives, reading stays inside of the frame; sanitizers look on. */
-START_TEST(noise)
+CASE(noise)
 {
     srand(1);
     for (int round = 0; round < 20000; round++) {
@@ -500,65 +481,4 @@ START_TEST(noise)
                               length);
         free(data);
     }
-}
-END_TEST
-
-static TCase *case_create(Suite *suite, const char *name)
-{
-    TCase *tcase = tcase_create(name);
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 60);
-    tcase_add_checked_fixture(tcase, setup, teardown);
-    return tcase;
-}
-
-static void add_frames(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "frames");
-
-    tcase_add_test(tcase, nothing_yet);
-    tcase_add_test(tcase, bytes_of_a_frame);
-    tcase_add_test(tcase, names);
-    tcase_add_test(tcase, limits);
-    tcase_add_loop_test(tcase, round_trip_of_any_length, 0, WIRE_TYPES);
-    tcase_add_loop_test(tcase, too_long, 0, WIRE_TYPES);
-    tcase_add_loop_test(tcase, too_short, 0, WIRE_TYPES);
-    tcase_add_loop_test(tcase, wrong_side, 0, WIRE_TYPES);
-    tcase_add_test(tcase, header_is_enough_to_refuse);
-    tcase_add_test(tcase, one_after_another);
-    tcase_add_test(tcase, byte_at_a_time);
-}
-
-static void add_payloads(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "payloads");
-
-    tcase_add_test(tcase, event);
-    tcase_add_test(tcase, longest_event);
-    tcase_add_test(tcase, malformed_events);
-    tcase_add_test(tcase, ends);
-    tcase_add_test(tcase, longest_end);
-    tcase_add_test(tcase, malformed_ends);
-    tcase_add_test(tcase, pairs);
-    tcase_add_test(tcase, no_strings);
-    tcase_add_test(tcase, string_that_does_not_end);
-    tcase_add_test(tcase, input);
-    tcase_add_test(tcase, shortest_and_longest_input);
-    tcase_add_test(tcase, waiting);
-    tcase_add_test(tcase, noise);
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("wire");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    add_frames(suite);
-    add_payloads(suite);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

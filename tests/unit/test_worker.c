@@ -10,6 +10,7 @@
  * In every test the sink itself checks that no run overdraws its credit, and
  * that nothing follows a run's end.
  */
+#include "../case.h"
 #include "worker/worker.h"
 
 #include "../plugins/unit_probe.h"
@@ -18,10 +19,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "wire/frames.h"
-#include "worker/outbox.h"
 #include "worker/host_table.h"
+#include "worker/outbox.h"
 
-#include <check.h>
 #include <limits.h>
 #include <malloc.h>
 #include <netinet/in.h>
@@ -243,6 +243,7 @@ static void setup(void)
     struct account whole = {.credit = WIRE_WINDOW};
 
     log_open("test", "", LOG_FATAL);
+    agent_host_table = runtime_host(); /* of the agents in this file */
     for (size_t i = 0; i < RUNS; i++)
         accounts[i] = whole;
     memset(&life, 0, sizeof life);
@@ -425,22 +426,22 @@ static void expect_cancelled(uint32_t run)
 
 /* ---- load ---- */
 
-START_TEST(without_a_plugin)
+CASES("load", .setup = setup, .teardown = teardown);
+
+CASE(without_a_plugin)
 {
     ck_assert_ptr_null(worker_plugin(worker));
     worker_send(worker, WIRE_READY, NULL, 0);
     ck_assert(loop_comes_to_rest());
     ck_assert_uint_eq(other_frames, 1);
 }
-END_TEST
 
-START_TEST(no_worker)
+CASE(no_worker)
 {
     worker_destroy(NULL);
 }
-END_TEST
 
-START_TEST(missing_file)
+CASE(missing_file)
 {
     struct plugin_refusal refusal;
     const char *path = plugin_path("unit_no_such_file");
@@ -450,9 +451,8 @@ START_TEST(missing_file)
     ck_assert_ptr_nonnull(strstr(refusal.reason, path));
     ck_assert_ptr_null(worker_plugin(worker));
 }
-END_TEST
 
-START_TEST(created_and_tested)
+CASE(created_and_tested)
 {
     struct plugin_refusal refusal;
 
@@ -466,9 +466,8 @@ START_TEST(created_and_tested)
     ck_assert_str_eq(life.state, "{\"kept\":1}");
     ck_assert_ptr_eq(strstr(life.config, "{\"life\":"), life.config);
 }
-END_TEST
 
-START_TEST(create_without_state)
+CASE(create_without_state)
 {
     struct plugin_refusal refusal;
 
@@ -477,9 +476,8 @@ START_TEST(create_without_state)
     ck_assert_int_eq(create_plugin(1, NULL, &refusal), 0);
     ck_assert_str_eq(life.state, "none");
 }
-END_TEST
 
-START_TEST(create_fails)
+CASE(create_fails)
 {
     struct plugin_refusal refusal;
 
@@ -491,9 +489,8 @@ START_TEST(create_fails)
     ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in create"));
     ck_assert_int_eq(life.tested, 0);
 }
-END_TEST
 
-START_TEST(selftest_fails)
+CASE(selftest_fails)
 {
     struct plugin_refusal refusal;
 
@@ -504,11 +501,13 @@ START_TEST(selftest_fails)
     ck_assert_ptr_nonnull(strstr(refusal.reason, "selftest() returned -5"));
     ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in selftest"));
 }
-END_TEST
 
 /* ---- the plugin's own code, from any place of it ---- */
 
-START_TEST(from_a_helper)
+CASES("emit on threads", .setup = setup_threads, .teardown = teardown);
+CASES("emit on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(from_a_helper)
 {
     start_plugin(7, "\"helper\"");
     wait_for_end(7);
@@ -516,9 +515,8 @@ START_TEST(from_a_helper)
     ck_assert_uint_eq(record_count, 1);
     expect_event(7, 0, "helper", "7");
 }
-END_TEST
 
-START_TEST(from_a_recursion)
+CASE(from_a_recursion)
 {
     start_plugin(7, "\"recursion\"");
     wait_for_end(7);
@@ -530,27 +528,24 @@ START_TEST(from_a_recursion)
         expect_event(7, (size_t)depth - 1, type, "7");
     }
 }
-END_TEST
 
-START_TEST(from_a_second_source_file)
+CASE(from_a_second_source_file)
 {
     start_plugin(7, "\"second\"");
     wait_for_end(7);
     expect_finished(7);
     expect_event(7, 0, "second", "7");
 }
-END_TEST
 
-START_TEST(from_a_bound_thread)
+CASE(from_a_bound_thread)
 {
     start_plugin(7, "\"thread\"");
     wait_for_end(7);
     expect_finished(7);
     expect_event(7, 0, "thread", "7");
 }
-END_TEST
 
-START_TEST(from_a_thread_that_is_not_bound)
+CASE(from_a_thread_that_is_not_bound)
 {
     uint64_t before = runtime_stray_emits();
     char wanted[16];
@@ -563,9 +558,8 @@ START_TEST(from_a_thread_that_is_not_bound)
     expect_event(7, 0, "returned", wanted);
     ck_assert_uint_eq(runtime_stray_emits(), before + 1);
 }
-END_TEST
 
-START_TEST(many_runs_at_once)
+CASE(many_runs_at_once)
 {
     static const char *const types[] = {"helper", "depth1", "depth2", "depth3",
                                         "depth4", "depth5", "second", "thread"};
@@ -583,7 +577,6 @@ START_TEST(many_runs_at_once)
             expect_event(run, i, types[i], mark);
     }
 }
-END_TEST
 
 /* ---- emit ---- */
 
@@ -596,7 +589,7 @@ static int agent_emits(void)
     return 0;
 }
 
-START_TEST(events_as_they_leave)
+CASE(events_as_they_leave)
 {
     run_agent(agent_emits);
     for (int i = 0; i < 4; i++)
@@ -607,7 +600,6 @@ START_TEST(events_as_they_leave)
     expect_event(1, 2, "text", "{\"delta\":\"\"}");
     expect_event(1, 3, "A.b-c_d:9", "null");
 }
-END_TEST
 
 static int agent_emits_bad_types(void)
 {
@@ -619,7 +611,7 @@ static int agent_emits_bad_types(void)
     return 0;
 }
 
-START_TEST(reserved_and_bad_types)
+CASE(reserved_and_bad_types)
 {
     run_agent(agent_emits_bad_types);
     ck_assert_uint_eq(notes.count, 11);
@@ -628,7 +620,6 @@ START_TEST(reserved_and_bad_types)
     ck_assert_uint_eq(record_count, 0);
     expect_finished(1);
 }
-END_TEST
 
 static int agent_emits_long_types(void)
 {
@@ -642,7 +633,7 @@ static int agent_emits_long_types(void)
     return 0;
 }
 
-START_TEST(longest_type)
+CASE(longest_type)
 {
     run_agent(agent_emits_long_types);
     ck_assert_int_eq(notes.status[0], -EINVAL);
@@ -650,7 +641,6 @@ START_TEST(longest_type)
     ck_assert_uint_eq(record_count, 1);
     ck_assert_uint_eq(strlen(records[0].type), AGENT_TYPE_MAX);
 }
-END_TEST
 
 static int agent_emits_bad_json(void)
 {
@@ -664,7 +654,7 @@ static int agent_emits_bad_json(void)
     return 0;
 }
 
-START_TEST(invalid_json_and_utf8)
+CASE(invalid_json_and_utf8)
 {
     run_agent(agent_emits_bad_json);
     ck_assert_uint_eq(notes.count, 10);
@@ -672,7 +662,6 @@ START_TEST(invalid_json_and_utf8)
         ck_assert_msg(notes.status[i] == -EINVAL, "%u: %d", i, notes.status[i]);
     ck_assert_uint_eq(record_count, 0);
 }
-END_TEST
 
 /* A JSON string with so many letters inside, and white space around. */
 static char *long_string(size_t letters, size_t white)
@@ -717,7 +706,7 @@ static int agent_emits_too_much(void)
     return 0;
 }
 
-START_TEST(oversize)
+CASE(oversize)
 {
     run_agent(agent_emits_too_much);
     ck_assert_int_eq(notes.status[0], -EMSGSIZE);
@@ -727,9 +716,8 @@ START_TEST(oversize)
     ck_assert_uint_eq(record_count, 1);
     ck_assert_uint_eq(records[0].length, AGENT_EVENT_MAX);
 }
-END_TEST
 
-START_TEST(from_nowhere)
+CASE(from_nowhere)
 {
     uint64_t before = runtime_stray_emits();
     const char *json;
@@ -759,14 +747,13 @@ START_TEST(from_nowhere)
     ck_assert_str_eq(agent_http_error(NULL), "");
     agent_http_close(NULL);
 }
-END_TEST
 
 static int agent_nothing(void)
 {
     return 0;
 }
 
-START_TEST(from_the_loop_while_a_run_waits)
+CASE(from_the_loop_while_a_run_waits)
 {
     start(1, agent_nothing);
     ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
@@ -774,14 +761,13 @@ START_TEST(from_the_loop_while_a_run_waits)
     ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
     ck_assert_uint_eq(record_count, 0);
 }
-END_TEST
 
 static int agent_emits_nothing_but_sleeps(void)
 {
     return agent_sleep(HOUR_MS);
 }
 
-START_TEST(from_the_loop_while_a_run_sleeps)
+CASE(from_the_loop_while_a_run_sleeps)
 {
     start(1, agent_emits_nothing_but_sleeps);
     ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
@@ -789,7 +775,6 @@ START_TEST(from_the_loop_while_a_run_sleeps)
     worker_cancel(worker, 1);
     wait_for_end(1);
 }
-END_TEST
 
 /* ---- credit ---- */
 
@@ -810,7 +795,10 @@ static int agent_floods(void)
     return 0;
 }
 
-START_TEST(waits_without_credit)
+CASES("waits on threads", .setup = setup_threads, .teardown = teardown);
+CASES("waits on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(waits_without_credit)
 {
     start(1, agent_floods);
     wait_for_events(1, IN_WINDOW);
@@ -823,9 +811,8 @@ START_TEST(waits_without_credit)
     wait_for_end(1);
     expect_finished(1);
 }
-END_TEST
 
-START_TEST(all_credit_at_once)
+CASE(all_credit_at_once)
 {
     start(1, agent_floods);
     wait_for_events(1, IN_WINDOW);
@@ -834,10 +821,9 @@ START_TEST(all_credit_at_once)
     expect_finished(1);
     ck_assert_uint_eq(accounts[1].events, IN_WINDOW + 5);
 }
-END_TEST
 
 /* What is left of the window counts, and a byte too few is too few. */
-START_TEST(too_little_credit)
+CASE(too_little_credit)
 {
     size_t missing = CHUNK_COST - WIRE_WINDOW % CHUNK_COST;
 
@@ -852,9 +838,8 @@ START_TEST(too_little_credit)
     worker_cancel(worker, 1);
     wait_for_end(1);
 }
-END_TEST
 
-START_TEST(cancelled_without_credit)
+CASE(cancelled_without_credit)
 {
     start(1, agent_floods);
     wait_for_events(1, IN_WINDOW);
@@ -864,9 +849,8 @@ START_TEST(cancelled_without_credit)
     ck_assert_int_eq(notes.status[0], -ECANCELED);
     ck_assert_uint_eq(accounts[1].events, IN_WINDOW);
 }
-END_TEST
 
-START_TEST(others_go_on_while_one_waits)
+CASE(others_go_on_while_one_waits)
 {
     start(1, agent_floods);
     wait_for_events(1, IN_WINDOW);
@@ -877,10 +861,9 @@ START_TEST(others_go_on_while_one_waits)
     worker_cancel(worker, 1);
     wait_for_end(1);
 }
-END_TEST
 
 /* A run that waits for its reader costs nothing meanwhile. */
-START_TEST(loop_rests_while_a_run_has_no_credit)
+CASE(loop_rests_while_a_run_has_no_credit)
 {
     start(1, agent_floods);
     wait_for_events(1, IN_WINDOW);
@@ -888,11 +871,10 @@ START_TEST(loop_rests_while_a_run_has_no_credit)
     worker_cancel(worker, 1);
     wait_for_end(1);
 }
-END_TEST
 
 /* ---- the sink's pace ---- */
 
-START_TEST(sink_takes_a_little_at_a_time)
+CASE(sink_takes_a_little_at_a_time)
 {
     sink_takes = 777;
     start_plugin(1, "\"recursion\"");
@@ -904,14 +886,15 @@ START_TEST(sink_takes_a_little_at_a_time)
     ck_assert_uint_eq(accounts[1].events, 5);
     ck_assert_uint_eq(accounts[2].events, 1);
 }
-END_TEST
+
+CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
 
 /*
  * What was emitted after the sink had to leave frames must leave as well, once
  * the sink says that it can take more. In fiber mode all of this is
  * deterministic: no frame can still be on its way.
  */
-START_TEST(sink_catches_up)
+CASE(sink_catches_up)
 {
     sink_takes = 0;
     start_plugin(1, "\"helper\"");
@@ -927,9 +910,8 @@ START_TEST(sink_catches_up)
     ck_assert_uint_eq(accounts[2].events, 1);
     ck_assert(accounts[2].ended);
 }
-END_TEST
 
-START_TEST(quits_when_the_sink_catches_up)
+CASE(quits_when_the_sink_catches_up)
 {
     sink_takes = 0;
     start_plugin(1, "\"helper\"");
@@ -943,7 +925,6 @@ START_TEST(quits_when_the_sink_catches_up)
     ck_assert(loop_comes_to_rest());
     ck_assert_uint_eq(times_left, 1);
 }
-END_TEST
 
 #define FLOODS (2 * OUTBOX_MAX / WIRE_WINDOW)
 
@@ -957,8 +938,11 @@ static int agent_fills_its_window(void)
     return 0;
 }
 
+CASES("waits on threads", .setup = setup_threads, .teardown = teardown);
+CASES("waits on fibers", .setup = setup_fibers, .teardown = teardown);
+
 /* More than the outbox takes, with a sink that stands still at first. */
-START_TEST(full_outbox)
+CASE(full_outbox)
 {
     sink_takes = 0;
     for (uint32_t run = 1; run <= FLOODS; run++)
@@ -975,10 +959,11 @@ START_TEST(full_outbox)
         ck_assert_uint_eq(accounts[run].events, IN_WINDOW);
     }
 }
-END_TEST
+
+CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
 
 /* Agents wait when the outbox is full: what it holds is bounded. */
-START_TEST(full_outbox_makes_agents_wait)
+CASE(full_outbox_makes_agents_wait)
 {
     size_t ended = 0;
 
@@ -999,10 +984,9 @@ START_TEST(full_outbox_makes_agents_wait)
         }
     }
 }
-END_TEST
 
 /* One word of the sink is enough for all that waits. */
-START_TEST(waiting_agents_go_on_when_the_sink_catches_up)
+CASE(waiting_agents_go_on_when_the_sink_catches_up)
 {
     sink_takes = 0;
     for (uint32_t run = 1; run <= 2 * FLOODS; run++)
@@ -1016,7 +1000,6 @@ START_TEST(waiting_agents_go_on_when_the_sink_catches_up)
         ck_assert_uint_eq(accounts[run].events, IN_WINDOW);
     }
 }
-END_TEST
 
 /* ---- cancel and sleep ---- */
 
@@ -1032,7 +1015,10 @@ static int agent_sleeps_long(void)
     return 0;
 }
 
-START_TEST(cancel_wakes_a_sleeper)
+CASES("waits on threads", .setup = setup_threads, .teardown = teardown);
+CASES("waits on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(cancel_wakes_a_sleeper)
 {
     start(1, agent_sleeps_long);
     wait_for_events(1, 1);
@@ -1048,7 +1034,6 @@ START_TEST(cancel_wakes_a_sleeper)
     ck_assert_int_eq(notes.status[5], -ECANCELED);
     ck_assert_uint_eq(record_count, 1);
 }
-END_TEST
 
 static int agent_sleeps(void)
 {
@@ -1056,7 +1041,7 @@ static int agent_sleeps(void)
     return agent_sleep(HOUR_MS);
 }
 
-START_TEST(cancel_wakes_only_its_run)
+CASE(cancel_wakes_only_its_run)
 {
     for (uint32_t run = 1; run <= 10; run++)
         start(run, agent_sleeps);
@@ -1070,9 +1055,8 @@ START_TEST(cancel_wakes_only_its_run)
         expect_cancelled(run);
     }
 }
-END_TEST
 
-START_TEST(cancel_unknown)
+CASE(cancel_unknown)
 {
     worker_cancel(worker, 0);
     worker_cancel(worker, 5);
@@ -1085,7 +1069,6 @@ START_TEST(cancel_unknown)
     worker_credit(worker, 5, 1);
     expect_finished(5);
 }
-END_TEST
 
 static atomic_int open_gate; /* what agents spin on, in thread mode */
 
@@ -1097,8 +1080,10 @@ static int agent_waits_at_gate(void)
     return 0;
 }
 
+CASES("two threads", .setup = setup_two_threads, .teardown = teardown);
+
 /* Both threads are taken, so that the third run waits. */
-START_TEST(cancelled_before_it_has_a_thread)
+CASE(cancelled_before_it_has_a_thread)
 {
     atomic_store(&open_gate, 0);
     start(1, agent_waits_at_gate);
@@ -1116,7 +1101,6 @@ START_TEST(cancelled_before_it_has_a_thread)
     ck_assert_uint_eq(accounts[3].events, 0);
     ck_assert_uint_eq(notes.count, 0);
 }
-END_TEST
 
 static atomic_int running, most_running;
 
@@ -1131,7 +1115,7 @@ static int agent_counts_itself(void)
     return 0;
 }
 
-START_TEST(no_more_threads_than_allowed)
+CASE(no_more_threads_than_allowed)
 {
     atomic_store(&running, 0);
     atomic_store(&most_running, 0);
@@ -1142,7 +1126,6 @@ START_TEST(no_more_threads_than_allowed)
     ck_assert_int_ge(atomic_load(&most_running), 1);
     ck_assert_int_le(atomic_load(&most_running), 2);
 }
-END_TEST
 
 static int agent_naps(void)
 {
@@ -1152,14 +1135,16 @@ static int agent_naps(void)
     return 0;
 }
 
-START_TEST(sleep_returns)
+CASES("waits on threads", .setup = setup_threads, .teardown = teardown);
+CASES("waits on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(sleep_returns)
 {
     run_agent(agent_naps);
     expect_finished(1);
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(notes.status[i], 0);
 }
-END_TEST
 
 static int agent_sleeps_50(void)
 {
@@ -1173,7 +1158,7 @@ static int agent_sleeps_1(void)
     return emit_event("up", "1");
 }
 
-START_TEST(sleepers_do_not_hold_each_other_up)
+CASE(sleepers_do_not_hold_each_other_up)
 {
     start(1, agent_sleeps_50);
     start(2, agent_sleeps_1);
@@ -1182,10 +1167,11 @@ START_TEST(sleepers_do_not_hold_each_other_up)
     ck_assert_str_eq(records[0].json, "1");
     ck_assert_str_eq(records[1].json, "50");
 }
-END_TEST
+
+CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
 
 /* Its time is over before the loop turns again, and something else wakes it as well. */
-START_TEST(woken_twice_in_one_turn)
+CASE(woken_twice_in_one_turn)
 {
     uint64_t started = uv_hrtime();
 
@@ -1198,9 +1184,8 @@ START_TEST(woken_twice_in_one_turn)
     expect_finished(1);
     ck_assert_uint_eq(accounts[1].events, 1);
 }
-END_TEST
 
-START_TEST(thousands_at_once)
+CASE(thousands_at_once)
 {
     for (uint32_t run = 1; run <= 2000; run++)
         start(run, agent_sleeps_1);
@@ -1210,7 +1195,6 @@ START_TEST(thousands_at_once)
         ck_assert_uint_eq(accounts[run].events, 1);
     }
 }
-END_TEST
 
 /* ---- ctx ---- */
 
@@ -1233,7 +1217,10 @@ static int agent_uses_ctx(void)
     return 0;
 }
 
-START_TEST(get_and_set)
+CASES("ctx on threads", .setup = setup_threads, .teardown = teardown);
+CASES("ctx on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(get_and_set)
 {
     run_agent(agent_uses_ctx);
     for (int i = 0; i < 3; i++)
@@ -1247,7 +1234,6 @@ START_TEST(get_and_set)
     ck_assert_str_eq(notes.text[6], "none");
     ck_assert_str_eq(notes.text[7], "{\"a\": 1}");
 }
-END_TEST
 
 static int agent_sets_badly(void)
 {
@@ -1264,7 +1250,7 @@ static int agent_sets_badly(void)
     return 0;
 }
 
-START_TEST(set_errors)
+CASE(set_errors)
 {
     static const int wanted[] = {-EINVAL, -EINVAL, -EINVAL, -EPERM,
                                  -EPERM,  -EPERM,  -EINVAL, -EPERM};
@@ -1275,7 +1261,6 @@ START_TEST(set_errors)
         ck_assert_msg(notes.status[i] == wanted[i], "%d: %d", i, notes.status[i]);
     ck_assert_str_eq(notes.text[0], "abc");
 }
-END_TEST
 
 static int agent_sets_too_much(void)
 {
@@ -1290,7 +1275,7 @@ static int agent_sets_too_much(void)
     return 0;
 }
 
-START_TEST(set_too_much)
+CASE(set_too_much)
 {
     run_agent(agent_sets_too_much);
     ck_assert_int_eq(notes.status[0], 0);
@@ -1299,7 +1284,6 @@ START_TEST(set_too_much)
     ck_assert_int_eq(notes.status[3], 1);
     ck_assert_str_eq(notes.text[0], "none");
 }
-END_TEST
 
 static int agent_sets_its_mark(void)
 {
@@ -1309,7 +1293,7 @@ static int agent_sets_its_mark(void)
                                                        : emit_event("mine", ctx_get("mine"));
 }
 
-START_TEST(runs_do_not_share_variables)
+CASE(runs_do_not_share_variables)
 {
     for (uint32_t run = 1; run <= 10; run++)
         start(run, agent_sets_its_mark);
@@ -1320,7 +1304,6 @@ START_TEST(runs_do_not_share_variables)
         expect_event(run, 0, "mine", mark);
     }
 }
-END_TEST
 
 /* ---- inputs ---- */
 
@@ -1342,16 +1325,18 @@ static int agent_has_no_place_for_input(void)
     return 0;
 }
 
-START_TEST(input_to_nowhere)
+CASES("inputs on threads", .setup = setup_threads, .teardown = teardown);
+CASES("inputs on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(input_to_nowhere)
 {
     run_agent(agent_has_no_place_for_input);
     ck_assert_int_eq(notes.status[0], -EINVAL);
     ck_assert_int_eq(notes.status[1], -EINVAL);
     ck_assert_uint_eq(accounts[1].report_count, 0);
 }
-END_TEST
 
-START_TEST(input_for_no_run)
+CASE(input_for_no_run)
 {
     worker_input(worker, 0, "1");
     worker_input(worker, 5, "1");
@@ -1361,7 +1346,6 @@ START_TEST(input_for_no_run)
     worker_input(worker, 5, "1");
     expect_finished(5);
 }
-END_TEST
 
 static int agent_polls_for_input(void)
 {
@@ -1369,7 +1353,7 @@ static int agent_polls_for_input(void)
     return 0;
 }
 
-START_TEST(no_input_yet)
+CASE(no_input_yet)
 {
     run_agent(agent_polls_for_input);
     expect_finished(1);
@@ -1378,7 +1362,6 @@ START_TEST(no_input_yet)
     ck_assert_str_eq(notes.text[0], "none");
     ck_assert_uint_eq(accounts[1].report_count, 0); /* it did not wait */
 }
-END_TEST
 
 /* Takes two of three when it is let. */
 static int agent_takes_what_came_before(void)
@@ -1389,7 +1372,7 @@ static int agent_takes_what_came_before(void)
     return 0;
 }
 
-START_TEST(input_that_came_before)
+CASE(input_that_came_before)
 {
     atomic_store(&open_gate, 0);
     start(1, agent_takes_what_came_before);
@@ -1405,7 +1388,6 @@ START_TEST(input_that_came_before)
     ck_assert_str_eq(notes.text[1], "\"second\"");
     expect_reports(1, "1/0 2/0 ");
 }
-END_TEST
 
 static int agent_waits_for_input(void)
 {
@@ -1413,7 +1395,7 @@ static int agent_waits_for_input(void)
     return 0;
 }
 
-START_TEST(waits_for_input)
+CASE(waits_for_input)
 {
     start(1, agent_waits_for_input);
     wait_for_awaited(1, 1);
@@ -1425,7 +1407,6 @@ START_TEST(waits_for_input)
     ck_assert_str_eq(notes.text[0], "\"yes\"");
     expect_reports(1, "0/1 1/0 ");
 }
-END_TEST
 
 static int agent_waits_an_hour_for_input(void)
 {
@@ -1433,7 +1414,7 @@ static int agent_waits_an_hour_for_input(void)
     return 0;
 }
 
-START_TEST(waits_for_each_input)
+CASE(waits_for_each_input)
 {
     start(1, agent_waits_an_hour_for_input);
     for (uint32_t i = 0; i < 3; i++) {
@@ -1450,7 +1431,6 @@ START_TEST(waits_for_each_input)
     }
     expect_reports(1, "0/1 1/0 1/1 2/0 2/1 3/0 ");
 }
-END_TEST
 
 static int agent_waits_a_little_for_input(void)
 {
@@ -1461,7 +1441,7 @@ static int agent_waits_a_little_for_input(void)
     return 0;
 }
 
-START_TEST(input_does_not_come_in_time)
+CASE(input_does_not_come_in_time)
 {
     run_agent(agent_waits_a_little_for_input);
     expect_finished(1);
@@ -1469,10 +1449,9 @@ START_TEST(input_does_not_come_in_time)
     ck_assert_int_eq(notes.status[1], 1);
     expect_reports(1, "0/1 0/0 ");
 }
-END_TEST
 
 /* What wakes it is not an input: it waits on, and says nothing of that. */
-START_TEST(credit_is_no_input)
+CASE(credit_is_no_input)
 {
     start(1, agent_waits_for_input);
     wait_for_awaited(1, 1);
@@ -1483,9 +1462,8 @@ START_TEST(credit_is_no_input)
     wait_for_end(1);
     expect_reports(1, "0/1 1/0 ");
 }
-END_TEST
 
-START_TEST(cancelled_while_it_waits_for_input)
+CASE(cancelled_while_it_waits_for_input)
 {
     start(1, agent_waits_for_input);
     wait_for_awaited(1, 1);
@@ -1495,10 +1473,9 @@ START_TEST(cancelled_while_it_waits_for_input)
     ck_assert_int_eq(notes.status[0], -ECANCELED);
     ck_assert_str_eq(notes.text[0], "none");
 }
-END_TEST
 
 /* What a cancelled run was sent is not taken any more. */
-START_TEST(cancelled_before_it_takes_its_input)
+CASE(cancelled_before_it_takes_its_input)
 {
     atomic_store(&open_gate, 0);
     start(1, agent_takes_what_came_before);
@@ -1510,9 +1487,8 @@ START_TEST(cancelled_before_it_takes_its_input)
         ck_assert_int_eq(notes.status[i], -ECANCELED);
     ck_assert_uint_eq(accounts[1].taken, 0);
 }
-END_TEST
 
-START_TEST(loop_rests_while_a_run_waits_for_input)
+CASE(loop_rests_while_a_run_waits_for_input)
 {
     start(1, agent_waits_for_input);
     wait_for_awaited(1, 1);
@@ -1520,7 +1496,6 @@ START_TEST(loop_rests_while_a_run_waits_for_input)
     worker_cancel(worker, 1);
     wait_for_end(1);
 }
-END_TEST
 
 static int agent_says_what_it_hears(void)
 {
@@ -1532,7 +1507,7 @@ static int agent_says_what_it_hears(void)
     return status < 0 ? status : emit_event("heard", json);
 }
 
-START_TEST(inputs_reach_their_runs)
+CASE(inputs_reach_their_runs)
 {
     for (uint32_t run = 1; run <= 10; run++)
         start(run, agent_says_what_it_hears);
@@ -1550,7 +1525,6 @@ START_TEST(inputs_reach_their_runs)
         expect_event(run, 0, "heard", json);
     }
 }
-END_TEST
 
 /* The string stays until the next call, whatever else happens. */
 static int agent_keeps_its_input(void)
@@ -1569,7 +1543,7 @@ static int agent_keeps_its_input(void)
     return 0;
 }
 
-START_TEST(input_lives_until_the_next_call)
+CASE(input_lives_until_the_next_call)
 {
     atomic_store(&open_gate, 0);
     start(1, agent_keeps_its_input);
@@ -1583,7 +1557,6 @@ START_TEST(input_lives_until_the_next_call)
     ck_assert_str_eq(notes.text[0], "\"first\"");
     ck_assert_str_eq(notes.text[1], "\"second\"");
 }
-END_TEST
 
 static int agent_takes_a_long_input(void)
 {
@@ -1594,7 +1567,7 @@ static int agent_takes_a_long_input(void)
     return 0;
 }
 
-START_TEST(long_input)
+CASE(long_input)
 {
     char *json = long_string(WIRE_INPUT_MAX - 3, 0);
 
@@ -1605,7 +1578,6 @@ START_TEST(long_input)
     ck_assert_int_eq(notes.status[1], WIRE_INPUT_MAX - 1);
     free(json);
 }
-END_TEST
 
 /* ---- inputs of several tasks ---- */
 
@@ -1641,7 +1613,7 @@ static void start_two_that_wait(void)
     wait_for_awaited(1, 2);
 }
 
-START_TEST(two_wait_for_input)
+CASE(two_wait_for_input)
 {
     start_two_that_wait();
     give_input(1, "\"one\"");
@@ -1657,9 +1629,8 @@ START_TEST(two_wait_for_input)
     ck_assert_str_ne(notes.text[0], notes.text[4]);
     expect_reports(1, "0/1 0/2 1/1 2/0 ");
 }
-END_TEST
 
-START_TEST(two_inputs_at_once)
+CASE(two_inputs_at_once)
 {
     start_two_that_wait();
     give_input(1, "\"one\"");
@@ -1671,9 +1642,8 @@ START_TEST(two_inputs_at_once)
     ck_assert_uint_eq(accounts[1].taken, 2);
     ck_assert_uint_eq(accounts[1].awaited, 0);
 }
-END_TEST
 
-START_TEST(two_are_cancelled_while_they_wait)
+CASE(two_are_cancelled_while_they_wait)
 {
     start_two_that_wait();
     worker_cancel(worker, 1);
@@ -1683,7 +1653,6 @@ START_TEST(two_are_cancelled_while_they_wait)
     ck_assert_int_eq(notes.status[0], -ECANCELED);
     ck_assert_int_eq(notes.status[8], -ECANCELED);
 }
-END_TEST
 
 /* Leaves its thread behind, which waits for what never comes. */
 static int agent_leaves_a_thread_that_waits(void)
@@ -1695,7 +1664,7 @@ static int agent_leaves_a_thread_that_waits(void)
     return status;
 }
 
-START_TEST(end_wakes_a_thread_that_waits_for_input)
+CASE(end_wakes_a_thread_that_waits_for_input)
 {
     atomic_store(&open_gate, 0);
     atomic_store(&thread_is_done, 0);
@@ -1708,10 +1677,11 @@ START_TEST(end_wakes_a_thread_that_waits_for_input)
     ck_assert_int_eq(notes.status[8], -ECANCELED);
     ck_assert(loop_comes_to_rest());
 }
-END_TEST
+
+CASES("two threads", .setup = setup_two_threads, .teardown = teardown);
 
 /* Both threads are taken, so that the third run waits. */
-START_TEST(input_before_it_has_a_thread)
+CASE(input_before_it_has_a_thread)
 {
     atomic_store(&open_gate, 0);
     start(1, agent_waits_at_gate);
@@ -1729,7 +1699,6 @@ START_TEST(input_before_it_has_a_thread)
     wait_for_end(1);
     wait_for_end(2);
 }
-END_TEST
 
 /* ---- inputs while the outbox is full ---- */
 
@@ -1756,8 +1725,10 @@ static void empty_outbox(void)
         ck_assert(accounts[run].ended);
 }
 
+CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
+
 /* The front gives no more until it hears of that. */
-START_TEST(input_is_taken_while_the_outbox_is_full)
+CASE(input_is_taken_while_the_outbox_is_full)
 {
     start(100, agent_takes_input_and_sleeps);
     wait_for_awaited(100, 1);
@@ -1772,9 +1743,8 @@ START_TEST(input_is_taken_while_the_outbox_is_full)
     worker_cancel(worker, 100);
     wait_for_end(100);
 }
-END_TEST
 
-START_TEST(wait_begins_while_the_outbox_is_full)
+CASE(wait_begins_while_the_outbox_is_full)
 {
     fill_outbox();
     start(100, agent_waits_for_input);
@@ -1786,9 +1756,8 @@ START_TEST(wait_begins_while_the_outbox_is_full)
     expect_finished(100);
     expect_reports(100, "0/1 1/0 ");
 }
-END_TEST
 
-START_TEST(wait_ends_while_the_outbox_is_full)
+CASE(wait_ends_while_the_outbox_is_full)
 {
     start(100, agent_waits_a_little_for_input);
     while (accounts[100].report_count == 0)
@@ -1801,7 +1770,6 @@ START_TEST(wait_ends_while_the_outbox_is_full)
     ck_assert_int_eq(notes.status[0], -ETIMEDOUT);
     expect_reports(100, "0/1 0/0 ");
 }
-END_TEST
 
 static int agent_polls_often(void)
 {
@@ -1815,7 +1783,7 @@ static int agent_polls_often(void)
 }
 
 /* Nobody would hear it. */
-START_TEST(waits_that_end_while_the_outbox_is_full)
+CASE(waits_that_end_while_the_outbox_is_full)
 {
     fill_outbox();
     start(100, agent_polls_often);
@@ -1826,7 +1794,6 @@ START_TEST(waits_that_end_while_the_outbox_is_full)
     worker_cancel(worker, 100);
     wait_for_end(100);
 }
-END_TEST
 
 /* ---- capture and bind ---- */
 
@@ -1863,7 +1830,10 @@ static int agent_captures(void)
     return 0;
 }
 
-START_TEST(captures_are_snapshots)
+CASES("ctx on threads", .setup = setup_threads, .teardown = teardown);
+CASES("ctx on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(captures_are_snapshots)
 {
     run_agent(agent_captures);
     expect_finished(1);
@@ -1878,7 +1848,6 @@ START_TEST(captures_are_snapshots)
     ck_assert_str_eq(notes.text[6], "agent's");
     ck_assert_str_eq(notes.text[7], "none");
 }
-END_TEST
 
 static int agent_binds_itself(void)
 {
@@ -1890,14 +1859,13 @@ static int agent_binds_itself(void)
     return emit_event("still", "1");
 }
 
-START_TEST(agents_cannot_bind_themselves)
+CASE(agents_cannot_bind_themselves)
 {
     run_agent(agent_binds_itself);
     ck_assert_int_eq(notes.status[0], -EBUSY);
     ck_assert_int_eq(notes.status[1], -EBUSY);
     expect_event(1, 0, "still", "1");
 }
-END_TEST
 
 static int agent_keeps_a_capture(void)
 {
@@ -1915,13 +1883,12 @@ static void on_a_thread(void *(*fn)(void *captured))
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
 }
 
-START_TEST(loop_cannot_be_bound)
+CASE(loop_cannot_be_bound)
 {
     run_agent(agent_keeps_a_capture);
     ck_assert_int_eq(ctx_bind(notes.captured), -EBUSY);
     ctx_release(notes.captured);
 }
-END_TEST
 
 static void *thread_is_late(void *captured)
 {
@@ -1939,14 +1906,13 @@ static void *thread_is_late(void *captured)
     return NULL;
 }
 
-START_TEST(capture_outlives_its_run)
+CASE(capture_outlives_its_run)
 {
     run_agent(agent_keeps_a_capture);
     on_a_thread(thread_is_late);
     ck_assert(loop_comes_to_rest());
     ck_assert_uint_eq(record_count, 0);
 }
-END_TEST
 
 static void *thread_emits_late(void *captured)
 {
@@ -1958,7 +1924,7 @@ static void *thread_emits_late(void *captured)
 }
 
 /* Its number belongs to another run by then, which must not get the events. */
-START_TEST(late_events_miss_the_next_run)
+CASE(late_events_miss_the_next_run)
 {
     struct account whole = {.credit = WIRE_WINDOW};
 
@@ -1974,7 +1940,6 @@ START_TEST(late_events_miss_the_next_run)
     wait_for_end(1);
     ck_assert_uint_eq(accounts[1].events, 1);
 }
-END_TEST
 
 static void *thread_floods(void *captured)
 {
@@ -1990,7 +1955,7 @@ static int agent_leaves_its_thread(void)
     return -pthread_create(&notes.thread, NULL, thread_floods, ctx_capture());
 }
 
-START_TEST(end_wakes_bound_threads)
+CASE(end_wakes_bound_threads)
 {
     run_agent(agent_leaves_its_thread);
     expect_finished(1);
@@ -1998,7 +1963,6 @@ START_TEST(end_wakes_bound_threads)
     ck_assert_int_eq(notes.status[0], -ECANCELED);
     ck_assert(loop_comes_to_rest());
 }
-END_TEST
 
 /* Returns when its thread has taken all credit. */
 static int agent_leaves_its_waiting_thread(void)
@@ -2010,7 +1974,7 @@ static int agent_leaves_its_waiting_thread(void)
     return status;
 }
 
-START_TEST(end_wakes_bound_threads_without_credit)
+CASE(end_wakes_bound_threads_without_credit)
 {
     atomic_store(&open_gate, 0);
     start(1, agent_leaves_its_waiting_thread);
@@ -2022,9 +1986,8 @@ START_TEST(end_wakes_bound_threads_without_credit)
     ck_assert_int_eq(notes.status[0], -ECANCELED);
     ck_assert_uint_eq(accounts[1].events, IN_WINDOW);
 }
-END_TEST
 
-START_TEST(cancel_wakes_bound_threads)
+CASE(cancel_wakes_bound_threads)
 {
     atomic_store(&open_gate, 0);
     start(1, agent_leaves_its_waiting_thread);
@@ -2035,7 +1998,6 @@ START_TEST(cancel_wakes_bound_threads)
     pthread_join(notes.thread, NULL);
     ck_assert_int_eq(notes.status[0], -ECANCELED);
 }
-END_TEST
 
 #define EMITTERS 4
 #define EACH     200
@@ -2070,7 +2032,7 @@ static int agent_has_many_threads(void)
     return started == EMITTERS ? 0 : -EAGAIN;
 }
 
-START_TEST(many_threads_in_each_run)
+CASE(many_threads_in_each_run)
 {
     for (uint32_t run = 1; run <= 5; run++)
         start(run, agent_has_many_threads);
@@ -2082,7 +2044,6 @@ START_TEST(many_threads_in_each_run)
     for (size_t i = 0; i < record_count; i++)
         ck_assert_uint_eq(strtoul(records[i].json, NULL, 10), records[i].run);
 }
-END_TEST
 
 /* ---- tasks ---- */
 
@@ -2108,7 +2069,11 @@ static int agent_joins_tasks(void)
     return 0;
 }
 
-START_TEST(tasks_have_results)
+CASES("tasks on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks on fibers", .setup = setup_fibers, .teardown = teardown);
+CASES("tasks on one thread", .setup = setup_one_thread, .teardown = teardown);
+
+CASE(tasks_have_results)
 {
     run_agent(agent_joins_tasks);
     for (int i = 0; i < 3; i++) {
@@ -2120,7 +2085,6 @@ START_TEST(tasks_have_results)
     ck_assert_int_eq(notes.status[5], 7);
     expect_finished(1);
 }
-END_TEST
 
 static int agent_joins_wrongly(void)
 {
@@ -2136,7 +2100,7 @@ static int agent_joins_wrongly(void)
     return 0;
 }
 
-START_TEST(joined_wrongly)
+CASE(joined_wrongly)
 {
     static const int wanted[] = {-EINVAL, -EINVAL, -EINVAL, 0, 0, -EINVAL, -EINVAL};
 
@@ -2146,7 +2110,6 @@ START_TEST(joined_wrongly)
         ck_assert_int_eq(notes.status[i], wanted[i]);
     expect_finished(1);
 }
-END_TEST
 
 static int task_joins_itself(void *arg)
 {
@@ -2167,13 +2130,15 @@ static int agent_whose_task_joins_itself(void)
     return 0;
 }
 
-START_TEST(task_cannot_join_itself)
+CASES("tasks at once on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks at once on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(task_cannot_join_itself)
 {
     run_agent(agent_whose_task_joins_itself);
     ck_assert_int_eq(notes.status[1], -EINVAL);
     expect_finished(1);
 }
-END_TEST
 
 /* Makes a tree of tasks; the number of its leaves, or a negative errno. */
 static int task_grows(void *arg)
@@ -2199,7 +2164,11 @@ static int agent_grows(void)
     return task_grows((void *)6) == 64 ? 0 : -EIO;
 }
 
-START_TEST(tasks_spawn_tasks)
+CASES("tasks on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks on fibers", .setup = setup_fibers, .teardown = teardown);
+CASES("tasks on one thread", .setup = setup_one_thread, .teardown = teardown);
+
+CASE(tasks_spawn_tasks)
 {
     for (uint32_t run = 1; run <= 8; run++)
         start(run, agent_grows);
@@ -2209,7 +2178,6 @@ START_TEST(tasks_spawn_tasks)
         ck_assert_uint_eq(accounts[run].events, 64);
     }
 }
-END_TEST
 
 /* One below the other, as deep as it goes. */
 static int task_digs(void *arg)
@@ -2229,13 +2197,12 @@ static int agent_digs(void)
     return 0;
 }
 
-START_TEST(deep_tasks)
+CASE(deep_tasks)
 {
     run_agent(agent_digs);
     ck_assert_int_eq(notes.status[0], AGENT_TASKS_MAX);
     expect_finished(1);
 }
-END_TEST
 
 static int agent_spawns_too_many(void)
 {
@@ -2252,7 +2219,7 @@ static int agent_spawns_too_many(void)
     return 0;
 }
 
-START_TEST(most_tasks)
+CASE(most_tasks)
 {
     static const int wanted[] = {0, -EAGAIN, 0, 0, -EAGAIN};
 
@@ -2261,7 +2228,6 @@ START_TEST(most_tasks)
         ck_assert_int_eq(notes.status[i], wanted[i]);
     expect_finished(1);
 }
-END_TEST
 
 /* Waits for an input, and emits it. */
 static int task_echoes(void *arg)
@@ -2286,7 +2252,10 @@ static int agent_leaves_two_tasks(void)
     return 0;
 }
 
-START_TEST(run_ends_when_its_tasks_have)
+CASES("tasks at once on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks at once on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(run_ends_when_its_tasks_have)
 {
     start(1, agent_leaves_two_tasks);
     wait_for_events(1, 1);
@@ -2303,7 +2272,6 @@ START_TEST(run_ends_when_its_tasks_have)
     ck_assert_int_eq(tasked[0].status, 0);
     ck_assert_int_eq(tasked[1].status, 0);
 }
-END_TEST
 
 static int task_joins(void *arg)
 {
@@ -2324,7 +2292,7 @@ static int agent_leaves_one_to_the_other(void)
     return 0;
 }
 
-START_TEST(tasks_join_each_other_when_handle_has_returned)
+CASE(tasks_join_each_other_when_handle_has_returned)
 {
     start(1, agent_leaves_one_to_the_other);
     wait_for_awaited(1, 1);
@@ -2334,7 +2302,6 @@ START_TEST(tasks_join_each_other_when_handle_has_returned)
     expect_finished(1);
     ck_assert_int_eq(tasked[1].join_status, 42);
 }
-END_TEST
 
 /* Joins one that has ended before. */
 static int task_joins_late(void *arg)
@@ -2358,7 +2325,7 @@ static int agent_leaves_a_late_one(void)
     return 0;
 }
 
-START_TEST(task_that_has_ended_is_joined_late)
+CASE(task_that_has_ended_is_joined_late)
 {
     start(1, agent_leaves_a_late_one);
     wait_for_awaited(1, 1);
@@ -2368,7 +2335,6 @@ START_TEST(task_that_has_ended_is_joined_late)
     expect_finished(1);
     ck_assert_int_eq(tasked[1].join_status, 42);
 }
-END_TEST
 
 static int task_sleeps(void *arg)
 {
@@ -2420,22 +2386,20 @@ static void expect_sleepers_stopped(int count)
     }
 }
 
-START_TEST(failure_stops_the_tasks)
+CASE(failure_stops_the_tasks)
 {
     run_agent(agent_fails_with_tasks);
     expect_sleepers_stopped(3);
     ck_assert_int_eq(accounts[1].status, WIRE_FAILED);
     ck_assert_str_eq(accounts[1].code, "agent_error");
 }
-END_TEST
 
-START_TEST(failure_that_was_said_stops_the_tasks)
+CASE(failure_that_was_said_stops_the_tasks)
 {
     run_agent(agent_says_it_fails_with_tasks);
     expect_sleepers_stopped(3);
     expect_end(1, WIRE_FAILED, "tired", "of it", "");
 }
-END_TEST
 
 static int agent_joins_sleepers(void)
 {
@@ -2449,7 +2413,7 @@ static int agent_joins_sleepers(void)
     return 0;
 }
 
-START_TEST(cancelled_while_it_joins)
+CASE(cancelled_while_it_joins)
 {
     start(1, agent_joins_sleepers);
     wait_for_events(1, 4);
@@ -2462,9 +2426,10 @@ START_TEST(cancelled_while_it_joins)
         ck_assert_int_eq(notes.status[i], -ECANCELED);
     ck_assert(!tasked[5].called);
 }
-END_TEST
 
-START_TEST(cancelled_while_it_joins_ends_at_once)
+CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
+
+CASE(cancelled_while_it_joins_ends_at_once)
 {
     start(1, agent_joins_sleepers);
     wait_for_events(1, 4);
@@ -2475,9 +2440,11 @@ START_TEST(cancelled_while_it_joins_ends_at_once)
         uv_run(&loop, UV_RUN_NOWAIT);
     ck_assert(accounts[1].ended);
 }
-END_TEST
 
-START_TEST(cancelled_while_its_tasks_are_waited_for)
+CASES("tasks at once on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks at once on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(cancelled_while_its_tasks_are_waited_for)
 {
     start(1, agent_leaves_two_tasks);
     wait_for_awaited(1, 2);
@@ -2487,7 +2454,6 @@ START_TEST(cancelled_while_its_tasks_are_waited_for)
     ck_assert_int_eq(tasked[0].status, -ECANCELED);
     ck_assert_int_eq(tasked[1].status, -ECANCELED);
 }
-END_TEST
 
 static int agent_sleeps_before_it_joins(void)
 {
@@ -2500,8 +2466,11 @@ static int agent_sleeps_before_it_joins(void)
     return 0;
 }
 
+CASES("tasks on one thread", .setup = setup_one_thread, .teardown = teardown);
+CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
+
 /* On one thread, or on fibers before the loop has turned. */
-START_TEST(cancelled_before_a_task_began)
+CASE(cancelled_before_a_task_began)
 {
     start(1, agent_sleeps_before_it_joins);
     if (worker_plugin(worker)->mode == AGENT_THREAD)
@@ -2513,9 +2482,11 @@ START_TEST(cancelled_before_a_task_began)
     ck_assert_int_eq(notes.status[2], -ECANCELED);
     ck_assert(!tasked[0].called);
 }
-END_TEST
 
-START_TEST(quits_with_tasks)
+CASES("tasks at once on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks at once on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(quits_with_tasks)
 {
     start(1, agent_joins_sleepers);
     wait_for_events(1, 4);
@@ -2526,7 +2497,6 @@ START_TEST(quits_with_tasks)
     expect_cancelled(1);
     expect_cancelled(2);
 }
-END_TEST
 
 static int task_looks_and_sets(void *arg)
 {
@@ -2554,7 +2524,11 @@ static int agent_hands_variables_down(void)
     return 0;
 }
 
-START_TEST(tasks_inherit_variables_and_keep_theirs)
+CASES("tasks on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks on fibers", .setup = setup_fibers, .teardown = teardown);
+CASES("tasks on one thread", .setup = setup_one_thread, .teardown = teardown);
+
+CASE(tasks_inherit_variables_and_keep_theirs)
 {
     run_agent(agent_hands_variables_down);
     ck_assert_str_eq(tasked[0].text[0], "1");
@@ -2567,7 +2541,6 @@ START_TEST(tasks_inherit_variables_and_keep_theirs)
     ck_assert_str_eq(notes.text[0], "9");
     ck_assert_str_eq(notes.text[1], "none");
 }
-END_TEST
 
 static int agent_scopes_its_events(void)
 {
@@ -2587,7 +2560,7 @@ static int agent_scopes_its_events(void)
     return 0;
 }
 
-START_TEST(scope)
+CASE(scope)
 {
     static const char *const wanted[] = {"{\"scope\":\"a \\\"b\\\"\\n\"}",
                                          "{\"scope\":\"a \\\"b\\\"\\n\"}",
@@ -2611,7 +2584,6 @@ START_TEST(scope)
     ck_assert_int_eq(notes.status[2], 0);
     ck_assert_int_eq(notes.status[3], 0);
 }
-END_TEST
 
 static int task_emits_and_scopes(void *arg)
 {
@@ -2638,7 +2610,7 @@ static int agent_hands_its_scope_down(void)
     return 0;
 }
 
-START_TEST(scope_is_inherited)
+CASE(scope_is_inherited)
 {
     run_agent(agent_hands_its_scope_down);
     expect_event(1, 0, "one", "{}");
@@ -2647,7 +2619,6 @@ START_TEST(scope_is_inherited)
     expect_event(1, 3, "two", "{\"scope\":\"two\"}");
     expect_event(1, 4, "last", "{\"scope\":\"mine\"}");
 }
-END_TEST
 
 /* An object of so many bytes. */
 static int emit_object(size_t length)
@@ -2671,14 +2642,13 @@ static int agent_scopes_long_events(void)
     return 0;
 }
 
-START_TEST(scope_counts)
+CASE(scope_counts)
 {
     run_agent(agent_scopes_long_events);
     ck_assert_int_eq(notes.status[0], -EMSGSIZE);
     ck_assert_int_eq(notes.status[1], 0);
     ck_assert_uint_eq(nth_event(1, 0)->length, AGENT_EVENT_MAX);
 }
-END_TEST
 
 /* Half of a window. */
 static int task_floods(void *arg)
@@ -2702,7 +2672,10 @@ static int agent_floods_with_tasks(void)
     return 0;
 }
 
-START_TEST(tasks_wait_for_credit)
+CASES("tasks at once on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks at once on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(tasks_wait_for_credit)
 {
     start(1, agent_floods_with_tasks);
     wait_for_events(1, IN_WINDOW);
@@ -2717,9 +2690,8 @@ START_TEST(tasks_wait_for_credit)
     expect_finished(1);
     ck_assert_uint_eq(accounts[1].events, IN_WINDOW / 2 * 6);
 }
-END_TEST
 
-START_TEST(tasks_without_credit_are_cancelled)
+CASE(tasks_without_credit_are_cancelled)
 {
     start(1, agent_floods_with_tasks);
     wait_for_events(1, IN_WINDOW);
@@ -2733,7 +2705,6 @@ START_TEST(tasks_without_credit_are_cancelled)
     ck_assert(notes.status[0] || notes.status[1] || notes.status[2] || notes.status[3] ||
               notes.status[4] || notes.status[5]);
 }
-END_TEST
 
 static void *spawn_on_this_thread(void *captured)
 {
@@ -2758,7 +2729,11 @@ static int agent_spawns_from_a_thread(void)
     return 0;
 }
 
-START_TEST(bound_thread_spawns)
+CASES("tasks on threads", .setup = setup_threads, .teardown = teardown);
+CASES("tasks on fibers", .setup = setup_fibers, .teardown = teardown);
+CASES("tasks on one thread", .setup = setup_one_thread, .teardown = teardown);
+
+CASE(bound_thread_spawns)
 {
     bool threads = worker_plugin(worker)->mode == AGENT_THREAD;
 
@@ -2768,7 +2743,6 @@ START_TEST(bound_thread_spawns)
     ck_assert_int_eq(notes.status[2], threads ? 5 : -ENXIO);
     expect_finished(1);
 }
-END_TEST
 
 static void *join_on_this_thread(void *captured)
 {
@@ -2804,7 +2778,7 @@ static int agent_joins_from_a_thread(void)
     return status;
 }
 
-START_TEST(bound_thread_joins)
+CASE(bound_thread_joins)
 {
     start(1, agent_joins_from_a_thread);
     wait_for_awaited(1, 1);
@@ -2815,7 +2789,6 @@ START_TEST(bound_thread_joins)
     ck_assert_int_eq(notes.status[2], 5);
     ck_assert(worker_plugin(worker)->mode == AGENT_THREAD || !tasked[2].called);
 }
-END_TEST
 
 /* Once its run is over, a thread gets nothing more of it. */
 static void *use_run_until_it_is_over(void *captured)
@@ -2844,7 +2817,7 @@ static int agent_leaves_a_thread_that_spawns(void)
     return -pthread_create(&notes.thread, NULL, use_run_until_it_is_over, captured);
 }
 
-START_TEST(bound_thread_spawns_until_the_run_is_over)
+CASE(bound_thread_spawns_until_the_run_is_over)
 {
     run_agent(agent_leaves_a_thread_that_spawns);
     pthread_join(notes.thread, NULL);
@@ -2853,7 +2826,6 @@ START_TEST(bound_thread_spawns_until_the_run_is_over)
     ck_assert_int_eq(notes.status[1], -ECANCELED);
     ck_assert_int_eq(notes.status[2], -ECANCELED);
 }
-END_TEST
 
 /* So many times the same, while all threads are busy. */
 static int agent_spawns_and_joins(void)
@@ -2873,13 +2845,12 @@ static int agent_spawns_and_joins(void)
     return 0;
 }
 
-START_TEST(tasks_that_were_joined_take_no_memory)
+CASE(tasks_that_were_joined_take_no_memory)
 {
     run_agent(agent_spawns_and_joins);
     ck_assert_int_eq(notes.status[0], 0);
     ck_assert_int_eq(notes.status[1], 1);
 }
-END_TEST
 
 static int task_counts(void *arg)
 {
@@ -2904,7 +2875,7 @@ static int agent_spawns_many(void)
     return 0;
 }
 
-START_TEST(many_tasks_of_many_runs)
+CASE(many_tasks_of_many_runs)
 {
     enum { COUNT = 40 };
 
@@ -2917,7 +2888,6 @@ START_TEST(many_tasks_of_many_runs)
     }
     ck_assert_uint_eq(atomic_load(&calls), COUNT * 40);
 }
-END_TEST
 
 /* ---- requests ---- */
 
@@ -2978,7 +2948,10 @@ static int agent_leaves_a_thread_to_a_request(void)
     return 0;
 }
 
-START_TEST(bound_thread_waits_for_a_response_when_the_run_ends)
+CASES("requests on threads", .setup = setup_threads, .teardown = teardown);
+CASES("requests on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(bound_thread_waits_for_a_response_when_the_run_ends)
 {
     int fd = listen_silently();
 
@@ -2993,7 +2966,6 @@ START_TEST(bound_thread_waits_for_a_response_when_the_run_ends)
     ck_assert_str_eq(notes.text[1], "");
     close(fd);
 }
-END_TEST
 
 static int agent_waits_for_responses(void)
 {
@@ -3006,7 +2978,7 @@ static int agent_waits_for_responses(void)
     return 0;
 }
 
-START_TEST(cancelled_while_it_waits_for_a_response)
+CASE(cancelled_while_it_waits_for_a_response)
 {
     int fd = listen_silently();
 
@@ -3020,10 +2992,9 @@ START_TEST(cancelled_while_it_waits_for_a_response)
     ck_assert_int_eq(notes.status[3], -ECANCELED);
     close(fd);
 }
-END_TEST
 
 /* Their transfers are under way, or have not even begun. */
-START_TEST(quits_with_requests)
+CASE(quits_with_requests)
 {
     int fd = listen_silently();
 
@@ -3036,7 +3007,6 @@ START_TEST(quits_with_requests)
         expect_cancelled(run);
     close(fd);
 }
-END_TEST
 
 static int task_waits_for_a_response(void *arg)
 {
@@ -3053,7 +3023,7 @@ static int agent_fails_with_a_request(void)
     return -EIO;
 }
 
-START_TEST(failure_stops_a_task_that_waits_for_a_response)
+CASE(failure_stops_a_task_that_waits_for_a_response)
 {
     int fd = listen_silently();
 
@@ -3061,40 +3031,39 @@ START_TEST(failure_stops_a_task_that_waits_for_a_response)
     ck_assert_int_eq(accounts[1].status, WIRE_FAILED);
     close(fd);
 }
-END_TEST
 
 /* ---- ends ---- */
 
-START_TEST(finished)
+CASES("ends on threads", .setup = setup_threads, .teardown = teardown);
+CASES("ends on fibers", .setup = setup_fibers, .teardown = teardown);
+
+CASE(finished)
 {
     run_agent(agent_nothing);
     expect_finished(1);
 }
-END_TEST
 
 static int agent_returns_error(void)
 {
     return -EIO;
 }
 
-START_TEST(failed_by_its_return_value)
+CASE(failed_by_its_return_value)
 {
     run_agent(agent_returns_error);
     expect_end(1, WIRE_FAILED, "agent_error", "handle() returned -5 (Input/output error)", "");
 }
-END_TEST
 
 static int agent_returns_7(void)
 {
     return 7;
 }
 
-START_TEST(failed_by_a_positive_value)
+CASE(failed_by_a_positive_value)
 {
     run_agent(agent_returns_7);
     expect_end(1, WIRE_FAILED, "agent_error", "handle() returned 7 (not a negative errno)", "");
 }
-END_TEST
 
 static int agent_fails(void)
 {
@@ -3104,28 +3073,26 @@ static int agent_fails(void)
     return 0;
 }
 
-START_TEST(first_reason_stays)
+CASE(first_reason_stays)
 {
     run_agent(agent_fails);
     ck_assert_int_lt(notes.status[0], 0);
     ck_assert_int_lt(notes.status[1], 0);
     expect_end(1, WIRE_FAILED, "no_model", "model x: 503", "");
 }
-END_TEST
 
 static int agent_fails_badly(void)
 {
     return run_fail("not a code", "%2000d", 1);
 }
 
-START_TEST(bad_code_and_long_message)
+CASE(bad_code_and_long_message)
 {
     run_agent(agent_fails_badly);
     ck_assert_int_eq(accounts[1].status, WIRE_FAILED);
     ck_assert_str_eq(accounts[1].code, "agent_error");
     ck_assert_uint_eq(strlen(accounts[1].message), 1023);
 }
-END_TEST
 
 static int agent_gives_results(void)
 {
@@ -3136,7 +3103,7 @@ static int agent_gives_results(void)
     return 0;
 }
 
-START_TEST(last_result_counts)
+CASE(last_result_counts)
 {
     run_agent(agent_gives_results);
     ck_assert_int_eq(notes.status[0], 0);
@@ -3145,7 +3112,6 @@ START_TEST(last_result_counts)
     ck_assert_int_eq(notes.status[3], -EINVAL);
     expect_end(1, WIRE_FINISHED, "", "", "{\"a\":[1,2]}");
 }
-END_TEST
 
 static int result_long(size_t letters)
 {
@@ -3163,14 +3129,13 @@ static int agent_gives_long_results(void)
     return 0;
 }
 
-START_TEST(longest_result)
+CASE(longest_result)
 {
     run_agent(agent_gives_long_results);
     ck_assert_int_eq(notes.status[0], 0);
     ck_assert_int_eq(notes.status[1], -EMSGSIZE);
     ck_assert_uint_eq(strlen(accounts[1].result), AGENT_EVENT_MAX);
 }
-END_TEST
 
 static int agent_fails_when_cancelled(void)
 {
@@ -3179,7 +3144,7 @@ static int agent_fails_when_cancelled(void)
     return run_fail("stopped", "it was told to stop");
 }
 
-START_TEST(cancelled_whatever_it_says)
+CASE(cancelled_whatever_it_says)
 {
     start(1, agent_fails_when_cancelled);
     wait_for_events(1, 1);
@@ -3187,7 +3152,6 @@ START_TEST(cancelled_whatever_it_says)
     wait_for_end(1);
     expect_cancelled(1);
 }
-END_TEST
 
 /* ---- start ---- */
 
@@ -3196,7 +3160,7 @@ static int start_bytes(uint32_t run, const char *pairs, size_t length)
     return worker_start(worker, run, pairs, length);
 }
 
-START_TEST(bad_starts)
+CASE(bad_starts)
 {
     ck_assert_int_eq(start_bytes(1, "", 0), -EPROTO);
     ck_assert_int_eq(start_bytes(1, "input", 6), -EPROTO);
@@ -3208,9 +3172,8 @@ START_TEST(bad_starts)
     ck_assert(loop_comes_to_rest());
     ck_assert_uint_eq(record_count, 0);
 }
-END_TEST
 
-START_TEST(number_is_taken)
+CASE(number_is_taken)
 {
     start(3, agent_sleeps);
     ck_assert_int_eq(start_bytes(3, "input\0\"helper\"", 15), -EPROTO);
@@ -3219,9 +3182,8 @@ START_TEST(number_is_taken)
     wait_for_end(3);
     expect_cancelled(3);
 }
-END_TEST
 
-START_TEST(number_is_free_again)
+CASE(number_is_free_again)
 {
     struct account whole = {.credit = WIRE_WINDOW};
 
@@ -3234,9 +3196,8 @@ START_TEST(number_is_free_again)
         accounts[1] = whole;
     }
 }
-END_TEST
 
-START_TEST(numbers_far_apart)
+CASE(numbers_far_apart)
 {
     start(RUNS - 1, agent_sleeps);
     start(0, agent_sleeps);
@@ -3247,11 +3208,10 @@ START_TEST(numbers_far_apart)
     wait_for_end(RUNS / 2);
     wait_for_end(RUNS - 1);
 }
-END_TEST
 
 /* ---- quit ---- */
 
-START_TEST(quit_without_runs)
+CASE(quit_without_runs)
 {
     worker_quit(worker);
     while (times_left == 0)
@@ -3260,9 +3220,8 @@ START_TEST(quit_without_runs)
     ck_assert_uint_eq(times_left, 1);
     ck_assert_int_eq(life.destroyed, 1);
 }
-END_TEST
 
-START_TEST(quit_ends_all_runs)
+CASE(quit_ends_all_runs)
 {
     for (uint32_t run = 1; run <= 10; run++)
         start(run, agent_sleeps);
@@ -3275,237 +3234,5 @@ START_TEST(quit_ends_all_runs)
     }
     ck_assert_int_eq(life.destroyed, 1);
 }
-END_TEST
 
 /* ---- */
-
-static TCase *case_create(Suite *suite, const char *name, SFun before)
-{
-    TCase *tcase = tcase_create(name);
-
-    suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 120);
-    tcase_add_checked_fixture(tcase, before, teardown);
-    return tcase;
-}
-
-static void add_load(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "load", setup);
-
-    tcase_add_test(tcase, no_worker);
-    tcase_add_test(tcase, without_a_plugin);
-    tcase_add_test(tcase, missing_file);
-    tcase_add_test(tcase, created_and_tested);
-    tcase_add_test(tcase, create_without_state);
-    tcase_add_test(tcase, create_fails);
-    tcase_add_test(tcase, selftest_fails);
-}
-
-static void add_emit(TCase *tcase)
-{
-    tcase_add_test(tcase, from_a_helper);
-    tcase_add_test(tcase, from_a_recursion);
-    tcase_add_test(tcase, from_a_second_source_file);
-    tcase_add_test(tcase, from_a_bound_thread);
-    tcase_add_test(tcase, from_a_thread_that_is_not_bound);
-    tcase_add_test(tcase, from_nowhere);
-    tcase_add_test(tcase, from_the_loop_while_a_run_waits);
-    tcase_add_test(tcase, from_the_loop_while_a_run_sleeps);
-    tcase_add_test(tcase, many_runs_at_once);
-    tcase_add_test(tcase, events_as_they_leave);
-    tcase_add_test(tcase, reserved_and_bad_types);
-    tcase_add_test(tcase, longest_type);
-    tcase_add_test(tcase, invalid_json_and_utf8);
-    tcase_add_test(tcase, oversize);
-}
-
-static void add_waits(TCase *tcase)
-{
-    tcase_add_test(tcase, waits_without_credit);
-    tcase_add_test(tcase, all_credit_at_once);
-    tcase_add_test(tcase, too_little_credit);
-    tcase_add_test(tcase, cancelled_without_credit);
-    tcase_add_test(tcase, others_go_on_while_one_waits);
-    tcase_add_test(tcase, loop_rests_while_a_run_has_no_credit);
-    tcase_add_test(tcase, sink_takes_a_little_at_a_time);
-    tcase_add_test(tcase, full_outbox);
-    tcase_add_test(tcase, cancel_wakes_a_sleeper);
-    tcase_add_test(tcase, cancel_wakes_only_its_run);
-    tcase_add_test(tcase, cancel_unknown);
-    tcase_add_test(tcase, sleep_returns);
-    tcase_add_test(tcase, sleepers_do_not_hold_each_other_up);
-}
-
-static void add_inputs(TCase *tcase)
-{
-    tcase_add_test(tcase, input_to_nowhere);
-    tcase_add_test(tcase, input_for_no_run);
-    tcase_add_test(tcase, no_input_yet);
-    tcase_add_test(tcase, input_that_came_before);
-    tcase_add_test(tcase, waits_for_input);
-    tcase_add_test(tcase, waits_for_each_input);
-    tcase_add_test(tcase, input_does_not_come_in_time);
-    tcase_add_test(tcase, credit_is_no_input);
-    tcase_add_test(tcase, cancelled_while_it_waits_for_input);
-    tcase_add_test(tcase, cancelled_before_it_takes_its_input);
-    tcase_add_test(tcase, loop_rests_while_a_run_waits_for_input);
-    tcase_add_test(tcase, inputs_reach_their_runs);
-    tcase_add_test(tcase, input_lives_until_the_next_call);
-    tcase_add_test(tcase, long_input);
-    tcase_add_test(tcase, two_wait_for_input);
-    tcase_add_test(tcase, two_inputs_at_once);
-    tcase_add_test(tcase, two_are_cancelled_while_they_wait);
-    tcase_add_test(tcase, end_wakes_a_thread_that_waits_for_input);
-}
-
-static void add_ctx(TCase *tcase)
-{
-    tcase_add_test(tcase, get_and_set);
-    tcase_add_test(tcase, set_errors);
-    tcase_add_test(tcase, set_too_much);
-    tcase_add_test(tcase, runs_do_not_share_variables);
-    tcase_add_test(tcase, captures_are_snapshots);
-    tcase_add_test(tcase, agents_cannot_bind_themselves);
-    tcase_add_test(tcase, capture_outlives_its_run);
-    tcase_add_test(tcase, loop_cannot_be_bound);
-    tcase_add_test(tcase, late_events_miss_the_next_run);
-    tcase_add_test(tcase, end_wakes_bound_threads);
-    tcase_add_test(tcase, end_wakes_bound_threads_without_credit);
-    tcase_add_test(tcase, cancel_wakes_bound_threads);
-    tcase_add_test(tcase, many_threads_in_each_run);
-}
-
-/* Those for which one thread is enough. */
-static void add_tasks(TCase *tcase)
-{
-    tcase_add_test(tcase, tasks_have_results);
-    tcase_add_test(tcase, joined_wrongly);
-    tcase_add_test(tcase, tasks_spawn_tasks);
-    tcase_add_test(tcase, deep_tasks);
-    tcase_add_test(tcase, most_tasks);
-    tcase_add_test(tcase, tasks_inherit_variables_and_keep_theirs);
-    tcase_add_test(tcase, scope);
-    tcase_add_test(tcase, scope_is_inherited);
-    tcase_add_test(tcase, scope_counts);
-    tcase_add_test(tcase, bound_thread_spawns);
-    tcase_add_test(tcase, bound_thread_joins);
-    tcase_add_test(tcase, bound_thread_spawns_until_the_run_is_over);
-    tcase_add_test(tcase, tasks_that_were_joined_take_no_memory);
-    tcase_add_test(tcase, many_tasks_of_many_runs);
-}
-
-static void add_tasks_at_once(TCase *tcase)
-{
-    tcase_add_test(tcase, task_cannot_join_itself);
-    tcase_add_test(tcase, run_ends_when_its_tasks_have);
-    tcase_add_test(tcase, tasks_join_each_other_when_handle_has_returned);
-    tcase_add_test(tcase, task_that_has_ended_is_joined_late);
-    tcase_add_test(tcase, failure_stops_the_tasks);
-    tcase_add_test(tcase, failure_that_was_said_stops_the_tasks);
-    tcase_add_test(tcase, cancelled_while_it_joins);
-    tcase_add_test(tcase, cancelled_while_its_tasks_are_waited_for);
-    tcase_add_test(tcase, quits_with_tasks);
-    tcase_add_test(tcase, tasks_wait_for_credit);
-    tcase_add_test(tcase, tasks_without_credit_are_cancelled);
-}
-
-static void add_requests(TCase *tcase)
-{
-    tcase_add_test(tcase, bound_thread_waits_for_a_response_when_the_run_ends);
-    tcase_add_test(tcase, cancelled_while_it_waits_for_a_response);
-    tcase_add_test(tcase, quits_with_requests);
-    tcase_add_test(tcase, failure_stops_a_task_that_waits_for_a_response);
-}
-
-static void add_ends(TCase *tcase)
-{
-    tcase_add_test(tcase, finished);
-    tcase_add_test(tcase, failed_by_its_return_value);
-    tcase_add_test(tcase, failed_by_a_positive_value);
-    tcase_add_test(tcase, first_reason_stays);
-    tcase_add_test(tcase, bad_code_and_long_message);
-    tcase_add_test(tcase, last_result_counts);
-    tcase_add_test(tcase, longest_result);
-    tcase_add_test(tcase, cancelled_whatever_it_says);
-    tcase_add_test(tcase, bad_starts);
-    tcase_add_test(tcase, number_is_taken);
-    tcase_add_test(tcase, number_is_free_again);
-    tcase_add_test(tcase, numbers_far_apart);
-    tcase_add_test(tcase, quit_without_runs);
-    tcase_add_test(tcase, quit_ends_all_runs);
-}
-
-/* What holds in both modes. */
-static void add_both(Suite *suite)
-{
-    add_emit(case_create(suite, "emit on threads", setup_threads));
-    add_waits(case_create(suite, "waits on threads", setup_threads));
-    add_inputs(case_create(suite, "inputs on threads", setup_threads));
-    add_ctx(case_create(suite, "ctx on threads", setup_threads));
-    add_tasks(case_create(suite, "tasks on threads", setup_threads));
-    add_tasks_at_once(case_create(suite, "tasks at once on threads", setup_threads));
-    add_requests(case_create(suite, "requests on threads", setup_threads));
-    add_ends(case_create(suite, "ends on threads", setup_threads));
-    add_emit(case_create(suite, "emit on fibers", setup_fibers));
-    add_waits(case_create(suite, "waits on fibers", setup_fibers));
-    add_inputs(case_create(suite, "inputs on fibers", setup_fibers));
-    add_ctx(case_create(suite, "ctx on fibers", setup_fibers));
-    add_tasks(case_create(suite, "tasks on fibers", setup_fibers));
-    add_tasks_at_once(case_create(suite, "tasks at once on fibers", setup_fibers));
-    add_requests(case_create(suite, "requests on fibers", setup_fibers));
-    add_ends(case_create(suite, "ends on fibers", setup_fibers));
-}
-
-static void add_one_thread(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "tasks on one thread", setup_one_thread);
-
-    add_tasks(tcase);
-    tcase_add_test(tcase, cancelled_before_a_task_began);
-}
-
-static void add_two_threads(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "two threads", setup_two_threads);
-
-    tcase_add_test(tcase, cancelled_before_it_has_a_thread);
-    tcase_add_test(tcase, input_before_it_has_a_thread);
-    tcase_add_test(tcase, no_more_threads_than_allowed);
-}
-
-static void add_fibers(Suite *suite)
-{
-    TCase *tcase = case_create(suite, "fibers only", setup_fibers);
-
-    tcase_add_test(tcase, cancelled_before_a_task_began);
-    tcase_add_test(tcase, cancelled_while_it_joins_ends_at_once);
-    tcase_add_test(tcase, sink_catches_up);
-    tcase_add_test(tcase, quits_when_the_sink_catches_up);
-    tcase_add_test(tcase, full_outbox_makes_agents_wait);
-    tcase_add_test(tcase, waiting_agents_go_on_when_the_sink_catches_up);
-    tcase_add_test(tcase, input_is_taken_while_the_outbox_is_full);
-    tcase_add_test(tcase, wait_begins_while_the_outbox_is_full);
-    tcase_add_test(tcase, wait_ends_while_the_outbox_is_full);
-    tcase_add_test(tcase, waits_that_end_while_the_outbox_is_full);
-    tcase_add_test(tcase, woken_twice_in_one_turn);
-    tcase_add_test(tcase, thousands_at_once);
-}
-
-int main(void)
-{
-    Suite *suite = suite_create("worker");
-    SRunner *runner = srunner_create(suite);
-    int failures;
-
-    agent_host_table = runtime_host(); /* of the agents in this file */
-    add_load(suite);
-    add_both(suite);
-    add_one_thread(suite);
-    add_two_threads(suite);
-    add_fibers(suite);
-    srunner_run_all(runner, CK_ENV);
-    failures = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failures ? EXIT_FAILURE : EXIT_SUCCESS;
-}
