@@ -33,13 +33,61 @@ check_PROGRAMS = \
 	tests/unit/test_pack \
 	tests/unit/test_position \
 	tests/unit/test_ring \
-	tests/unit/test_run \
+	tests/unit/test_run_budget \
+	tests/unit/test_run_cancel \
+	tests/unit/test_run_credit \
+	tests/unit/test_run_events \
+	tests/unit/test_run_inputs \
+	tests/unit/test_run_kept \
+	tests/unit/test_run_states \
+	tests/unit/test_run_table \
+	tests/unit/test_run_times \
 	tests/unit/test_sse \
 	tests/unit/test_sse_check \
 	tests/unit/test_tokens \
 	tests/unit/test_wheel \
 	tests/unit/test_wire \
-	tests/unit/test_worker
+	tests/unit/test_worker_bind \
+	tests/unit/test_worker_credit \
+	tests/unit/test_worker_ctx \
+	tests/unit/test_worker_emit \
+	tests/unit/test_worker_ends \
+	tests/unit/test_worker_inputs \
+	tests/unit/test_worker_load \
+	tests/unit/test_worker_requests \
+	tests/unit/test_worker_scope \
+	tests/unit/test_worker_sleep \
+	tests/unit/test_worker_task_ends \
+	tests/unit/test_worker_tasks
+
+# What the tests of one family share.
+RUN_FIXTURE = \
+	tests/unit/run_fixture.c \
+	tests/unit/run_fixture.h
+WORKER_FIXTURE = \
+	tests/unit/worker_fixture.c \
+	tests/unit/worker_fixture.h
+tests_unit_test_run_budget_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_budget.c
+tests_unit_test_run_cancel_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_cancel.c
+tests_unit_test_run_credit_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_credit.c
+tests_unit_test_run_events_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_events.c
+tests_unit_test_run_inputs_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_inputs.c
+tests_unit_test_run_kept_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_kept.c
+tests_unit_test_run_states_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_states.c
+tests_unit_test_run_table_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_table.c
+tests_unit_test_run_times_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_times.c
+tests_unit_test_worker_bind_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_bind.c
+tests_unit_test_worker_credit_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_credit.c
+tests_unit_test_worker_ctx_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_ctx.c
+tests_unit_test_worker_emit_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_emit.c
+tests_unit_test_worker_ends_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_ends.c
+tests_unit_test_worker_inputs_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_inputs.c
+tests_unit_test_worker_load_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_load.c
+tests_unit_test_worker_requests_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_requests.c
+tests_unit_test_worker_scope_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_scope.c
+tests_unit_test_worker_sleep_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_sleep.c
+tests_unit_test_worker_task_ends_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_task_ends.c
+tests_unit_test_worker_tasks_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_tasks.c
 
 tests_unit_test_sse_CPPFLAGS = \
 	$(PLUGIN_CPPFLAGS) \

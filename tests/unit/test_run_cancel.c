@@ -1,0 +1,132 @@
+/* Cancelling a run, and an agent that ignores it. */
+#include "../case.h"
+#include "run_fixture.h"
+
+CASES("cancel", .setup = setup_running, .teardown = teardown);
+
+CASE(cancel_says_so)
+{
+    run_cancel(run);
+    run_cancel(run);
+    run_cancel(run);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+}
+
+CASE(grace_without_end)
+{
+    run_cancel(run);
+    pass(20);
+    ck_assert_uint_eq(told.ignored, 0);
+    ck_assert_int_eq(run_get_state(run), RUN_running);
+}
+
+CASES("cancel in time", .setup = setup_runs, .teardown = teardown);
+
+CASE(ignored_after_its_grace)
+{
+    uint64_t cancelled_at;
+
+    spec.grace_ms = 5;
+    start_run();
+    run_cancel(run);
+    cancelled_at = told.at_ms;
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_uint_ge(told.at_ms, cancelled_at + 5);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+    expect_stream("run done ", "{\"status\":\"cancelled\"}");
+    run_cancel(run);
+    pass(20);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_uint_eq(told.ignored, 1);
+}
+
+/* The rest of its agent's words is for nobody. */
+CASE(ignored_agent_goes_on)
+{
+    spec.grace_ms = 0;
+    start_run();
+    run_cancel(run);
+    pass(1);
+    ck_assert_uint_eq(told.ignored, 1);
+    ck_assert_int_eq(append("late", "1"), 0);
+    ck_assert_int_eq(run_set_waiting(run, 0, 1), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+    ck_assert_int_eq(finish(), 0);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+    expect_stream("run done ", "{\"status\":\"cancelled\"}");
+}
+
+CASE(ignored_after_an_abort)
+{
+    spec.grace_ms = 5;
+    start_run();
+    run_abort(run, RUN_ERROR_shutdown, NULL);
+    ck_assert_uint_eq(told.cancels, 1);
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    pass(20);
+    ck_assert_uint_eq(told.ignored, 1);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    ck_assert_uint_eq(stream_of(&reader).dones, 1);
+}
+
+CASE_LOOP(stops_within_its_grace, 0, 2)
+{
+    spec.grace_ms = 5;
+    start_run();
+    if (_i)
+        run_abort(run, RUN_ERROR_shutdown, NULL);
+    else
+        run_cancel(run);
+    ck_assert_int_eq(end_run(WIRE_CANCELLED, "", "", ""), 0);
+    pass(20);
+    ck_assert_uint_eq(told.ignored, 0);
+}
+
+static void on_second_cancel(uv_timer_t *timer)
+{
+    (void)timer;
+    run_cancel(run);
+    run_abort(run, RUN_ERROR_shutdown, NULL);
+}
+
+/* Its time began with the first. */
+CASE(second_cancel_gives_no_more_time)
+{
+    uv_timer_t later;
+
+    spec.grace_ms = 30;
+    start_run();
+    run_cancel(run);
+    uv_timer_init(&loop, &later);
+    uv_timer_start(&later, on_second_cancel, 10, 0);
+    pass(30);
+    uv_close((uv_handle_t *)&later, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(run_get_state(run), RUN_failed);
+    ck_assert_uint_eq(told.cancels, 1);
+    ck_assert_uint_eq(told.ignored, 1);
+}
+
+/* As one that kills its worker may do. */
+static void on_ignored_end(void *data, uint32_t number)
+{
+    on_ignored(data, number);
+    ck_assert_int_eq(end_run(WIRE_FAILED, "worker_crashed", "", ""), 0);
+}
+
+CASE(executor_ends_an_ignored_run_at_once)
+{
+    struct executor killer = executor;
+
+    killer.ignored = on_ignored_end;
+    spec.grace_ms = 1;
+    run = create_run();
+    run_start(run, &agent, &killer, &told, told.number);
+    run_cancel(run);
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    ck_assert_int_eq(run_get_state(run), RUN_cancelled);
+}

@@ -1,0 +1,182 @@
+/* Credit: what readers have read comes back to the agent. */
+#include "../case.h"
+#include "run_fixture.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+CASES("credit", .setup = setup_running, .teardown = teardown);
+
+CASE(unread_events_cost_credit)
+{
+    reader.lazy = true;
+    for (int i = 0; i < 1024; i++)
+        ck_assert_int_eq(append_cost(WIRE_WINDOW / 1024), 0);
+    ck_assert_uint_eq(told.gifts, 0);
+}
+
+CASE(overdraw_is_refused)
+{
+    reader.lazy = true;
+    for (int i = 0; i < 1024; i++)
+        ck_assert_int_eq(append_cost(WIRE_WINDOW / 1024), 0);
+    ck_assert_int_eq(append_cost(WIRE_CHARGE + 2), -EPROTO);
+    ck_assert_uint_eq(told.gifts, 0);
+}
+
+CASE(overdraw_by_one_byte_is_refused)
+{
+    reader.lazy = true;
+    ck_assert_int_eq(append_cost(WIRE_WINDOW / 2), 0);
+    ck_assert_int_eq(append_cost(WIRE_WINDOW / 2 + 1), -EPROTO);
+}
+
+CASE(all_credit_comes_back_when_all_is_read)
+{
+    reader.lazy = true;
+    for (int i = 0; i < 1024; i++)
+        ck_assert_int_eq(append_cost(WIRE_WINDOW / 1024), 0);
+    ck_assert_uint_eq(told.credit, 0);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+}
+
+CASE(credit_comes_back_in_steps)
+{
+    for (int i = 0; i < 31; i++)
+        ck_assert_int_eq(append_cost(1024), 0);
+    ck_assert_uint_eq(told.gifts, 0);
+    ck_assert_int_eq(append_cost(1024), 0);
+    ck_assert_uint_eq(told.gifts, 1);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+}
+
+CASE(nobody_reads_credit_comes_back)
+{
+    run_unsubscribe(&reader.subscriber);
+    for (int i = 0; i < 5000; i++)
+        ck_assert_int_eq(append_cost(1024), 0);
+    ck_assert_uint_gt(told.credit, WIRE_WINDOW - CREDIT_STEP);
+}
+
+CASE(slowest_reader_rules)
+{
+    struct reader slow = {.lazy = true};
+
+    subscribe(&slow);
+    for (int i = 0; i < 512; i++)
+        ck_assert_int_eq(append_cost(1024), 0);
+    ck_assert_uint_eq(told.gifts, 0);
+    run_unsubscribe(&slow.subscriber);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+}
+
+/* Of three at the same place, the last one that leaves it frees what is before. */
+CASE(several_equal_readers_rule)
+{
+    struct reader others[2] = {{.lazy = true}, {.lazy = true}};
+
+    reader.lazy = true;
+    subscribe(&others[0]);
+    subscribe(&others[1]);
+    reader_read(&reader, 0);
+    run_consume(&reader.subscriber, 0); /* is where they are */
+    append_kilobytes(512);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(told.gifts, 0);
+    run_unsubscribe(&others[0].subscriber);
+    ck_assert_uint_eq(told.gifts, 0);
+    reader_read(&others[1], 1);
+    ck_assert_uint_eq(told.gifts, 0);
+    reader_read(&others[1], SIZE_MAX);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    run_unsubscribe(&others[1].subscriber);
+    buf_finish(&others[1].text);
+}
+
+/* The one behind it is the slowest then, not the one that was. */
+CASE(slowest_reader_overtakes)
+{
+    struct reader other = {.lazy = true};
+
+    reader.lazy = true;
+    append_kilobytes(480);
+    subscribe_after(&other, 481);
+    append_kilobytes(32);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_gt(told.credit, WIRE_WINDOW - 64 * 1024);
+    ck_assert_uint_lt(told.credit, WIRE_WINDOW);
+    reader_read(&other, SIZE_MAX);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    run_unsubscribe(&other.subscriber);
+    buf_finish(&other.text);
+}
+
+/* What it has yet to read was paid for and given back; it holds the agent all the same. */
+CASE(late_reader_holds_the_agent)
+{
+    struct reader late = {.lazy = true};
+
+    append_kilobytes(512);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    told.gifts = 0;
+    subscribe(&late);
+    append_kilobytes(1024);
+    ck_assert_uint_eq(told.gifts, 0);
+    reader_read(&late, SIZE_MAX);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+    run_unsubscribe(&late.subscriber);
+    ck_assert_uint_eq(stream_of(&late).events, 1 + 512 + 1024);
+}
+
+CASE(late_reader_that_leaves_frees_the_agent)
+{
+    struct reader late = {.lazy = true};
+
+    append_kilobytes(512);
+    subscribe(&late);
+    append_kilobytes(1024);
+    ck_assert_uint_eq(told.credit, 0);
+    run_unsubscribe(&late.subscriber);
+    ck_assert_uint_eq(told.credit, WIRE_WINDOW);
+}
+
+CASE(no_credit_after_the_end)
+{
+    reader.lazy = true;
+    for (int i = 0; i < 512; i++)
+        ck_assert_int_eq(append_cost(1024), 0);
+    ck_assert_int_eq(finish(), 0);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(told.gifts, 0);
+}
+
+/*
+ * An agent that emits as long as it has credit, and a subscriber that reads
+ * as it likes: unread events never take more than the window (the run's own
+ * first event beside it), and the agent never stalls when all is read.
+ */
+CASE_LOOP(random_pace, 0, 4)
+{
+    static const size_t most[] = {200, 3000, 60000, WIRE_EVENT_MAX};
+    unsigned sent = 1;
+
+    reader.lazy = true;
+    srand((unsigned)_i);
+    for (int round = 0; round < 1000; round++) {
+        size_t cost = WIRE_CHARGE + 2 + (size_t)rand() % most[rand() % 4];
+        while (rand() % 4 && cost <= told.credit) {
+            ck_assert_int_eq(append_cost(cost), 0);
+            sent++;
+        }
+        ck_assert_uint_le(ring_length(&run_log(run)->ring),
+                          plenty.log_size + WIRE_WINDOW + OWN_EVENTS);
+        ck_assert_uint_le(unread(&reader), WIRE_WINDOW + OWN_EVENTS);
+        reader_read(&reader, rand() % 4 ? (size_t)rand() % 100000 : SIZE_MAX);
+        if (unread(&reader) == 0)
+            ck_assert_uint_ge(told.credit, wire_charge(WIRE_TYPE_MAX, WIRE_EVENT_MAX));
+    }
+    ck_assert_int_eq(finish(), 0);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(stream_of(&reader).events, sent + 1);
+}

@@ -1,0 +1,82 @@
+/* Loading a plugin into the worker: open, create, self-test. */
+#include "../case.h"
+#include "worker_fixture.h"
+
+#include <errno.h>
+#include <string.h>
+
+CASES("load", .setup = setup, .teardown = teardown);
+
+CASE(without_a_plugin)
+{
+    ck_assert_ptr_null(worker_plugin(worker));
+    worker_send(worker, WIRE_READY, NULL, 0);
+    ck_assert(loop_comes_to_rest());
+    ck_assert_uint_eq(other_frames, 1);
+}
+
+CASE(no_worker)
+{
+    worker_destroy(NULL);
+}
+
+CASE(missing_file)
+{
+    struct plugin_refusal refusal;
+    const char *path = plugin_path("unit_no_such_file");
+
+    ck_assert_int_eq(worker_open(worker, path, path, &refusal), -EINVAL);
+    ck_assert_str_eq(refusal.step, "open");
+    ck_assert_ptr_nonnull(strstr(refusal.reason, path));
+    ck_assert_ptr_null(worker_plugin(worker));
+}
+
+CASE(created_and_tested)
+{
+    struct plugin_refusal refusal;
+
+    open_plugin("unit_probe");
+    ck_assert_int_eq(worker_plugin(worker)->mode, AGENT_THREAD);
+    ck_assert_int_eq(life.created, 0);
+    ck_assert_int_eq(create_plugin(1, "{\"kept\":1}", &refusal), 0);
+    ck_assert_int_eq(life.created, 1);
+    ck_assert_int_eq(life.tested, 1);
+    ck_assert_int_eq(life.destroyed, 0);
+    ck_assert_str_eq(life.state, "{\"kept\":1}");
+    ck_assert_ptr_eq(strstr(life.config, "{\"life\":"), life.config);
+}
+
+CASE(create_without_state)
+{
+    struct plugin_refusal refusal;
+
+    open_plugin("unit_probe_fiber");
+    ck_assert_int_eq(worker_plugin(worker)->mode, AGENT_FIBER);
+    ck_assert_int_eq(create_plugin(1, NULL, &refusal), 0);
+    ck_assert_str_eq(life.state, "none");
+}
+
+CASE(create_fails)
+{
+    struct plugin_refusal refusal;
+
+    life.create_status = -ENOENT;
+    open_plugin("unit_probe");
+    ck_assert_int_lt(create_plugin(1, NULL, &refusal), 0);
+    ck_assert_str_eq(refusal.step, "create");
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "create() returned -2"));
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in create"));
+    ck_assert_int_eq(life.tested, 0);
+}
+
+CASE(selftest_fails)
+{
+    struct plugin_refusal refusal;
+
+    life.selftest_status = -EIO;
+    open_plugin("unit_probe");
+    ck_assert_int_lt(create_plugin(1, NULL, &refusal), 0);
+    ck_assert_str_eq(refusal.step, "selftest");
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "selftest() returned -5"));
+    ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in selftest"));
+}
