@@ -19,6 +19,7 @@ check_PROGRAMS = \
 	tests/agents/test_echo \
 	tests/agents/test_fetch \
 	tests/agents/test_harness \
+	tests/unit/test_base \
 	tests/unit/test_buf \
 	tests/unit/test_client \
 	tests/unit/test_config \
