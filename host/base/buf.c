@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An emptied buffer that grew beyond this gives its memory back. */
+/* A buffer that becomes empty frees its memory if it has grown beyond this many bytes. */
 #define KEEP_CAPACITY (256 * 1024)
 
 static void buf_rewind(struct buf *buf)

@@ -1,6 +1,6 @@
 /*
  * A growable run of bytes, written at its end and read at its start. It is a
- * plain struct: zeroed is empty. Whoever fills one bounds it.
+ * plain struct: zeroed is empty. Its owner bounds it.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -25,7 +25,7 @@ static inline const char *buf_data(const struct buf *buf)
     return buf->base + buf->start;
 }
 
-/* Room for so many bytes at the end; buf_commit() says how many were used. */
+/* Return room for length bytes at the end; buf_commit() then says how many of them were used. */
 char *buf_reserve(struct buf *buf, size_t length);
 void buf_commit(struct buf *buf, size_t length);
 
@@ -35,12 +35,12 @@ __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *buf, const cha
 __attribute__((format(printf, 2, 0))) void buf_vprintf(struct buf *buf, const char *format,
                                                        va_list args);
 
-/* Drops bytes at the start. */
+/* Drop bytes at the start. */
 void buf_consume(struct buf *buf, size_t length);
 
 void buf_swap(struct buf *a, struct buf *b);
 
-/* The content with a NUL behind it; the caller frees it. The buffer is empty then. */
+/* Return the content with a NUL after it, for the caller to free; the buffer is empty then. */
 char *buf_steal(struct buf *buf);
 
 void buf_finish(struct buf *buf);

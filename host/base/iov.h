@@ -1,4 +1,4 @@
-/* Bytes that lie in several pieces, as sendmsg() takes them. */
+/* Bytes in several pieces, as sendmsg() takes them. */
 #ifndef BASE_IOV_H
 #define BASE_IOV_H
 

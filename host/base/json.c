@@ -23,7 +23,7 @@ struct scanner {
     bool is_object[JSON_DEPTH_MAX]; /* of each level up to depth */
 };
 
-/* The length of the UTF-8 sequence at p (RFC 3629), 0 if it is none. */
+/* Return the length of the UTF-8 sequence (RFC 3629) at p, or 0 if there is none. */
 static size_t utf8_sequence(const unsigned char *p, const unsigned char *end)
 {
     size_t left = (size_t)(end - p);
@@ -53,7 +53,7 @@ static bool is_digit(unsigned char c)
     return c >= '0' && c <= '9';
 }
 
-/* What stands in a string as it is. */
+/* Bytes that a string may hold without an escape. */
 static const bool plain[256] = {
     [0x20 ... 0x21] = true, [0x23 ... 0x5b] = true, [0x5d ... 0x7f] = true};
 
@@ -74,7 +74,7 @@ static bool scan_hex4(struct scanner *s)
     return true;
 }
 
-/* Behind a backslash. */
+/* Scan the rest of an escape, after its backslash. */
 static bool scan_escape(struct scanner *s)
 {
     if (s->at == s->end || !*s->at || !strchr("\"\\/bfnrtu", *s->at))
@@ -82,7 +82,8 @@ static bool scan_escape(struct scanner *s)
     return *s->at++ != 'u' || scan_hex4(s);
 }
 
-/* The high bit of the first byte that is not plain, and perhaps of some behind it; 0: all are. */
+/* Return 0 if all eight bytes are plain; else the lowest bit set is the high bit of the first that
+ * is not. */
 static uint64_t find_not_plain(uint64_t bytes)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -93,7 +94,7 @@ static uint64_t find_not_plain(uint64_t bytes)
            ones * 0x80;
 }
 
-/* Eight bytes at a time. */
+/* Return the first byte that is not plain, looking at eight at a time. */
 static inline const unsigned char *skip_plain(const unsigned char *p, const unsigned char *end)
 {
     uint64_t bytes;
@@ -208,7 +209,7 @@ static bool scan_open(struct scanner *s, bool object)
     return true;
 }
 
-/* A key and its colon. */
+/* Scan a key and its colon. */
 static bool scan_key(struct scanner *s)
 {
     if (!scan_string(s))
@@ -217,7 +218,7 @@ static bool scan_key(struct scanner *s)
     return s->at < s->end && *s->at++ == ':';
 }
 
-/* A comma or the end of the level; says what must follow. */
+/* Scan a comma or the end of the level; set what must follow. */
 static bool scan_after(struct scanner *s, enum expect *expect)
 {
     unsigned char c = *s->at++;
@@ -232,7 +233,7 @@ static bool scan_after(struct scanner *s, enum expect *expect)
     return true;
 }
 
-/* One token; false if it is not what may stand here. */
+/* Scan one token; return false if it may not stand here. */
 static bool scan_token(struct scanner *s, enum expect *expect)
 {
     unsigned char c = *s->at;
@@ -276,7 +277,7 @@ ssize_t json_check(const char *text, size_t length)
     return s.at == s.end ? (ssize_t)(length - s.white) : -EINVAL;
 }
 
-/* The length of the string token at text. */
+/* Return the length of the string token at text. */
 static size_t string_length(const char *text)
 {
     const char *p = text + 1;
@@ -301,7 +302,7 @@ size_t json_compact(char *out, const char *text, size_t length)
     return (size_t)(to - out);
 }
 
-/* The letter behind the backslash, 0 if there is none for it. */
+/* Return the letter of the byte's two-byte escape, or 0 if it has none. */
 static char short_escape(unsigned char c)
 {
     switch (c) {
@@ -334,7 +335,7 @@ ssize_t json_escaped_length(const char *text, size_t length)
     return (ssize_t)(length + added);
 }
 
-/* Writes what stands for a byte that is not plain. */
+/* Write a byte that is not plain, escaped if need be. */
 static char *escape_byte(char *to, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";

@@ -1,6 +1,6 @@
 /*
- * JSON (RFC 8259) on the way of an event: checked and copied as bytes, no
- * trees, no allocation. For trees there is cJSON.
+ * JSON (RFC 8259) as bytes: checked, compacted and escaped without trees and
+ * without allocation, since each event passes here. Trees are cJSON's.
  */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
@@ -11,29 +11,27 @@
 #define JSON_DEPTH_MAX 512
 
 /*
- * The length of the text without white space between its tokens; -EINVAL if
- * it is not one valid JSON value in UTF-8, or nested deeper than JSON_DEPTH_MAX.
+ * Return the length of the text without white space between its tokens, or
+ * -EINVAL unless it is one valid JSON value in UTF-8 of at most JSON_DEPTH_MAX
+ * levels.
  */
 ssize_t json_check(const char *text, size_t length);
 
-/* Copies valid JSON without white space between tokens; returns the length. out may be text. */
+/* Copy valid JSON without white space between tokens; return the length. out may be text. */
 size_t json_compact(char *out, const char *text, size_t length);
 
-/*
- * The length of UTF-8 text as the inside of a JSON string; -EINVAL if it is
- * not UTF-8.
- */
+/* Return the length of UTF-8 text once escaped for a JSON string, or -EINVAL if it is not UTF-8. */
 ssize_t json_escaped_length(const char *text, size_t length);
 
-/* Writes it; returns the length. */
+/* Write the text, escaped; return the length that json_escaped_length() gives. */
 size_t json_escape(char *out, const char *text, size_t length);
 
 struct buf;
 
-/* Appends a whole JSON string; text that is not UTF-8 has its bad bytes replaced by '?'. */
+/* Append the text as a JSON string with its quotes; bytes that are not UTF-8 become '?'. */
 void json_append_string(struct buf *buf, const char *text);
 
-/* Appends ,"name":"value" unless the value is NULL or empty. */
+/* Append ,"name":"value" unless the value is NULL or empty. */
 void json_append_member(struct buf *buf, const char *name, const char *value);
 
 #endif

@@ -1,9 +1,11 @@
 #include "wire/link.h"
 
+#include "base/handles.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,14 +13,15 @@
 
 #define READ_SIZE (256 * 1024)
 
-/* What a dead peer left is bounded by its socket's buffer; what its children write is not read. */
+/* A dead peer left at most a socket buffer of frames; its children's writes must not keep us
+ * reading. */
 #define DRAIN_READS 16
 
 struct link {
     uv_poll_t poll;
     uv_idle_t turn_end; /* active while something is to be sent */
     int fd;
-    int handles; /* not yet closed */
+    struct handles handles;
     enum wire_side peer;
     bool ended;
     bool blocked; /* the socket took no more */
@@ -38,7 +41,7 @@ static void link_end(struct link *link, const char *reason)
     link->handler->ended(link->data, reason);
 }
 
-/* Hands over the whole frames that are there. */
+/* Hand over the frames that have arrived whole. */
 static void link_dispatch(struct link *link)
 {
     struct wire_frame frame;
@@ -47,16 +50,20 @@ static void link_dispatch(struct link *link)
     while (!link->ended && (size = wire_next(&link->in, link->peer, &frame)) > 0) {
         int status = link->handler->frame(link->data, &frame);
         if (status < 0) {
-            link_end(link, "it sent a frame that makes no sense here");
+            char reason[64];
+
+            snprintf(reason, sizeof reason, "it sent an invalid %s frame",
+                     wire_name(frame.type));
+            link_end(link, reason);
             return;
         }
         buf_consume(&link->in, (size_t)size);
     }
     if (size < 0)
-        link_end(link, "it sent what is not a frame");
+        link_end(link, "it sent bytes that are no frame");
 }
 
-/* One read; false when nothing came. */
+/* Read once; return false if nothing came. */
 static bool link_read(struct link *link)
 {
     char *space = buf_reserve(&link->in, READ_SIZE);
@@ -67,9 +74,7 @@ static bool link_read(struct link *link)
         link_dispatch(link);
         return true;
     }
-    if (got == 0)
-        link_end(link, LINK_CLOSED);
-    else if (errno != EAGAIN && errno != EINTR)
+    if (got == 0 || (errno != EAGAIN && errno != EINTR))
         link_end(link, LINK_CLOSED);
     return false;
 }
@@ -78,7 +83,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct link *link = poll->data;
 
-    if (status < 0) { /* the socket is in error, with frames perhaps still unread */
+    if (status < 0) { /* the socket is in error; frames may still be unread */
         link_drain(link);
         link_end(link, LINK_CLOSED);
         return;
@@ -116,7 +121,7 @@ void link_flush(struct link *link)
             link_watch(link, true);
             return;
         } else if (errno != EINTR) {
-            /* What the peer sent before it left is still to be read; its end is told there. */
+            /* Frames that the peer sent before it left are still unread; reading tells its end. */
             buf_consume(&link->out, buf_length(&link->out));
             return;
         }
@@ -171,7 +176,6 @@ int link_open(uv_loop_t *loop, int fd, enum wire_side peer, const struct link_ha
     uv_idle_init(loop, &link->turn_end);
     link->poll.data = link->turn_end.data = link;
     link->fd = fd;
-    link->handles = 2;
     link->peer = peer;
     link->handler = handler;
     link->data = data;
@@ -180,12 +184,10 @@ int link_open(uv_loop_t *loop, int fd, enum wire_side peer, const struct link_ha
     return 0;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_closed(void *owner)
 {
-    struct link *link = handle->data;
+    struct link *link = owner;
 
-    if (--link->handles > 0)
-        return;
     buf_finish(&link->in);
     buf_finish(&link->out);
     free(link);
@@ -196,7 +198,6 @@ void link_close(struct link *link)
     if (link == NULL)
         return;
     link->ended = true;
-    uv_close((uv_handle_t *)&link->poll, on_handle_closed);
-    uv_close((uv_handle_t *)&link->turn_end, on_handle_closed);
+    handles_close(&link->handles, on_closed, link, &link->poll, &link->turn_end, NULL);
     close(link->fd);
 }

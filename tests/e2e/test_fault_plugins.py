@@ -195,7 +195,7 @@ class DescriptorTest(FaultTest):
 
 class GarbageTest(FaultTest):
     PLUGIN = "fault_garbage"
-    MESSAGES = ("not a frame", "makes no sense", "it closed its connection", "exited with status",
+    MESSAGES = ("that are no frame", "an invalid ", "it closed its connection", "exited with status",
                 "signal 6 (Aborted)")
 
     def test_writes_garbage_to_every_descriptor(self):
@@ -323,8 +323,8 @@ class CancelFiberTest(CancelTest):
 
 # ---- the worker's socket ----
 
-NOT_A_FRAME = "it sent what is not a frame"
-NO_SENSE = "it sent a frame that makes no sense here"
+NOT_A_FRAME = "it sent bytes that are no frame"
+INVALID = "it sent an invalid "
 CLOSED = "it closed its connection"
 
 
@@ -430,17 +430,17 @@ class WireTest(SupervisionTest):
             "HELLO without a name": frame("HELLO", payload=b"[]"),
             "HELLO that is not JSON": frame("HELLO", payload=b"\xff\xff"),
             "READY": frame("READY"),
-        }, NO_SENSE)
+        }, INVALID)
 
     def test_refused_when_it_serves(self):
         refusal = frame("REFUSED", payload=b'{"step":"open","reason":"a joke"}')
-        self.check_ends(refusal, NO_SENSE, "refused at open: a joke")
+        self.check_ends(refusal, INVALID, "refused at open: a joke")
 
     def test_refused_with_text_that_is_cut(self):
         """A reason that is too long is cut; what clients read stays JSON in UTF-8."""
         long = frame("REFUSED", payload=b'{"step":"open","reason":"x' +
                      "é".encode() * 5000 + b'"}')
-        self.check_ends(long, NO_SENSE, "refused at open: x")
+        self.check_ends(long, INVALID, "refused at open: x")
 
     def test_truncated_at_the_end_of_the_process(self):
         self.check_each_ends({
@@ -456,7 +456,7 @@ class WireTest(SupervisionTest):
 
     def test_truncated_and_something_else(self):
         self.check_ends(frame("EVENT", self.RUN, b"\x04wire{}", length=20) + b"\xa5" * 40,
-                        NOT_A_FRAME, NO_SENSE, emitted=["wire"])
+                        NOT_A_FRAME, INVALID, emitted=["wire"])
 
     # ---- events ----
 
@@ -465,7 +465,7 @@ class WireTest(SupervisionTest):
             "the next number": event(self.UNKNOWN),
             "a large number": event(123456),
             "the largest number": event(0xffffffff),
-        }, NO_SENSE)
+        }, INVALID)
 
     def test_malformed_event(self):
         self.check_each_ends({
@@ -473,7 +473,7 @@ class WireTest(SupervisionTest):
             "a type longer than the frame": frame("EVENT", self.RUN, b"\x30wire{}"),
             "a type that is too long": event(self.RUN, b"t" * 65),
             "no JSON": event(self.RUN, b"wire", b""),
-        }, NO_SENSE)
+        }, INVALID)
 
     def test_event_that_breaks_lines(self):
         self.check_each_ends({
@@ -483,7 +483,7 @@ class WireTest(SupervisionTest):
             "LF in the type": event(self.RUN, b"wi\nre"),
             "a blank in the type": event(self.RUN, b"wi re"),
             "NUL in the type": event(self.RUN, b"wi\0re"),
-        }, NO_SENSE)
+        }, INVALID)
 
     def test_event_with_a_name_of_the_hosts(self):
         """A run has one done, and it is the front that says it."""
@@ -493,12 +493,12 @@ class WireTest(SupervisionTest):
             "gap": event(self.RUN, b"gap"),
             "error": event(self.RUN, b"error"),
             "open": event(self.RUN, b"open"),
-        }, NO_SENSE)
+        }, INVALID)
 
     def test_flood_beyond_the_credit(self):
         """Its client reads nothing, so no credit comes back."""
         self.begin()
-        self.messages = (NO_SENSE,)
+        self.messages = (INVALID,)
         self.code = "worker_crashed"
         self.left = self.NEIGHBOURS + 1
         data = event(self.RUN, b"wire", b'"' + b"x" * 65000 + b'"')
@@ -506,7 +506,7 @@ class WireTest(SupervisionTest):
         self.check_rest()
         events = stream.rest()
         self.assertEqual(types(events), ["run", "ready"] + ["wire"] * (len(events) - 3) + ["done"])
-        self.check_failed(stream.done, "worker_crashed", NO_SENSE)
+        self.check_failed(stream.done, "worker_crashed", INVALID)
 
     def test_flood_of_answers_to_no_question(self):
         """A gigabyte of PONG: the worker ends, and meanwhile the others are served."""
@@ -522,7 +522,7 @@ class WireTest(SupervisionTest):
 
     def test_end_of_an_unknown_run(self):
         self.check_each_ends({"the next number": end(self.UNKNOWN),
-                              "the largest number": end(0xffffffff)}, NO_SENSE)
+                              "the largest number": end(0xffffffff)}, INVALID)
 
     def test_malformed_end(self):
         whole = end(self.RUN)[12:]
@@ -531,17 +531,17 @@ class WireTest(SupervisionTest):
             "a text too few": frame("END", self.RUN, whole[:-1]),
             "a text too many": frame("END", self.RUN, whole + b"\0"),
             "a text without its end": frame("END", self.RUN, whole + b"x"),
-        }, NO_SENSE)
+        }, INVALID)
 
     def test_end_that_breaks_lines(self):
         self.check_each_ends({
             "LF in the result": end(self.RUN, result=b'{"n":\n1}'),
             "CR in the result": end(self.RUN, result=b'{"n":\r1}'),
-        }, NO_SENSE)
+        }, INVALID)
 
     def test_result_that_is_not_json(self):
         self.check_each_ends({"half": end(self.RUN, result=b'{"n":'),
-                              "too much": end(self.RUN, result=b'{}},"x":{')}, NO_SENSE)
+                              "too much": end(self.RUN, result=b'{}},"x":{')}, INVALID)
 
     def test_texts_that_are_not_utf8(self):
         self.begin()
@@ -554,13 +554,13 @@ class WireTest(SupervisionTest):
 
     def test_end_twice(self):
         """The first end counts; the second one is of no run."""
-        self.check_ends(end(self.RUN) * 2, NO_SENSE, done=FINISHED)
+        self.check_ends(end(self.RUN) * 2, INVALID, done=FINISHED)
 
     def test_event_behind_the_end(self):
-        self.check_ends(end(self.RUN) + event(self.RUN), NO_SENSE, done=FINISHED)
+        self.check_ends(end(self.RUN) + event(self.RUN), INVALID, done=FINISHED)
 
     def test_early_end_and_the_true_one(self):
-        self.check_ends(end(self.RUN, 1, b"forged", b"early"), NO_SENSE, then="end",
+        self.check_ends(end(self.RUN, 1, b"forged", b"early"), INVALID, then="end",
                         done={"status": "failed", "error": {"code": "forged", "message": "early"}})
 
     # ---- the socket itself ----
