@@ -1,15 +1,18 @@
 #include "case.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { TIMEOUT_S = 120 }; /* a case that hangs fails after this time */
+enum { TIMEOUT_S = 120 }; /* a case that runs longer fails */
 
 static struct case_entry *entries;
+static char folder[32];
 
-/* Constructors run in any order: the line decides. */
+/* Sort by line, since constructors may run in any order. */
 void case_add(struct case_entry *entry)
 {
     struct case_entry **place = &entries;
@@ -19,6 +22,26 @@ void case_add(struct case_entry *entry)
         place = &(*place)->next;
     entry->next = *place;
     *place = entry;
+}
+
+void case_folder_make(void)
+{
+    strcpy(folder, "/tmp/sluice-test.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chdir(folder), 0);
+}
+
+void case_folder_remove(void)
+{
+    DIR *files = opendir(folder);
+    const struct dirent *file;
+
+    ck_assert_ptr_nonnull(files);
+    while ((file = readdir(files)))
+        unlink(file->d_name);
+    closedir(files);
+    ck_assert_int_eq(chdir("/"), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
 }
 
 static void add_group(Suite *suite, const struct case_entry *group)
@@ -36,8 +59,7 @@ static void add_group(Suite *suite, const struct case_entry *group)
         _tcase_add_test(tcase, entry->test, entry->signal, 0, entry->from, entry->to);
 }
 
-/* Set name, of this size, to what the file is about: "run_times" for "tests/unit/test_run_times.c".
- */
+/* Set name to the subject of the file: "run_times" for "tests/unit/test_run_times.c". */
 static void name_of(const char *file, char *name, size_t size)
 {
     const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;

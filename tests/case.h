@@ -37,6 +37,11 @@ struct case_entry {
 /* Add the entry at its place in the order of the file. */
 void case_add(struct case_entry *entry);
 
+/* Fixtures for setup_once and teardown_once: the cases of the group run in an empty folder of their
+ * own, which is removed with all files in it. */
+void case_folder_make(void);
+void case_folder_remove(void);
+
 #define CASES(...)                  CASE_ENTRY_(__LINE__, .label = __VA_ARGS__)
 #define CASE(name)                  CASE_(name, .to = 1)
 #define CASE_LOOP(name, from_, to_) CASE_(name, .from = (from_), .to = (to_))

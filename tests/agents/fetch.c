@@ -1,6 +1,5 @@
-/*
- * fetch: gets a page and passes on what comes, as it comes; tries once more if
- * the server is busy. Posts "body", if there is one.
+/* fetch: gets a page and emits each piece as it comes; tries once more if the server is busy. Posts
+ * "body" if the input has one.
  *
  *     {"url":"http://...","body":"..."}
  */
@@ -9,7 +8,7 @@
 
 #define RETRY_MS 1000
 
-/* Pieces are text here, but not terminated. */
+/* A piece is text without a NUL. */
 static int pass_on(const char *data, long length)
 {
     cJSON *piece = cJSON_CreateObject();

@@ -1,4 +1,4 @@
-/* The agent chat, tested with a model that is a script. */
+/* The agent chat, with a scripted model. */
 #include "../case.h"
 
 #include <sluice/agent_test.h>
@@ -28,7 +28,7 @@ static void close_agent(void)
     agent_test_close(test);
 }
 
-/* As it comes over a network: with no regard to where events end. */
+/* Pieces as a network delivers them: cut anywhere. */
 static void script_answer(void)
 {
     struct agent_test_response answer = {
@@ -49,7 +49,7 @@ CASE(answer_in_pieces)
     script_answer();
     ck_assert_int_eq(agent_test_run(test, INPUT), 0);
     ck_assert_str_eq(agent_test_text(test), "Because");
-    ck_assert_uint_eq(agent_test_event(test, 0)->at_ms, 400); /* as soon as it is whole */
+    ck_assert_uint_eq(agent_test_event(test, 0)->at_ms, 400); /* as soon as the event is whole */
     ck_assert_uint_eq(agent_test_event(test, 1)->at_ms, 500);
     ck_assert_str_eq(agent_test_status(test), "finished");
 }

@@ -1,4 +1,4 @@
-/* The agent echo, tested as its author would: with what is installed, and Check. */
+/* The agent echo, tested as its author would: with installed headers and Check. */
 #include "../case.h"
 
 #include <sluice/agent_test.h>
@@ -53,7 +53,7 @@ CASE(input_without_text_fails)
     ck_assert_str_eq(agent_test_text(test), "");
 }
 
-/* Wherever the client leaves, it stops at once; a memory checker finds what it leaves behind. */
+/* The agent stops at once wherever the client leaves; leak checkers see what it forgets to free. */
 CASE(stops_anywhere)
 {
     unsigned n = 0;

@@ -1,4 +1,4 @@
-/* An agent that uses agent_http.h, tested without a network. */
+/* The agent fetch, which uses agent_http.h, without a network. */
 #include "../case.h"
 
 #include <sluice/agent_test.h>
@@ -135,7 +135,7 @@ CASE(nothing_scripted)
                      "the test has no answer for GET http://pages.test/one");
     script_pieces(0);
     ck_assert_int_eq(agent_test_run(test, "{\"url\":\"http://pages.test/two\"}"), -ECONNREFUSED);
-    ck_assert_int_eq(agent_test_run(test, INPUT), -ECONNREFUSED); /* that was for one run */
+    ck_assert_int_eq(agent_test_run(test, INPUT), -ECONNREFUSED); /* the script served one run */
 }
 
 CASE(not_a_url)

@@ -1,4 +1,4 @@
-/* The harness: it records, scripts and refuses as the host does. */
+/* The harness records, scripts and refuses like the host. */
 #include "../case.h"
 
 #include <sluice/agent_http.h>
@@ -12,7 +12,7 @@
 
 static struct agent_test *test;
 
-/* ---- the plugin: what is tested is called in place of its handle() ------- */
+/* ---- the plugin, whose handle() calls the function of the case ---- */
 
 static int create_status, selftest_status, destroyed;
 static char created_with[64];
@@ -66,7 +66,7 @@ static void close_probe(void)
     agent_test_close(test);
 }
 
-/* ---- what is recorded --------------------------------------------------- */
+/* ---- records ---- */
 
 CASES("harness", .setup = open_probe, .teardown = close_probe);
 
@@ -153,7 +153,7 @@ CASE(outside_of_a_run)
     ck_assert_int_eq(agent_http_open(NULL, NULL), -ENXIO);
 }
 
-/* ---- how it ends -------------------------------------------------------- */
+/* ---- ends ---- */
 
 static int fail_twice(void *arg)
 {
@@ -201,7 +201,7 @@ CASE(result_and_status)
                      "done {\"status\":\"finished\",\"result\":[1]}\n");
 }
 
-/* ---- variables ---------------------------------------------------------- */
+/* ---- variables ---- */
 
 static int use_variables(void *arg)
 {
@@ -234,7 +234,7 @@ CASE(variables)
     agent_test_call(test, use_variables, NULL);
 }
 
-/* ---- time and inputs ---------------------------------------------------- */
+/* ---- time and inputs ---- */
 
 static int wait_long(void *arg)
 {
@@ -280,7 +280,7 @@ CASE(inputs_come_when_they_should)
                      "warn: the run waits for what never comes, and is cancelled\n");
 }
 
-/* ---- cancellation ------------------------------------------------------- */
+/* ---- cancellation ---- */
 
 static int work(void *arg)
 {
@@ -315,7 +315,7 @@ CASE(cancelled_anywhere)
     ck_assert_str_eq(agent_test_transcript(test), "done {\"status\":\"cancelled\"}\n");
 }
 
-/* ---- tasks -------------------------------------------------------------- */
+/* ---- tasks ---- */
 
 struct steps {
     const char *name;
@@ -446,12 +446,12 @@ static int join_wrongly(void *arg)
     ck_assert_int_eq(task_spawn(take_steps, &steps, &one), 0);
     ck_assert_int_eq(task_spawn(join_by_another, &one, &other), 0);
     agent_sleep(0);
-    ck_assert_int_eq(task_join(one), -EINVAL); /* the other one does */
+    ck_assert_int_eq(task_join(one), -EINVAL); /* the other task joins it */
     ck_assert_int_eq(task_join(other), 3);
     ck_assert_int_eq(task_join(other), -EINVAL);
     ck_assert_int_eq(task_spawn(take_steps, &steps, &one), 0);
     ck_assert_int_eq(task_spawn(join_by_another, &one, &other), 0);
-    return 0; /* and both are left behind */
+    return 0; /* without joining either */
 }
 
 CASE(joins_that_are_wrong)
@@ -488,7 +488,7 @@ CASE(tasks_that_nobody_joins)
                      "begun {}\nended {}\ndone {\"status\":\"finished\"}\n");
     status = -EIO;
     agent_test_call(test, leave_behind, &status);
-    ck_assert_uint_eq(agent_test_events(test), 1); /* told to stop */
+    ck_assert_uint_eq(agent_test_events(test), 1); /* the task was told to stop */
     ck_assert_str_eq(agent_test_status(test), "failed");
     status = 0;
     agent_test_cancel_at(test, 500);
@@ -517,7 +517,7 @@ CASE(many_tasks)
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 1000);
 }
 
-/* ---- threads of the agent's own ----------------------------------------- */
+/* ---- threads of the agent's own ---- */
 
 static struct agent_ctx *kept;
 
@@ -558,7 +558,7 @@ CASE(bound_threads)
         agent_test_transcript(test),
         "text {\"delta\":\"bound\"}\nbegun {}\nended {}\ndone {\"status\":\"finished\"}\n");
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 1300);
-    ck_assert_uint_eq(agent_test_strays(test), 2); /* one in create() */
+    ck_assert_uint_eq(agent_test_strays(test), 2); /* one of them in create() */
     ck_assert_int_eq(ctx_bind(kept), 0);
     ck_assert_int_eq(emit_text("late"), -ECANCELED);
     ck_assert_int_eq(ctx_set("a", "b"), -ECANCELED);
@@ -567,7 +567,7 @@ CASE(bound_threads)
     ctx_release(kept);
 }
 
-/* ---- http: the rest is in test_fetch.c ---------------------------------- */
+/* ---- http; test_fetch.c has more ---- */
 
 static int collect(void *arg)
 {
@@ -589,7 +589,7 @@ static int collect(void *arg)
         ck_assert_str_ne(agent_http_error(http), "");
     }
     free(body);
-    return status; /* and leaves it open */
+    return status; /* with the request open */
 }
 
 CASE(whole_bodies)
@@ -642,7 +642,7 @@ CASE(one_waits_for_an_exchange)
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 110);
 }
 
-/* ---- the plugin's life -------------------------------------------------- */
+/* ---- the plugin's life ---- */
 
 CASE(refused)
 {

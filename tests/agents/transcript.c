@@ -1,6 +1,5 @@
-/*
- * transcript: what an agent does under the harness, for comparison with what it
- * does under the host.
+/* transcript: print what an agent does under the harness, for comparison with what it does under
+ * the host.
  *
  *     transcript PLUGIN.so INPUT [CONFIG [WHAT THE CLIENT SAYS]...]
  */

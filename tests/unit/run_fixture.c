@@ -185,7 +185,7 @@ void subscribe(struct reader *self)
     ck_assert_uint_eq(gap.to, 0);
 }
 
-/* The value of the line that begins with this name; *at moves behind the line. */
+/* Return the value of the line that begins with this name, and move *at to the next line. */
 static char *take_line(char **at, const char *name)
 {
     char *value = *at + strlen(name);

@@ -5,10 +5,10 @@
 
 #include "run/run.h"
 
-/* As run.c has it. */
+/* The same as in run.c. */
 #define CREDIT_STEP (32 * 1024)
 
-/* What a log may hold beside what is counted: the run's own first event and its done. */
+/* Bytes of a log that no limit counts: the first event of the run and its done. */
 #define OWN_EVENTS 512
 
 #define HOUR_MS (60 * 60 * 1000)
@@ -19,8 +19,8 @@ extern const struct runs_limits plenty;
 
 extern uv_loop_t loop;
 extern struct runs *runs;
-extern struct run *run;      /* of most tests */
-extern struct run_spec spec; /* of the next run */
+extern struct run *run;      /* the run of most tests */
+extern struct run_spec spec; /* how create_run() makes the next run */
 
 struct told {
     bool has_run;
@@ -29,9 +29,9 @@ struct told {
     uint64_t credit; /* what the agent may still spend */
     unsigned inputs;
     char last_input[32];
-    int input_status; /* what input() answers */
+    int input_status; /* what input() returns */
     unsigned ignored;
-    uint64_t at_ms; /* of the last call of cancel() or ignored() */
+    uint64_t at_ms; /* time of the last cancel() or ignored() */
     uint32_t number;
 };
 
@@ -41,15 +41,15 @@ void on_ignored(void *data, uint32_t number);
 
 extern const struct executor executor;
 
-/* As spec says. */
+/* Create a run as spec says. */
 struct run *create_run(void);
 
-/* One that nobody runs: it has ended and can be found. */
+/* Create a run that ends without being started; the table keeps it. */
 struct run *create_ended(void);
 void start(struct run *started);
 int append(const char *type, const char *json);
 
-/* Appends an event that costs exactly so much; at least WIRE_CHARGE and 2. */
+/* Append an event of exactly this cost, which is at least WIRE_CHARGE + 2. */
 int append_cost(size_t cost);
 void append_kilobytes(unsigned count);
 int end_run(enum wire_status status, const char *code, const char *message, const char *result);
@@ -57,9 +57,9 @@ int finish(void);
 
 struct reader {
     struct subscriber subscriber; /* first */
-    struct buf text;              /* what it has read */
-    bool lazy;                    /* it does not read by itself */
-    unsigned leave_at;            /* the call of appended() at which it unsubscribes, 0 for none */
+    struct buf text;              /* all bytes read */
+    bool lazy;                    /* reads only in reader_read() */
+    unsigned leave_at;            /* unsubscribes in this call of appended(); 0: never */
     unsigned told;                /* calls of appended() */
 };
 
@@ -67,36 +67,37 @@ extern struct reader reader;
 
 size_t unread(const struct reader *self);
 
-/* Reads at most so many bytes. */
+/* Read at most this number of bytes. */
 void reader_read(struct reader *self, size_t most);
 struct run_gap subscribe_after(struct reader *self, uint64_t after);
 void subscribe(struct reader *self);
 
 struct stream {
-    unsigned events; /* the number of the last */
+    unsigned events; /* number of the last event */
     unsigned dones;
     char types[512];     /* each followed by a space */
     char last_data[512]; /* of the last event, cut */
 };
 
-/* All that the reader has read: events numbered without gaps, nothing behind `done`. */
+/* Parse all that the reader has read, and check that event numbers have no gap after `missed` and
+ * that nothing follows `done`. */
 struct stream stream_after(struct reader *self, unsigned missed);
 
-/* What one who comes now reads from behind this event on. */
+/* Return the stream of a new reader that subscribes after this event. */
 struct stream replay(uint64_t after);
 struct stream stream_of(struct reader *self);
 void expect_stream(const char *types, const char *last_data);
 
-/* So many milliseconds of the loop's time; what is due until then happens before it returns. */
+/* Run the loop for this time; timers that are due within it fire. */
 void pass(uint64_t ms);
 void setup_runs(void);
 void setup(void);
 
-/* As spec says. */
+/* Create a run as spec says, subscribe the reader, start the run. */
 void start_run(void);
 void setup_running(void);
 
-/* Forgets all that is ended and not read. */
+/* Make the table forget every run that has ended and has no reader. */
 void forget_all(void);
 void teardown(void);
 void set_log_size(size_t log_size);

@@ -164,7 +164,7 @@ CASE(steal_of_an_empty_one)
     free(text);
 }
 
-/* Bytes come out as they went in, whatever the order of calls. */
+/* Bytes come out in the order in which they went in, for random calls. */
 CASE(random_use_is_a_queue)
 {
     uint64_t in = 0, out = 0;

@@ -12,7 +12,7 @@ static void setup(void)
     clients = (struct clients){0};
 }
 
-/* One that has no live run is not kept; sanitizers look on. */
+/* A client without a live run is not kept; leak checkers see the rest. */
 static void teardown(void)
 {
     ck_assert_ptr_null(clients.tree);

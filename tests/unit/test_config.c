@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The cases of a group run in a folder of their own, so that messages name the file plainly. */
+/* A file in the folder of the group: messages name it without a path. */
 #define FILE_NAME "sluice.ini"
 
 #define HOST_KEYS                                                                       \
@@ -23,23 +23,8 @@
     "drain_timeout, max_generations, admin, forward_headers, tokens, allow_anonymous, " \
     "cors_origins, tls_certificate, tls_key"
 
-static char folder[32];
 static struct config *config;
 static char error[CONFIG_ERROR_SIZE];
-
-static void folder_make(void)
-{
-    strcpy(folder, "/tmp/test_config.XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    ck_assert_int_eq(chdir(folder), 0);
-}
-
-static void folder_remove(void)
-{
-    unlink(FILE_NAME);
-    ck_assert_int_eq(chdir("/"), 0);
-    ck_assert_int_eq(rmdir(folder), 0);
-}
 
 static void setup(void)
 {
@@ -105,7 +90,7 @@ static const char *first_value(const char *plugin)
     return config_plugin(config, plugin)->pairs->child->valuestring;
 }
 
-/* [plugin p] with k = x…x, so many of them; the caller frees it. */
+/* Return "[plugin p]" with k = x…x, of `length` x; the caller frees the text. */
 static char *long_value(size_t length, const char *tail)
 {
     static const char head[] = "[plugin p]\nk = ";
@@ -117,10 +102,11 @@ static char *long_value(size_t length, const char *tail)
     return text;
 }
 
-/* ---- what is accepted ---- */
+/* ---- accepted files ---- */
 
-#define FIXTURE \
-    .setup_once = folder_make, .teardown_once = folder_remove, .setup = setup, .teardown = teardown
+#define FIXTURE                                                                          \
+    .setup_once = case_folder_make, .teardown_once = case_folder_remove, .setup = setup, \
+    .teardown = teardown
 
 CASES("accepted", FIXTURE);
 
@@ -415,7 +401,7 @@ CASE(longest_names)
     expect_json(name, "{}");
 }
 
-/* Around the buffer of inih and up to the longest line, with and without a comment. */
+/* Lengths around the buffer of inih and up to the longest line, with and without a comment. */
 CASE(long_lines)
 {
     static const char *tails[] = {"", "\n", "\r\n", " \t ; comment = x\n[host]\nmax_runs = 3\n"};
@@ -432,7 +418,7 @@ CASE(long_lines)
     ck_assert_uint_eq(config->max_runs, 3);
 }
 
-/* What ends a value ends it wherever inih stops looking. */
+/* A comment ends the value, wherever the buffer of inih ends. */
 CASE(long_values_as_short_ones)
 {
     static const char *tails[] = {" a;b", " a ;b", " = : x", "\t;x ; y", " # x", ";", " ;"};
@@ -542,7 +528,7 @@ CASE(long_address)
     ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
 }
 
-/* ---- what is refused in a file ---- */
+/* ---- refused files ---- */
 
 CASES("refused", FIXTURE);
 
@@ -976,9 +962,9 @@ CASE(set_long)
     free(assignment);
 }
 
-/* ---- the keys and values of a plugin in all ---- */
+/* ---- the configuration of a plugin as JSON ---- */
 
-/* plugin.p.KEY=, then so many bytes of the character. */
+/* Return "plugin.p.KEY=" and `length` times the character. */
 static int set_filled(char key, char character, size_t length)
 {
     char *assignment = malloc(length + 16);
@@ -1042,7 +1028,7 @@ CASE(json_too_long_in_a_file)
     free(text);
 }
 
-/* ---- all of it ---- */
+/* ---- the check of a whole configuration ---- */
 
 static void expect_fit(const char *listen)
 {

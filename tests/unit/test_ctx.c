@@ -71,7 +71,7 @@ CASE(strings_are_copied)
     free(a);
 }
 
-/* Two that share the older links do not see what the other set. */
+/* Two chains that share older links do not see what the other sets. */
 CASE(branches)
 {
     struct ctx_var *trunk = ctx_push(NULL, "a", "trunk");

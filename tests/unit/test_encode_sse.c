@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Ids of runs have this length. */
+/* An id as long as those of runs. */
 #define RUN "7q3vj5k8m2n4p6r9s1t0w2xyzh"
 
 static struct event event_of(uint64_t sequence, const char *type, const char *json)
@@ -19,7 +19,7 @@ static struct event event_of(uint64_t sequence, const char *type, const char *js
                           .json_length = strlen(json)};
 }
 
-/* It wrote what is wanted, and nothing behind that. */
+/* Check that the encoder wrote exactly the wanted bytes, and nothing after them. */
 static void expect_piece(const char *piece, size_t size, size_t length, const char *wanted)
 {
     ck_assert_uint_eq(length, strlen(wanted));
@@ -150,7 +150,7 @@ CASE(what_is_read_is_what_was_written)
     expect_round_trip(99, "u", "\"\xc3\xa4\xf0\x9f\x98\x80\"");
 }
 
-/* Anything before its end is not an event; it is not read beyond, either: sanitizers look on. */
+/* A prefix of an event is no event; the reader does not read past its end, which sanitizers see. */
 CASE(cut_events_are_none)
 {
     static const char whole[] = "event: text\ndata: {}\nid: r.7\n\n";

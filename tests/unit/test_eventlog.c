@@ -1,7 +1,5 @@
-/*
- * Most tests fill a log with events of their own numbers and lengths, and keep
- * in ends[] where each must lie; see expect_log().
- */
+/* Most cases fill a log with events whose bytes follow from their numbers, and keep in ends[] where
+ * each event must end; expect_log() checks the log against that. */
 #include "../case.h"
 #include "run/eventlog.h"
 
@@ -15,7 +13,7 @@
 static struct eventlog eventlog;
 static struct buf scratch;
 
-/* What must be in the log: the ends of all events ever appended, from number 1 on; ends[0] is 0. */
+/* The end of each event ever appended, by its number; ends[0] is 0. */
 static uint64_t ends[EVENTS_MAX];
 
 static void setup(void)
@@ -31,7 +29,7 @@ static void teardown(void)
     buf_finish(&scratch);
 }
 
-/* An event's JSON is a string of so many bytes that depend on its number. */
+/* Append an event whose JSON is a string of this length, of bytes that follow from its number. */
 static char *json_of(uint64_t number, size_t length)
 {
     char *json = malloc(length + 1);
@@ -71,7 +69,7 @@ static void append_many(unsigned count, size_t json_length)
         append(json_length);
 }
 
-/* The log's content is the events from the first that is kept to the last. */
+/* Check that the log holds exactly the events from the first kept one to the last. */
 static void expect_log(void)
 {
     uint64_t at = eventlog.ring.start;
@@ -101,10 +99,10 @@ static void expect_behind(void)
     }
 }
 
-/* At every byte of the log. */
+/* Check eventlog_find() at every byte of the log. */
 static void expect_boundaries(void)
 {
-    uint64_t number = eventlog.dropped; /* of the last event that ends here or before */
+    uint64_t number = eventlog.dropped; /* the last event that ends at this offset or earlier */
 
     for (uint64_t at = eventlog.ring.start; at <= eventlog.ring.end; at++) {
         if (number < eventlog.last && at == ends[number + 1])
@@ -122,7 +120,7 @@ static void expect_all(void)
     expect_boundaries();
 }
 
-/* Puts the ring's seam so many bytes into the next event. */
+/* Place the seam of the ring this number of bytes into the next event. */
 static void put_seam(uint64_t bytes)
 {
     ends[0] = eventlog.ring.start = eventlog.ring.end = 512 - bytes;
@@ -193,7 +191,7 @@ CASE(boundaries_with_a_dropped_front)
     expect_boundaries();
 }
 
-/* By turns, every byte of an event lies at the seam. */
+/* Each byte of an event lies at the seam once. */
 CASE_LOOP(around_the_seam, 0, 250)
 {
     put_seam((uint64_t)_i);
@@ -261,7 +259,7 @@ CASE(drop_none_behind_upto)
     ck_assert_uint_eq(eventlog.dropped, 4);
 }
 
-/* An event that is read in part is kept whole. */
+/* An event that a reader has read in part is kept whole. */
 CASE(drop_up_to_the_middle_of_an_event)
 {
     append_many(10, 20);
@@ -283,7 +281,7 @@ CASE(finished_is_empty)
     expect_all();
 }
 
-/* What drop() must leave: before upto, the longest tail of whole events that fits. */
+/* Return what drop() must keep: before upto, the longest tail of whole events that fits. */
 static uint64_t dropped_by_model(size_t keep, uint64_t upto)
 {
     uint64_t number = eventlog.dropped;

@@ -1,7 +1,5 @@
-/*
- * Nothing is asserted on a fiber's own stack: fibers note what they saw, and
- * the test looks at the notes.
- */
+/* Fibers must not assert, since a failed assertion leaves by longjmp(): they note what they saw,
+ * and the case looks at the notes. */
 #include "../case.h"
 #include "worker/fibers/fiber.h"
 
@@ -20,7 +18,7 @@
 #define HOUR_MS    (60 * 60 * 1000)
 #define NO_TIMEOUT UINT64_MAX
 
-/* As fiber.c has them. */
+/* The same as in fiber.c. */
 #define IDLE_MAX   256
 #define GUARD_SIZE (1024 * 1024)
 
@@ -35,7 +33,7 @@ static void setup(void)
     pool = fiber_pool_create(&loop, STACK_SIZE);
 }
 
-/* All fibers have ended: the loop has nothing left once the pool is gone. */
+/* All fibers must have ended: after the pool is destroyed, the loop has no handle left. */
 static void teardown(void)
 {
     fiber_pool_destroy(pool);
@@ -48,17 +46,17 @@ static void note(const char *text)
     strcat(trace, text);
 }
 
-/* What a fiber of these tests does and what it leaves. */
+/* What a fiber does, and what it notes. */
 struct walker {
     const char *name;
     unsigned parks; /* how often */
     uint64_t timeout_ms;
     struct fiber *fiber;
-    char *stack; /* an address on it */
+    char *stack; /* an address on its stack */
     bool ended;
 };
 
-/* A timeout of 0 is a deadline that is over. */
+/* Park; a timeout of 0 is a deadline that has passed. */
 static void park(struct fiber *self, uint64_t timeout_ms)
 {
     uint64_t deadline = clock_now() + timeout_ms * CLOCK_MS;
@@ -88,7 +86,7 @@ static void start(struct walker *walker)
     ck_assert_int_eq(fiber_start(pool, walk, walker), 0);
 }
 
-/* Each fiber, idle or not, has a guard below its stack. */
+/* Count fibers, idle or not, by the guards below their stacks. */
 static unsigned count_fibers(void)
 {
     FILE *maps = fopen("/proc/self/maps", "r");
@@ -239,7 +237,7 @@ static void count_turn(uv_idle_t *idle)
     ++*(unsigned *)idle->data;
 }
 
-/* One that does nothing but that holds up nobody. */
+/* A fiber that only parks with a timeout of 0 does not starve the loop. */
 CASE(timeouts_of_zero_give_the_loop_many_turns)
 {
     struct walker a = {.parks = 20, .timeout_ms = 0};
@@ -298,7 +296,7 @@ CASE(old_timeout_is_forgotten)
 
     start(&a);
     fiber_resume(a.fiber);
-    start(&b); /* on the same fiber, with its timer */
+    start(&b); /* runs on the same fiber, with its timer */
     ck_assert_ptr_eq(a.fiber, b.fiber);
     uv_run(&loop, UV_RUN_DEFAULT);
     ck_assert(!b.ended);
@@ -379,7 +377,7 @@ CASE(thousands_at_once)
 
 /* ---- stacks ---- */
 
-/* Uses so many bytes of the stack at least, and sums them up. */
+/* Use at least this number of bytes of the stack; return their sum. */
 static __attribute__((noinline)) unsigned dig(size_t bytes)
 {
     volatile unsigned char block[1024];
@@ -431,7 +429,7 @@ CASE(overflow_ends_the_process)
     ck_assert(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
 }
 
-/* Whether what is mapped just below the region that holds the address may not be touched. */
+/* Return whether the mapping below the one of this address is a guard. */
 static bool has_guard(const char *address)
 {
     FILE *maps = fopen("/proc/self/maps", "r");
@@ -482,7 +480,7 @@ CASE(no_memory_for_a_stack)
 
     fiber_pool_destroy(pool);
     pool = fiber_pool_create(&loop, (size_t)1 << 50);
-    ck_assert_int_lt(fiber_start(pool, walk, &a), 0); /* valgrind gives another errno */
+    ck_assert_int_lt(fiber_start(pool, walk, &a), 0); /* valgrind returns another errno */
     ck_assert_str_eq(trace, "");
     ck_assert_uint_eq(count_fibers(), 0);
 }

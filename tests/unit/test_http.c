@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* More than the sockets hold. */
+/* More bytes than the sockets buffer. */
 #define FLOOD (16 * 1024 * 1024)
 
 static uv_loop_t loop;
@@ -19,7 +19,7 @@ static struct sockaddr_storage address;
 static socklen_t address_length;
 static int client;
 
-static struct http_request *request; /* the last one */
+static struct http_request *request; /* the last request */
 static int opened, left;
 static char client_address[64];
 
@@ -42,7 +42,7 @@ static void on_left(void *data)
 
 static const struct http_stream_handler stream = {on_opened, on_writable, on_left};
 
-/* Each request gets a stream. */
+/* Answer each request with a stream. */
 static void on_request(void *data, struct http_request *arrived)
 {
     (void)data;
@@ -116,14 +116,15 @@ static void ask(const char *version)
     char text[64];
     int length = snprintf(text, sizeof text, "GET / HTTP/%s\r\nHost: h\r\n\r\n", version);
 
-    to.sin_port = ((struct sockaddr_in *)&address)->sin_port; /* at the same place in IPv6's */
+    to.sin_port =
+        ((struct sockaddr_in *)&address)->sin_port; /* at the same offset as in sockaddr_in6 */
     client = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_eq(connect(client, (struct sockaddr *)&to, sizeof to), 0);
     ck_assert_int_eq(write(client, text, (size_t)length), length);
     fcntl(client, F_SETFL, O_NONBLOCK);
 }
 
-/* Runs the loop until the client can read or its connection ends; as read(). */
+/* Run the loop until the client can read or its connection ends; return what read() returns. */
 static ssize_t client_read(char *out, size_t size)
 {
     ssize_t length;
@@ -134,7 +135,7 @@ static ssize_t client_read(char *out, size_t size)
     return length;
 }
 
-/* A stream that nobody watches yet. */
+/* Open a stream that is not watched yet. */
 static void open_only(const char *version)
 {
     ask(version);
@@ -148,7 +149,7 @@ static void open_stream(const char *version)
     ck_assert_int_eq(http_stream_watch(request), 0);
 }
 
-/* Reads to the end, which must be a reset. */
+/* Read until the connection ends, which must be by a reset. */
 static void expect_reset(void)
 {
     static char bytes[1 << 16];
@@ -234,7 +235,7 @@ CASE(client_has_an_ipv4_address_on_an_ipv6_socket)
     ck_assert_str_eq(client_address, "127.0.0.1");
 }
 
-/* Whatever it does before the watch begins, left() tells of it then. */
+/* left() is called when the watch begins, whatever the client did before. */
 CASE_LOOP(client_leaves_before_the_watch, 0, 3)
 {
     static const struct linger hard = {.l_onoff = 1};
@@ -279,7 +280,7 @@ CASE(reset_before_the_watch)
     ck_assert_int_eq(left, 0);
 }
 
-/* What waits for the end leaves with it. */
+/* Bytes that were held back leave with the end of the stream. */
 CASE(last_bytes_leave_with_the_end)
 {
     struct iovec piece = {"hello", 5};

@@ -1,7 +1,5 @@
-/*
- * The index of plugin ask, from the words of a question to an answer. The files
- * that are indexed are made in a folder of their own.
- */
+/* The index of the plugin ask, from the words of a question to an answer. The cases index a folder
+ * of files that they make. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* nftw() */
 #endif
@@ -26,7 +24,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-/* ---- roff --------------------------------------------------------------- */
+/* ---- roff ---- */
 
 static void check_roff(const char *source, const char *expected)
 {
@@ -130,7 +128,7 @@ CASE(roff_keeps_the_number_of_lines)
     }
 }
 
-/* ---- markup ------------------------------------------------------------- */
+/* ---- markup ---- */
 
 static void check_markup(enum markup markup, const char *source, const char *expected)
 {
@@ -165,7 +163,7 @@ CASE(markup_header)
     check_markup(MARKUP_HEADER, "// one\nint x; /* y */\n", "one\n    int x; /* y */\n");
 }
 
-/* ---- passages ----------------------------------------------------------- */
+/* ---- passages ---- */
 
 struct seen {
     size_t count;
@@ -247,7 +245,7 @@ CASE(passage_function_can_stop)
     ck_assert_uint_eq(seen.count, 64);
 }
 
-/* ---- words -------------------------------------------------------------- */
+/* ---- words ---- */
 
 static void check_query(const char *question, const char *expected)
 {
@@ -328,7 +326,7 @@ CASE(words_found_by_stem)
     ck_assert_double_eq(words_weight(&words, 5), 2);
 }
 
-/* ---- documents ---------------------------------------------------------- */
+/* ---- documents ---- */
 
 CASE(document_kinds)
 {
@@ -360,7 +358,7 @@ CASE(document_kinds)
         ck_assert_msg(document_kind(cases[i].name) == cases[i].kind, "%s", cases[i].name);
 }
 
-/* ---- a small tree ------------------------------------------------------- */
+/* ---- a small tree ---- */
 
 static char tree[64];
 
@@ -563,7 +561,7 @@ CASE(index_reads_a_named_file_of_any_name)
     index_destroy(NULL);
 }
 
-/* ---- threads ------------------------------------------------------------ */
+/* ---- threads ---- */
 
 #define THREADS  8
 #define SEARCHES 200
@@ -597,7 +595,7 @@ CASE(index_is_searched_by_many_threads)
     index_destroy(index);
 }
 
-/* ---- answers ------------------------------------------------------------ */
+/* ---- answers ---- */
 
 CASE(answer_takes_sentences_with_their_code)
 {

@@ -1,7 +1,5 @@
-/*
- * The checker is compared with tables of documents, and with a second checker
- * that is built otherwise: it descends by recursion and decodes code points.
- */
+/* The checker is compared with tables of documents, and with a second checker of another design,
+ * which descends by recursion and decodes code points. */
 #include "../case.h"
 #include "base/json.h"
 
@@ -15,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A string literal with its length, NUL bytes inside counted. */
+/* A string literal and its length, with inner NUL bytes. */
 #define TEXT(literal)                \
     {                                \
         literal, sizeof(literal) - 1 \
@@ -26,7 +24,7 @@ struct text {
     size_t length;
 };
 
-/* Checks a copy that ends where the text ends, so that a read beyond it is seen. */
+/* Check a copy that ends where the text ends, so that sanitizers see a read past its end. */
 static ssize_t check_bytes(const char *bytes, size_t length)
 {
     char *copy = malloc(length ? length : 1);
@@ -72,7 +70,7 @@ static void eat_white(struct reader *r)
         ;
 }
 
-/* One code point of UTF-8: decoded, then judged. */
+/* Read one code point of UTF-8: decode it, then judge it. */
 static bool eat_code_point(struct reader *r)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -519,7 +517,7 @@ static void compare(const char *text, size_t length)
         ck_abort_msg("the two disagree on %.*s", (int)length, text);
 }
 
-/* Every pair of bytes in a string, and every triple behind these leads. */
+/* Every pair of bytes in a string, and every triple that begins with one of these leads. */
 CASE(utf8_exhaustive)
 {
     static const unsigned char leads[] = {0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf4};
@@ -535,7 +533,7 @@ CASE(utf8_exhaustive)
     }
 }
 
-/* So many levels, of arrays and objects in turn if mixed. */
+/* Return this number of levels: arrays, or arrays and objects in turn if mixed. */
 static char *nest(size_t depth, bool mixed, bool closed)
 {
     struct buf text = {0};
@@ -583,7 +581,7 @@ CASE(depth_is_not_breadth)
     buf_finish(&text);
 }
 
-/* Each level remembers its own kind, whatever stood on that level before. */
+/* Each level has its own kind, whatever was on that level before. */
 CASE(wrong_close_at_any_depth)
 {
     for (size_t depth = 1; depth <= 40; depth++) {
@@ -743,7 +741,7 @@ CASE(escape_refuses_what_is_not_utf8)
         ck_assert_int_eq(json_escaped_length(bad[i].bytes, bad[i].length), -EINVAL);
 }
 
-/* The bytes behind the text would make it valid, but are not part of it. */
+/* The bytes after the text would make it valid, but do not belong to it. */
 CASE(escape_refuses_what_is_cut)
 {
     for (size_t length = 1; length < 4; length++)
@@ -777,7 +775,7 @@ static size_t put_utf8(char *to, uint32_t code)
     return 4;
 }
 
-/* The text as a JSON string, read back. */
+/* Write the text as a JSON string, and read it back. */
 static void expect_round_trip(const char *text, size_t length)
 {
     ssize_t size = json_escaped_length(text, length);
@@ -840,7 +838,7 @@ CASE(append_string_with_bad_bytes)
     expect_appended("\xc0\x80\"", "\"?\?\\\"\"");
 }
 
-/* Whatever the bytes, the result is a valid string. */
+/* Random bytes give a valid string. */
 CASE(append_string_is_always_valid)
 {
     srand(1);

@@ -14,7 +14,7 @@
 
 #define STAMP "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z "
 
-/* Standard error, while a test runs, is a socket that keeps writes apart. */
+/* Standard error is a socket that keeps writes apart while a case runs. */
 static int held, sink;
 static char line[16384];
 
@@ -44,7 +44,7 @@ static bool was_written(void)
     return poll(&fd, 1, 0) == 1;
 }
 
-/* The next write as a string; it must be one whole line. */
+/* Return the next write as a string; it must be one whole line. */
 static const char *next_line(void)
 {
     ssize_t length;
@@ -59,7 +59,7 @@ static const char *next_line(void)
     return line;
 }
 
-/* What follows the time in the next line. */
+/* Return the next line without its time. */
 static const char *next_fact(void)
 {
     const char *text = next_line();
@@ -168,7 +168,7 @@ CASE(utf8_is_kept)
     ck_assert_str_eq(next_fact(), "info tester gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80");
 }
 
-/* Whatever its length and however much of it is escaped: one line, and its keys. */
+/* A message of any length, escaped or not, is one line, and its keys are kept. */
 CASE(long_messages_stay_one_line)
 {
     static const char fills[] = {'a', '\n'};

@@ -1,7 +1,5 @@
-/*
- * Packing, of logs that the tests fill. What a reader that is behind reads is
- * read_packed(): as stream.c does it, by pack_text() and pack_find() in turns.
- */
+/* Packing of logs that the cases fill. read_packed() reads like a reader that is behind: as
+ * stream.c does, it calls pack_text() and pack_find() in turns. */
 #include "../case.h"
 #include "run/pack.h"
 
@@ -39,7 +37,7 @@ static void append(const char *type, const char *json)
     append_bytes(type, json, strlen(json));
 }
 
-/* Appends a delta whose inside is so many letters. */
+/* Append a delta of this number of letters. */
 static void append_letters(size_t length, char letter)
 {
     struct buf json = {0};
@@ -52,8 +50,8 @@ static void append_letters(size_t length, char letter)
     buf_finish(&json);
 }
 
-/* Packs from the start: exactly one event, of this JSON, with the id of the event of this number,
- * behind which packing ends. */
+/* Pack from the start, and check the result: one event of this JSON, with the id of the event of
+ * this number, which is the last that was packed. */
 static void expect_packed(const char *json, uint64_t number)
 {
     struct event event;
@@ -68,7 +66,7 @@ static void expect_packed(const char *json, uint64_t number)
     ck_assert_mem_eq(event.json, json, event.json_length);
 }
 
-/* Nothing is packed at the start. */
+/* Check that nothing is packed at the start. */
 static void expect_not_packed(void)
 {
     ck_assert_uint_eq(pack_text(&eventlog, RUN, eventlog.ring.start, &out), eventlog.ring.start);
@@ -141,7 +139,7 @@ CASE(empty_deltas)
     expect_packed("{\"delta\":\"a\"}", 3);
 }
 
-/* What stands between the quotes is joined as it is. */
+/* The bytes between the quotes are joined unchanged. */
 CASE(escapes)
 {
     append("text", "{\"delta\":\"\\\\\"}");
@@ -171,7 +169,7 @@ static const struct {
     {"text", "{\"delta\":1}"},
     {"text", "{\"delta\":null}"},
     {"text", "{\"delta\":{\"delta\":\"a\"}}"},
-    {"text", "{\"delta\":\"}"}, /* not JSON; a worker is not trusted */
+    {"text", "{\"delta\":\"}"}, /* not JSON: a worker is not trusted */
     {"text", "{\"delta\":\"\\\"}"},
     {"text", "{\"delta\":\"a\\\"}"},
     {"text", "{\"delta\":\"a\"\"}"},
@@ -242,7 +240,7 @@ CASE(no_more_than_the_most)
     }
 }
 
-/* Around the length at which two just fit, and at which they do not. */
+/* Lengths around that at which two deltas just fit. */
 CASE_LOOP(exactly_the_most, 0, 12)
 {
     size_t inside = PACK_MAX - strlen("{\"delta\":\"\"}");
@@ -341,14 +339,14 @@ static void append_random(void)
     }
 }
 
-/* What a reader has of a stream. */
+/* What a reader got of a stream. */
 struct seen {
-    struct buf order; /* all events in their order, neighbouring deltas joined */
+    struct buf order; /* all events in order, neighbouring deltas joined */
     uint64_t last;    /* id */
     size_t events;
 };
 
-/* Whether the event is exactly {"delta":"..."}; said in other words than pack.c's. */
+/* Return whether the event is exactly {"delta":"..."}, by another way than pack.c. */
 static bool is_delta(const struct event *event)
 {
     size_t at = 10;
@@ -402,7 +400,7 @@ static void see_packed(struct seen *seen)
     buf_finish(&out);
 }
 
-/* Whether at this offset two could be packed. */
+/* Return whether two events at this offset could be packed. */
 static bool can_pack(uint64_t at)
 {
     struct buf text = {0};
@@ -412,7 +410,7 @@ static bool can_pack(uint64_t at)
     return behind != at;
 }
 
-/* None between the two offsets, which pack_find() passed over. */
+/* Check that nothing can be packed between the two offsets, which pack_find() skipped. */
 static void expect_none_skipped(uint64_t from, uint64_t to)
 {
     struct buf scratch = {0};

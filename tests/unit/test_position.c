@@ -81,7 +81,7 @@ CASE(garbage)
                 "1");
 }
 
-/* It is not read beyond its end; sanitizers look on. */
+/* The parser does not read past the end, which sanitizers see. */
 CASE(cut_at_any_place)
 {
     static const char whole[] = RUN ".12";

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As ring.c has it. */
+/* The same as in ring.c. */
 #define CAPACITY_MIN 512
 
 static struct ring ring;
@@ -19,7 +19,7 @@ static void teardown(void)
     ring_finish(&ring);
 }
 
-/* What byte stands at an offset: all tests append so, in any pieces. */
+/* Return the byte that every case appends at this offset. */
 static char byte_at(uint64_t offset)
 {
     return (char)(offset * 7 % 253);
@@ -34,7 +34,7 @@ static char *model_bytes(uint64_t from, size_t length)
     return bytes;
 }
 
-/* Appends so many bytes as three pieces of which the middle one is of this length. */
+/* Append this number of bytes as three pieces, with a middle piece of this length. */
 static void append_pieces(size_t length, size_t middle)
 {
     char *bytes = model_bytes(ring.end, length);
@@ -53,7 +53,7 @@ static void append(size_t length)
     append_pieces(length, length / 3);
 }
 
-/* The view between two offsets is what was appended there. */
+/* Check that the view between the two offsets shows what was appended there. */
 static void expect_view(uint64_t from, uint64_t to)
 {
     struct iovec pieces[2];
@@ -83,7 +83,7 @@ static void expect_all_views(void)
     }
 }
 
-/* Fills the smallest ring so that its content goes round the end. */
+/* Fill the smallest ring so that its content wraps around. */
 static void wrap(void)
 {
     append(CAPACITY_MIN - 100);
@@ -211,7 +211,7 @@ CASE(grows_with_wrapped_content)
     expect_all_views();
 }
 
-/* A view that ends at the seam, or begins there, is one piece. */
+/* A view that ends or begins at the seam is one piece. */
 CASE(views_at_the_seam)
 {
     struct iovec pieces[2];
@@ -235,7 +235,7 @@ CASE(shrinks_at_a_quarter)
     expect_all_views();
 }
 
-/* What it then takes at once: as much again. */
+/* The ring takes as much again at once. */
 CASE(shrunk_ring_is_half_full)
 {
     append(4 * CAPACITY_MIN);
@@ -299,7 +299,7 @@ CASE(offsets_beyond_32_bits)
     expect_all_views();
 }
 
-/* Against a plain model: any appends and trims, a view from any offset. */
+/* Compare random appends, trims and views with a plain model. */
 CASE_LOOP(random_use, 0, 4)
 {
     srand((unsigned)_i);

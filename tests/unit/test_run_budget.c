@@ -39,7 +39,7 @@ CASE(memory_grows_and_shrinks)
     ck_assert_uint_lt(runs_memory(runs), large / 100);
 }
 
-/* What is forgotten but still read takes memory as well. */
+/* A run that is forgotten but still read counts. */
 CASE(memory_of_a_forgotten_run)
 {
     size_t before;
@@ -154,7 +154,7 @@ CASE(no_room_while_live_ones_fill_the_budget)
     ck_assert(runs_make_room(runs));
 }
 
-/* Each gives back what is beyond its share when more come. */
+/* A live run gives back what exceeds its share when more runs come. */
 CASE(room_for_many_live_ones)
 {
     struct run *others[25];
@@ -191,7 +191,7 @@ CASE(inputs_of_queued_runs_count)
     ck_assert_uint_lt(runs_memory(runs), 60000);
 }
 
-/* One that is ended makes room, unless it is being read. */
+/* An ended run makes room, unless it has a reader. */
 CASE(room_of_ended_ones)
 {
     start_run();

@@ -42,7 +42,7 @@ CASE(ignored_after_its_grace)
     ck_assert_uint_eq(told.ignored, 1);
 }
 
-/* The rest of its agent's words is for nobody. */
+/* Events after the end are dropped. */
 CASE(ignored_agent_goes_on)
 {
     spec.grace_ms = 0;
@@ -92,7 +92,7 @@ static void on_second_cancel(uv_timer_t *timer)
     run_abort(run, RUN_ERROR_shutdown, NULL);
 }
 
-/* Its time began with the first. */
+/* The grace counts from the first cancellation. */
 CASE(second_cancel_gives_no_more_time)
 {
     uv_timer_t later;
@@ -110,7 +110,7 @@ CASE(second_cancel_gives_no_more_time)
     ck_assert_uint_eq(told.ignored, 1);
 }
 
-/* As one that kills its worker may do. */
+/* Ends the run at once, like an executor that kills its worker. */
 static void on_ignored_end(void *data, uint32_t number)
 {
     on_ignored(data, number);

@@ -1,4 +1,4 @@
-/* Credit: what readers have read comes back to the agent. */
+/* Credit: reading gives it back to the agent. */
 #include "../case.h"
 #include "run_fixture.h"
 
@@ -71,7 +71,7 @@ CASE(slowest_reader_rules)
     ck_assert_uint_eq(told.credit, WIRE_WINDOW);
 }
 
-/* Of three at the same place, the last one that leaves it frees what is before. */
+/* Of three readers at the same place, the last that moves on gives the credit back. */
 CASE(several_equal_readers_rule)
 {
     struct reader others[2] = {{.lazy = true}, {.lazy = true}};
@@ -80,7 +80,7 @@ CASE(several_equal_readers_rule)
     subscribe(&others[0]);
     subscribe(&others[1]);
     reader_read(&reader, 0);
-    run_consume(&reader.subscriber, 0); /* is where they are */
+    run_consume(&reader.subscriber, 0); /* to the place of the others */
     append_kilobytes(512);
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(told.gifts, 0);
@@ -94,7 +94,7 @@ CASE(several_equal_readers_rule)
     buf_finish(&others[1].text);
 }
 
-/* The one behind it is the slowest then, not the one that was. */
+/* The reader that was overtaken is then the slowest. */
 CASE(slowest_reader_overtakes)
 {
     struct reader other = {.lazy = true};
@@ -112,7 +112,8 @@ CASE(slowest_reader_overtakes)
     buf_finish(&other.text);
 }
 
-/* What it has yet to read was paid for and given back; it holds the agent all the same. */
+/* The credit for the history was given back long ago; the late reader holds the agent all the same.
+ */
 CASE(late_reader_holds_the_agent)
 {
     struct reader late = {.lazy = true};
@@ -151,11 +152,9 @@ CASE(no_credit_after_the_end)
     ck_assert_uint_eq(told.gifts, 0);
 }
 
-/*
- * An agent that emits as long as it has credit, and a subscriber that reads
- * as it likes: unread events never take more than the window (the run's own
- * first event beside it), and the agent never stalls when all is read.
- */
+/* The agent emits while it has credit, and the reader reads at random. Unread events never take
+ * more than the window and the first event of the run, and the agent never stalls after all is
+ * read. */
 CASE_LOOP(random_pace, 0, 4)
 {
     static const size_t most[] = {200, 3000, 60000, WIRE_EVENT_MAX};

@@ -58,7 +58,7 @@ CASE(line_breaks_are_refused)
     ck_assert_uint_eq(stream_of(&reader).events, 1);
 }
 
-/* A worker that sends one forges the host's word; agents of ours cannot. */
+/* Only a forged frame can have such a type: a worker refuses it. */
 CASE_LOOP(event_types_of_the_host_are_refused, 0, 5)
 {
     static const char *const types[] = {"run", "gap", "done", "error", "open"};
@@ -73,7 +73,7 @@ CASE(late_subscriber_reads_from_the_start)
 
     ck_assert_int_eq(append("a", "1"), 0);
     subscribe(&late);
-    ck_assert_uint_eq(late.told, 0); /* what there is, it may read at once */
+    ck_assert_uint_eq(late.told, 0); /* it may read the history at once */
     ck_assert_int_eq(append("b", "2"), 0);
     ck_assert_uint_eq(late.told, 1);
     run_unsubscribe(&late.subscriber);
@@ -81,7 +81,7 @@ CASE(late_subscriber_reads_from_the_start)
     ck_assert_str_eq(stream_of(&reader).types, "run a b ");
 }
 
-CASE(late_subscriber_reads_behind_any_event)
+CASE(late_subscriber_reads_after_any_event)
 {
     for (int i = 0; i < 20; i++)
         ck_assert_int_eq(append("n", "1"), 0);
@@ -93,8 +93,8 @@ CASE(late_subscriber_reads_behind_any_event)
     }
 }
 
-/* Nothing is there for it yet. */
-CASE(subscribes_behind_the_last_event)
+/* The new reader has nothing to read yet. */
+CASE(subscribes_after_the_last_event)
 {
     struct reader late = {.lazy = false};
     struct run_gap gap = subscribe_after(&late, 1);
@@ -164,7 +164,7 @@ CASE(unsubscribes_while_told)
     ck_assert_uint_eq(reader.told, 3);
 }
 
-/* The one that leaves stands before, between and behind ones that stay. */
+/* The reader that leaves is the first, the second, or the last of three. */
 CASE_LOOP(others_are_told_when_one_leaves, 0, 3)
 {
     struct reader others[3] = {{.lazy = true}, {.lazy = true}, {.lazy = true}};

@@ -30,7 +30,7 @@ CASE(input_reaches_the_executor)
 CASE_LOOP(input_after_the_end, 0, 2)
 {
     if (_i)
-        run_abort(run, RUN_ERROR_deadline, NULL); /* its agent is still there */
+        run_abort(run, RUN_ERROR_deadline, NULL); /* its agent still runs */
     else
         ck_assert_int_eq(finish(), 0);
     ck_assert_int_eq(give("1"), -ENXIO);
@@ -74,7 +74,7 @@ CASE(waits_for_input)
     ck_assert_int_eq(run_get_state(run), RUN_waiting);
     ck_assert_int_eq(run_set_waiting(run, 1, 0), 0);
     ck_assert_int_eq(run_get_state(run), RUN_running);
-    ck_assert_uint_eq(run_log(run)->last, 1); /* it is no event */
+    ck_assert_uint_eq(run_log(run)->last, 1); /* waiting is no event */
 }
 
 CASE_LOOP(ends_while_it_waits, 0, 3)
@@ -90,7 +90,7 @@ CASE_LOOP(ends_while_it_waits, 0, 3)
     ck_assert_uint_eq(stream_of(&reader).dones, 1);
 }
 
-/* Only what it was sent can be taken, and only once. */
+/* A worker can take only inputs that it was sent, and each only once. */
 CASE(forged_counts)
 {
     ck_assert_int_eq(run_set_waiting(run, 1, 0), -EPROTO);

@@ -1,4 +1,4 @@
-/* What a log keeps for later readers, and the gap that it tells of. */
+/* The history that a log keeps for later readers, and the gap that it reports. */
 #include "../case.h"
 #include "run_fixture.h"
 
@@ -7,7 +7,7 @@
 
 CASES("kept events", .setup = setup_running, .teardown = teardown);
 
-/* What its reader has read, when an event comes: so there is one event more. */
+/* The log drops history when an event comes, before that event is read: it holds one event more. */
 CASE(history_is_bounded_by_log_size)
 {
     set_log_size(100000);
@@ -44,7 +44,7 @@ CASE(history_without_readers_is_bounded)
     ck_assert_uint_gt(log_length(), 100000 - 1024);
 }
 
-/* The more live runs there are, the less each keeps. */
+/* More live runs leave a smaller share for each. */
 CASE(history_is_bounded_by_the_fair_share)
 {
     struct runs_limits limits = plenty;
@@ -85,7 +85,7 @@ CASE(gap)
 
     set_log_size(10000);
     append_kilobytes(100);
-    subscribe_after(&late, 0); /* which drops what has been read meanwhile */
+    subscribe_after(&late, 0); /* drops what has been read */
     run_unsubscribe(&late.subscriber);
     dropped = run_log(run)->dropped;
     ck_assert_uint_gt(dropped, 80);
@@ -107,7 +107,8 @@ CASE(unread_events_are_not_dropped)
     ck_assert_uint_eq(stream_of(&reader).events, 1025);
 }
 
-/* Neither what the slowest of several has not read, nor the rest of an event that it reads. */
+/* The log drops neither what the slowest reader has not read, nor the event that it has read in
+ * part. */
 CASE(event_that_is_read_in_part_is_kept)
 {
     struct reader slow = {.lazy = true};
@@ -135,7 +136,7 @@ CASE(large_event_that_is_read_in_part)
     ck_assert_uint_le(log_length(), 900000 + WIRE_WINDOW + OWN_EVENTS);
 }
 
-/* Each comes before the agent has used the credit that the one before gave back. */
+/* Each reader comes before the agent has used the credit that the previous reader gave back. */
 CASE(readers_one_after_another)
 {
     struct reader late = {.lazy = true};
@@ -156,7 +157,7 @@ CASE(readers_one_after_another)
     }
 }
 
-/* Else who comes late would wait for it in vain. */
+/* Without the done, a late reader would wait for ever. */
 CASE_LOOP(done_is_kept_however_large, 0, 2)
 {
     char *result = malloc(200001);
@@ -176,7 +177,7 @@ CASE_LOOP(done_is_kept_however_large, 0, 2)
     free(result);
 }
 
-/* A reader at its own pace, and others that come at any event and go: see random_pace. */
+/* One reader reads at random; others subscribe at any event and leave. */
 CASE_LOOP(random_readers, 0, 6)
 {
     static const size_t log_sizes[] = {65536, 200000, 1024 * 1024};

@@ -1,5 +1,5 @@
-/* The states of a run: what it is called, how it ends, how it is described. Each end gives exactly
- * one `done`. */
+/* The states of a run: its identity, its ends and its description. Each end gives exactly one
+ * `done`. */
 #include "../case.h"
 #include "base/json.h"
 #include "run_fixture.h"
@@ -64,7 +64,7 @@ CASE(ids_are_unique_and_well_formed)
         all[i] = ids[i][RUN_ID_LENGTH - 1];
         ck_assert_uint_eq(strlen(ids[i]), RUN_ID_LENGTH);
         ck_assert_uint_eq(strspn(ids[i], "0123456789abcdefghjkmnpqrstvwxyz"), RUN_ID_LENGTH);
-        ck_assert_int_le(ids[i][0], '7'); /* 128 bits in 26 letters of five */
+        ck_assert_int_le(ids[i][0], '7'); /* 128 bits in 26 letters of five bits */
     }
     for (const char *letter = "0123456789abcdefghjkmnpqrstvwxyz"; *letter; letter++)
         ck_assert_msg(strchr(all, *letter) != NULL, "no id ends in %c", *letter);
@@ -263,7 +263,7 @@ CASE(all_are_failed)
     run_unref(other);
 }
 
-/* The executor's reference and the table's keep it; sanitizers look on. */
+/* The references of the executor and of the table keep the run, which sanitizers see. */
 CASE(caller_may_let_go_at_once)
 {
     struct run *kept = run;

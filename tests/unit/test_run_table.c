@@ -64,7 +64,7 @@ CASE(found_by_key_after_its_end)
     ck_assert_ptr_eq(runs_find_key(runs, "", "echo", "k"), run);
 }
 
-/* Also while one still reads it; the key is free then. */
+/* The key is free after its run is forgotten, even if a reader still holds the run. */
 CASE(key_is_forgotten_with_its_run)
 {
     struct run *old = create_with_key("", "k");
@@ -129,7 +129,7 @@ CASE(live_runs_of_a_client)
     ck_assert_uint_eq(runs_live_of(runs, "10.0.0.2"), 1);
 }
 
-/* Its agent may not have stopped yet; but for its client it is over. */
+/* An ended run no longer counts for its client, even if its agent still runs. */
 CASE(ended_run_does_not_count)
 {
     spec.client = "alice";

@@ -2,7 +2,7 @@
 #include "../case.h"
 #include "run_fixture.h"
 
-/* Started with this time to linger; its reader leaves. */
+/* Start a run with this time to linger, and let its reader leave. */
 static void leave_run(uint64_t linger_ms)
 {
     spec.linger_ms = linger_ms;
@@ -84,7 +84,7 @@ CASE(another_reader_stays)
     buf_finish(&other.text);
 }
 
-/* One that has what it wanted, and one whose client left, are not the same. */
+/* A reader that unsubscribes is done; only a reader that leaves starts the time to linger. */
 CASE(unsubscribing_is_not_leaving)
 {
     spec.linger_ms = 0;
@@ -202,7 +202,7 @@ CASE(deadline_comes_within_its_grace)
     ck_assert_uint_eq(told.cancels, 1);
 }
 
-/* A time that is beyond all time is none. */
+/* A time too far to represent never comes. */
 CASE(times_do_not_overflow)
 {
     spec.deadline_ms = spec.grace_ms = NEVER - 1;

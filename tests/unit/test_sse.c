@@ -35,7 +35,7 @@ static int feed(const char *data, size_t length)
     return agent_sse_feed(&sse, data, length, take, got);
 }
 
-/* Whole, in two parts cut at each place, and byte by byte. */
+/* Feed the stream in two parts cut at each place, and byte by byte; expect these events. */
 static void expect(const char *stream, const char *events)
 {
     size_t length = strlen(stream);
@@ -117,7 +117,7 @@ CASE(reader_ends_it)
     ck_assert_str_eq(got, "=a;=stop;");
 }
 
-/* Feeds so many bytes of a letter, in pieces. */
+/* Feed this number of bytes of one letter, in pieces. */
 static int feed_many(size_t count)
 {
     static char piece[4096];
@@ -161,7 +161,8 @@ static int parses(const char *text)
     return parsed;
 }
 
-/* So many levels of arrays, or of objects, and one more array inside of a string. */
+/* Return this number of levels of arrays or objects, with brackets inside of a string that do not
+ * count. */
 static int parses_levels(int levels)
 {
     char text[1024];

@@ -19,7 +19,7 @@
 #define THREE       TOKEN("0000001"), TOKEN("0000002"), TOKEN("0000003")
 #define AS_CHUNK(x) "%zx\r\n%s\r\n", strlen(x), x
 
-/* What the hooks were told. */
+/* What the hooks were called with. */
 static struct {
     int opened, tokens, locations;
     uint64_t sent_us;
@@ -60,7 +60,7 @@ static void teardown(void)
     sse_check_finish(&check);
 }
 
-/* Appends to a string that it may move. */
+/* Append to the string, which may move. */
 __attribute__((format(printf, 2, 3))) static void append(char **text, const char *format, ...)
 {
     char *before = *text;
@@ -75,7 +75,7 @@ __attribute__((format(printf, 2, 3))) static void append(char **text, const char
     free(more);
 }
 
-/* A response whose body is this, in chunks of so many bytes; 0: one for each piece. */
+/* Return a response with this body, in chunks of this size; 0: one chunk for each piece. */
 static char *response(size_t chunk, const char *const *pieces)
 {
     char *body = NULL, *text = NULL;
@@ -99,7 +99,7 @@ static char *response(size_t chunk, const char *const *pieces)
 
 #define RESPONSE(chunk, ...) response(chunk, (const char *const[]){__VA_ARGS__, NULL})
 
-/* Feeds a copy that ends where the bytes end, so that no byte behind them can be read unseen. */
+/* Feed a copy that ends where the bytes end, so that sanitizers see a read past their end. */
 static bool feed(const char *text, size_t length)
 {
     char *copy = malloc(length ? length : 1);
@@ -121,7 +121,7 @@ static void expect_fine(uint32_t events)
     ck_assert_uint_eq((unsigned int)told.tokens, events);
 }
 
-/* Whole, cut at each byte, and byte by byte. */
+/* Feed the text cut at each byte, and byte by byte; expect these events. */
 static void expect_taken(char *text, uint32_t events)
 {
     size_t length = strlen(text);
@@ -150,7 +150,8 @@ static void expect_problem(const char *problem)
     teardown();
 }
 
-/* Is refused for this reason, whole and byte by byte, and nothing is taken behind that. */
+/* Check that the text is refused for this reason, whole and byte by byte, and that no byte is taken
+ * after. */
 static void expect_refused(uint32_t events, char *text, const char *problem)
 {
     size_t length = strlen(text);
@@ -168,7 +169,7 @@ static void expect_refused(uint32_t events, char *text, const char *problem)
     free(text);
 }
 
-/* Replaces what must be there once. */
+/* Replace the only occurrence of old. */
 static char *with(char *text, const char *what, const char *by)
 {
     char *at = strstr(text, what), *changed = NULL;
@@ -288,7 +289,7 @@ CASE(swapped)
                    "n is 3: events are lost or swapped");
 }
 
-/* Any byte of any data, but for those that may differ: the digits of t. */
+/* Any byte of the data may be wrong, except the digits of t, which differ by nature. */
 CASE(byte_changed)
 {
     char *text = plain();
@@ -383,7 +384,7 @@ CASE(behind_done)
     expect_refused(3, RESPONSE(0, THREE, DONE ":\n"), "bytes behind done");
 }
 
-/* A further byte is refused, however it comes; all that came before it was right. */
+/* Bytes after a complete response are refused. */
 CASE(behind_last_chunk)
 {
     char *text = plain();

@@ -8,30 +8,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The cases of a group run in a folder of their own, so that messages name the file plainly. */
+/* A file in the folder of the group: messages name it without a path. */
 #define FILE_NAME "tokens"
 
-/* As sha256sum says. */
+/* Computed by sha256sum. */
 #define HASH_OF_ONE "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
 #define HASH_OF_TWO "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
 
-static char folder[32];
 static struct tokens *tokens;
 static char error[512];
-
-static void folder_make(void)
-{
-    strcpy(folder, "/tmp/test_tokens.XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    ck_assert_int_eq(chdir(folder), 0);
-}
-
-static void folder_remove(void)
-{
-    unlink(FILE_NAME);
-    ck_assert_int_eq(chdir("/"), 0);
-    ck_assert_int_eq(rmdir(folder), 0);
-}
 
 static void setup(void)
 {
@@ -77,7 +62,7 @@ static void expect_subject(const char *token, const char *subject)
     ck_assert_pstr_eq(tokens_subject(tokens, token), subject);
 }
 
-CASES("tokens", .setup_once = folder_make, .teardown_once = folder_remove, .setup = setup,
+CASES("tokens", .setup_once = case_folder_make, .teardown_once = case_folder_remove, .setup = setup,
       .teardown = teardown);
 
 CASE(hash)
@@ -147,7 +132,7 @@ CASE(subject_with_several_tokens)
     expect_subject("two", "alice");
 }
 
-/* Each bit of a hash counts. */
+/* A hash that differs in one bit does not match. */
 CASE(hashes_that_differ_in_a_digit)
 {
     for (size_t at = 0; at < 64; at++) {

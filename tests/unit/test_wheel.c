@@ -24,7 +24,7 @@ static size_t count_due(void)
     return count;
 }
 
-/* How many are due after a jump to this moment. */
+/* Return the number of alarms that are due after a jump to this moment. */
 static size_t jump_to(uint64_t now)
 {
     struct alarm *last = wheel_advance(&wheel, now);
@@ -33,7 +33,7 @@ static size_t jump_to(uint64_t now)
     return count_due();
 }
 
-/* The same as a loop goes, from one moment that wheel_next() names to the next. */
+/* The same in the steps of a loop, from each moment that wheel_next() returns to the next. */
 static size_t go_on_to(uint64_t now)
 {
     while (TAILQ_EMPTY(&wheel.due) && wheel_next(&wheel) <= now)
@@ -54,7 +54,7 @@ CASE(nothing_is_never_due)
 static const uint64_t distances[] = {1,     2,     99,    255, 256,       257,
                                      65535, 65536, 65537, DAY, 400 * DAY, UINT64_C(1) << 50};
 
-/* One alarm, however far and from wherever: due at its time, and not a millisecond before. */
+/* An alarm is due at its time and not a millisecond earlier, at any distance from any start. */
 CASE_LOOP(an_alarm_is_due_at_its_time, 0, (int)(sizeof distances / sizeof *distances))
 {
     static const uint64_t starts[] = {0, 1, 255, 256, 65530, 16777215, 1234567890123};
@@ -110,13 +110,13 @@ CASE(a_cleared_alarm_leaves_nothing)
     wheel_set(&wheel, &alarms[0], 5);
     wheel_set(&wheel, &alarms[1], 70000);
     wheel_set(&wheel, &alarms[2], 0);
-    for (size_t i = 0; i < 4; i++) /* the last was never set */
+    for (size_t i = 0; i < 4; i++) /* the last alarm was never set */
         wheel_clear(&wheel, &alarms[i]);
     ck_assert(wheel_next(&wheel) == NEVER);
     ck_assert_uint_eq(jump_to(100000), 0);
 }
 
-/* Against a plain array: what is due, and that none is late or early. */
+/* Compare with a plain array: no alarm is early or late. */
 CASE_LOOP(it_agrees_with_a_plain_list, 0, 5)
 {
     uint64_t now = 1000003;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The table once more, as the tests need it. */
+/* The table of frames again, in the form that the cases need. */
 static const struct {
     const char *name;
     enum wire_side sender;
@@ -51,7 +51,7 @@ static void append_length(int type, size_t length)
     free(data);
 }
 
-/* A frame of the type with this payload. */
+/* Append a frame of this type and payload. */
 static struct wire_frame frame_of(enum wire_type type, const char *data, size_t length)
 {
     struct wire_frame frame;
@@ -147,7 +147,7 @@ CASE_LOOP(wrong_side, 0, WIRE_TYPES)
     ck_assert_int_eq(wire_next(&buf, other(types[_i].sender), &frame), -EPROTO);
 }
 
-/* A frame that is none is told by its header; its payload is not waited for. */
+/* A bad header is refused at once, without its payload. */
 CASE(header_is_enough_to_refuse)
 {
     static const struct wire_header headers[] = {
@@ -345,9 +345,9 @@ CASE(malformed_ends)
         {"\x03\0\0\0", 4},     /* a status beyond the last */
         {"\xff\0\0\0", 4},     /* and far beyond */
         {"\0\0\0", 3},         /* two strings */
-        {"\0abc", 4},          /* none that ends */
+        {"\0abc", 4},          /* no terminated string */
         {"\0a\0b\0c", 6},      /* the last does not end */
-        {"\0a\0b\0c\0d", 8},   /* something behind */
+        {"\0a\0b\0c\0d", 8},   /* bytes after the end */
         {"\0a\0b\0c\0d\0", 9}, /* four strings */
         {"\0\0\0\0\0", 5},
     };
@@ -458,7 +458,7 @@ CASE(waiting)
     ck_assert_uint_eq(got[1], 1);
 }
 
-/* Whatever arrives, reading stays inside of the frame; sanitizers look on. */
+/* Random bytes are never read past the end of the frame, which sanitizers see. */
 CASE(noise)
 {
     srand(1);

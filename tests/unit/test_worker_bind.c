@@ -15,7 +15,7 @@ static void *thread_sets(void *captured)
     note_status(ctx_set("before", "thread's"));
     note_status(ctx_set("own", "1"));
     note_text(2, ctx_get("before"));
-    note_status(ctx_bind(captured)); /* begins anew */
+    note_status(ctx_bind(captured)); /* starts from the capture again */
     note_text(3, ctx_get("before"));
     note_text(4, ctx_get("own"));
     note_status(ctx_bind(NULL));
@@ -84,7 +84,7 @@ static int agent_keeps_a_capture(void)
     return 0;
 }
 
-/* On a thread of its own: the loop's is not for binding. */
+/* Call fn on a new thread, since the thread of the loop cannot be bound. */
 static void on_a_thread(void *(*fn)(void *captured))
 {
     pthread_t thread;
@@ -133,7 +133,7 @@ static void *thread_emits_late(void *captured)
     return NULL;
 }
 
-/* Its number belongs to another run by then, which must not get the events. */
+/* The number of the ended run belongs to the next run, which must not get late events. */
 CASE(late_events_miss_the_next_run)
 {
     struct account whole = {.credit = WIRE_WINDOW};
@@ -159,7 +159,7 @@ static void *thread_floods(void *captured)
     return NULL; /* still bound */
 }
 
-/* Returns while its thread still emits, or waits for credit. */
+/* Returns while its thread still emits or waits for credit. */
 static int agent_leaves_its_thread(void)
 {
     return -pthread_create(&notes.thread, NULL, thread_floods, ctx_capture());
@@ -174,7 +174,7 @@ CASE(end_wakes_bound_threads)
     ck_assert(loop_comes_to_rest());
 }
 
-/* Returns when its thread has taken all credit. */
+/* Returns after the gate is opened. */
 static int agent_leaves_its_waiting_thread(void)
 {
     int status = agent_leaves_its_thread();

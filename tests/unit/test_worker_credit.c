@@ -1,4 +1,4 @@
-/* Agents that wait for credit, and for a sink that takes no more. */
+/* Agents that wait for credit, or for a sink that takes no more. */
 #include "../case.h"
 #include "worker_fixture.h"
 
@@ -32,7 +32,7 @@ CASE(all_credit_at_once)
     ck_assert_uint_eq(accounts[1].events, IN_WINDOW + 5);
 }
 
-/* What is left of the window counts, and a byte too few is too few. */
+/* The rest of the window counts; credit that is one byte short is too little. */
 CASE(too_little_credit)
 {
     size_t missing = CHUNK_COST - WIRE_WINDOW % CHUNK_COST;
@@ -72,7 +72,7 @@ CASE(others_go_on_while_one_waits)
     wait_for_end(1);
 }
 
-/* A run that waits for its reader costs nothing meanwhile. */
+/* The loop sleeps while a run waits for its reader. */
 CASE(loop_rests_while_a_run_has_no_credit)
 {
     start(1, agent_floods);
@@ -95,7 +95,7 @@ CASE(sink_takes_a_little_at_a_time)
     ck_assert_uint_eq(accounts[2].events, 1);
 }
 
-/* More than the outbox takes, with a sink that stands still at first. */
+/* More frames than the outbox takes, with a sink that takes nothing at first. */
 CASE(full_outbox)
 {
     sink_takes = 0;
@@ -116,11 +116,8 @@ CASE(full_outbox)
 
 CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
 
-/*
- * What was emitted after the sink had to leave frames must leave as well, once
- * the sink says that it can take more. In fiber mode all of this is
- * deterministic: no frame can still be on its way.
- */
+/* Frames that came while the sink took nothing must leave after the sink can take more. Fiber mode
+ * makes this deterministic: no frame is in flight. */
 CASE(sink_catches_up)
 {
     sink_takes = 0;
@@ -153,7 +150,7 @@ CASE(quits_when_the_sink_catches_up)
     ck_assert_uint_eq(times_left, 1);
 }
 
-/* Agents wait when the outbox is full: what it holds is bounded. */
+/* The outbox is bounded: agents wait while it is full. */
 CASE(full_outbox_makes_agents_wait)
 {
     size_t ended = 0;
@@ -176,7 +173,7 @@ CASE(full_outbox_makes_agents_wait)
     }
 }
 
-/* One word of the sink is enough for all that waits. */
+/* One flush wakes all agents that wait. */
 CASE(waiting_agents_go_on_when_the_sink_catches_up)
 {
     sink_takes = 0;
@@ -192,7 +189,7 @@ CASE(waiting_agents_go_on_when_the_sink_catches_up)
     }
 }
 
-/* Half of a window. */
+/* Floods half of a window. */
 static int task_floods(void *arg)
 {
     struct task_note *note = arg;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes so many inputs and notes them from the slot on. */
+/* Take this number of inputs, and note them from this slot on. */
 static void take_inputs(unsigned count, int slot, uint32_t timeout_ms)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -65,7 +65,7 @@ CASE(no_input_yet)
     ck_assert_uint_eq(accounts[1].report_count, 0); /* it did not wait */
 }
 
-/* Takes two of three when it is let. */
+/* Takes two of three inputs after the gate is opened. */
 static int agent_takes_what_came_before(void)
 {
     while (!atomic_load(&open_gate))
@@ -152,7 +152,7 @@ CASE(input_does_not_come_in_time)
     expect_reports(1, "0/1 0/0 ");
 }
 
-/* What wakes it is not an input: it waits on, and says nothing of that. */
+/* A run that credit wakes goes on waiting, and sends no report. */
 CASE(credit_is_no_input)
 {
     start(1, agent_waits_for_input);
@@ -176,7 +176,7 @@ CASE(cancelled_while_it_waits_for_input)
     ck_assert_str_eq(notes.text[0], "none");
 }
 
-/* What a cancelled run was sent is not taken any more. */
+/* A cancelled run no longer takes inputs. */
 CASE(cancelled_before_it_takes_its_input)
 {
     atomic_store(&open_gate, 0);
@@ -205,7 +205,7 @@ static int agent_says_what_it_hears(void)
     int status = run_input(AGENT_FOREVER, &json);
 
     if (status == 0)
-        status = agent_sleep(2); /* others take theirs meanwhile */
+        status = agent_sleep(2); /* other runs take their inputs meanwhile */
     return status < 0 ? status : emit_event("heard", json);
 }
 
@@ -228,7 +228,7 @@ CASE(inputs_reach_their_runs)
     }
 }
 
-/* The string stays until the next call, whatever else happens. */
+/* The string of an input is valid until the next run_input(). */
 static int agent_keeps_its_input(void)
 {
     const char *first, *second;
@@ -354,7 +354,7 @@ CASE(two_are_cancelled_while_they_wait)
     ck_assert_int_eq(notes.status[8], -ECANCELED);
 }
 
-/* Leaves its thread behind, which waits for what never comes. */
+/* Returns while its thread waits for an input that never comes. */
 static int agent_leaves_a_thread_that_waits(void)
 {
     int status = -pthread_create(&notes.thread, NULL, thread_waits_for_input, ctx_capture());
@@ -425,7 +425,7 @@ static void empty_outbox(void)
 
 CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
 
-/* The front gives no more until it hears of that. */
+/* A full outbox delays the report, not the input. */
 CASE(input_is_taken_while_the_outbox_is_full)
 {
     start(100, agent_takes_input_and_sleeps);
@@ -480,7 +480,7 @@ static int agent_polls_often(void)
     return agent_sleep(HOUR_MS);
 }
 
-/* Nobody would hear it. */
+/* A wait that ends before its report could leave is not reported. */
 CASE(waits_that_end_while_the_outbox_is_full)
 {
     fill_outbox();

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Nobody accepts there: a connection is made, and nothing comes. */
+/* A server that never answers: the kernel makes the connection, and nobody accepts it. */
 static char silent_url[64];
 
 static int listen_silently(void)
@@ -38,7 +38,7 @@ static struct agent_http *open_silent(void)
 
 static struct agent_http *silent;
 
-/* Waits for what does not come; then uses what is not there any more. */
+/* Waits for a response that never comes, then uses the handle after its run is over. */
 static void *wait_for_response(void *captured)
 {
     const char *data;
@@ -113,7 +113,7 @@ CASE(cancelled_while_it_waits_for_a_response)
     close(fd);
 }
 
-/* Their transfers are under way, or have not even begun. */
+/* Some transfers are under way, and some have not begun. */
 CASE(quits_with_requests)
 {
     int fd = listen_silently();
@@ -130,16 +130,19 @@ CASE(quits_with_requests)
 
 static int task_waits_for_a_response(void *arg)
 {
-    (void)arg;
-    return agent_http_status(open_silent());
+    struct agent_http *http = open_silent();
+
+    atomic_store(&((struct task_note *)arg)->begun, true);
+    return agent_http_status(http);
 }
 
 static int agent_fails_with_a_request(void)
 {
     struct agent_task *task;
 
-    task_spawn(task_waits_for_a_response, NULL, &task);
-    agent_sleep(5);
+    task_spawn(task_waits_for_a_response, &tasked[0], &task);
+    while (!atomic_load(&tasked[0].begun))
+        agent_sleep(1);
     return -EIO;
 }
 
@@ -149,5 +152,6 @@ CASE(failure_stops_a_task_that_waits_for_a_response)
 
     run_agent(agent_fails_with_a_request);
     ck_assert_int_eq(accounts[1].status, WIRE_FAILED);
+    ck_assert_int_eq(notes.status[0], 0);
     close(fd);
 }

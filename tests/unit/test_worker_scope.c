@@ -1,4 +1,4 @@
-/* What a task has from the one that spawned it: variables and scope. */
+/* What a task inherits from its parent: variables and scope. */
 #include "../case.h"
 #include "worker_fixture.h"
 
@@ -129,7 +129,7 @@ CASE(scope_is_inherited)
     expect_event(1, 4, "last", "{\"scope\":\"mine\"}");
 }
 
-/* An object of so many bytes. */
+/* Emit an object of this number of bytes. */
 static int emit_object(size_t length)
 {
     char *json = malloc(length + 1);

@@ -153,7 +153,7 @@ CASE(no_more_threads_than_allowed)
 
 CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
 
-/* Its time is over before the loop turns again, and something else wakes it as well. */
+/* Credit wakes the run in the same turn of the loop in which its sleep is over. */
 CASE(woken_twice_in_one_turn)
 {
     uint64_t started = uv_hrtime();

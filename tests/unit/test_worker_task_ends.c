@@ -1,4 +1,4 @@
-/* Tasks and the end of their run: joined, failed, cancelled, left. */
+/* Tasks and the end of their run: it returns, fails, is cancelled, or the worker quits. */
 #include "../case.h"
 #include "worker_fixture.h"
 
@@ -36,6 +36,29 @@ CASE(run_ends_when_its_tasks_have)
     ck_assert_int_eq(tasked[1].status, 0);
 }
 
+/* Spawn both tasks and return; the second has the handle of the first, which returns 42. */
+static int leave_joined(int (*first)(void *), int (*second)(void *))
+{
+    struct agent_task *task;
+
+    tasked[0].result = 42;
+    note_status(task_spawn(first, &tasked[0], &task));
+    tasked[1].handle = task;
+    note_status(task_spawn(second, &tasked[1], &task));
+    return 0;
+}
+
+static void expect_joined(int (*agent)(void))
+{
+    start(1, agent);
+    wait_for_awaited(1, 1);
+    ck_assert(loop_comes_to_rest());
+    give_input(1, "1");
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_int_eq(tasked[1].join_status, 42);
+}
+
 static int task_joins(void *arg)
 {
     struct task_note *note = arg;
@@ -46,27 +69,15 @@ static int task_joins(void *arg)
 
 static int agent_leaves_one_to_the_other(void)
 {
-    struct agent_task *task;
-
-    tasked[0].result = 42;
-    note_status(task_spawn(task_echoes, &tasked[0], &task));
-    tasked[1].handle = task;
-    note_status(task_spawn(task_joins, &tasked[1], &task));
-    return 0;
+    return leave_joined(task_echoes, task_joins);
 }
 
 CASE(tasks_join_each_other_when_handle_has_returned)
 {
-    start(1, agent_leaves_one_to_the_other);
-    wait_for_awaited(1, 1);
-    ck_assert(loop_comes_to_rest());
-    give_input(1, "1");
-    wait_for_end(1);
-    expect_finished(1);
-    ck_assert_int_eq(tasked[1].join_status, 42);
+    expect_joined(agent_leaves_one_to_the_other);
 }
 
-/* Joins one that has ended before. */
+/* Joins a task that has ended before. */
 static int task_joins_late(void *arg)
 {
     struct task_note *note = arg;
@@ -79,24 +90,12 @@ static int task_joins_late(void *arg)
 
 static int agent_leaves_a_late_one(void)
 {
-    struct agent_task *task;
-
-    tasked[0].result = 42;
-    note_status(task_spawn(task_returns, &tasked[0], &task));
-    tasked[1].handle = task;
-    note_status(task_spawn(task_joins_late, &tasked[1], &task));
-    return 0;
+    return leave_joined(task_returns, task_joins_late);
 }
 
 CASE(task_that_has_ended_is_joined_late)
 {
-    start(1, agent_leaves_a_late_one);
-    wait_for_awaited(1, 1);
-    ck_assert(loop_comes_to_rest());
-    give_input(1, "1");
-    wait_for_end(1);
-    expect_finished(1);
-    ck_assert_int_eq(tasked[1].join_status, 42);
+    expect_joined(agent_leaves_a_late_one);
 }
 
 static int task_sleeps(void *arg)
@@ -110,7 +109,7 @@ static int task_sleeps(void *arg)
     return note->status;
 }
 
-/* Until all of them sleep. */
+/* Spawn sleepers, and return after all of them have begun. */
 static int spawn_sleepers(struct agent_task **tasks, int count)
 {
     int status = 0;
@@ -241,7 +240,7 @@ static int agent_sleeps_before_it_joins(void)
 CASES("tasks on one thread", .setup = setup_one_thread, .teardown = teardown);
 CASES("fibers only", .setup = setup_fibers, .teardown = teardown);
 
-/* On one thread, or on fibers before the loop has turned. */
+/* The task waits for the only thread, or for the first turn of the loop. */
 CASE(cancelled_before_a_task_began)
 {
     start(1, agent_sleeps_before_it_joins);

@@ -66,7 +66,7 @@ CASE(joined_wrongly)
     expect_finished(1);
 }
 
-/* Makes a tree of tasks; the number of its leaves, or a negative errno. */
+/* Make a tree of tasks; return the number of its leaves, or a negative errno. */
 static int task_grows(void *arg)
 {
     int depth = (int)(intptr_t)arg, leaves[2];
@@ -101,7 +101,7 @@ CASE(tasks_spawn_tasks)
     }
 }
 
-/* One below the other, as deep as it goes. */
+/* Each task spawns one, as deep as the limit allows; returns the depth. */
 static int task_digs(void *arg)
 {
     int depth = (int)(intptr_t)arg;
@@ -195,7 +195,7 @@ static void *join_on_this_thread(void *captured)
     return NULL;
 }
 
-/* The task is queued when the thread comes: on fibers, it must not execute it. */
+/* The task is queued when the thread joins it. The thread must not execute it in fiber mode. */
 static int agent_joins_from_a_thread(void)
 {
     struct agent_ctx *captured = ctx_capture();
@@ -231,7 +231,7 @@ CASE(bound_thread_joins)
     ck_assert(worker_plugin(worker)->mode == AGENT_THREAD || !tasked[2].called);
 }
 
-/* Once its run is over, a thread gets nothing more of it. */
+/* After its run is over, a bound thread gets only -ECANCELED. */
 static void *use_run_until_it_is_over(void *captured)
 {
     struct agent_http_request request = {.url = "http://127.0.0.1:1/"};
@@ -268,7 +268,7 @@ CASE(bound_thread_spawns_until_the_run_is_over)
     ck_assert_int_eq(notes.status[2], -ECANCELED);
 }
 
-/* So many times the same, while all threads are busy. */
+/* Spawns and joins often; joined tasks must not take memory. */
 static int agent_spawns_and_joins(void)
 {
     struct agent_task *task;
@@ -300,7 +300,7 @@ static int task_counts(void *arg)
     return emit_event("call", "{}");
 }
 
-/* Joins some of them, in turn with others. */
+/* Spawns tasks, and joins some of them in between. */
 static int agent_spawns_many(void)
 {
     struct agent_task *tasks[40];

@@ -54,7 +54,7 @@ static void note_end(const struct wire_frame *frame)
     account->result = strdup(end.result);
 }
 
-/* As the front does, it refuses what cannot be. */
+/* Check the counts like the front, which refuses impossible ones. */
 static void note_waiting(const struct wire_frame *frame)
 {
     struct account *account = &accounts[frame->run];
@@ -88,7 +88,7 @@ static void note_frame(const struct wire_frame *frame)
         note_end(frame);
 }
 
-/* The loop is stopped, so that uv_run() returns to the test, which may wait for this. */
+/* Stop the loop, so that uv_run() returns to a case that waits for a frame. */
 static void on_take(void *data, struct buf *frames)
 {
     static struct buf arrived;
@@ -168,7 +168,7 @@ void setup(void)
     struct account whole = {.credit = WIRE_WINDOW};
 
     log_open("test", "", LOG_FATAL);
-    agent_host_table = runtime_host(); /* of the agents in this file */
+    agent_host_table = runtime_host(); /* for agents that are functions of a test */
     for (size_t i = 0; i < RUNS; i++)
         accounts[i] = whole;
     memset(&life, 0, sizeof life);
@@ -373,7 +373,7 @@ int emit_long(size_t letters, size_t white)
     return status;
 }
 
-/* Each line break takes two bytes when it is escaped. */
+/* Emit a text of line breaks, each of which takes two bytes as JSON. */
 static int emit_breaks(size_t count)
 {
     char *text = malloc(count + 1);

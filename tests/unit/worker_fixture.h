@@ -1,6 +1,6 @@
 /* The worker with a sink that takes notes. The plugins are unit_probe.so and unit_probe_fiber.so,
  * in the folder that SLUICE_TEST_PLUGINS names; they call the functions named agent_... of a test
- * as agents. Most tests run once in each mode.
+ * as agents. Most cases run once in each mode.
  *
  * Agents may not assert, since a failed assertion leaves by longjmp(): they note what they saw, and
  * the test looks at the notes when their run is over.
@@ -20,7 +20,7 @@
 #include <stdatomic.h>
 
 #define HOUR_MS (60 * 60 * 1000)
-#define RUNS    4096 /* numbers that tests use are below */
+#define RUNS    4096 /* run numbers of the cases are smaller */
 
 struct record {
     uint32_t run;
@@ -29,13 +29,13 @@ struct record {
     char json[96]; /* cut */
 };
 
-/* What is known of a run. */
+/* What the sink knows of a run. */
 struct account {
     size_t events;
     size_t credit;
     uint32_t given;          /* inputs */
-    uint32_t taken, awaited; /* inputs, as it said last */
-    unsigned report_count;   /* how often it said so */
+    uint32_t taken, awaited; /* inputs, by its last report */
+    unsigned report_count;   /* number of reports */
     char reports[128];       /* TAKEN/AWAITED, each followed by a space; cut */
     bool ended;
     enum wire_status status;
@@ -50,9 +50,9 @@ extern struct probe_life life;
 extern struct account accounts[RUNS];
 extern struct record *records;
 extern size_t record_count;
-extern unsigned other_frames; /* about no run */
+extern unsigned other_frames; /* frames of no run */
 extern unsigned times_left;
-extern size_t sink_takes; /* so many bytes at once */
+extern size_t sink_takes; /* the most bytes that the sink takes at once */
 
 struct notes {
     int status[16];
@@ -66,9 +66,9 @@ extern struct notes notes;
 
 #define TASKS 8
 
-/* What a task is given, and what it notes. */
+/* The argument of a task, and its notes. */
 struct task_note {
-    int result; /* what it shall return */
+    int result; /* what the task returns */
     int status;
     int join_status;
     atomic_bool called;
@@ -93,24 +93,24 @@ void setup_two_threads(void);
 void setup_fibers(void);
 void teardown(void);
 
-/* Starts a run whose agent is the plugin itself. */
+/* Start a run whose agent is the plugin itself. */
 void start_plugin(uint32_t run, const char *input);
 
-/* Starts a run whose agent is this function. */
+/* Start a run whose agent is this function. */
 void start(uint32_t run, int (*agent)(void));
 void give_credit(uint32_t run, size_t bytes);
 void give_input(uint32_t run, const char *json);
 
-/* Until so many of its tasks wait for an input. */
+/* Run the loop until this number of tasks of the run wait for an input. */
 void wait_for_awaited(uint32_t run, uint32_t count);
 void expect_reports(uint32_t run, const char *reports);
 void wait_for_end(uint32_t run);
 void wait_for_events(uint32_t run, size_t count);
 
-/* Runs the agent to its end. */
+/* Start run 1 with this agent, and wait for its end. */
 void run_agent(int (*agent)(void));
 
-/* Turns the loop until it has nothing to do at once; false if that does not come. */
+/* Turn the loop until it has nothing to do; return false if it never rests. */
 bool loop_comes_to_rest(void);
 const struct record *nth_event(uint32_t run, size_t nth);
 void expect_event(uint32_t run, size_t nth, const char *type, const char *json);
@@ -120,7 +120,8 @@ void expect_finished(uint32_t run);
 void expect_cancelled(uint32_t run);
 int agent_emits(void);
 
-/* A JSON string with so many letters inside, and white space around. */
+/* Return a JSON string of this number of letters, after this number of blanks; the caller frees it.
+ */
 char *long_string(size_t letters, size_t white);
 int emit_long(size_t letters, size_t white);
 int agent_emits_too_much(void);
@@ -130,7 +131,7 @@ int agent_nothing(void);
 #define CHUNK_COST (CHUNK + 1 + WIRE_CHARGE)
 #define IN_WINDOW  (WIRE_WINDOW / CHUNK_COST)
 
-/* More than a window takes. */
+/* Emits more than a window takes. */
 int agent_floods(void);
 
 #define FLOODS (2 * OUTBOX_MAX / WIRE_WINDOW)
@@ -143,7 +144,7 @@ extern atomic_int open_gate;
 int agent_waits_at_gate(void);
 int task_returns(void *arg);
 
-/* Waits for an input, and emits it. */
+/* Takes an input, and emits it. */
 int task_echoes(void *arg);
 
 #endif
