@@ -218,7 +218,7 @@ class StampedSwarm(Swarm):
 # ---- the frames between front and worker, as host/wire/frames.h has them ----
 
 def read_wire():
-    with open(os.path.join(SRCDIR, "host", "common", "wire.h")) as header:
+    with open(os.path.join(SRCDIR, "host", "wire", "frames.h")) as header:
         text = header.read()
     frames = re.findall(r"^    X\((\w+), (?:FRONT|WORKER), [^\\\n]*", text, re.M)
     if "EVENT" not in frames or frames[-1] != "PONG":

@@ -80,7 +80,7 @@ class CrashTest(Test):
                         "signal 6 (Aborted)")
 
     def test_bytes_that_are_no_frame(self):
-        self.check_both("scribble", "not a frame")
+        self.check_both("scribble", "bytes that are no frame")
 
     def test_killed_by_somebody(self):
         for agent in ("e2e_crash", "e2e_crash_fiber"):

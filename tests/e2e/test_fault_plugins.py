@@ -278,7 +278,7 @@ class ForkTest(FaultTest):
         """It says what nobody asked for, which ends the worker; the front does not read for ever."""
         stream = self.server.open(self.PLUGIN, {"how": "flood", "type": WIRE["STATE"]})
         stream.rest()
-        self.check_failed(stream.done, "worker_crashed", "makes no sense", "not a frame")
+        self.check_failed(stream.done, "worker_crashed", "an invalid ", "that are no frame")
         self.check_obituary(self.server, self.PLUGIN, self.worker, 1, "frame")
         self.check_fine()
 
@@ -289,8 +289,8 @@ class ForkTest(FaultTest):
         self.assertEqual(types(stream.rest()), ["run", "done"])
         self.assertEqual(stream.done, FINISHED)
         self.assertEqual(types(neighbour.rest()), ["run", "forked", "done"])
-        self.check_failed(neighbour.done, "worker_crashed", "it sent a frame that makes no sense")
-        self.check_obituary(self.server, self.PLUGIN, self.worker, 1, "makes no sense")
+        self.check_failed(neighbour.done, "worker_crashed", "it sent an invalid END frame")
+        self.check_obituary(self.server, self.PLUGIN, self.worker, 1, "an invalid END frame")
         self.check_fine()
 
     def test_child_does_not_outlive_the_worker(self):
