@@ -142,6 +142,8 @@ static int take_frame(struct session *session, const struct wire_frame *frame)
         return run_append(session->run, &event);
     if (frame->type == WIRE_WAITING)
         return take_waiting(session, frame);
+    if (frame->type == WIRE_HELD)
+        return 0;
     if (frame->type != WIRE_END || wire_read_end(frame, &end) < 0)
         return -EPROTO;
     worker_quit(session->worker);

@@ -402,6 +402,18 @@ static int on_waiting(struct process *process, const struct wire_frame *frame)
     return run ? run_set_waiting(run, counts[0], counts[1]) : -EPROTO;
 }
 
+static int on_held(struct process *process, const struct wire_frame *frame)
+{
+    struct run *run = numbers_find(&process->runs, frame->run);
+    uint32_t tasks;
+
+    if (run == NULL)
+        return -EPROTO;
+    memcpy(&tasks, frame->data, sizeof tasks);
+    run_set_held(run, tasks > 0);
+    return 0;
+}
+
 static int on_pong(struct process *process, const struct wire_frame *frame)
 {
     uint64_t pong[2];
@@ -435,6 +447,8 @@ static int on_frame(void *data, const struct wire_frame *frame)
         return on_end(process, frame);
     case WIRE_WAITING:
         return on_waiting(process, frame);
+    case WIRE_HELD:
+        return on_held(process, frame);
     case WIRE_PONG:
         return on_pong(process, frame);
     default:

@@ -56,6 +56,7 @@ struct run {
     unsigned char digest[DIGEST_SIZE];
     uint32_t inputs_sent, inputs_taken;
     bool cancelling;
+    bool held;        /* tasks of its agent wait for credit */
     uv_timer_t timer; /* for the first of these, ms of the loop's clock or NEVER */
     uint64_t deadline_at;
     uint64_t deserted_at; /* its time to linger is over */
@@ -492,6 +493,8 @@ void run_describe(const struct run *run, struct buf *json)
     run_describe_agent(run, json);
     buf_printf(json, ",\"status\":\"%s\",\"events\":%llu", states[run->state].name,
                (unsigned long long)run->log.last);
+    if (run->held && !run_has_ended(run))
+        buf_puts(json, ",\"held\":true");
     if (run->cancelling && !run_has_ended(run))
         buf_puts(json, ",\"cancelling\":true");
     describe_error(run, json);
@@ -590,6 +593,11 @@ int run_set_waiting(struct run *run, uint32_t taken, uint32_t waiting)
     if (!run_has_ended(run))
         run->state = waiting > 0 ? RUN_waiting : RUN_running;
     return 0;
+}
+
+void run_set_held(struct run *run, bool held)
+{
+    run->held = held;
 }
 
 int run_give_input(struct run *run, const char *json, size_t length)

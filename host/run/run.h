@@ -211,6 +211,9 @@ int run_append(struct run *run, struct event *event);
  */
 int run_set_waiting(struct run *run, uint32_t taken, uint32_t waiting);
 
+/* Whether tasks of its agent wait for credit: for a reader. */
+void run_set_held(struct run *run, bool held);
+
 /*
  * How its agent ended. Only the first end counts. The executor is done with it
  * then, but if no agent of ours can have ended so: -EPROTO.

@@ -29,6 +29,7 @@
  *     EVENT    u8 length of the type | type | JSON
  *     END      u8 status | code NUL | message NUL | result NUL; struct wire_end
  *     WAITING  u32: inputs that the agent has taken | u32: tasks that wait for an input
+ *     HELD     u32: tasks that wait for credit
  *     PONG     the u64 of PING | u64: how often the plugin emitted outside of a run
  *
  * Flow control: a run starts with a credit of WIRE_WINDOW bytes. Every event
@@ -73,6 +74,7 @@
     X(EVENT, WORKER, 3, 1 + WIRE_TYPE_MAX + WIRE_EVENT_MAX) \
     X(END, WORKER, 3, WIRE_TEXT_MAX + WIRE_EVENT_MAX)       \
     X(WAITING, WORKER, 8, 8)                                \
+    X(HELD, WORKER, 4, 4)                                   \
     X(PONG, WORKER, 16, 16)
 
 enum wire_side { WIRE_FRONT, WIRE_WORKER };

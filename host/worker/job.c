@@ -214,16 +214,35 @@ bool job_has(const struct job *job, size_t cost)
     return job->credit >= cost && !outbox_is_full(job->outbox);
 }
 
+/*
+ * Tells the front how many tasks wait for credit. Appended regardless of room: a
+ * wait begins only while the outbox has room, and each ends once.
+ */
+static void job_report_held(struct job *job, uint32_t held)
+{
+    job->held = held;
+    if (!job_is_over(job))
+        wire_append(outbox_frames(job->outbox), WIRE_HELD, job->number, &held, sizeof held);
+}
+
 int job_spend(struct job *job, struct task *task, size_t cost)
 {
+    bool held = false;
+
     while (!job_is_stopped(job) && !job_has(job, cost)) {
         bool crowded = outbox_is_full(job->outbox);
-        if (crowded)
+        if (crowded) {
             outbox_join_crowd(job->outbox, task);
+        } else if (!held) {
+            held = true;
+            job_report_held(job, job->held + 1);
+        }
         task_wait(task, NEVER);
         if (crowded)
             outbox_leave_crowd(job->outbox, task);
     }
+    if (held)
+        job_report_held(job, job->held - 1);
     if (job_is_stopped(job))
         return -ECANCELED;
     job->credit -= cost;

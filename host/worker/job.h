@@ -39,6 +39,7 @@ struct job {
     uint32_t inputs_taken;
     uint32_t inputs_awaited;   /* tasks that wait for one */
     uint32_t awaited_reported; /* what the front was told last */
+    uint32_t held;             /* tasks that wait for credit, as the front was told */
     TAILQ_HEAD(, task) waiting;
     TAILQ_HEAD(, agent_task) subtasks; /* that are not joined */
     unsigned subtask_count;

@@ -222,7 +222,7 @@ def read_wire():
         text = header.read()
     frames = re.findall(r"^    X\((\w+), (?:FRONT|WORKER), [^\\\n]*", text, re.M)
     if "EVENT" not in frames or frames[-1] != "PONG":
-        raise AssertionError(f"wire.h has other frames than these tests know: {frames}")
+        raise AssertionError(f"frames.h has other frames than these tests know: {frames}")
     return {name: number for number, name in enumerate(frames)}
 
 

@@ -175,6 +175,23 @@ class PaceTest(ReadersTest):
         self.check_marks(events, self.COUNT, first=late.parser.gaps[0]["to"] - 1)
 
 
+class HeldTest(ReadersTest):
+    """What GET /runs/{id} says of a run that waits for a reader."""
+
+    def test_held_until_its_reader_reads_on(self):
+        self.server = self.watch("e2e_pour", "e2e_pour_fiber")
+        for agent in ("e2e_pour", "e2e_pour_fiber"):
+            with self.subTest(agent=agent):
+                value = {"count": 4000, "every": 1, "bytes": 1000}
+                stream = self.open_pour(self.server, agent, value, SMALL)
+                self.assertNotIn("held", self.server.state(stream.run))
+                self.pour(self.server, stream.run)
+                wait_for(lambda: self.server.state(stream.run).get("held"), "it is held")
+                self.assertEqual(self.server.state(stream.run)["status"], "running")
+                self.check_marks(stream.rest(), 4000)
+                self.assertNotIn("held", self.server.state(stream.run))
+
+
 class StallTest(ReadersTest):
     STALL = {"host.stall": 1, "host.log_size": "64K"}
     COUNT = 4000

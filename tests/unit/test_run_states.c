@@ -325,6 +325,26 @@ CASE(describe_waiting)
     cJSON_Delete(tree);
 }
 
+CASE(describe_held)
+{
+    cJSON *tree;
+
+    run_set_held(run, true);
+    tree = describe();
+    expect_string(tree, "status", "running");
+    ck_assert(cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(tree, "held")));
+    cJSON_Delete(tree);
+    run_set_held(run, false);
+    tree = describe();
+    ck_assert_ptr_null(cJSON_GetObjectItemCaseSensitive(tree, "held"));
+    cJSON_Delete(tree);
+    run_set_held(run, true);
+    ck_assert_int_eq(end_run(WIRE_FINISHED, "", "", ""), 0);
+    tree = describe();
+    ck_assert_ptr_null(cJSON_GetObjectItemCaseSensitive(tree, "held"));
+    cJSON_Delete(tree);
+}
+
 CASE(describe_cancelling)
 {
     cJSON *tree;

@@ -458,6 +458,19 @@ CASE(waiting)
     ck_assert_uint_eq(got[1], 1);
 }
 
+CASE(held)
+{
+    struct wire_frame frame;
+    uint32_t tasks = 2, got;
+
+    wire_append(&buf, WIRE_HELD, 4, &tasks, sizeof tasks);
+    ck_assert_int_eq(wire_next(&buf, WIRE_WORKER, &frame), 16);
+    ck_assert_int_eq(frame.type, WIRE_HELD);
+    ck_assert_uint_eq(frame.run, 4);
+    memcpy(&got, frame.data, sizeof got);
+    ck_assert_uint_eq(got, tasks);
+}
+
 /* Random bytes are never read past the end of the frame, which sanitizers see. */
 CASE(noise)
 {

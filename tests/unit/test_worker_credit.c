@@ -22,6 +22,44 @@ CASE(waits_without_credit)
     expect_finished(1);
 }
 
+static void wait_for_held(uint32_t run, uint32_t tasks)
+{
+    while (accounts[run].held != tasks)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+CASE(says_that_it_is_held)
+{
+    start(1, agent_floods);
+    wait_for_held(1, 1);
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW);
+    give_credit(1, CHUNK_COST);
+    wait_for_events(1, IN_WINDOW + 1);
+    wait_for_held(1, 1);
+    ck_assert_uint_eq(accounts[1].events, IN_WINDOW + 1);
+    give_credit(1, WIRE_WINDOW);
+    wait_for_end(1);
+    ck_assert_uint_eq(accounts[1].held, 0);
+}
+
+CASE(credit_that_does_not_do_changes_nothing)
+{
+    start(1, agent_floods);
+    wait_for_held(1, 1);
+    give_credit(1, 1);
+    loop_comes_to_rest();
+    ck_assert_uint_eq(accounts[1].held, 1);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+}
+
+CASE(nothing_is_held_that_has_credit)
+{
+    start(1, agent_emits);
+    wait_for_end(1);
+    ck_assert_uint_eq(accounts[1].held, 0);
+}
+
 CASE(all_credit_at_once)
 {
     start(1, agent_floods);

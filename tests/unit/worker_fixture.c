@@ -71,9 +71,21 @@ static void note_waiting(const struct wire_frame *frame)
              counts[1]);
 }
 
+/* It says no number twice in a row. */
+static void note_held(const struct wire_frame *frame)
+{
+    struct account *account = &accounts[frame->run];
+    uint32_t held;
+
+    memcpy(&held, frame->data, sizeof held);
+    ck_assert_uint_ne(held, account->held);
+    account->held = held;
+}
+
 static void note_frame(const struct wire_frame *frame)
 {
-    if (frame->type != WIRE_EVENT && frame->type != WIRE_END && frame->type != WIRE_WAITING) {
+    if (frame->type != WIRE_EVENT && frame->type != WIRE_END && frame->type != WIRE_WAITING &&
+        frame->type != WIRE_HELD) {
         ck_assert_uint_eq(frame->run, 0);
         other_frames++;
         return;
@@ -84,6 +96,8 @@ static void note_frame(const struct wire_frame *frame)
         note_event(frame);
     else if (frame->type == WIRE_WAITING)
         note_waiting(frame);
+    else if (frame->type == WIRE_HELD)
+        note_held(frame);
     else
         note_end(frame);
 }
