@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * agent.h - write an agent as a plugin of sluice.
  *
  * An agent is a shared object with one function that matters, handle(). The
- * host calls it once per run; whatever it emits, from any depth of its call
- * stack, is streamed to the client as server-sent events:
+ * host calls handle() once per run. The host streams what handle() emits, from
+ * any depth of its call stack, to the client:
  *
  *     #include <sluice/agent.h>
  *
@@ -23,10 +24,10 @@
  *
  *     cc -shared -fPIC $(pkg-config --cflags sluice) hello.c -o hello.so
  *
- * Who calls whom: the host loads the plugin into a worker process and calls
- * its callbacks; the plugin calls the host through the functions below. They
- * are wrappers over a table that the host hands over when it loads the
- * plugin, so a plugin has no undefined symbols and needs no library of ours.
+ * Who calls whom: the host loads the plugin into a worker process and calls the
+ * plugin's callbacks. The plugin calls the host through the functions below.
+ * They are wrappers over a table that the host hands over when it loads the
+ * plugin, so a plugin has no undefined symbols and needs no library of sluice.
  *
  * The life of a plugin:
  *
@@ -42,29 +43,35 @@
  *     save_state  the operator, in the log               emitting, ctx, sleeping
  *     destroy     nobody                                 emitting, ctx, sleeping
  *
- * A plugin is never unloaded: its process ends. So static data, atexit() and
- * thread-local destructors behave as in any program; a worker that is killed
- * gets none of them, nor destroy().
+ * A plugin is never unloaded: its process ends. Static data, atexit() and
+ * thread-local destructors therefore work as in any program. A worker that is
+ * killed runs none of them, and not destroy() either.
  *
- * Where a call may be made is said by the tag at its end:
+ * The tag at the end of each comment says where the call may be made:
  *
- *     [run]         inside a run: in handle(), in anything it calls, and on a
- *                   thread of the plugin's own that called ctx_bind();
- *                   elsewhere it does nothing and fails with -ENXIO (NULL from
- *                   ctx_get() and ctx_capture(), 0 from run_cancelled())
+ *     [run]         inside a run: in handle(), in anything that handle() calls,
+ *                   and on a thread of the plugin's own that called
+ *                   agent_ctx_bind(). Elsewhere the call does nothing and fails
+ *                   with -ENXIO (NULL from ctx_get() and agent_ctx_capture(), 0
+ *                   from agent_run_cancelled()).
  *     [any-thread]  anywhere once the plugin is loaded
- *     [loader]      called by the host on the worker's main thread
+ *     [loader]      the host calls it, on the worker's main thread
  *
- * No call may be made in a signal handler.
+ * A signal handler must not make any call.
  *
- * Strings are UTF-8 and end with NUL. The host copies every string that it is
- * given before it returns. Calls return 0 or a negative errno unless they say
- * otherwise. Compiles as C99 or later and as C++20.
+ * Strings are UTF-8 and end with NUL. The host copies each string that it is
+ * given before the call returns. Calls return 0 or a negative errno unless their
+ * comment says otherwise. The header compiles as C99 or later and as C++20.
+ *
+ * Names: all public names begin with agent_ or AGENT_, except emit_event(),
+ * emit_text(), ctx_get() and ctx_set(). Short names, such as run_fail for
+ * agent_run_fail, are macros. If a short name collides with a name of your own
+ * or of another library, define AGENT_NO_SHORT_NAMES before the first include.
  *
  * Changes of the ABI:
  *     1.0  first
- *     1.1  run_input(), task_spawn(), task_join(), task_scope(),
- *          agent_http.h
+ *     1.1  agent_run_input(), agent_task_spawn(), agent_task_join(),
+ *          agent_task_scope(), agent_http.h
  */
 #ifndef SLUICE_AGENT_H
 #define SLUICE_AGENT_H
@@ -85,7 +92,24 @@ extern "C" {
 #define AGENT_OPTIONAL
 #endif
 
-/* A plugin loads when its major is the host's and its minor is not above. */
+/*
+ * Short names. They rename a word wherever it stands, so a function's address,
+ * and members of struct agent_host, have them too.
+ */
+#ifndef AGENT_NO_SHORT_NAMES
+#define ctx_bind      agent_ctx_bind
+#define ctx_capture   agent_ctx_capture
+#define ctx_release   agent_ctx_release
+#define run_cancelled agent_run_cancelled
+#define run_fail      agent_run_fail
+#define run_input     agent_run_input
+#define run_result    agent_run_result
+#define task_join     agent_task_join
+#define task_scope    agent_task_scope
+#define task_spawn    agent_task_spawn
+#endif
+
+/* A plugin loads if its major equals the host's and its minor is not greater than the host's. */
 #define AGENT_ABI_MAJOR 1
 #define AGENT_ABI_MINOR 1
 #define AGENT_ABI       (AGENT_ABI_MAJOR * UINT32_C(65536) + AGENT_ABI_MINOR)
@@ -96,22 +120,22 @@ extern "C" {
 #define AGENT_EVENT_MAX      (960 * 1024)  /* an event's JSON, and a result */
 #define AGENT_JSON_DEPTH_MAX 512           /* levels of an event's JSON */
 #define AGENT_STATE_MAX      (1024 * 1024) /* what save_state() returns */
-#define AGENT_TASKS_MAX      256           /* tasks of one run that are not joined */
+#define AGENT_TASKS_MAX      256           /* unjoined tasks of one run */
 #define AGENT_CTX_KEY_MAX    128
-#define AGENT_CTX_MAX        (1024 * 1024) /* all that one run's ctx_set() calls store */
+#define AGENT_CTX_MAX        (1024 * 1024) /* everything that one run's ctx_set() calls store */
 
 enum agent_mode {
     /* Each run has a thread of the worker's pool and may block anywhere. */
     AGENT_THREAD = 0,
     /*
-     * Each run is a fiber on the worker's loop: thousands at once for little
-     * memory, but it may wait only in the calls below, and must not compute
-     * for long between them. Calls that wait (emit_event(), emit_text(),
-     * agent_sleep(), run_input(), task_join(), agent_http_status(),
-     * agent_http_read()) may let other runs, and other tasks of this one, go on,
-     * on the same thread: static and thread-local data may have changed then,
-     * and no mutex may be held across them. Its stack, and that of each of its
-     * tasks, has 256 KiB unless the operator sets another size.
+     * Each run is a fiber on the worker's loop: thousands at once need little
+     * memory. A fiber may wait only in the calls below and must not compute for
+     * long between them. Calls that wait (emit_event(), emit_text(),
+     * agent_sleep(), agent_run_input(), agent_task_join(), agent_http_status(),
+     * agent_http_read()) may let other runs, and other tasks of this run, go on
+     * on the same thread: static and thread-local data may change meanwhile, and
+     * the caller must not hold a mutex across them. The stack of a run, and of
+     * each of its tasks, has 256 KiB unless the operator sets another size.
      */
     AGENT_FIBER = 1
 };
@@ -131,36 +155,38 @@ struct agent_plugin {
     const char *description AGENT_OPTIONAL; /* one line for people, or NULL */
 
     /*
-     * Prepare what all runs share and store it in *self; not called again in
-     * this process. config is a JSON object with a string member for each key
-     * of the plugin's section of the configuration. state is NULL, or what
-     * save_state() of the generation before returned. Both live until it
-     * returns. A negative errno refuses the plugin; say why with agent_log().
-     * [loader]
+     * Prepare what all runs share and store it in *self. Called once in each
+     * process. config is a JSON object with a string member for each key of the
+     * plugin's section of the configuration. state is NULL, or what save_state()
+     * of the previous generation returned. Both live until create() returns. A
+     * negative errno refuses the plugin; say why with agent_log(). [loader]
      */
     int (*create)(const char *config, const char *state, void **self) AGENT_OPTIONAL;
 
-    /* Prove that it works before it gets a run; as create(). [loader] */
+    /* Prove that the plugin works, before its first run. Errors are as in create(). [loader] */
     int (*selftest)(void *self) AGENT_OPTIONAL;
 
     /*
-     * One run. input is the request's body, any valid JSON, and lives as long
-     * as the run. In thread mode it is called on several threads at once. It
-     * returns 0, or a negative errno that ends the run as failed, for which
-     * run_fail() gives the reason; it does return: no exception, longjmp() or
-     * pthread_exit() leaves it.
+     * Execute one run. input is the request's body, any valid JSON, and lives as
+     * long as the run. In thread mode several threads call handle() at once.
+     * Return 0, or a negative errno, which ends the run as failed; give the
+     * reason with agent_run_fail(). handle() must return: it must not be left by
+     * an exception, longjmp() or pthread_exit(). [run]
      */
     int (*handle)(void *self, const char *input);
 
     /*
-     * Return JSON for create() of the next generation, in memory from
-     * malloc(), which the host frees; or NULL for none. What is not JSON or
-     * longer than AGENT_STATE_MAX is dropped, and logged. Runs are live then,
-     * in thread mode at the same time, and go on after it. [loader]
+     * Return JSON for create() of the next generation, or NULL for none. The
+     * memory comes from malloc(); the host frees it. The host drops a state that
+     * is not JSON or longer than AGENT_STATE_MAX, and logs that. Runs are live
+     * meanwhile, in thread mode on other threads, and go on afterwards. [loader]
      */
     char *(*save_state)(void *self) AGENT_OPTIONAL;
 
-    /* The last call, if create() succeeded; no run is live. End your own threads here. [loader] */
+    /*
+     * Free what create() made; the last call, made only if create() succeeded. No
+     * run is live. End the plugin's own threads here. [loader]
+     */
     void (*destroy)(void *self) AGENT_OPTIONAL;
 };
 /* clang-format on */
@@ -172,35 +198,35 @@ enum agent_log_level {
     AGENT_LOG_DEBUG = 3
 };
 
-/* A captured context; see ctx_capture(). */
+/* A captured context; see agent_ctx_capture(). */
 struct agent_ctx;
 
-/* A task; see task_spawn(). */
+/* A task; see agent_task_spawn(). */
 struct agent_task;
 
 /* A request to another server and its response; see agent_http.h. */
 struct agent_http;
 
 /* clang-format off */
-/* What is 0 or NULL has the default. All is copied by agent_http_open(). */
+/* A member that is 0 or NULL has its default. agent_http_open() copies everything. */
 struct agent_http_request {
     const char *method AGENT_OPTIONAL;          /* GET, or POST if there is a body */
     const char *url;                            /* http or https */
     const char *const *headers AGENT_OPTIONAL;  /* each "Name: value"; NULL ends them */
     const char *body AGENT_OPTIONAL;            /* NULL for none */
-    size_t body_length AGENT_OPTIONAL;          /* bytes; 0: the body is terminated */
-    uint32_t connect_timeout_ms AGENT_OPTIONAL; /* 10 s, the host's address included */
-    /* While it is connected, nothing moves, and the agent has read all: 60 s. */
+    size_t body_length AGENT_OPTIONAL;          /* bytes; 0: the body ends with NUL */
+    uint32_t connect_timeout_ms AGENT_OPTIONAL; /* name lookup included; default 10 s */
+    /* No byte moves on the connection and the agent has read everything; default 60 s. */
     uint32_t idle_timeout_ms AGENT_OPTIONAL;
-    uint32_t timeout_ms AGENT_OPTIONAL;         /* for all of it: none */
-    size_t max_bytes AGENT_OPTIONAL;            /* of the response's body, decoded: 16 MiB */
-    int http2 AGENT_OPTIONAL;                   /* 1: where the server speaks it over TLS */
+    uint32_t timeout_ms AGENT_OPTIONAL;         /* for the whole exchange; default none */
+    size_t max_bytes AGENT_OPTIONAL;            /* of the decoded response body; default 16 MiB */
+    int http2 AGENT_OPTIONAL;                   /* 1: use HTTP/2 if the server has it over TLS */
     uint32_t reserved[5] AGENT_OPTIONAL;        /* 0 */
 };
 /* clang-format on */
 
 /*
- * The host's side. Plugins call the wrappers below; tests may pass a table of
+ * The host's table. Plugins call the wrappers below; tests may pass a table of
  * their own to agent_plugin_entry(). New members are added at the end.
  */
 struct agent_host {
@@ -218,7 +244,7 @@ struct agent_host {
     int (*run_result)(const char *json);
     int (*sleep)(uint32_t ms);
     void (*log)(enum agent_log_level level, const char *format, va_list args);
-    int (*run_input)(uint32_t timeout_ms, const char **json); /* 1.1, as all that follows */
+    int (*run_input)(uint32_t timeout_ms, const char **json); /* from here on: 1.1 */
     int (*task_spawn)(int (*fn)(void *arg), void *arg, struct agent_task **task);
     int (*task_join)(struct agent_task *task);
     int (*task_scope)(const char *name);
@@ -230,7 +256,7 @@ struct agent_host {
     void (*http_close)(struct agent_http *http);
 };
 
-/* One per plugin, shared by all its source files, seen by nobody else. */
+/* One per plugin, shared by all its source files and static libraries, hidden from all others. */
 extern const struct agent_host *agent_host_table;
 __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_table;
 
@@ -242,25 +268,26 @@ __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_
 
 /* ---- emit ---------------------------------------------------------------
  *
- * Put an event into the run's stream, in the order of the calls. They do not
- * wait for the network, only for space while the run's buffer is full because
- * its reader is behind. Events leave the worker within its loop's turn; if it
- * crashes, the last ones may be lost with it.
+ * These calls append an event to the run's stream, in the order of the calls.
+ * They never wait for the network; they wait for space only while the run's
+ * buffer is full because its reader is slow. Events leave the worker within one
+ * turn of its loop; if the worker crashes, the last events may be lost.
  *
- *     -ENXIO      no run here; counted, and logged once
+ *     -ENXIO      not in a run; counted, and logged once
  *     -EINVAL     type or JSON is not valid; nothing is emitted
- *     -EMSGSIZE   more than AGENT_EVENT_MAX bytes of JSON, as it is sent: without
- *                 white space, or with emit_text()'s escapes
- *     -ECANCELED  the run was cancelled, or is over
+ *     -EMSGSIZE   more than AGENT_EVENT_MAX bytes of JSON as sent: without white
+ *                 space, or with the escapes of emit_text()
+ *     -ECANCELED  the run was cancelled, or has ended
  */
 
 /*
- * type: 1 to AGENT_TYPE_MAX of letters, digits, '_', '-', '.', ':'. The host
- * keeps "run", "gap" and "done" for itself; "error" and "open" are refused
- * because browsers' EventSource uses them for itself.
+ * Emit an event.
+ * type: 1 to AGENT_TYPE_MAX of letters, digits, '_', '-', '.', ':'. "run", "gap"
+ * and "done" are refused because the host emits them; "error" and "open" are
+ * refused because the EventSource of browsers uses them.
  * json: any JSON value (RFC 8259) in UTF-8, at most AGENT_JSON_DEPTH_MAX levels
- * deep; white space between its tokens is taken out, the rest reaches the
- * client byte for byte.
+ * deep. The host removes white space between tokens; all other bytes reach the
+ * client unchanged.
  *
  * Clients know these types; all others are the author's own:
  *     text {delta}  reasoning {delta}  step {name, status?}
@@ -273,7 +300,7 @@ static inline int emit_event(const char *type, const char *json)
     return agent_host_table ? agent_host_table->emit_event(type, json) : -ENXIO;
 }
 
-/* Emits the event text {"delta": utf8}; -EINVAL if it is not UTF-8. [run] */
+/* Emit the event text {"delta": utf8}. -EINVAL: not UTF-8. [run] */
 static inline int emit_text(const char *utf8)
 {
     return agent_host_table ? agent_host_table->emit_text(utf8) : -ENXIO;
@@ -281,17 +308,18 @@ static inline int emit_text(const char *utf8)
 
 /* ---- ctx ----------------------------------------------------------------
  *
- * Variables of the run, found from any depth. The host sets
+ * Variables of the run, visible at any depth. The host sets
  *     input, run.id, run.agent, plugin.version, plugin.generation,
- *     auth.subject          who asks, if the host checks it
+ *     auth.subject          who asks, if the host authenticates clients
  *     traceparent           of the request (W3C Trace Context)
- *     request.header.NAME   for the headers that the operator lets through;
- *                           NAME in lower case
+ *     request.header.NAME   each header that the operator passes on; NAME in
+ *                           lower case
  */
 
 /*
- * The value, or NULL if there is none. It lives until the run ends, on a thread
- * that called ctx_bind() at least as long as it stays bound. [run]
+ * Return the variable's value, or NULL. The value lives until the run ends; on a
+ * thread that called agent_ctx_bind(), at least as long as the thread stays bound.
+ * [run]
  */
 static inline const char *ctx_get(const char *key)
 {
@@ -299,10 +327,10 @@ static inline const char *ctx_get(const char *key)
 }
 
 /*
- * Sets a variable for what follows in this run; NULL takes it away. Older
- * values stay in memory until the run ends, and count: it is not for counters.
- * -EINVAL bad key, -EPERM a key of the host's, -ENOSPC more than AGENT_CTX_MAX,
- * -ECANCELED the run is over. [run]
+ * Set a variable for the rest of this run; NULL removes it. Previous values stay
+ * in memory until the run ends and count against AGENT_CTX_MAX, so do not keep a
+ * counter in a variable. -EINVAL: bad key; -EPERM: the key is the host's;
+ * -ENOSPC: more than AGENT_CTX_MAX; -ECANCELED: the run has ended. [run]
  */
 static inline int ctx_set(const char *key, const char *value)
 {
@@ -310,29 +338,30 @@ static inline int ctx_set(const char *key, const char *value)
 }
 
 /*
- * For threads of the plugin's own: capture in the run, hand the capture to
- * the thread, bind it there. The thread then is in the run and sees the
- * variables as they were; what it sets is seen only by itself. A capture may
- * outlive its run: what needs the run then fails with -ECANCELED.
+ * Capture this run for a thread of the plugin's own: capture in the run, pass the
+ * capture to the thread, bind it there. The thread is then in the run and sees
+ * the variables as they were at the capture; only the thread itself sees the
+ * variables that it sets. A capture may outlive its run: calls that need the run
+ * then fail with -ECANCELED.
  *
- * The capture is the caller's until ctx_release(). NULL without a run. [run]
+ * The caller owns the capture until agent_ctx_release(). NULL: not in a run. [run]
  */
-static inline struct agent_ctx *ctx_capture(void)
+static inline struct agent_ctx *agent_ctx_capture(void)
 {
     return agent_host_table ? agent_host_table->ctx_capture() : NULL;
 }
 
 /*
- * Puts this thread into the captured run; NULL takes it out again. -EBUSY on a
- * thread of the host's. [any-thread]
+ * Put this thread into the captured run; NULL takes it out. -EBUSY: the thread is
+ * the host's. [any-thread]
  */
-static inline int ctx_bind(struct agent_ctx *captured)
+static inline int agent_ctx_bind(struct agent_ctx *captured)
 {
     return agent_host_table ? agent_host_table->ctx_bind(captured) : -ENXIO;
 }
 
-/* Gives a capture back; threads bound to it stay bound. NULL is fine. [any-thread] */
-static inline void ctx_release(struct agent_ctx *captured)
+/* Free a capture, or ignore NULL; threads that are bound to it stay bound. [any-thread] */
+static inline void agent_ctx_release(struct agent_ctx *captured)
 {
     if (agent_host_table)
         agent_host_table->ctx_release(captured);
@@ -341,24 +370,24 @@ static inline void ctx_release(struct agent_ctx *captured)
 /* ---- run ---------------------------------------------------------------- */
 
 /*
- * 1 if the run should stop or is over, else 0. It should stop when its clients
- * left and did not come back in time, when one cancelled it, or when its
- * deadline is over. An agent that goes on regardless is reported, and in the
- * end its worker is replaced. [run]
+ * Return 1 if the run must stop or has ended, else 0. A run must stop when a client
+ * cancelled it, when its clients left and did not return in time, or when its
+ * deadline has passed. The host reports an agent that does not stop, and finally
+ * replaces its worker. [run]
  */
-static inline int run_cancelled(void)
+static inline int agent_run_cancelled(void)
 {
     return agent_host_table ? agent_host_table->run_cancelled() : 0;
 }
 
 /*
- * Says why the run fails: code is a word for programs (as an event's type),
- * the rest a message for people as printf() makes it, at most 1023 bytes. The
- * first reason stays; what is no such word becomes agent_error. The run ends,
- * as failed, when handle() returns, unless it was cancelled. The result is
- * always negative, so that handle() can `return run_fail(...)`. [run]
+ * Say why the run fails. code is a word for programs, spelled like an event's type;
+ * an invalid code becomes "agent_error". The message is for people, made as by
+ * printf(), at most 1023 bytes. The first reason stays. The run ends as failed when
+ * handle() returns, unless it was cancelled. The result is always negative, so that
+ * handle() can `return agent_run_fail(...)`. [run]
  */
-AGENT_PRINTF(2, 3) static inline int run_fail(const char *code, const char *format, ...)
+AGENT_PRINTF(2, 3) static inline int agent_run_fail(const char *code, const char *format, ...)
 {
     int status = -ENXIO;
     if (agent_host_table) {
@@ -371,11 +400,11 @@ AGENT_PRINTF(2, 3) static inline int run_fail(const char *code, const char *form
 }
 
 /*
- * Sets the result that the run's last event carries; the last call counts.
- * -EINVAL not JSON, -EMSGSIZE more than AGENT_EVENT_MAX bytes, -ECANCELED the
- * run is over. [run]
+ * Set the result that the run's last event carries; a later call replaces it.
+ * -EINVAL: not JSON; -EMSGSIZE: more than AGENT_EVENT_MAX bytes; -ECANCELED: the
+ * run has ended. [run]
  */
-static inline int run_result(const char *json)
+static inline int agent_run_result(const char *json)
 {
     return agent_host_table ? agent_host_table->run_result(json) : -ENXIO;
 }
@@ -383,81 +412,82 @@ static inline int run_result(const char *json)
 /* ---- wait --------------------------------------------------------------- */
 
 /*
- * Waits without holding up other runs; 0 lets them go on for a turn. 0 when the
- * time is over, never before, and on a fiber up to 2 ms later, so that runs that
- * wait wake together; -ECANCELED as soon as the run is cancelled. [run]
+ * Wait without holding up other runs; 0 ms lets them go on for one turn. Return 0
+ * after the time, never earlier; a fiber wakes up to 2 ms later, so that fibers
+ * wake in groups. -ECANCELED: as soon as the run is cancelled. [run]
  */
 static inline int agent_sleep(uint32_t ms)
 {
     return agent_host_table ? agent_host_table->sleep(ms) : -ENXIO;
 }
 
-/* As a timeout: no end. */
+/* A timeout that never expires. */
 #define AGENT_FOREVER UINT32_MAX
 
 /*
- * Waits for what a client says to this run (POST /runs/{id}/input); the run's
- * state is "waiting" meanwhile. Inputs are queued in their order, so that none
- * is lost that came before the call; each is taken once. 0, and *json is JSON as
- * the client sent it, which lives until the next run_input() on this thread or
- * fiber, or until handle() returns, or the thread is bound anew. -ETIMEDOUT; a
- * timeout of 0 does not wait. -EINVAL json is NULL; -ECANCELED as soon as the
- * run is cancelled. [run]
+ * Wait for an input that a client sends to this run (POST /runs/{id}/input). The
+ * run's state is "waiting" meanwhile. The host queues inputs in their order, also
+ * those that arrive before the call; each is taken once. On success *json is the
+ * JSON as the client sent it; it lives until the next agent_run_input() on this
+ * thread or fiber, until handle() returns, or until the thread is bound to another
+ * capture. -ETIMEDOUT: no input in time; a timeout of 0 does not wait. -EINVAL:
+ * json is NULL. -ECANCELED: as soon as the run is cancelled. [run]
  */
-static inline int run_input(uint32_t timeout_ms, const char **json)
+static inline int agent_run_input(uint32_t timeout_ms, const char **json)
 {
     return agent_host_table ? agent_host_table->run_input(timeout_ms, json) : -ENXIO;
 }
 
 /* ---- task ---------------------------------------------------------------
  *
- * Several things at once inside one run: each task is a fiber in fiber mode and
- * a thread of the pool in thread mode, and has all that a run has. A run ends
- * when its tasks have: those that nobody has joined are waited for when
- * handle() returns, and told to stop if it failed. Cancelling a run reaches all
- * of its tasks.
+ * Tasks do several things at once inside one run. A task is a fiber in fiber mode
+ * and a thread of the pool in thread mode, and may make every call of a run. When
+ * handle() returns, the host waits for the tasks that nobody joined before the run
+ * ends; if handle() failed, the host tells them to stop. Cancelling a run cancels
+ * all of its tasks.
  *
  *     struct search { const char *where; int found; };
  *     ...
- *     task_spawn(search, &first, &a);
- *     task_spawn(search, &second, &b);
- *     task_join(a);
- *     task_join(b);
+ *     agent_task_spawn(search, &first, &a);
+ *     agent_task_spawn(search, &second, &b);
+ *     agent_task_join(a);
+ *     agent_task_join(b);
  */
 
 /*
- * Calls fn(arg) as a task that sees the variables of this one as they are now;
- * what it sets stays its own. In fiber mode it begins when this one waits. arg
- * must live until the task has ended: join it before you leave the function
- * whose variable it is. In thread mode it begins when a thread of the pool is
- * free, or in task_join() on the thread that calls that: so a task must not wait
- * for what another one does but by joining it. -EINVAL fn or task is NULL, -EAGAIN more than
- * AGENT_TASKS_MAX, -ECANCELED, -ENOMEM; -ENOTSUP on a thread that called
- * ctx_bind(), in fiber mode. [run]
+ * Start a task that calls fn(arg). The task sees the caller's variables as they are
+ * now; variables that it sets stay its own. arg must live until the task has ended:
+ * join the task before you leave the function whose variable arg points to. In
+ * fiber mode the task begins when the caller waits. In thread mode it begins when a
+ * thread of the pool is free, or inside of agent_task_join() on the joining thread;
+ * so a task must not wait for another task in any way but by joining it. -EINVAL:
+ * fn or task is NULL; -EAGAIN: more than AGENT_TASKS_MAX; -ECANCELED; -ENOMEM;
+ * -ENOTSUP: in fiber mode, on a thread that called agent_ctx_bind(). [run]
  */
-static inline int task_spawn(int (*fn)(void *arg), void *arg, struct agent_task **task)
+static inline int agent_task_spawn(int (*fn)(void *arg), void *arg, struct agent_task **task)
 {
     return agent_host_table ? agent_host_table->task_spawn(fn, arg, task) : -ENXIO;
 }
 
 /*
- * Waits for the end of a task and returns what its function returned, or
- * -ECANCELED if the run was cancelled before it began. It waits also in a run
- * that is cancelled, as the task may be using what is yours; its waiting calls
- * return at once then. Once for each task, by any task of the run but itself; the
- * handle is not valid any more. -EINVAL if it was not before. [run]
+ * Wait for the end of a task. Return what its function returned, or -ECANCELED if
+ * the run was cancelled before the task began. The call waits also in a cancelled
+ * run, because the task may still use the caller's memory; the task's own waiting
+ * calls return at once then. Each task may be joined once, by any other task of the
+ * run; its handle is no longer valid afterwards. -EINVAL: the handle is not valid.
+ * [run]
  */
-static inline int task_join(struct agent_task *task)
+static inline int agent_task_join(struct agent_task *task)
 {
     return agent_host_table ? agent_host_table->task_join(task) : -ENXIO;
 }
 
 /*
- * From now on the events of this task, and of those that it spawns, carry the
- * member "scope": name, if their JSON is an object: so clients can tell apart
- * what is done at once. NULL ends that. -EINVAL if it is not UTF-8. [run]
+ * Add the member "scope": name to all further events of this task, and of the tasks
+ * that it spawns, whose JSON is an object, so that clients can tell apart tasks that
+ * run at the same time. NULL ends that. -EINVAL: not UTF-8. [run]
  */
-static inline int task_scope(const char *name)
+static inline int agent_task_scope(const char *name)
 {
     return agent_host_table ? agent_host_table->task_scope(name) : -ENXIO;
 }
@@ -465,8 +495,8 @@ static inline int task_scope(const char *name)
 /* ---- log ---------------------------------------------------------------- */
 
 /*
- * Writes one line to the host's log, with plugin, generation and run, if
- * there is one; not to the client. At most 1023 bytes. [any-thread]
+ * Write one line to the host's log, with the plugin, its generation, and the run if
+ * there is one. Clients do not see it. At most 1023 bytes. [any-thread]
  */
 AGENT_PRINTF(2, 3) static inline void agent_log(enum agent_log_level level, const char *format, ...)
 {
@@ -479,7 +509,7 @@ AGENT_PRINTF(2, 3) static inline void agent_log(enum agent_log_level level, cons
 }
 
 /*
- * Registers the plugin; once, in one of its source files, without semicolon:
+ * Register the plugin, once, in one of its source files, without a semicolon:
  *     AGENT_PLUGIN(.name = "hello", .version = "1.0", .handle = handle)
  */
 #define AGENT_PLUGIN(...)                                                             \

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * agent_http.h - requests to other servers, from inside an agent.
  *
- * Straight-line code: a call that waits parks the fiber, or blocks the thread,
- * while the worker's loop goes on; it returns at once when the run is
- * cancelled, and the connection to the server is closed.
+ * Write straight-line code: a call that waits parks the fiber, or blocks the
+ * thread, while the worker's loop goes on. When the run is cancelled, the call
+ * returns at once and the connection to the server is closed.
  *
  *     struct agent_http_request request = {.url = "https://example.org/"};
  *     struct agent_http *http;
@@ -11,26 +12,26 @@
  *     long length;
  *
  *     if (agent_http_open(&request, &http) < 0)
- *         return run_fail("http", "no request");
+ *         return agent_run_fail("http", "no request");
  *     if (agent_http_status(http) == 200)
  *         while ((length = agent_http_read(http, &data)) > 0)
  *             use(data, length);
  *     agent_http_close(http);
  *
- * It is HTTP/1.1, or HTTP/2 if you ask for that. Connections are kept and reused,
- * the server's certificate is verified, gzip is undone, and the environment's
- * proxies (http_proxy, https_proxy, no_proxy) and SSL_CERT_FILE are heeded. Up to
- * five redirects of a GET request without a body are followed; they get its
- * headers, but for Authorization and Cookie if they lead to another host. All of
- * it is libcurl's work.
+ * The host speaks HTTP/1.1, or HTTP/2 if the request asks for it. It keeps and
+ * reuses connections, verifies the server's certificate, decodes gzip, and heeds
+ * the proxies of the environment (http_proxy, https_proxy, no_proxy) and
+ * SSL_CERT_FILE. It follows up to five redirects of a GET request without a body
+ * and repeats the request's headers, except Authorization and Cookie towards
+ * another host. libcurl does all of this.
  *
- * A response that is not read waits: 256 KiB of it in the worker's memory, the
- * rest at the server. Over HTTP/2, exchanges share a connection, and up to 32 MiB
- * of each may wait in memory: it is for responses that are read as they come. An
- * exchange may be handed from task to task of its run, but only one at a time may
- * wait for it.
+ * A response that the agent does not read waits: 256 KiB of it in the worker's
+ * memory, the rest at the server. Exchanges over HTTP/2 share a connection, and up
+ * to 32 MiB of each may wait in memory: use HTTP/2 for responses that are read as
+ * they arrive. Tasks of one run may pass an exchange on to each other, but only one
+ * task at a time may wait for it.
  *
- * Tags and conventions are those of agent.h; needs ABI 1.1.
+ * Tags and conventions are those of agent.h. Needs ABI 1.1.
  */
 #ifndef SLUICE_AGENT_HTTP_H
 #define SLUICE_AGENT_HTTP_H
@@ -45,11 +46,11 @@ extern "C" {
 #endif
 
 /*
- * Starts the request and returns at once; all that it points to is copied. The
- * exchange is the caller's until agent_http_close(); what is still open when the
- * run ends is closed then. What is sent besides the given headers is Host,
- * User-Agent, Accept, Accept-Encoding and the body's length. -EINVAL the URL is
- * not a valid one of http or https, a header is not "Name: value", or HEAD has a
+ * Start the request and return at once; everything it points to is copied. The
+ * caller owns the exchange until agent_http_close(); the end of the run closes
+ * exchanges that are still open. Besides the given headers, the host sends Host,
+ * User-Agent, Accept, Accept-Encoding and the body's length. -EINVAL: the URL is not
+ * a valid http or https URL, a header is not "Name: value", or a HEAD request has a
  * body; -ECANCELED. [run]
  */
 static inline int agent_http_open(const struct agent_http_request *request,
@@ -59,16 +60,16 @@ static inline int agent_http_open(const struct agent_http_request *request,
 }
 
 /*
- * Waits for the response's status and headers: the status, 100 to 599, or
+ * Wait for the response's status and headers. Return the status, 100 to 599, or
  *     -ECANCELED     the run was cancelled
- *     -EHOSTUNREACH  the host, or the proxy's, has no address
- *     -ECONNREFUSED  no connection to it
- *     -ETIMEDOUT     a time of the request's was over
+ *     -EHOSTUNREACH  the host, or the proxy, has no address
+ *     -ECONNREFUSED  the host does not accept a connection
+ *     -ETIMEDOUT     one of the request's timeouts has passed
  *     -ECONNRESET    the connection ended before the response did
- *     -EPROTO        what came is no HTTP, or TLS failed, or too many redirects
- *     -EMSGSIZE      more than max_bytes of body
+ *     -EPROTO        the response is not HTTP, TLS failed, or too many redirects
+ *     -EMSGSIZE      the body has more than max_bytes
  *     -EBUSY         another task waits for this exchange
- * agent_http_error() has it in words. [run]
+ * agent_http_error() says it in words. [run]
  */
 static inline int agent_http_status(struct agent_http *http)
 {
@@ -76,8 +77,8 @@ static inline int agent_http_status(struct agent_http *http)
 }
 
 /*
- * The value of a header of the response, by its name in any case; NULL if there
- * is none, or no response yet. Lives until agent_http_close(). [run]
+ * Return the value of a response header, by its name in any case, or NULL if there is
+ * no such header or no response yet. It lives until agent_http_close(). [run]
  */
 static inline const char *agent_http_header(struct agent_http *http, const char *name)
 {
@@ -85,23 +86,24 @@ static inline const char *agent_http_header(struct agent_http *http, const char 
 }
 
 /*
- * Waits for the next piece of the body: its length, at *data; 0 at its end; or an
- * error as above. Not terminated; lives until the next call for this exchange. [run]
+ * Wait for the next piece of the body. Set *data and return the piece's length, 0 at
+ * the body's end, or an error as above. The piece does not end with NUL and lives
+ * until the next call for this exchange. [run]
  */
 static inline long agent_http_read(struct agent_http *http, const char **data)
 {
     return agent_host_table ? agent_host_table->http_read(http, data) : -ENXIO;
 }
 
-/* What went wrong, in words; "" if nothing did. Lives until agent_http_close(). [run] */
+/* Return in words what failed, or "". It lives until agent_http_close(). [run] */
 static inline const char *agent_http_error(struct agent_http *http)
 {
     return agent_host_table ? agent_host_table->http_error(http) : "";
 }
 
 /*
- * Ends the exchange; if its response is not whole, also its connection. A call of
- * another task that waits for it returns -ECANCELED. NULL is fine. [run]
+ * End the exchange, and its connection if the response is not complete; ignore NULL. If
+ * another task waits for the exchange, its call returns -ECANCELED. [run]
  */
 static inline void agent_http_close(struct agent_http *http)
 {
@@ -110,9 +112,9 @@ static inline void agent_http_close(struct agent_http *http)
 }
 
 /*
- * The whole body of an exchange, terminated, in memory that the caller frees;
- * NULL if an error came first, for which *status is negative. *status is that of
- * the response otherwise. [run]
+ * Wait for the whole body. Return it, ending with NUL, in memory that the caller frees,
+ * and set *status to the response's status; or return NULL and set *status to an
+ * error as above or -ENOMEM. [run]
  */
 static inline char *agent_http_collect(struct agent_http *http, int *status)
 {

@@ -1,10 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * agent_json.h - events from cJSON trees; for plugins that link with cJSON:
+ * agent_json.h - events from cJSON trees, for plugins that link with cJSON:
  *
  *     cc -shared -fPIC $(pkg-config --cflags sluice libcjson) my.c -o my.so \
- *         $(pkg-config --libs libcjson)
+ *         $(pkg-config --libs sluice libcjson)
  *
- * Tags and errors are those of agent.h.
+ * Tags, errors and the rule for short names are those of agent.h. If jansson.h was
+ * included before this header, the short names json_* stay undefined, because
+ * jansson has a json_string() of its own. If jansson.h comes after this header,
+ * define AGENT_NO_SHORT_NAMES.
  */
 #ifndef SLUICE_AGENT_JSON_H
 #define SLUICE_AGENT_JSON_H
@@ -17,12 +21,22 @@
 extern "C" {
 #endif
 
+#ifndef AGENT_NO_SHORT_NAMES
+#define emit_json            agent_emit_json
+#define JSON_PARSE_DEPTH_MAX AGENT_JSON_PARSE_DEPTH_MAX
+#ifndef JANSSON_H
+#define json_number agent_json_number
+#define json_parse  agent_json_parse
+#define json_string agent_json_string
+#endif
+#endif
+
 /*
- * Emits the tree as emit_event() does, and always deletes it, whatever the
- * result. -EINVAL for NULL, so that a failed cJSON_Create...() needs no check;
- * -ENOMEM. [run]
+ * Emit the tree as emit_event() does, and always delete it, also on an error.
+ * -EINVAL: json is NULL, so that a failed cJSON_Create...() needs no check; -ENOMEM.
+ * [run]
  */
-static inline int emit_json(const char *type, cJSON *json)
+static inline int agent_emit_json(const char *type, cJSON *json)
 {
     char *text;
     int status;
@@ -38,15 +52,17 @@ static inline int emit_json(const char *type, cJSON *json)
     return status;
 }
 
-/* Levels that json_parse() takes: cJSON calls itself once a level, on a fiber's small stack. */
-#define JSON_PARSE_DEPTH_MAX 64
+/* Levels that agent_json_parse() accepts: cJSON recurses once a level, and a fiber's stack is
+ * small.
+ */
+#define AGENT_JSON_PARSE_DEPTH_MAX 64
 
 /*
- * The tree of a text that comes from others, with nothing but white space
- * behind it; NULL if it is not JSON, has more than JSON_PARSE_DEPTH_MAX levels,
- * or memory is out. The caller deletes it. [any-thread]
+ * Parse a text that others wrote. Return its tree, which the caller deletes, or NULL if
+ * the text is not JSON, has more than white space after the JSON, has more than
+ * AGENT_JSON_PARSE_DEPTH_MAX levels, or memory is out. [any-thread]
  */
-static inline cJSON *json_parse(const char *text)
+static inline cJSON *agent_json_parse(const char *text)
 {
     int depth = 0, in_string = 0;
     const char *at;
@@ -60,24 +76,26 @@ static inline cJSON *json_parse(const char *text)
             depth++;
         else if (!in_string && (*at == '}' || *at == ']'))
             depth--;
-        if (depth > JSON_PARSE_DEPTH_MAX)
+        if (depth > AGENT_JSON_PARSE_DEPTH_MAX)
             return NULL;
     }
     return cJSON_ParseWithOpts(text, NULL, 1);
 }
 
 /*
- * The string member of a JSON object, such as a run's input or a plugin's
- * configuration; fallback if it has none. It is owned by the tree. [any-thread]
+ * Return the string member of a JSON object, such as a run's input or a plugin's
+ * configuration, or fallback if the object has no such string. The tree owns the
+ * string. [any-thread]
  */
-static inline const char *json_string(const cJSON *object, const char *name, const char *fallback)
+static inline const char *agent_json_string(const cJSON *object, const char *name,
+                                            const char *fallback)
 {
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, name);
     return cJSON_IsString(member) ? member->valuestring : fallback;
 }
 
-/* As json_string(), for a number. [any-thread] */
-static inline double json_number(const cJSON *object, const char *name, double fallback)
+/* Return the number member of a JSON object, or fallback. [any-thread] */
+static inline double agent_json_number(const cJSON *object, const char *name, double fallback)
 {
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, name);
     return cJSON_IsNumber(member) ? member->valuedouble : fallback;
