@@ -18,12 +18,20 @@ PLUGIN_LDFLAGS = \
 	-avoid-version \
 	-shared \
 	-no-undefined \
-	-Wl,-z,now
+	-Wl,-z,now \
+	-Wl,--exclude-libs,ALL \
+	-Wl,-Bsymbolic
 if !SANITIZED
 PLUGIN_LDFLAGS += \
 	-export-symbols-regex '^agent_plugin_entry$$' \
 	-Wl,-z,defs
 endif
+
+# As an author links it; libtool does not take an archive by its file name.
+LLM_LIBS = \
+	-L$(builddir) \
+	-lsluice-llm \
+	$(CJSON_LIBS)
 
 # What `ask` answers from, unless it is told otherwise.
 ASK_DOCUMENTS = $(docdir):$(sdkdir)
@@ -67,7 +75,8 @@ plugins_ask_la_CFLAGS = $(PLUGIN_CFLAGS)
 plugins_ask_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_ask_la_LIBADD = \
 	plugins/libask.la \
-	$(CJSON_LIBS)
+	$(LLM_LIBS)
+EXTRA_plugins_ask_la_DEPENDENCIES = libsluice-llm.a
 
 plugins_chat_la_SOURCES = \
 	plugins/chat.c \
@@ -78,7 +87,8 @@ plugins_chat_la_CFLAGS = $(PLUGIN_CFLAGS)
 plugins_chat_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 plugins_chat_la_LIBADD = \
 	plugins/libask.la \
-	$(CJSON_LIBS)
+	$(LLM_LIBS)
+EXTRA_plugins_chat_la_DEPENDENCIES = libsluice-llm.a
 
 plugins_echo_la_SOURCES = plugins/echo.c
 plugins_echo_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)

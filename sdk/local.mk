@@ -1,4 +1,4 @@
-# What authors include, and how they find it.
+# What authors include and link, and how they find it.
 
 sdkdir = $(includedir)/sluice
 sdk_HEADERS = \
@@ -11,4 +11,17 @@ sdk_HEADERS = \
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = \
 	sdk/sluice.pc \
+	sdk/sluice-llm.pc \
 	sdk/sluice-test.pc
+
+# The functions of agent_llm.h and agent_sse.h, linked into each plugin that calls them: position
+# independent and hidden, because a plugin exports one symbol.
+lib_LIBRARIES += libsluice-llm.a
+libsluice_llm_a_SOURCES = \
+	sdk/llm.c \
+	sdk/sse.c
+libsluice_llm_a_AR = $(AR) cr
+libsluice_llm_a_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+libsluice_llm_a_CFLAGS = \
+	$(PLUGIN_CFLAGS) \
+	-fPIC

@@ -94,6 +94,7 @@ tests_unit_test_sse_CPPFLAGS = \
 	$(PLUGIN_CPPFLAGS) \
 	$(CHECK_CFLAGS)
 tests_unit_test_sse_LDADD = \
+	libsluice-llm.a \
 	$(CASE_LIBS) \
 	$(CJSON_LIBS)
 
@@ -122,6 +123,7 @@ tests_agents_test_chat_SOURCES = \
 tests_agents_test_chat_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
 tests_agents_test_chat_LDADD = \
 	plugins/libask.la \
+	libsluice-llm.a \
 	$(AGENT_TEST_LIBS)
 tests_agents_test_echo_SOURCES = \
 	plugins/echo.c \
@@ -140,7 +142,6 @@ tests_agents_test_harness_LDADD = $(AGENT_TEST_LIBS)
 
 # Built as an author builds a plugin: one command, one .so.
 TEST_PLUGINS = \
-	tests/plugins/abi_1_0.so \
 	tests/plugins/e2e_block.so \
 	tests/plugins/e2e_chat.so \
 	tests/plugins/e2e_chat_fiber.so \
@@ -208,6 +209,11 @@ TEST_PLUGINS = \
 	tests/plugins/thread_late.so \
 	tests/plugins/unit_probe.so \
 	tests/plugins/unit_probe_fiber.so
+TEST_PLUGINS_LLM = \
+	tests/plugins/e2e_chat.so \
+	tests/plugins/e2e_chat_fiber.so \
+	tests/plugins/e2e_llm.so \
+	tests/plugins/e2e_llm_fiber.so
 TEST_PLUGINS_CXX = \
 	tests/plugins/fault_cxx.so \
 	tests/plugins/fiber_catch.so
@@ -239,6 +245,7 @@ tests/plugins/%.so: tests/plugins/%.c
 tests/plugins/%.so: tests/plugins/%.cc
 	$(AM_V_CXX)$(MKDIR_P) tests/plugins && $(CXX) -std=c++20 $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
 		$(SANITIZE_FLAGS) -fvisibility=hidden $(CXXFLAGS) -shared -fPIC $^ -o $@ -lpthread
+$(TEST_PLUGINS_LLM): libsluice-llm.a
 tests/plugins/unit_probe.so tests/plugins/unit_probe_fiber.so: tests/plugins/unit_probe_second.c
 
 E2E_TESTS = \
@@ -258,6 +265,7 @@ E2E_TESTS = \
 	tests/e2e/test_fault_plugins.py \
 	tests/e2e/test_faults.py \
 	tests/e2e/test_fibers.py \
+	tests/e2e/test_headers.py \
 	tests/e2e/test_heartbeat.py \
 	tests/e2e/test_http_client.py \
 	tests/e2e/test_ignore.py \
@@ -310,6 +318,15 @@ swap-storm: all $(TEST_PLUGINS)
 
 EXTRA_DIST += \
 	tests/abi/agent-1.0.h \
+	tests/abi/agent-1.1.h \
+	tests/abi/agent_http-1.1.h \
+	tests/abi/agent_json-1.1.h \
+	tests/abi/agent_llm-1.1.h \
+	tests/abi/agent_sse-1.1.h \
+	tests/abi/plugin-1.0.c \
+	tests/abi/plugin-1.0.x86_64.so \
+	tests/abi/plugin-1.1.c \
+	tests/abi/plugin-1.1.x86_64.so \
 	tests/agents/transcript.c \
 	tests/clients/clients.mjs \
 	tests/clients/node.mjs \

@@ -50,12 +50,16 @@ static int handle(void *self, const char *input)
     (void)self;
     agent_llm_say(messages, "user", input);
     status = agent_llm_chat(&llm, messages, NULL, &answer);
+    if (status < 0)
+        run_fail(answer.code, "%s", answer.message);
     agent_llm_answer_finish(&answer);
     cJSON_Delete(messages);
     return status;
 }
 AGENT_PLUGIN(.name = "asking", .version = "0.1", .handle = handle)
 """
+
+NO_MODEL = {name: "" for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_MODEL")}
 
 # What an author may write in either language, with all of the SDK that needs no library.
 HTTP_PLUGIN = """
@@ -149,10 +153,10 @@ class Install(unittest.TestCase):
                               env=dict(os.environ, LD_LIBRARY_PATH=str(folder)))
         return done.stdout
 
-    def sluice(self, *words):
+    def sluice(self, *words, env=None):
         return subprocess.run([str(self.one("sluice.pc").parents[2] / "bin" / "sluice"), *words],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              check=False)
+                              check=False, env={**os.environ, **(env or {})})
 
     def exported(self, plugin):
         symbols = subprocess.run(["nm", "-D", "--defined-only", str(plugin)], check=True,
@@ -184,13 +188,48 @@ class Install(unittest.TestCase):
                                stdout=subprocess.PIPE, text=True).stdout
         self.assertNotRegex(needs, "NEEDED.*(uv|curl|microhttpd|gnutls|ltdl)")
 
-    def test_headers_that_need_cjson(self):
-        flags = self.pkg_config("--cflags", package="libcjson")
-        libraries = self.pkg_config("--libs", package="libcjson")
-        for compiler, suffix, standard in (("cc", ".c", "c99"), ("c++", ".cc", "c++20")):
-            plugin = self.build(compiler, suffix, "-std=" + standard, *flags, text=ASKING,
-                                libraries=libraries)
-            self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+    def pkg_config_llm(self, words):
+        """The packages of others, such as libcjson, are not below the root."""
+        env = dict(os.environ, PKG_CONFIG_PATH=str(self.one("sluice.pc").parent))
+        found = subprocess.run(["pkg-config", words, "sluice-llm"], check=True, env=env,
+                               stdout=subprocess.PIPE, text=True).stdout
+        for package, variable in (("sluice", "includedir"), ("sluice-llm", "libdir")):
+            folder = self.pkg_config("--variable=" + variable, package=package)[0]
+            found = found.replace(folder.removeprefix(str(self.root)), folder)
+        return found.split()
+
+    def test_models_are_a_library(self):
+        """What pkg-config says is all it takes, and the library is no part of what is exported."""
+        for compiler, suffix, standard in (("cc", ".c", "c99"), ("c++", ".cc", "c++20"),
+                                           ("clang", ".c", "c99")):
+            if shutil.which(compiler) is None:
+                continue
+            with self.subTest(compiler=compiler):
+                plugin = self.build(compiler, suffix, "-std=" + standard,
+                                    *self.pkg_config_llm("--cflags"), text=ASKING,
+                                    libraries=self.pkg_config_llm("--libs"))
+                self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+                done = self.sluice("run", str(plugin), env=NO_MODEL)
+                self.assertIn('"code":"not_configured"', done.stdout)
+
+    def test_flags_of_a_plugin(self):
+        """What is missing is an error of the link, what is there is bound, and nobody else's."""
+        flags = self.pkg_config("--libs")
+        self.assertEqual(flags, ["-Wl,-z,defs", "-Wl,-z,now", "-Wl,--exclude-libs,ALL",
+                                 "-Wl,-Bsymbolic"])
+        plugin = self.build("cc", ".c", "-std=c99", libraries=flags)
+        self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+        dynamic = subprocess.run(["readelf", "-dW", str(plugin)], check=True,
+                                 stdout=subprocess.PIPE, text=True).stdout
+        self.assertRegex(dynamic, r"FLAGS.*\bNOW\b")
+        self.assertRegex(dynamic, r"SYMBOLIC")
+        source = pathlib.Path(self.folder.name, "lacks.c")
+        source.write_text("int absent(void); int lacks(void); int lacks(void) { return absent(); }")
+        done = subprocess.run(["cc", "-shared", "-fPIC", str(source), "-o",
+                               str(source.with_suffix(".so")), *flags], check=False,
+                              capture_output=True, text=True)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("absent", done.stderr)
 
     def test_requests_and_tasks(self):
         for compiler, suffix, standard in (("cc", ".c", "-std=c99"), ("cc", ".c", "-std=c17"),

@@ -284,9 +284,9 @@ class ErrorTest(ModelTest):
         for sent, words in (("", "check base_url"), ("<html></html>\n\n", "check base_url"),
                             ('{"choices":[{"message":{"content":"all at once"}}]}',
                              "check base_url"),
-                            ("data: what?\n\n", "no JSON"), ("data: [1]\n\n", "no JSON"),
-                            ("data: {} x\n\n", "no JSON"), ("data:\n\n", "no JSON"),
-                            ('data: {"choices":[{"delta":', "no JSON"),
+                            ("data: what?\n\n", "not JSON"), ("data: [1]\n\n", "not JSON"),
+                            ("data: {} x\n\n", "not JSON"), ("data:\n\n", "not JSON"),
+                            ('data: {"choices":[{"delta":', "not JSON"),
                             ('data: {"choices":1}\n\n', "ended too early"),
                             ('data: {"choices":[7]}\n\n', "ended too early"),
                             ('data: {"choices":[{"delta":{"content":[1],"tool_calls":7}}]}\n\n',
@@ -304,7 +304,7 @@ class ErrorTest(ModelTest):
         """The tree of a chunk is built on a fiber's small stack."""
         self.check_text("deep", "deep", levels=64)
         for levels in (65, 900, 100000):
-            self.check_error("model_broken", ["no JSON"], "deep", levels=levels)
+            self.check_error("model_broken", ["not JSON"], "deep", levels=levels)
 
 
 class SizeTest(ModelTest):
