@@ -31,7 +31,7 @@ static int role_worker(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    return role_main();
+    return worker_main();
 }
 
 static const struct {

@@ -23,7 +23,6 @@ check_PROGRAMS = \
 	tests/unit/test_buf \
 	tests/unit/test_client \
 	tests/unit/test_config \
-	tests/unit/test_ctx \
 	tests/unit/test_encode_sse \
 	tests/unit/test_eventlog \
 	tests/unit/test_fiber \
@@ -46,6 +45,7 @@ check_PROGRAMS = \
 	tests/unit/test_sse \
 	tests/unit/test_sse_check \
 	tests/unit/test_tokens \
+	tests/unit/test_vars \
 	tests/unit/test_wheel \
 	tests/unit/test_wire \
 	tests/unit/test_worker_bind \

@@ -115,10 +115,10 @@ static struct agent_test_requested *request_create(const struct agent_http_reque
 {
     struct agent_test_requested *request = mem_alloc(sizeof *request);
 
-    request->method = mem_strdup(request_method(theirs));
+    request->method = mem_strdup(http_request_method(theirs));
     request->url = mem_strdup(theirs->url);
     request->headers = join_headers(theirs->headers);
-    request->body_length = request_body_length(theirs);
+    request->body_length = http_request_body_length(theirs);
     request->body = mem_copy(theirs->body ? theirs->body : "", request->body_length);
     return request;
 }
@@ -167,9 +167,9 @@ static struct agent_http *exchange_create(struct run *run, const struct agent_ht
     exchange->refs = 1;
     exchange->came_ms = run->now_ms;
     exchange->idle_ms =
-        request->idle_timeout_ms ? request->idle_timeout_ms : REQUEST_IDLE_TIMEOUT_MS;
+        request->idle_timeout_ms ? request->idle_timeout_ms : HTTP_REQUEST_IDLE_TIMEOUT_MS;
     exchange->deadline_ms = request->timeout_ms ? run->now_ms + request->timeout_ms : NEVER;
-    exchange->max_bytes = request->max_bytes ? request->max_bytes : REQUEST_MAX_BYTES;
+    exchange->max_bytes = request->max_bytes ? request->max_bytes : HTTP_REQUEST_MAX_BYTES;
     return exchange;
 }
 
@@ -179,7 +179,7 @@ int exchange_open(struct agent_task *task, const struct agent_http_request *requ
     struct run *run = task->run;
     struct agent_test_requested *recorded;
 
-    if (!request_is_valid(request))
+    if (!http_request_is_valid(request))
         return -EINVAL;
     if (run_is_stopped(run))
         return -ECANCELED;

@@ -58,10 +58,10 @@ void run_unref(struct run *run)
     free(run);
 }
 
-const struct ctx_var *run_push(struct run *run, const struct ctx_var *vars, const char *key,
-                               const char *value)
+const struct var *run_push(struct run *run, const struct var *vars, const char *key,
+                           const char *value)
 {
-    struct ctx_var *var = ctx_push(vars, key, value);
+    struct var *var = vars_push(vars, key, value);
 
     list_add(&run->vars, var);
     return var;
@@ -126,28 +126,28 @@ int run_enter_wait(struct run *run, struct agent_task *task)
     return -ECANCELED;
 }
 
-static struct agent_test_emitted *event_create(const struct payload *payload, const char *scope,
+static struct agent_test_emitted *event_create(const struct emit *emit, const char *scope,
                                                uint64_t at_ms)
 {
-    size_t size = payload_size(payload, scope);
-    struct agent_test_emitted *event = mem_alloc(sizeof *event + payload->type_length + size + 2);
-    char *type = (char *)(event + 1), *json = type + payload->type_length + 1;
+    size_t size = emit_size(emit, scope);
+    struct agent_test_emitted *event = mem_alloc(sizeof *event + emit->type_length + size + 2);
+    char *type = (char *)(event + 1), *json = type + emit->type_length + 1;
 
-    memcpy(type, payload->type, payload->type_length);
-    payload_write(payload, scope, json);
+    memcpy(type, emit->type, emit->type_length);
+    emit_write(emit, scope, json);
     *event = (struct agent_test_emitted){.type = type, .json = json, .at_ms = at_ms};
     return event;
 }
 
-int run_emit(struct run *run, const struct payload *payload, const char *scope)
+int run_emit(struct run *run, const struct emit *emit, const char *scope)
 {
-    if (payload_size(payload, scope) > AGENT_EVENT_MAX)
+    if (emit_size(emit, scope) > AGENT_EVENT_MAX)
         return -EMSGSIZE;
     if (++run->emits == run->cancel_emit)
         run_cancel(run);
     if (run_is_stopped(run))
         return -ECANCELED;
-    list_add(&run->events, event_create(payload, scope, run->now_ms));
+    list_add(&run->events, event_create(emit, scope, run->now_ms));
     return 0;
 }
 

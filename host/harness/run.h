@@ -19,7 +19,7 @@
 #include <sys/queue.h>
 
 struct agent_task;
-struct payload;
+struct emit;
 
 struct run {
     struct agent_test *test; /* NULL when it is closed */
@@ -38,8 +38,8 @@ struct run {
     size_t inputs_taken;
     struct list answers; /* see exchange.c */
 
-    struct list vars; /* struct ctx_var: all that there are */
-    const struct ctx_var *first;
+    struct list vars; /* struct var: all that there are */
+    const struct var *first;
     size_t vars_bytes; /* of those that the agent has set */
 
     TAILQ_HEAD(, agent_task) tasks; /* that are not joined; handle()'s is the first */
@@ -86,8 +86,8 @@ const char *run_take_input(struct run *run);
 uint64_t run_next_input_ms(const struct run *run);
 
 /* A link in front of vars, which lives as long as the run. */
-const struct ctx_var *run_push(struct run *run, const struct ctx_var *vars, const char *key,
-                               const char *value);
+const struct var *run_push(struct run *run, const struct var *vars, const char *key,
+                           const char *value);
 
 bool run_is_stopped(const struct run *run);
 void run_cancel(struct run *run);
@@ -95,7 +95,7 @@ void run_cancel(struct run *run);
 /* A call of the task that waits begins: 0; or -ECANCELED, upon which others had their turns. */
 int run_enter_wait(struct run *run, struct agent_task *task);
 
-int run_emit(struct run *run, const struct payload *payload, const char *scope);
+int run_emit(struct run *run, const struct emit *emit, const char *scope);
 int run_set_failure(struct run *run, const char *code, const char *message);
 int run_set_result(struct run *run, const char *json);
 

@@ -27,12 +27,12 @@ static int stray_emit(void)
     return -ENXIO;
 }
 
-static int task_emit(struct agent_task *task, const struct payload *payload)
+static int task_emit(struct agent_task *task, const struct emit *emit)
 {
     int status;
 
     run_lock();
-    status = run_emit(task->run, payload, task->scope);
+    status = run_emit(task->run, emit, task->scope);
     run_unlock();
     return status;
 }
@@ -40,25 +40,25 @@ static int task_emit(struct agent_task *task, const struct payload *payload)
 static int table_emit_event(const char *type, const char *json)
 {
     struct agent_task *task = task_current();
-    struct payload payload;
+    struct emit emit;
     int status;
 
     if (task == NULL)
         return stray_emit();
-    status = payload_of_event(&payload, type, json);
-    return status < 0 ? status : task_emit(task, &payload);
+    status = emit_of_event(&emit, type, json);
+    return status < 0 ? status : task_emit(task, &emit);
 }
 
 static int table_emit_text(const char *utf8)
 {
     struct agent_task *task = task_current();
-    struct payload payload;
+    struct emit emit;
     int status;
 
     if (task == NULL)
         return stray_emit();
-    status = payload_of_text(&payload, utf8);
-    return status < 0 ? status : task_emit(task, &payload);
+    status = emit_of_text(&emit, utf8);
+    return status < 0 ? status : task_emit(task, &emit);
 }
 
 /* ---- ctx ---------------------------------------------------------------- */
@@ -67,14 +67,14 @@ static const char *table_ctx_get(const char *key)
 {
     struct agent_task *task = task_current();
 
-    return task && key ? ctx_find(task->vars, key) : NULL;
+    return task && key ? vars_find(task->vars, key) : NULL;
 }
 
 /* Locked. */
 static int task_set(struct agent_task *task, const char *key, const char *value)
 {
     struct run *run = task->run;
-    size_t size = ctx_size(key, value);
+    size_t size = vars_size(key, value);
 
     if (run->over)
         return -ECANCELED;
@@ -92,9 +92,9 @@ static int table_ctx_set(const char *key, const char *value)
 
     if (task == NULL)
         return -ENXIO;
-    if (key == NULL || !ctx_key_is_valid(key))
+    if (key == NULL || !vars_key_is_valid(key))
         return -EINVAL;
-    if (ctx_key_is_host(key))
+    if (vars_key_is_host(key))
         return -EPERM;
     run_lock();
     status = task_set(task, key, value);
@@ -105,7 +105,7 @@ static int table_ctx_set(const char *key, const char *value)
 /* What ctx_capture() gives out. */
 struct agent_ctx {
     struct run *run;
-    const struct ctx_var *vars;
+    const struct var *vars;
 };
 
 static struct agent_ctx *table_ctx_capture(void)
@@ -331,7 +331,7 @@ static int table_task_scope(const char *name)
 
     if (task == NULL)
         return -ENXIO;
-    status = payload_scope(name, &scope);
+    status = emit_scope(name, &scope);
     if (status < 0)
         return status;
     free(task->scope);

@@ -24,7 +24,7 @@ struct agent_test {
     char *config;
     char *refusal; /* "" if it is fit */
     char *state;
-    struct list vars; /* struct ctx_var: for all runs */
+    struct list vars; /* struct var: for all runs */
     struct run *next; /* that is being scripted */
     struct run *last; /* that is read back */
     char *log;        /* lines */
@@ -290,9 +290,9 @@ int agent_test_restart(struct agent_test *test, const char *state)
 
 void agent_test_set(struct agent_test *test, const char *key, const char *value)
 {
-    if (!ctx_key_is_valid(key))
+    if (!vars_key_is_valid(key))
         log_fatal("no variable has this name: %s", key);
-    list_add(&test->vars, ctx_push(NULL, key, value));
+    list_add(&test->vars, vars_push(NULL, key, value));
 }
 
 void agent_test_input(struct agent_test *test, uint64_t at_ms, const char *json)
@@ -335,7 +335,7 @@ static void test_set_vars(struct agent_test *test, struct run *run, const char *
     run_add_var(run, "plugin.version", test->plugin.version);
     run_add_var(run, "plugin.generation", "1");
     for (size_t i = 0; i < test->vars.count; i++) {
-        const struct ctx_var *var = test->vars.items[i];
+        const struct var *var = test->vars.items[i];
         run_add_var(run, var->key, var->value);
     }
 }

@@ -14,10 +14,10 @@
 
 struct agent_task {
     struct run *run;
-    const struct ctx_var *vars; /* what it sees */
-    char *scope;                /* the member that its events carry; NULL for none */
-    char *input;                /* the last that it took */
-    bool bound;                 /* has no turn */
+    const struct var *vars; /* what it sees */
+    char *scope;            /* the member that its events carry; NULL for none */
+    char *input;            /* the last that it took */
+    bool bound;             /* has no turn */
     enum { TASK_QUEUED, TASK_RUNNING, TASK_ENDED } state;
     int (*fn)(void *arg);
     void *arg;

@@ -10,43 +10,43 @@
 #define DELTA_BEFORE "{\"delta\":\""
 #define DELTA_AFTER  "\"}"
 
-int payload_of_event(struct payload *payload, const char *type, const char *json)
+int emit_of_event(struct emit *emit, const char *type, const char *json)
 {
     size_t type_length = type ? strlen(type) : 0;
     ssize_t length;
 
     if (!wire_type_is_free(type, type_length) || json == NULL)
         return -EINVAL;
-    *payload = (struct payload){
+    *emit = (struct emit){
         .type = type, .type_length = type_length, .text = json, .length = strlen(json)};
-    length = json_check(json, payload->length);
+    length = json_check(json, emit->length);
     if (length < 0)
         return (int)length;
-    payload->json_length = (size_t)length;
-    payload->is_object = *json == '{' || json[strspn(json, " \t\r\n")] == '{';
+    emit->json_length = (size_t)length;
+    emit->is_object = *json == '{' || json[strspn(json, " \t\r\n")] == '{';
     return 0;
 }
 
-int payload_of_text(struct payload *payload, const char *utf8)
+int emit_of_text(struct emit *emit, const char *utf8)
 {
     ssize_t length;
 
     if (utf8 == NULL)
         return -EINVAL;
-    *payload = (struct payload){.type = "text",
-                                .type_length = strlen("text"),
-                                .text = utf8,
-                                .length = strlen(utf8),
-                                .is_object = true,
-                                .is_delta = true};
-    length = json_escaped_length(utf8, payload->length);
+    *emit = (struct emit){.type = "text",
+                          .type_length = strlen("text"),
+                          .text = utf8,
+                          .length = strlen(utf8),
+                          .is_object = true,
+                          .is_delta = true};
+    length = json_escaped_length(utf8, emit->length);
     if (length < 0)
         return (int)length;
-    payload->json_length = (size_t)length + strlen(DELTA_BEFORE DELTA_AFTER);
+    emit->json_length = (size_t)length + strlen(DELTA_BEFORE DELTA_AFTER);
     return 0;
 }
 
-int payload_scope(const char *name, char **member)
+int emit_scope(const char *name, char **member)
 {
     struct buf text = {0};
 
@@ -62,41 +62,41 @@ int payload_scope(const char *name, char **member)
 }
 
 /* What a scope adds; 0 if the JSON is no object. */
-static size_t scope_size(const struct payload *payload, const char *scope)
+static size_t scope_size(const struct emit *emit, const char *scope)
 {
-    size_t comma = payload->json_length > strlen("{}") ? strlen(",") : 0;
+    size_t comma = emit->json_length > strlen("{}") ? strlen(",") : 0;
 
-    return scope && payload->is_object ? strlen(scope) + comma : 0;
+    return scope && emit->is_object ? strlen(scope) + comma : 0;
 }
 
-size_t payload_size(const struct payload *payload, const char *scope)
+size_t emit_size(const struct emit *emit, const char *scope)
 {
-    return payload->json_length + scope_size(payload, scope);
+    return emit->json_length + scope_size(emit, scope);
 }
 
-static void write_delta(const struct payload *payload, char *json)
+static void write_delta(const struct emit *emit, char *json)
 {
     memcpy(json, DELTA_BEFORE, strlen(DELTA_BEFORE));
     json += strlen(DELTA_BEFORE);
-    json += json_escape(json, payload->text, payload->length);
+    json += json_escape(json, emit->text, emit->length);
     memcpy(json, DELTA_AFTER, strlen(DELTA_AFTER));
 }
 
-static void write_json(const struct payload *payload, char *json)
+static void write_json(const struct emit *emit, char *json)
 {
-    if (payload->is_delta)
-        write_delta(payload, json);
-    else if (payload->json_length == payload->length)
-        memcpy(json, payload->text, payload->length);
+    if (emit->is_delta)
+        write_delta(emit, json);
+    else if (emit->json_length == emit->length)
+        memcpy(json, emit->text, emit->length);
     else
-        json_compact(json, payload->text, payload->length);
+        json_compact(json, emit->text, emit->length);
 }
 
-void payload_write(const struct payload *payload, const char *scope, char *json)
+void emit_write(const struct emit *emit, const char *scope, char *json)
 {
-    size_t scoped = scope_size(payload, scope);
+    size_t scoped = scope_size(emit, scope);
 
-    write_json(payload, json + scoped);
+    write_json(emit, json + scoped);
     if (scoped == 0)
         return;
     json[scoped] = ',';

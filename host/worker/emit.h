@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct payload {
+struct emit {
     const char *type;
     size_t type_length;
     const char *text;
@@ -19,21 +19,21 @@ struct payload {
 };
 
 /* Of emit_event(): 0 or -EINVAL. */
-int payload_of_event(struct payload *payload, const char *type, const char *json);
+int emit_of_event(struct emit *emit, const char *type, const char *json);
 
 /* Of emit_text(): 0 or -EINVAL. */
-int payload_of_text(struct payload *payload, const char *utf8);
+int emit_of_text(struct emit *emit, const char *utf8);
 
 /*
  * The member that a scope adds, "scope":NAME, which the caller frees; NULL for
  * none. -EINVAL if the name is not UTF-8.
  */
-int payload_scope(const char *name, char **member);
+int emit_scope(const char *name, char **member);
 
 /* The bytes of its JSON with that member, or without if it is NULL. */
-size_t payload_size(const struct payload *payload, const char *scope);
+size_t emit_size(const struct emit *emit, const char *scope);
 
 /* Writes so many bytes; the scope is the first member. */
-void payload_write(const struct payload *payload, const char *scope, char *json);
+void emit_write(const struct emit *emit, const char *scope, char *json);
 
 #endif

@@ -31,12 +31,12 @@ _Static_assert(AGENT_EVENT_MAX + AGENT_TYPE_MAX + WIRE_CHARGE <= WIRE_WINDOW, "a
 static atomic_uint_fast64_t stray_emits;
 static _Thread_local char last_error[1024];
 
-uint64_t runtime_stray_emits(void)
+uint64_t host_table_stray_emits(void)
 {
     return atomic_load(&stray_emits);
 }
 
-void runtime_last_error(char *text, size_t size)
+void host_table_last_error(char *text, size_t size)
 {
     snprintf(text, size, "%s", last_error);
 }
@@ -50,11 +50,11 @@ static int stray_emit(const char *type)
     return -ENXIO;
 }
 
-static int task_emit(struct task *task, struct payload *payload)
+static int task_emit(struct task *task, struct emit *emit)
 {
     struct job *job = task->job;
-    size_t length = payload_size(payload, task->scope);
-    size_t cost = wire_charge(payload->type_length, length);
+    size_t length = emit_size(emit, task->scope);
+    size_t cost = wire_charge(emit->type_length, length);
     char kept_type[AGENT_TYPE_MAX];
     char *kept = NULL;
     int status;
@@ -63,14 +63,14 @@ static int task_emit(struct task *task, struct payload *payload)
         return -EMSGSIZE;
     outbox_lock(job->outbox);
     if (!job_has(job, cost)) { /* while it waits, another fiber may write over the strings */
-        payload->type = memcpy(kept_type, payload->type, payload->type_length);
-        payload->text = kept = mem_copy(payload->text, payload->length);
+        emit->type = memcpy(kept_type, emit->type, emit->type_length);
+        emit->text = kept = mem_copy(emit->text, emit->length);
     }
     status = job_spend(job, task, cost);
     if (status == 0)
-        payload_write(payload, task->scope,
-                      wire_append_event(outbox_event_frames(job->outbox), job->number,
-                                        payload->type, payload->type_length, length));
+        emit_write(emit, task->scope,
+                   wire_append_event(outbox_event_frames(job->outbox), job->number, emit->type,
+                                     emit->type_length, length));
     outbox_unlock(job->outbox);
     free(kept);
     return status;
@@ -79,32 +79,32 @@ static int task_emit(struct task *task, struct payload *payload)
 static int host_emit_event(const char *type, const char *json)
 {
     struct task *task = task_current();
-    struct payload payload;
+    struct emit emit;
     int status;
 
     if (task == NULL)
         return stray_emit(type ? type : "");
-    status = payload_of_event(&payload, type, json);
-    return status < 0 ? status : task_emit(task, &payload);
+    status = emit_of_event(&emit, type, json);
+    return status < 0 ? status : task_emit(task, &emit);
 }
 
 static int host_emit_text(const char *utf8)
 {
     struct task *task = task_current();
-    struct payload payload;
+    struct emit emit;
     int status;
 
     if (task == NULL)
         return stray_emit("text");
-    status = payload_of_text(&payload, utf8);
-    return status < 0 ? status : task_emit(task, &payload);
+    status = emit_of_text(&emit, utf8);
+    return status < 0 ? status : task_emit(task, &emit);
 }
 
 static const char *host_ctx_get(const char *key)
 {
     struct task *task = task_current();
 
-    return task && key ? ctx_find(task->vars, key) : NULL;
+    return task && key ? vars_find(task->vars, key) : NULL;
 }
 
 static int host_ctx_set(const char *key, const char *value)
@@ -114,9 +114,9 @@ static int host_ctx_set(const char *key, const char *value)
 
     if (task == NULL)
         return -ENXIO;
-    if (key == NULL || !ctx_key_is_valid(key))
+    if (key == NULL || !vars_key_is_valid(key))
         return -EINVAL;
-    if (ctx_key_is_host(key))
+    if (vars_key_is_host(key))
         return -EPERM;
     outbox_lock(task->job->outbox);
     status = job_is_over(task->job) ? -ECANCELED : job_set(task->job, task, key, value);
@@ -127,7 +127,7 @@ static int host_ctx_set(const char *key, const char *value)
 /* What ctx_capture() gives out. */
 struct agent_ctx {
     struct job *job;
-    const struct ctx_var *vars;
+    const struct var *vars;
 };
 
 static struct agent_ctx *host_ctx_capture(void)
@@ -400,7 +400,7 @@ static void host_log(enum agent_log_level level, const char *format, va_list arg
     log_line(levels[level], "%s%s%s", text, run ? " run=" : "", run ? run : "");
 }
 
-const struct agent_host *runtime_host(void)
+const struct agent_host *host_table(void)
 {
     static const struct agent_host host = {
         .size = sizeof host,

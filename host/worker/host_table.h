@@ -7,12 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-const struct agent_host *runtime_host(void);
+const struct agent_host *host_table(void);
 
 /* How often the plugin emitted outside of a run. */
-uint64_t runtime_stray_emits(void);
+uint64_t host_table_stray_emits(void);
 
 /* Copies what the plugin last logged on this thread as an error outside of a run, or "". */
-void runtime_last_error(char *text, size_t size);
+void host_table_last_error(char *text, size_t size);
 
 #endif

@@ -34,7 +34,7 @@ static bool is_field(const char *field)
     return is_token(field, strcspn(field, ":")) && strchr(field, ':') && !strpbrk(field, "\r\n");
 }
 
-bool request_is_valid(const struct agent_http_request *request)
+bool http_request_is_valid(const struct agent_http_request *request)
 {
     const char *method = request->method;
 
@@ -48,12 +48,12 @@ bool request_is_valid(const struct agent_http_request *request)
     return true;
 }
 
-const char *request_method(const struct agent_http_request *request)
+const char *http_request_method(const struct agent_http_request *request)
 {
     return request->method ? request->method : request->body ? "POST" : "GET";
 }
 
-size_t request_body_length(const struct agent_http_request *request)
+size_t http_request_body_length(const struct agent_http_request *request)
 {
     if (request->body == NULL)
         return 0;

@@ -7,18 +7,18 @@
 #include <stdint.h>
 
 /* Where the request says 0. */
-#define REQUEST_CONNECT_TIMEOUT_MS UINT32_C(10000)
-#define REQUEST_IDLE_TIMEOUT_MS    UINT32_C(60000)
-#define REQUEST_MAX_BYTES          ((size_t)16 * 1024 * 1024)
+#define HTTP_REQUEST_CONNECT_TIMEOUT_MS UINT32_C(10000)
+#define HTTP_REQUEST_IDLE_TIMEOUT_MS    UINT32_C(60000)
+#define HTTP_REQUEST_MAX_BYTES          ((size_t)16 * 1024 * 1024)
 
 struct agent_http_request;
 
 /* An http URL, headers that are headers, nothing that breaks a line. */
-bool request_is_valid(const struct agent_http_request *request);
+bool http_request_is_valid(const struct agent_http_request *request);
 
-const char *request_method(const struct agent_http_request *request);
+const char *http_request_method(const struct agent_http_request *request);
 
 /* 0 without a body. */
-size_t request_body_length(const struct agent_http_request *request);
+size_t http_request_body_length(const struct agent_http_request *request);
 
 #endif

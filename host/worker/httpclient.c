@@ -644,7 +644,7 @@ static bool has_body(const char *method)
 static void exchange_set_body(struct agent_http *exchange, const struct agent_http_request *request)
 {
     if (request->body) {
-        exchange->body_length = request_body_length(request);
+        exchange->body_length = http_request_body_length(request);
         exchange->body = mem_copy(request->body, exchange->body_length);
     } else if (has_body(exchange->method)) {
         exchange->body = mem_strdup("");
@@ -664,15 +664,15 @@ static struct agent_http *exchange_create(struct http_client *client,
     exchange->client = client;
     exchange->refs = 1;
     exchange->url = mem_strdup(request->url);
-    exchange->method = mem_strdup(request_method(request));
+    exchange->method = mem_strdup(http_request_method(request));
     exchange_set_body(exchange, request);
     exchange_set_fields(exchange, request->headers);
     exchange->connect_timeout_ms =
-        number_or(request->connect_timeout_ms, REQUEST_CONNECT_TIMEOUT_MS);
-    exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, REQUEST_IDLE_TIMEOUT_MS);
+        number_or(request->connect_timeout_ms, HTTP_REQUEST_CONNECT_TIMEOUT_MS);
+    exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, HTTP_REQUEST_IDLE_TIMEOUT_MS);
     exchange->http2 = request->http2 != 0;
     exchange->timeout_ms = request->timeout_ms;
-    exchange->max_bytes = request->max_bytes ? request->max_bytes : REQUEST_MAX_BYTES;
+    exchange->max_bytes = request->max_bytes ? request->max_bytes : HTTP_REQUEST_MAX_BYTES;
     return exchange;
 }
 
@@ -684,7 +684,7 @@ int exchange_open(struct http_client *client, struct task *task,
     struct outbox *outbox = job->outbox; /* which outlives the client, for a thread that is late */
     bool stopped;
 
-    if (!request_is_valid(request) || !is_parsed(request->url))
+    if (!http_request_is_valid(request) || !is_parsed(request->url))
         return -EINVAL;
     exchange = exchange_create(client, request);
     outbox_lock(outbox);

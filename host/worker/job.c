@@ -32,7 +32,7 @@ static void job_read_pairs(struct job *job, size_t vars)
 
     job->first = mem_alloc((vars + 1) * sizeof *job->first);
     for (size_t i = 0; i < vars; i++) {
-        struct ctx_var *var = &job->first[i];
+        struct var *var = &job->first[i];
         var->next = job->vars;
         var->key = at;
         at += strlen(at) + 1;
@@ -251,12 +251,12 @@ int job_spend(struct job *job, struct task *task, size_t cost)
 
 int job_set(struct job *job, struct task *task, const char *key, const char *value)
 {
-    size_t size = ctx_size(key, value);
-    struct ctx_var *var;
+    size_t size = vars_size(key, value);
+    struct var *var;
 
     if (job->set_bytes + size > AGENT_CTX_MAX)
         return -ENOSPC;
-    var = ctx_push(task->vars, key, value);
+    var = vars_push(task->vars, key, value);
     if (job->set_count % 16 == 0)
         job->set = mem_realloc(job->set, (job->set_count + 16) * sizeof *job->set);
     job->set[job->set_count++] = var;

@@ -27,9 +27,9 @@ struct job {
     atomic_bool over;
     size_t credit; /* bytes of events that may still leave */
     char *pairs;   /* the START frame: strings of the first variables */
-    struct ctx_var *first;
-    const struct ctx_var *vars; /* what handle() starts with */
-    struct ctx_var **set;       /* what tasks set, to be freed */
+    struct var *first;
+    const struct var *vars; /* what handle() starts with */
+    struct var **set;       /* what tasks set, to be freed */
     size_t set_count;
     size_t set_bytes;
     char *fail_code; /* of run_fail() */

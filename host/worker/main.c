@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct role {
+struct worker_process {
     uv_loop_t loop;
     struct link *link;
     struct worker *worker;
@@ -28,63 +28,63 @@ struct role {
 /* The front cannot be told anything any more. */
 static void on_link_ended(void *data, const char *reason)
 {
-    struct role *role = data;
+    struct worker_process *process = data;
 
-    if (!role->quitting)
+    if (!process->quitting)
         log_debug("the front is gone: %s", reason);
-    _exit(role->quitting ? 0 : 1);
+    _exit(process->quitting ? 0 : 1);
 }
 
 static void on_link_drained(void *data)
 {
-    struct role *role = data;
+    struct worker_process *process = data;
 
-    if (role->left)
-        uv_stop(&role->loop);
-    else if (role->worker)
-        worker_flush(role->worker);
+    if (process->left)
+        uv_stop(&process->loop);
+    else if (process->worker)
+        worker_flush(process->worker);
 }
 
 static void on_take(void *data, struct buf *frames)
 {
-    struct role *role = data;
+    struct worker_process *process = data;
 
-    if (link_backlog(role->link) > 0)
+    if (link_backlog(process->link) > 0)
         return;
-    link_take(role->link, frames);
-    link_flush(role->link);
+    link_take(process->link, frames);
+    link_flush(process->link);
 }
 
 static void on_left(void *data)
 {
-    struct role *role = data;
+    struct worker_process *process = data;
 
-    role->left = true;
-    if (link_backlog(role->link) == 0)
-        uv_stop(&role->loop);
+    process->left = true;
+    if (link_backlog(process->link) == 0)
+        uv_stop(&process->loop);
 }
 
-static void role_send_json(struct role *role, enum wire_type type, cJSON *json)
+static void main_send_json(struct worker_process *process, enum wire_type type, cJSON *json)
 {
     char *text = cJSON_PrintUnformatted(json);
 
-    worker_send(role->worker, type, text, strlen(text));
+    worker_send(process->worker, type, text, strlen(text));
     cJSON_free(text);
     cJSON_Delete(json);
 }
 
-static void role_refuse(struct role *role, const struct plugin_refusal *refusal)
+static void main_refuse(struct worker_process *process, const struct plugin_refusal *refusal)
 {
     cJSON *json = cJSON_CreateObject();
 
     cJSON_AddStringToObject(json, "step", refusal->step);
     cJSON_AddStringToObject(json, "reason", refusal->reason);
-    role_send_json(role, WIRE_REFUSED, json);
+    main_send_json(process, WIRE_REFUSED, json);
 }
 
-static void role_greet(struct role *role)
+static void main_greet(struct worker_process *process)
 {
-    const struct agent_plugin *info = worker_plugin(role->worker);
+    const struct agent_plugin *info = worker_plugin(process->worker);
     cJSON *json = cJSON_CreateObject();
 
     cJSON_AddStringToObject(json, "name", info->name);
@@ -92,7 +92,7 @@ static void role_greet(struct role *role)
     if (info->description)
         cJSON_AddStringToObject(json, "description", info->description);
     cJSON_AddStringToObject(json, "mode", info->mode == AGENT_FIBER ? "fiber" : "thread");
-    role_send_json(role, WIRE_HELLO, json);
+    main_send_json(process, WIRE_HELLO, json);
 }
 
 static double number_of(const cJSON *json, const char *name)
@@ -101,37 +101,37 @@ static double number_of(const cJSON *json, const char *name)
 }
 
 /* Opens the plugin as the front's OPEN says. */
-static int role_open(struct role *role, const cJSON *json)
+static int main_open(struct worker_process *process, const cJSON *json)
 {
     static const struct worker_sink sink = {.take = on_take, .left = on_left};
     const char *path = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "path"));
     const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "file"));
     struct plugin_refusal refusal;
 
-    if (path == NULL || file == NULL || role->worker)
+    if (path == NULL || file == NULL || process->worker)
         return -EPROTO;
-    role->worker = worker_create(&role->loop, &sink, role);
-    if (worker_open(role->worker, path, file, &refusal) < 0) {
-        role_refuse(role, &refusal);
+    process->worker = worker_create(&process->loop, &sink, process);
+    if (worker_open(process->worker, path, file, &refusal) < 0) {
+        main_refuse(process, &refusal);
         return 0;
     }
-    snprintf(role->keys, sizeof role->keys, "plugin=%s generation=%d",
-             worker_plugin(role->worker)->name, (int)number_of(json, "generation"));
-    log_open("worker", role->keys, (enum log_level)number_of(json, "log"));
-    role_greet(role);
+    snprintf(process->keys, sizeof process->keys, "plugin=%s generation=%d",
+             worker_plugin(process->worker)->name, (int)number_of(json, "generation"));
+    log_open("worker", process->keys, (enum log_level)number_of(json, "log"));
+    main_greet(process);
     return 0;
 }
 
-static int on_open(struct role *role, const struct wire_frame *frame)
+static int on_open(struct worker_process *process, const struct wire_frame *frame)
 {
     cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
-    int status = role_open(role, json);
+    int status = main_open(process, json);
 
     cJSON_Delete(json);
     return status;
 }
 
-static int on_create(struct role *role, const struct wire_frame *frame)
+static int on_create(struct worker_process *process, const struct wire_frame *frame)
 {
     struct plugin_refusal refusal;
     struct worker_settings settings;
@@ -142,75 +142,75 @@ static int on_create(struct role *role, const struct wire_frame *frame)
         if (wire_read_string(frame, &at, &part[i]) != 1)
             return -EPROTO;
     }
-    if (worker_plugin(role->worker) == NULL)
+    if (worker_plugin(process->worker) == NULL)
         return -EPROTO;
     settings.threads = (unsigned)strtoul(part[0], NULL, 10);
     settings.stack_size = strtoul(part[1], NULL, 10);
-    if (worker_create_plugin(role->worker, &settings, part[2], *part[3] ? part[3] : NULL,
+    if (worker_create_plugin(process->worker, &settings, part[2], *part[3] ? part[3] : NULL,
                              &refusal) < 0)
-        role_refuse(role, &refusal);
+        main_refuse(process, &refusal);
     else
-        worker_send(role->worker, WIRE_READY, NULL, 0);
+        worker_send(process->worker, WIRE_READY, NULL, 0);
     return 0;
 }
 
-static int on_credit(struct role *role, const struct wire_frame *frame)
+static int on_credit(struct worker_process *process, const struct wire_frame *frame)
 {
     uint32_t bytes;
 
     memcpy(&bytes, frame->data, sizeof bytes);
-    worker_credit(role->worker, frame->run, bytes);
+    worker_credit(process->worker, frame->run, bytes);
     return 0;
 }
 
-static int on_input(struct role *role, const struct wire_frame *frame)
+static int on_input(struct worker_process *process, const struct wire_frame *frame)
 {
     const char *json;
     size_t at = 0;
 
     if (wire_read_string(frame, &at, &json) != 1 || at != frame->length)
         return -EPROTO;
-    worker_input(role->worker, frame->run, json);
+    worker_input(process->worker, frame->run, json);
     return 0;
 }
 
-static int on_ping(struct role *role, const struct wire_frame *frame)
+static int on_ping(struct worker_process *process, const struct wire_frame *frame)
 {
-    uint64_t pong[2] = {0, runtime_stray_emits()};
+    uint64_t pong[2] = {0, host_table_stray_emits()};
 
     memcpy(&pong[0], frame->data, frame->length);
-    worker_send(role->worker, WIRE_PONG, pong, sizeof pong);
+    worker_send(process->worker, WIRE_PONG, pong, sizeof pong);
     return 0;
 }
 
 static int on_frame(void *data, const struct wire_frame *frame)
 {
-    struct role *role = data;
+    struct worker_process *process = data;
 
-    if (role->worker == NULL && frame->type != WIRE_OPEN)
+    if (process->worker == NULL && frame->type != WIRE_OPEN)
         return -EPROTO;
     switch ((int)frame->type) {
     case WIRE_OPEN:
-        return on_open(role, frame);
+        return on_open(process, frame);
     case WIRE_CREATE:
-        return on_create(role, frame);
+        return on_create(process, frame);
     case WIRE_START:
-        return worker_start(role->worker, frame->run, frame->data, frame->length);
+        return worker_start(process->worker, frame->run, frame->data, frame->length);
     case WIRE_CANCEL:
-        worker_cancel(role->worker, frame->run);
+        worker_cancel(process->worker, frame->run);
         return 0;
     case WIRE_CREDIT:
-        return on_credit(role, frame);
+        return on_credit(process, frame);
     case WIRE_INPUT:
-        return on_input(role, frame);
+        return on_input(process, frame);
     case WIRE_PING:
-        return on_ping(role, frame);
+        return on_ping(process, frame);
     case WIRE_SAVE:
-        worker_save_state(role->worker);
+        worker_save_state(process->worker);
         return 0;
     case WIRE_QUIT:
-        role->quitting = true;
-        worker_quit(role->worker);
+        process->quitting = true;
+        worker_quit(process->worker);
         return 0;
     default:
         return -EPROTO;
@@ -222,7 +222,7 @@ static int on_frame(void *data, const struct wire_frame *frame)
  * reads or prints meets /dev/null and the log. Dies with the front, even if it
  * dies before the loop runs.
  */
-static int role_take_socket(void)
+static int main_take_socket(void)
 {
     int type, fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
     socklen_t length = sizeof type;
@@ -241,28 +241,28 @@ static int role_take_socket(void)
 }
 
 /* Lets handles that are being closed end, for what counts leaks. */
-static void role_finish(struct role *role)
+static void main_finish(struct worker_process *process)
 {
-    worker_destroy(role->worker);
-    link_close(role->link);
-    uv_run(&role->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&role->loop);
+    worker_destroy(process->worker);
+    link_close(process->link);
+    uv_run(&process->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&process->loop);
 }
 
-int role_main(void)
+int worker_main(void)
 {
     static const struct link_handler handler = {
         .frame = on_frame, .drained = on_link_drained, .ended = on_link_ended};
-    struct role role = {.quitting = false};
-    int fd = role_take_socket();
+    struct worker_process process = {.quitting = false};
+    int fd = main_take_socket();
 
     log_open("worker", "", LOG_INFO);
-    if (fd < 0 || uv_loop_init(&role.loop) < 0 ||
-        link_open(&role.loop, fd, WIRE_FRONT, &handler, &role, &role.link) < 0) {
+    if (fd < 0 || uv_loop_init(&process.loop) < 0 ||
+        link_open(&process.loop, fd, WIRE_FRONT, &handler, &process, &process.link) < 0) {
         fprintf(stderr, "sluice: a worker is started by `sluice serve`, not by hand\n");
         return 2;
     }
-    uv_run(&role.loop, UV_RUN_DEFAULT);
-    role_finish(&role);
+    uv_run(&process.loop, UV_RUN_DEFAULT);
+    main_finish(&process);
     return 0;
 }

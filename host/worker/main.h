@@ -7,6 +7,6 @@
 #define WORKER_MAIN_H
 
 /* The exit status of the process. */
-int role_main(void);
+int worker_main(void);
 
 #endif

@@ -11,7 +11,7 @@ struct agent_task {
     struct task task; /* what executes it */
     int (*fn)(void *arg);
     void *arg;
-    enum { QUEUED, RUNNING, ENDED } state;
+    enum { SUBTASK_QUEUED, SUBTASK_RUNNING, SUBTASK_ENDED } state;
     bool joined; /* one waits for it, and will take it out of its run */
     int result;
     unsigned refs;                  /* the job's list's, and its executor's until that has called */
@@ -96,7 +96,7 @@ static void subtask_run(struct agent_task *subtask)
     struct job *job = subtask->task.job;
     struct task *before = task_current();
 
-    subtask->state = RUNNING;
+    subtask->state = SUBTASK_RUNNING;
     subtask->result = -ECANCELED;
     if (!job_is_stopped(job)) {
         outbox_unlock(job->outbox);
@@ -105,7 +105,7 @@ static void subtask_run(struct agent_task *subtask)
         task_set_current(before);
         outbox_lock(job->outbox);
     }
-    subtask->state = ENDED;
+    subtask->state = SUBTASK_ENDED;
     job_wake(job);
 }
 
@@ -114,7 +114,7 @@ void subtask_execute(struct agent_task *subtask)
     struct outbox *outbox = subtask->task.job->outbox;
 
     outbox_lock(outbox);
-    if (subtask->state == QUEUED)
+    if (subtask->state == SUBTASK_QUEUED)
         subtask_run(subtask);
     subtask_unref(subtask);
     outbox_unlock(outbox);
@@ -128,7 +128,7 @@ static bool subtask_run_here(struct agent_task *subtask)
 {
     const struct subtask_executor *executor = subtask->task.job->executor;
 
-    if (subtask->state != QUEUED || subtask->task.fiber)
+    if (subtask->state != SUBTASK_QUEUED || subtask->task.fiber)
         return false;
     if (executor->withdraw(executor->data, subtask))
         subtask->refs--;
@@ -155,7 +155,7 @@ static int subtask_await(struct task *task, struct agent_task *subtask)
 
     subtask->joined = true;
     subtask_run_here(subtask);
-    while (subtask->state != ENDED)
+    while (subtask->state != SUBTASK_ENDED)
         task_wait(task, NEVER);
     result = subtask->result;
     subtask_remove(subtask);
@@ -184,7 +184,7 @@ static bool subtasks_have_ended(const struct job *job)
     struct agent_task *subtask;
 
     TAILQ_FOREACH(subtask, &job->subtasks, in_job) {
-        if (subtask->state != ENDED || subtask->joined)
+        if (subtask->state != SUBTASK_ENDED || subtask->joined)
             return false;
     }
     return true;

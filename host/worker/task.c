@@ -22,7 +22,7 @@ void task_set_current(struct task *task)
     current = task;
 }
 
-void task_init(struct task *task, struct job *job, const struct ctx_var *vars, struct fiber *fiber)
+void task_init(struct task *task, struct job *job, const struct var *vars, struct fiber *fiber)
 {
     pthread_condattr_t monotonic;
 
@@ -43,7 +43,7 @@ void task_finish(struct task *task)
 int task_set_scope(struct task *task, const char *name)
 {
     char *scope;
-    int status = payload_scope(name, &scope);
+    int status = emit_scope(name, &scope);
 
     if (status < 0)
         return status;

@@ -13,13 +13,13 @@
 #include <sys/queue.h>
 
 struct job;
-struct ctx_var;
+struct var;
 
 struct task {
     struct job *job;
-    const struct ctx_var *vars; /* what this task sees */
-    struct fiber *fiber;        /* NULL on a thread */
-    bool bound;                 /* by ctx_bind() */
+    const struct var *vars; /* what this task sees */
+    struct fiber *fiber;    /* NULL on a thread */
+    bool bound;             /* by ctx_bind() */
     bool woken;
     bool ready;                 /* in the outbox's ready list */
     char *input;                /* the last that it took */
@@ -35,7 +35,7 @@ struct task *task_current(void);
 void task_set_current(struct task *task);
 
 /* fiber is NULL for a thread. */
-void task_init(struct task *task, struct job *job, const struct ctx_var *vars, struct fiber *fiber);
+void task_init(struct task *task, struct job *job, const struct var *vars, struct fiber *fiber);
 void task_finish(struct task *task);
 
 /* What its events carry: "scope":NAME; -EINVAL if the name is not UTF-8. NULL for nothing. */

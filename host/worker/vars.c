@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-const char *ctx_find(const struct ctx_var *vars, const char *key)
+const char *vars_find(const struct var *vars, const char *key)
 {
     for (; vars; vars = vars->next) {
         if (strcmp(vars->key, key) == 0)
@@ -14,7 +14,7 @@ const char *ctx_find(const struct ctx_var *vars, const char *key)
     return NULL;
 }
 
-bool ctx_key_is_valid(const char *key)
+bool vars_key_is_valid(const char *key)
 {
     size_t length = strlen(key);
 
@@ -25,7 +25,7 @@ bool ctx_key_is_valid(const char *key)
     return length > 0 && length <= AGENT_CTX_KEY_MAX;
 }
 
-bool ctx_key_is_host(const char *key)
+bool vars_key_is_host(const char *key)
 {
     static const char *const prefixes[] = {"run.", "plugin.", "auth.", "request."};
 
@@ -36,14 +36,14 @@ bool ctx_key_is_host(const char *key)
     return strcmp(key, "input") == 0 || strcmp(key, "traceparent") == 0;
 }
 
-size_t ctx_size(const char *key, const char *value)
+size_t vars_size(const char *key, const char *value)
 {
-    return sizeof(struct ctx_var) + strlen(key) + 1 + (value ? strlen(value) + 1 : 0);
+    return sizeof(struct var) + strlen(key) + 1 + (value ? strlen(value) + 1 : 0);
 }
 
-struct ctx_var *ctx_push(const struct ctx_var *vars, const char *key, const char *value)
+struct var *vars_push(const struct var *vars, const char *key, const char *value)
 {
-    struct ctx_var *var = mem_alloc(ctx_size(key, value));
+    struct var *var = mem_alloc(vars_size(key, value));
     char *text = (char *)(var + 1);
 
     var->next = vars;

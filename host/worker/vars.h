@@ -10,25 +10,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct ctx_var {
-    const struct ctx_var *next;
+struct var {
+    const struct var *next;
     const char *key;
     const char *value; /* NULL: taken away */
 };
 
 /* The value, or NULL. */
-const char *ctx_find(const struct ctx_var *vars, const char *key);
+const char *vars_find(const struct var *vars, const char *key);
 
 /* Whether an agent may name a variable so: printable ASCII without spaces. */
-bool ctx_key_is_valid(const char *key);
+bool vars_key_is_valid(const char *key);
 
 /* Whether the host keeps this name, or names that begin like it, for itself. */
-bool ctx_key_is_host(const char *key);
+bool vars_key_is_host(const char *key);
 
 /* What a variable takes of AGENT_CTX_MAX. */
-size_t ctx_size(const char *key, const char *value);
+size_t vars_size(const char *key, const char *value);
 
 /* A link in front of vars with copies of both strings; the caller frees it. */
-struct ctx_var *ctx_push(const struct ctx_var *vars, const char *key, const char *value);
+struct var *vars_push(const struct var *vars, const char *key, const char *value);
 
 #endif

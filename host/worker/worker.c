@@ -145,7 +145,7 @@ static int add_logged(int status, struct plugin_refusal *refusal)
     char logged[512];
     size_t length = strlen(refusal->reason);
 
-    runtime_last_error(logged, sizeof logged);
+    host_table_last_error(logged, sizeof logged);
     if (logged[0])
         snprintf(refusal->reason + length, sizeof refusal->reason - length, ": %s", logged);
     return status;
@@ -154,7 +154,7 @@ static int add_logged(int status, struct plugin_refusal *refusal)
 int worker_open(struct worker *worker, const char *path, const char *file,
                 struct plugin_refusal *refusal)
 {
-    return plugin_open(path, file, runtime_host(), &worker->plugin, refusal);
+    return plugin_open(path, file, host_table(), &worker->plugin, refusal);
 }
 
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
@@ -221,7 +221,7 @@ static void worker_execute(const struct assignment *assignment, struct fiber *fi
     task_init(&task, job, job->vars, fiber);
     task_set_current(&task);
     if (!job_is_stopped(job))
-        status = plugin_handle(assignment->worker->plugin, ctx_find(job->vars, "input"));
+        status = plugin_handle(assignment->worker->plugin, vars_find(job->vars, "input"));
     outbox_lock(assignment->worker->outbox);
     subtasks_join_all(&task, status != 0 || job->fail_code);
     worker_finish(assignment->worker, job, status);
@@ -292,7 +292,7 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
     struct job *job = job_create(worker->outbox, number, pairs, length);
     int status;
 
-    if (job == NULL || ctx_find(job->vars, "input") == NULL)
+    if (job == NULL || vars_find(job->vars, "input") == NULL)
         status = -EPROTO;
     else {
         job->executor = &worker->subtasks;

@@ -51,7 +51,7 @@ CASE(from_a_bound_thread)
 
 CASE(from_a_thread_that_is_not_bound)
 {
-    uint64_t before = runtime_stray_emits();
+    uint64_t before = host_table_stray_emits();
     char wanted[16];
 
     start_plugin(7, "\"stray\"");
@@ -60,7 +60,7 @@ CASE(from_a_thread_that_is_not_bound)
     snprintf(wanted, sizeof wanted, "%d", -ENXIO);
     ck_assert_uint_eq(record_count, 1);
     expect_event(7, 0, "returned", wanted);
-    ck_assert_uint_eq(runtime_stray_emits(), before + 1);
+    ck_assert_uint_eq(host_table_stray_emits(), before + 1);
 }
 
 CASE(many_runs_at_once)
@@ -169,13 +169,13 @@ CASE(oversize)
 
 CASE(from_nowhere)
 {
-    uint64_t before = runtime_stray_emits();
+    uint64_t before = host_table_stray_emits();
     const char *json;
 
     ck_assert_int_eq(emit_event("x", "1"), -ENXIO);
     ck_assert_int_eq(emit_event(NULL, NULL), -ENXIO);
     ck_assert_int_eq(emit_text("x"), -ENXIO);
-    ck_assert_uint_eq(runtime_stray_emits(), before + 3);
+    ck_assert_uint_eq(host_table_stray_emits(), before + 3);
     ck_assert_ptr_null(ctx_get("input"));
     ck_assert_int_eq(ctx_set("a", "1"), -ENXIO);
     ck_assert_ptr_null(ctx_capture());

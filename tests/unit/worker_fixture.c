@@ -182,7 +182,7 @@ void setup(void)
     struct account whole = {.credit = WIRE_WINDOW};
 
     log_open("test", "", LOG_FATAL);
-    agent_host_table = runtime_host(); /* for agents that are functions of a test */
+    agent_host_table = host_table(); /* for agents that are functions of a test */
     for (size_t i = 0; i < RUNS; i++)
         accounts[i] = whole;
     memset(&life, 0, sizeof life);

@@ -5,7 +5,7 @@
  * IDLE_MAX are kept.
  *
  * The sanitizers and valgrind must be told of every switch and stack; that is
- * what the switch_... functions are for besides context_switch().
+ * what the side_... functions are for besides switch_to().
  */
 #include "worker/fibers/fiber.h"
 
@@ -66,7 +66,7 @@ struct exceptions {
 
 /* What one side of a switch needs to be told to the sanitizers. */
 struct side {
-    struct context context;
+    struct switch_context context;
     void *asan_fake_stack;
     const void *stack;
     size_t stack_size;
@@ -104,7 +104,7 @@ struct fiber_pool {
     size_t idle_count;
 };
 
-static void switch_sides(struct exceptions *exceptions, struct side *from, struct side *to)
+static void side_switch(struct exceptions *exceptions, struct side *from, struct side *to)
 {
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_start_switch_fiber(&from->asan_fake_stack, to->stack, to->stack_size);
@@ -116,14 +116,14 @@ static void switch_sides(struct exceptions *exceptions, struct side *from, struc
         from->exceptions = *exceptions;
         *exceptions = to->exceptions;
     }
-    context_switch(&from->context, &to->context);
+    switch_to(&from->context, &to->context);
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_finish_switch_fiber(from->asan_fake_stack, NULL, NULL);
 #endif
 }
 
 /* First thing on a fiber's stack: tells where the switch came from. */
-static void switch_arrive(struct side *loop_side)
+static void side_arrive(struct side *loop_side)
 {
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_finish_switch_fiber(NULL, &loop_side->stack, &loop_side->stack_size);
@@ -136,11 +136,11 @@ static void fiber_main(void *data)
 {
     struct fiber *fiber = data;
 
-    switch_arrive(&fiber->pool->loop_side);
+    side_arrive(&fiber->pool->loop_side);
     for (;;) {
         fiber->fn(fiber, fiber->data);
         fiber->ended = true;
-        switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
+        side_switch(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
     }
 }
 
@@ -239,8 +239,8 @@ static int fiber_create(struct fiber_pool *pool, struct fiber **out)
 #ifdef __SANITIZE_THREAD__
     fiber->side.tsan_fiber = __tsan_create_fiber(0);
 #endif
-    context_make(&fiber->side.context, (void *)fiber->side.stack, pool->stack_size, fiber_main,
-                 fiber);
+    switch_make(&fiber->side.context, (void *)fiber->side.stack, pool->stack_size, fiber_main,
+                fiber);
     *out = fiber;
     return 0;
 }
@@ -336,7 +336,7 @@ static void fiber_clear_alarm(struct fiber *fiber)
 void fiber_resume(struct fiber *fiber)
 {
     fiber_clear_alarm(fiber);
-    switch_sides(fiber->pool->exceptions, &fiber->pool->loop_side, &fiber->side);
+    side_switch(fiber->pool->exceptions, &fiber->pool->loop_side, &fiber->side);
     if (fiber->ended)
         fiber_give_back(fiber);
 }
@@ -368,5 +368,5 @@ void fiber_park(struct fiber *fiber, uint64_t deadline)
 {
     if (deadline != NEVER)
         fiber_set_alarm(fiber, deadline);
-    switch_sides(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
+    side_switch(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
 }

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if CONTEXT_ASSEMBLED
+#if SWITCH_ASSEMBLED
 
 /* What switch_asm.S saves, from the stack pointer up, and where it returns to then. */
 struct saved {
@@ -21,13 +21,13 @@ struct saved {
 };
 
 /* In switch_asm.S: calls what is saved as r12 or x19, with what is in r13 or x20. */
-void context_enter(void);
+void switch_enter(void);
 
-void context_make(struct context *context, void *stack, size_t size, void (*entry)(void *data),
-                  void *data)
+void switch_make(struct switch_context *context, void *stack, size_t size,
+                 void (*entry)(void *data), void *data)
 {
     uintptr_t top = ((uintptr_t)stack + size) & ~(uintptr_t)15;
-    struct saved saved = {.go_on = context_enter};
+    struct saved saved = {.go_on = switch_enter};
 
 #ifdef __x86_64__
     saved.mxcsr = __builtin_ia32_stmxcsr();
@@ -54,8 +54,8 @@ static void enter(unsigned entry_high, unsigned entry_low, unsigned data_high, u
     entry((void *)(uintptr_t)((uint64_t)data_high << 32 | data_low));
 }
 
-void context_make(struct context *context, void *stack, size_t size, void (*entry)(void *data),
-                  void *data)
+void switch_make(struct switch_context *context, void *stack, size_t size,
+                 void (*entry)(void *data), void *data)
 {
     uint64_t e = (uintptr_t)entry, d = (uintptr_t)data;
 
@@ -66,7 +66,7 @@ void context_make(struct context *context, void *stack, size_t size, void (*entr
                 (unsigned)(d >> 32), (unsigned)d);
 }
 
-void context_switch(struct context *from, const struct context *to)
+void switch_to(struct switch_context *from, const struct switch_context *to)
 {
     swapcontext(&from->ucontext, &to->ucontext);
 }

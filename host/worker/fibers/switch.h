@@ -12,13 +12,13 @@
 
 #include <stddef.h>
 
-#if !defined(CONTEXT_PORTABLE) && (defined(__x86_64__) && defined(__LP64__) || defined(__aarch64__))
-#define CONTEXT_ASSEMBLED 1
+#if !defined(SWITCH_PORTABLE) && (defined(__x86_64__) && defined(__LP64__) || defined(__aarch64__))
+#define SWITCH_ASSEMBLED 1
 #endif
 
-#if CONTEXT_ASSEMBLED
+#if SWITCH_ASSEMBLED
 
-struct context {
+struct switch_context {
     void *stack_pointer; /* below it is what was saved */
 };
 
@@ -26,17 +26,17 @@ struct context {
 
 #include <ucontext.h>
 
-struct context {
+struct switch_context {
     ucontext_t ucontext;
 };
 
 #endif
 
 /* The first switch to it calls entry(data) on this stack. entry() never returns. */
-void context_make(struct context *context, void *stack, size_t size, void (*entry)(void *data),
-                  void *data);
+void switch_make(struct switch_context *context, void *stack, size_t size,
+                 void (*entry)(void *data), void *data);
 
 /* Goes on at to; returns when somebody switches to from. */
-void context_switch(struct context *from, const struct context *to);
+void switch_to(struct switch_context *from, const struct switch_context *to);
 
 #endif

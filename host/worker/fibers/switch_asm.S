@@ -1,24 +1,24 @@
 /*
- * void context_switch(struct context *from, const struct context *to)
+ * void switch_to(struct switch_context *from, const struct switch_context *to)
  *
  * Pushes the registers that a callee preserves in the order of struct saved
- * (context.c), leaves the stack pointer in *from, takes the one in *to, and
+ * (switch.c), leaves the stack pointer in *from, takes the one in *to, and
  * pops them there.
  *
  * Not marked for shadow stacks or branch tracking (there is no
  * .note.gnu.property): the linker then does not ask the kernel for them.
  */
 
-#if defined(CONTEXT_PORTABLE)
+#if defined(SWITCH_PORTABLE)
 
 #elif defined(__x86_64__) && defined(__LP64__)
 
         .text
-        .globl  context_switch
-        .hidden context_switch
-        .type   context_switch, @function
+        .globl  switch_to
+        .hidden switch_to
+        .type   switch_to, @function
         .p2align 4
-context_switch:
+switch_to:
         .cfi_startproc
         pushq   %rbp
         .cfi_adjust_cfa_offset 8
@@ -70,30 +70,30 @@ context_switch:
         .cfi_restore %rbp
         ret
         .cfi_endproc
-        .size   context_switch, . - context_switch
+        .size   switch_to, . - switch_to
 
         /* A stack begins here: a debugger and an unwinder look no further. */
-        .globl  context_enter
-        .hidden context_enter
-        .type   context_enter, @function
+        .globl  switch_enter
+        .hidden switch_enter
+        .type   switch_enter, @function
         .p2align 4
-context_enter:
+switch_enter:
         .cfi_startproc
         .cfi_undefined %rip
         movq    %r13, %rdi
         call    *%r12
         ud2
         .cfi_endproc
-        .size   context_enter, . - context_enter
+        .size   switch_enter, . - switch_enter
 
 #elif defined(__aarch64__)
 
         .text
-        .globl  context_switch
-        .hidden context_switch
-        .type   context_switch, %function
+        .globl  switch_to
+        .hidden switch_to
+        .type   switch_to, %function
         .p2align 4
-context_switch:
+switch_to:
         .cfi_startproc
         stp     x29, x30, [sp, #-16]!
         .cfi_adjust_cfa_offset 16
@@ -141,21 +141,21 @@ context_switch:
         .cfi_adjust_cfa_offset -16
         ret
         .cfi_endproc
-        .size   context_switch, . - context_switch
+        .size   switch_to, . - switch_to
 
         /* A stack begins here: a debugger and an unwinder look no further. */
-        .globl  context_enter
-        .hidden context_enter
-        .type   context_enter, %function
+        .globl  switch_enter
+        .hidden switch_enter
+        .type   switch_enter, %function
         .p2align 4
-context_enter:
+switch_enter:
         .cfi_startproc
         .cfi_undefined x30
         mov     x0, x20
         blr     x19
         brk     #1
         .cfi_endproc
-        .size   context_enter, . - context_enter
+        .size   switch_enter, . - switch_enter
 
 #endif
 
