@@ -33,6 +33,7 @@ run_sources = \
 	host/run/pack.h \
 	host/run/quota.c \
 	host/run/quota.h \
+	host/run/request.h \
 	host/run/ring.c \
 	host/run/ring.h \
 	host/run/run.c \

@@ -137,12 +137,8 @@ static void add_headers(struct buf *pairs, const struct http_request *request, c
 static void collect_pairs(const struct api *api, const struct http_request *request,
                           struct buf *pairs)
 {
-    const struct buf *body = http_body(request);
     const char *traceparent = http_header(request, "traceparent");
 
-    buf_append(pairs, "input", sizeof "input");
-    buf_append(pairs, buf_data(body), buf_length(body));
-    buf_append(pairs, "", 1);
     if (traceparent && traceparent_is_valid(traceparent))
         wire_append_pair(pairs, "traceparent", traceparent);
     if (*http_subject(request))
@@ -268,9 +264,10 @@ static void start(const struct api *api, struct http_request *request, const cha
                   const struct options *options, const unsigned char *digest)
 {
     const struct config_plugin *plugin = config_plugin(api->config, agent);
-    struct buf pairs = {0};
-    struct run_spec spec = {
+    struct run_request wanted = {
         .agent = agent,
+        .input = buf_data(http_body(request)),
+        .input_length = buf_length(http_body(request)),
         .subject = http_subject(request),
         .client = client_name(request),
         .key = *options->key ? options->key : NULL,
@@ -278,13 +275,12 @@ static void start(const struct api *api, struct http_request *request, const cha
         .linger_ms = milliseconds(options->on_disconnect, DISCONNECT_CONTINUE),
         .deadline_ms = milliseconds(options->deadline, 0),
         .grace_ms = milliseconds(plugin->cancel_grace, 0),
-        .pairs = &pairs,
     };
     struct run *run;
 
-    collect_pairs(api, request, &pairs);
-    if (run_create(api->runs, &spec, &run) < 0) {
-        buf_finish(&pairs);
+    collect_pairs(api, request, &wanted.vars);
+    if (run_create(api->runs, &wanted, &run) < 0) {
+        buf_finish(&wanted.vars);
         problem_reply(request, 500, "the server cannot make a run id");
         return;
     }

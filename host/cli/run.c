@@ -241,18 +241,17 @@ static void session_start(struct session *session, const char *input)
     static const struct executor executor = {.cancel = executor_cancel, .credit = executor_credit};
     const struct agent_plugin *plugin = worker_plugin(session->worker);
     struct run_agent agent = {.name = plugin->name, .version = plugin->version, .generation = 1};
-    struct buf pairs = {0};
-    struct run_spec spec = {.agent = agent.name,
-                            .subject = "",
-                            .linger_ms = NEVER,
-                            .deadline_ms = NEVER,
-                            .grace_ms = NEVER,
-                            .pairs = &pairs};
+    struct run_request request = {.agent = agent.name,
+                                  .input = input,
+                                  .input_length = strlen(input),
+                                  .subject = "",
+                                  .linger_ms = NEVER,
+                                  .deadline_ms = NEVER,
+                                  .grace_ms = NEVER};
     struct run_gap gap;
     struct buf *all;
 
-    wire_append_pair(&pairs, "input", input);
-    if (run_create(session->runs, &spec, &session->run) < 0)
+    if (run_create(session->runs, &request, &session->run) < 0)
         log_fatal("there is no randomness for a run id");
     session->subscriber.appended = on_appended;
     run_subscribe(session->run, &session->subscriber, 0, &gap);

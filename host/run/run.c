@@ -340,16 +340,16 @@ static void run_arm(struct run *run)
         uv_timer_start(&run->timer, on_timer, due > now ? due - now : 0, 0);
 }
 
-static void run_enter(struct run *run, const struct run_spec *spec)
+static void run_enter(struct run *run, const struct run_request *request)
 {
     struct runs *runs = run->runs;
 
     HASH_ADD(by_id, runs->by_id, id, RUN_ID_LENGTH, run);
-    if (spec->client)
-        run->client = client_take(&runs->clients, spec->client);
-    if (spec->key) {
-        run->key = make_key(spec->subject, spec->agent, spec->key);
-        memcpy(run->digest, spec->digest, sizeof run->digest);
+    if (request->client)
+        run->client = client_take(&runs->clients, request->client);
+    if (request->key) {
+        run->key = make_key(request->subject, request->agent, request->key);
+        memcpy(run->digest, request->digest, sizeof run->digest);
         tsearch(&run->key, &runs->by_key, compare_keys);
     }
     TAILQ_INSERT_TAIL(&runs->live, run, in_list);
@@ -357,7 +357,7 @@ static void run_enter(struct run *run, const struct run_spec *spec)
     run_account(run);
 }
 
-int run_create(struct runs *runs, const struct run_spec *spec, struct run **out)
+int run_create(struct runs *runs, struct run_request *request, struct run **out)
 {
     struct run *run = mem_alloc(sizeof *run);
     int status = make_id(runs, run->id);
@@ -368,18 +368,24 @@ int run_create(struct runs *runs, const struct run_spec *spec, struct run **out)
     }
     run->refs = 2; /* the table's and the caller's */
     run->runs = runs;
-    run->agent = mem_strdup(spec->agent);
-    run->subject = mem_strdup(spec->subject);
-    buf_swap(&run->pairs, spec->pairs);
+    run->agent = mem_strdup(request->agent);
+    run->subject = mem_strdup(request->subject);
+    if (request->input) {
+        buf_append(&run->pairs, "input", sizeof "input");
+        buf_append(&run->pairs, request->input, request->input_length);
+        buf_append(&run->pairs, "", 1);
+    }
+    buf_append(&run->pairs, buf_data(&request->vars), buf_length(&request->vars));
+    buf_finish(&request->vars);
     TAILQ_INIT(&run->subscribers);
     uv_timer_init(runs->loop, &run->timer);
     run->timer.data = run;
-    run->linger_ms = spec->linger_ms;
-    run->grace_ms = spec->grace_ms;
-    run->deadline_at = run_time(run, spec->deadline_ms);
-    run->deserted_at = spec->linger_ms > 0 ? run_time(run, spec->linger_ms) : NEVER;
+    run->linger_ms = request->linger_ms;
+    run->grace_ms = request->grace_ms;
+    run->deadline_at = run_time(run, request->deadline_ms);
+    run->deserted_at = request->linger_ms > 0 ? run_time(run, request->linger_ms) : NEVER;
     run->ignored_at = NEVER;
-    run_enter(run, spec);
+    run_enter(run, request);
     run_arm(run);
     *out = run;
     return 0;

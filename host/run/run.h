@@ -38,6 +38,7 @@
 #include "base/digest.h"
 #include "base/time.h"
 #include "run/eventlog.h"
+#include "run/request.h"
 #include "wire/frames.h"
 
 #include <stdbool.h>
@@ -112,21 +113,6 @@ struct run_agent {
     uint64_t generation;
 };
 
-/* What a run is to be. The texts are copied. */
-struct run_spec {
-    const char *agent;
-    const char *subject;         /* to whom it is visible; "" if clients are not told apart */
-    const char *client;          /* whom it counts for; NULL: nobody */
-    const char *key;             /* of idempotency; NULL for none */
-    const unsigned char *digest; /* of its request, DIGEST_SIZE bytes; with a key */
-    uint64_t linger_ms;          /* without a subscriber; NEVER: it goes on */
-    uint64_t deadline_ms;        /* from now; NEVER: none */
-    uint64_t grace_ms;           /* to stop after it was cancelled */
-    /* Its variables, as START will carry them, but for those that only the executor knows. Emptied.
-     */
-    struct buf *pairs;
-};
-
 /* The events from..to are not kept any more; to is 0 if there is no gap. */
 struct run_gap {
     uint64_t from, to;
@@ -175,8 +161,11 @@ void runs_fail_all(struct runs *runs, enum run_error error);
 
 /* ---- one run ---- */
 
-/* Queued. The reference is the caller's. -errno if there is no randomness for its id. */
-int run_create(struct runs *runs, const struct run_spec *spec, struct run **out);
+/*
+ * Queue a run; the reference is the caller's. Empties the request's vars. -errno
+ * if there is no randomness for its id.
+ */
+int run_create(struct runs *runs, struct run_request *request, struct run **out);
 
 struct run *run_ref(struct run *run);
 void run_unref(struct run *run);

@@ -15,7 +15,7 @@ const struct runs_limits plenty = {
 uv_loop_t loop;
 struct runs *runs;
 struct run *run;
-struct run_spec spec;
+struct run_request request;
 
 struct told told;
 
@@ -63,14 +63,11 @@ const struct executor executor = {
 
 struct run *create_run(void)
 {
-    struct buf pairs = {0};
     struct run *created;
 
-    wire_append_pair(&pairs, "input", "{\"q\":1}");
-    spec.pairs = &pairs;
-    ck_assert_int_eq(run_create(runs, &spec, &created), 0);
-    ck_assert_uint_eq(buf_length(&pairs), 0);
-    buf_finish(&pairs);
+    wire_append_pair(&request.vars, "auth.subject", "alice");
+    ck_assert_int_eq(run_create(runs, &request, &created), 0);
+    ck_assert_uint_eq(buf_length(&request.vars), 0);
     return created;
 }
 
@@ -278,11 +275,13 @@ static void setup_runs_with(const struct runs_limits *limits)
     told.number = 42;
     told.credit = WIRE_WINDOW;
     reader = (struct reader){.text = {0}};
-    spec = (struct run_spec){.agent = "echo",
-                             .subject = "",
-                             .linger_ms = NEVER,
-                             .deadline_ms = NEVER,
-                             .grace_ms = NEVER};
+    request = (struct run_request){.agent = "echo",
+                                   .input = "{\"q\":1}",
+                                   .input_length = strlen("{\"q\":1}"),
+                                   .subject = "",
+                                   .linger_ms = NEVER,
+                                   .deadline_ms = NEVER,
+                                   .grace_ms = NEVER};
     ck_assert_int_eq(uv_loop_init(&loop), 0);
     runs = runs_create(&loop, limits);
     run = NULL;
@@ -318,7 +317,7 @@ void forget_all(void)
     struct run *last;
 
     runs_set_limits(runs, &nothing);
-    spec.key = spec.client = NULL;
+    request.key = request.client = NULL;
     last = create_ended();
     run_unref(last);
 }

@@ -19,8 +19,8 @@ extern const struct runs_limits plenty;
 
 extern uv_loop_t loop;
 extern struct runs *runs;
-extern struct run *run;      /* the run of most tests */
-extern struct run_spec spec; /* how create_run() makes the next run */
+extern struct run *run;            /* the run of most tests */
+extern struct run_request request; /* how create_run() makes the next run */
 
 struct told {
     bool has_run;

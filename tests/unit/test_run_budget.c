@@ -176,16 +176,13 @@ CASE(room_for_many_live_ones)
 
 CASE(inputs_of_queued_runs_count)
 {
-    struct buf pairs = {0};
-    struct run_spec queued = {.agent = "echo",
-                              .subject = "",
-                              .linger_ms = NEVER,
-                              .deadline_ms = NEVER,
-                              .grace_ms = 1000,
-                              .pairs = &pairs};
+    static char input[60000];
 
-    buf_commit(&pairs, (memset(buf_reserve(&pairs, 60000), 'x', 60000), 60000));
-    ck_assert_int_eq(run_create(runs, &queued, &run), 0);
+    memset(input, '1', sizeof input);
+    request.input = input;
+    request.input_length = sizeof input;
+    request.grace_ms = 1000;
+    run = create_run();
     ck_assert_uint_gt(runs_memory(runs), 60000);
     run_cancel(run);
     ck_assert_uint_lt(runs_memory(runs), 60000);

@@ -27,7 +27,7 @@ CASE(ignored_after_its_grace)
 {
     uint64_t cancelled_at;
 
-    spec.grace_ms = 5;
+    request.grace_ms = 5;
     start_run();
     run_cancel(run);
     cancelled_at = told.at_ms;
@@ -45,7 +45,7 @@ CASE(ignored_after_its_grace)
 /* Events after the end are dropped. */
 CASE(ignored_agent_goes_on)
 {
-    spec.grace_ms = 0;
+    request.grace_ms = 0;
     start_run();
     run_cancel(run);
     pass(1);
@@ -60,7 +60,7 @@ CASE(ignored_agent_goes_on)
 
 CASE(ignored_after_an_abort)
 {
-    spec.grace_ms = 5;
+    request.grace_ms = 5;
     start_run();
     run_abort(run, RUN_ERROR_shutdown, NULL);
     ck_assert_uint_eq(told.cancels, 1);
@@ -74,7 +74,7 @@ CASE(ignored_after_an_abort)
 
 CASE_LOOP(stops_within_its_grace, 0, 2)
 {
-    spec.grace_ms = 5;
+    request.grace_ms = 5;
     start_run();
     if (_i)
         run_abort(run, RUN_ERROR_shutdown, NULL);
@@ -97,7 +97,7 @@ CASE(second_cancel_gives_no_more_time)
 {
     uv_timer_t later;
 
-    spec.grace_ms = 30;
+    request.grace_ms = 30;
     start_run();
     run_cancel(run);
     uv_timer_init(&loop, &later);
@@ -122,7 +122,7 @@ CASE(executor_ends_an_ignored_run_at_once)
     struct executor killer = executor;
 
     killer.ignored = on_ignored_end;
-    spec.grace_ms = 1;
+    request.grace_ms = 1;
     run = create_run();
     run_start(run, &agent, &killer, &told, told.number);
     run_cancel(run);

@@ -26,7 +26,7 @@ CASE(subject_is_copied)
     char subject[] = "alice";
     struct run *hers;
 
-    spec.subject = subject;
+    request.subject = subject;
     hers = create_run();
     subject[0] = 'A';
     ck_assert_str_eq(run_subject(hers), "alice");
@@ -82,6 +82,7 @@ CASE(pairs_of_start)
     struct buf wanted = {0};
 
     wire_append_pair(&wanted, "input", "{\"q\":1}");
+    wire_append_pair(&wanted, "auth.subject", "alice");
     wire_append_pair(&wanted, "run.id", run_id(run));
     wire_append_pair(&wanted, "run.agent", "echo");
     wire_append_pair(&wanted, "plugin.version", "1.2");

@@ -10,9 +10,9 @@ static struct run *create_with_key(const char *subject, const char *key)
     static unsigned char digest[DIGEST_SIZE];
 
     memset(digest, key[0], sizeof digest);
-    spec.subject = subject;
-    spec.key = key;
-    spec.digest = digest;
+    request.subject = subject;
+    request.key = key;
+    request.digest = digest;
     return create_run();
 }
 
@@ -39,9 +39,9 @@ CASE(key_is_of_subject_and_agent)
 {
     struct run *bobs = create_with_key("bob", "k"), *other;
 
-    spec.agent = "other";
+    request.agent = "other";
     other = create_with_key("alice", "k");
-    spec.agent = "echo";
+    request.agent = "echo";
     run = create_with_key("alice", "k");
     ck_assert_ptr_eq(runs_find_key(runs, "alice", "echo", "k"), run);
     ck_assert_ptr_eq(runs_find_key(runs, "bob", "echo", "k"), bobs);
@@ -105,12 +105,12 @@ CASE(live_runs_of_a_client)
 {
     struct run *first, *second, *nobodys;
 
-    spec.client = "10.0.0.1";
+    request.client = "10.0.0.1";
     first = create_run();
     second = create_run();
-    spec.client = "10.0.0.2";
+    request.client = "10.0.0.2";
     run = create_run();
-    spec.client = NULL;
+    request.client = NULL;
     nobodys = create_run();
     ck_assert_uint_eq(runs_live_of(runs, "10.0.0.1"), 2);
     ck_assert_uint_eq(runs_live_of(runs, "10.0.0.2"), 1);
@@ -132,7 +132,7 @@ CASE(live_runs_of_a_client)
 /* An ended run no longer counts for its client, even if its agent still runs. */
 CASE(ended_run_does_not_count)
 {
-    spec.client = "alice";
+    request.client = "alice";
     start_run();
     ck_assert_uint_eq(runs_live_of(runs, "alice"), 1);
     run_abort(run, RUN_ERROR_deadline, NULL);

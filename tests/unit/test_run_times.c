@@ -5,7 +5,7 @@
 /* Start a run with this time to linger, and let its reader leave. */
 static void leave_run(uint64_t linger_ms)
 {
-    spec.linger_ms = linger_ms;
+    request.linger_ms = linger_ms;
     start_run();
     run_leave(&reader.subscriber);
     ck_assert_ptr_null(reader.subscriber.run);
@@ -22,7 +22,7 @@ CASE(last_leaves_without_linger)
 
 CASE_LOOP(last_leaves_a_queued_run, 0, 2)
 {
-    spec.linger_ms = _i ? 2 : 0;
+    request.linger_ms = _i ? 2 : 0;
     run = create_run();
     subscribe(&reader);
     run_leave(&reader.subscriber);
@@ -73,7 +73,7 @@ CASE(another_reader_stays)
 {
     struct reader other = {.lazy = false};
 
-    spec.linger_ms = 0;
+    request.linger_ms = 0;
     start_run();
     subscribe(&other);
     run_leave(&reader.subscriber);
@@ -87,7 +87,7 @@ CASE(another_reader_stays)
 /* A reader that unsubscribes is done; only a reader that leaves starts the time to linger. */
 CASE(unsubscribing_is_not_leaving)
 {
-    spec.linger_ms = 0;
+    request.linger_ms = 0;
     start_run();
     run_unsubscribe(&reader.subscriber);
     pass(5);
@@ -96,7 +96,7 @@ CASE(unsubscribing_is_not_leaving)
 
 CASE_LOOP(leaves_after_the_end, 0, 2)
 {
-    spec.linger_ms = (uint64_t)_i;
+    request.linger_ms = (uint64_t)_i;
     start_run();
     ck_assert_int_eq(finish(), 0);
     run_leave(&reader.subscriber);
@@ -116,7 +116,7 @@ CASE(ends_while_it_lingers)
 
 CASE(ignored_after_its_time_to_linger)
 {
-    spec.grace_ms = 2;
+    request.grace_ms = 2;
     leave_run(2);
     while (told.ignored == 0)
         uv_run(&loop, UV_RUN_ONCE);
@@ -133,7 +133,7 @@ CASE(deadline_of_a_queued_run)
 {
     uint64_t created_at = uv_now(&loop);
 
-    spec.deadline_ms = 5;
+    request.deadline_ms = 5;
     run = create_run();
     subscribe(&reader);
     while (!run_has_ended(run))
@@ -146,7 +146,7 @@ CASE(deadline_of_a_queued_run)
 
 CASE(deadline_of_a_running_run)
 {
-    spec.deadline_ms = 5;
+    request.deadline_ms = 5;
     start_run();
     while (!run_has_ended(run))
         uv_run(&loop, UV_RUN_ONCE);
@@ -160,8 +160,8 @@ CASE(deadline_of_a_running_run)
 
 CASE(deadline_of_an_agent_that_ignores_it)
 {
-    spec.deadline_ms = 2;
-    spec.grace_ms = 2;
+    request.deadline_ms = 2;
+    request.grace_ms = 2;
     start_run();
     while (told.ignored == 0)
         uv_run(&loop, UV_RUN_ONCE);
@@ -172,7 +172,7 @@ CASE(deadline_of_an_agent_that_ignores_it)
 
 CASE(ends_before_its_deadline)
 {
-    spec.deadline_ms = 5;
+    request.deadline_ms = 5;
     start_run();
     ck_assert_int_eq(finish(), 0);
     pass(20);
@@ -182,7 +182,7 @@ CASE(ends_before_its_deadline)
 
 CASE(deadline_comes_while_it_lingers)
 {
-    spec.deadline_ms = 5;
+    request.deadline_ms = 5;
     leave_run(HOUR_MS);
     while (!run_has_ended(run))
         uv_run(&loop, UV_RUN_ONCE);
@@ -192,8 +192,8 @@ CASE(deadline_comes_while_it_lingers)
 
 CASE(deadline_comes_within_its_grace)
 {
-    spec.deadline_ms = 5;
-    spec.grace_ms = HOUR_MS;
+    request.deadline_ms = 5;
+    request.grace_ms = HOUR_MS;
     start_run();
     run_cancel(run);
     while (!run_has_ended(run))
@@ -205,7 +205,7 @@ CASE(deadline_comes_within_its_grace)
 /* A time too far to represent never comes. */
 CASE(times_do_not_overflow)
 {
-    spec.deadline_ms = spec.grace_ms = NEVER - 1;
+    request.deadline_ms = request.grace_ms = NEVER - 1;
     leave_run(NEVER - 1);
     pass(5);
     ck_assert_uint_eq(told.cancels, 0);

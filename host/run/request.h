@@ -1,0 +1,49 @@
+/*
+ * What every protocol makes of a request: a view of it goes in, and what the
+ * run is to be comes out. Neither knows HTTP, so a run can be started from
+ * anything that can fill one of the two.
+ */
+#ifndef RUN_REQUEST_H
+#define RUN_REQUEST_H
+
+#include "base/buf.h"
+
+#include <stdint.h>
+
+struct encoder;
+
+/* A request as its sender made it. The texts live as long as the view. */
+struct request_view {
+    const char *(*header)(void *data, const char *name); /* NULL if it is absent */
+    const char *(*query)(void *data, const char *name);  /* NULL if it is absent */
+    void *data;                                          /* of the two */
+    const struct buf *body;                              /* NULL if it exceeds max_body */
+    const char *subject;                                 /* "" if clients have no tokens */
+    const char *address;                                 /* numeric, without the port */
+};
+
+/* How a client reads the run that it asks for. */
+enum run_answer {
+    ANSWER_STREAM, /* its events as they come */
+    ANSWER_WAIT,   /* one document at its end */
+    ANSWER_DETACH, /* its state, at once */
+};
+
+/* What a run is to be. run_create() copies the texts. */
+struct run_request {
+    const char *agent;
+    const char *input; /* JSON; NULL: the run has none */
+    size_t input_length;
+    const char *subject;         /* who may see the run; "" if clients have no tokens */
+    const char *client;          /* who is charged for the run; NULL: nobody */
+    const char *key;             /* of idempotency; NULL: none */
+    const unsigned char *digest; /* of the body, DIGEST_SIZE bytes; NULL without a key */
+    uint64_t linger_ms;          /* how long the run goes on without a reader; or NEVER */
+    uint64_t deadline_ms;        /* from now; NEVER: none */
+    uint64_t grace_ms;           /* how long the agent may take to stop once it is cancelled */
+    enum run_answer answer;
+    const struct encoder *encoder; /* NULL: the native one */
+    struct buf vars; /* pairs for the agent's ctx_get(); run_create() leaves the buffer empty */
+};
+
+#endif
