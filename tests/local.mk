@@ -222,7 +222,9 @@ check_DATA = \
 	$(TEST_PLUGINS_CXX)
 CLEANFILES += \
 	$(TEST_PLUGINS) \
-	$(TEST_PLUGINS_CXX)
+	$(TEST_PLUGINS_CXX) \
+	tests/plugins/*.d \
+	tests/plugins/*.o
 
 # The clients that people use, as tests/clients/package-lock.json has them. Without the network
 # there are none, and the tests that need them are skipped.
@@ -239,14 +241,27 @@ endif
 clean-local:
 	rm -rf tests/npm
 
+# One command compiles and links a plugin, and writes into NAME.d what it read; NAME_fiber.so is
+# NAME.c in fiber mode, see tests/plugins/mode.h.
+TEST_PLUGIN_COMPILE = $(MKDIR_P) $(@D) && $(CC) $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
+	$(PLUGIN_CFLAGS) $(CFLAGS) -MMD -MP -MF $(@:.so=.d) -MT $@ -shared -fPIC
+TEST_PLUGIN_LIBS = $(CJSON_LIBS) -lpthread
 tests/plugins/%.so: tests/plugins/%.c
-	$(AM_V_CC)$(MKDIR_P) tests/plugins && $(CC) $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
-		$(PLUGIN_CFLAGS) $(CFLAGS) -shared -fPIC $^ -o $@ $(CJSON_LIBS) -lpthread
+	$(AM_V_CC)$(TEST_PLUGIN_COMPILE) $< $(filter %.o %.a,$^) -o $@ $(TEST_PLUGIN_LIBS)
+tests/plugins/%_fiber.so: tests/plugins/%.c
+	$(AM_V_CC)$(TEST_PLUGIN_COMPILE) -DPLUGIN_MODE=AGENT_FIBER $< $(filter %.o %.a,$^) -o $@ \
+		$(TEST_PLUGIN_LIBS)
 tests/plugins/%.so: tests/plugins/%.cc
-	$(AM_V_CXX)$(MKDIR_P) tests/plugins && $(CXX) -std=c++20 $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
-		$(SANITIZE_FLAGS) -fvisibility=hidden $(CXXFLAGS) -shared -fPIC $^ -o $@ -lpthread
+	$(AM_V_CXX)$(MKDIR_P) $(@D) && $(CXX) -std=c++20 $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
+		$(SANITIZE_FLAGS) -fvisibility=hidden $(CXXFLAGS) -MMD -MP -MF $(@:.so=.d) -MT $@ \
+		-shared -fPIC $< -o $@ -lpthread
 $(TEST_PLUGINS_LLM): libsluice-llm.a
-tests/plugins/unit_probe.so tests/plugins/unit_probe_fiber.so: tests/plugins/unit_probe_second.c
+# A plugin of two files.
+tests/plugins/unit_probe.so tests/plugins/unit_probe_fiber.so: tests/plugins/unit_probe_second.o
+tests/plugins/unit_probe_second.o: tests/plugins/unit_probe_second.c
+	$(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(PLUGIN_CPPFLAGS) $(CPPFLAGS) $(PLUGIN_CFLAGS) $(CFLAGS) \
+		-MMD -MP -MF $(@:.o=.d) -MT $@ -c -fPIC $< -o $@
+-include $(wildcard tests/plugins/*.d)
 
 E2E_TESTS = \
 	tests/e2e/test_abi.py \
@@ -279,6 +294,7 @@ E2E_TESTS = \
 	tests/e2e/test_payload.py \
 	tests/e2e/test_readers.py \
 	tests/e2e/test_readme.py \
+	tests/e2e/test_rebuild.py \
 	tests/e2e/test_resume.py \
 	tests/e2e/test_run_input.py \
 	tests/e2e/test_short_send.py \
@@ -342,6 +358,7 @@ EXTRA_DIST += \
 	tests/e2e/swap_storm.py \
 	tests/e2e/swapping.py \
 	tests/e2e/upstream.py \
+	tests/plugins/mode.h \
 	tests/plugins/swap.h \
 	tests/plugins/swap_state.h \
 	tests/plugins/unit_probe.h \
@@ -349,5 +366,5 @@ EXTRA_DIST += \
 	tests/summary.py \
 	$(E2E_TESTS) \
 	$(TEST_CLIENTS) \
-	$(TEST_PLUGINS:.so=.c) \
+	$(filter-out %_fiber.c,$(TEST_PLUGINS:.so=.c)) \
 	$(TEST_PLUGINS_CXX:.so=.cc)

@@ -57,12 +57,14 @@ check_DATA += \
 	$(BENCH_AGENTS)
 CLEANFILES += \
 	$(BENCH_AGENTS) \
+	tests/bench/agents/*.d \
 	tests/bench/agents/tick_next.c
 
 tests/bench/agents/%.so: tests/bench/agents/%.c
-	$(AM_V_CC)$(MKDIR_P) tests/bench/agents && $(CC) $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
-		$(PLUGIN_CFLAGS) $(CFLAGS) -shared -fPIC $< -o $@ $(CJSON_LIBS) -lpthread
-tests/bench/agents/cost_fiber.so: tests/bench/agents/cost.c
+	$(AM_V_CC)$(TEST_PLUGIN_COMPILE) $< -o $@ $(TEST_PLUGIN_LIBS)
+tests/bench/agents/%_fiber.so: tests/bench/agents/%.c
+	$(AM_V_CC)$(TEST_PLUGIN_COMPILE) -DPLUGIN_MODE=AGENT_FIBER $< -o $@ $(TEST_PLUGIN_LIBS)
+-include $(wildcard tests/bench/agents/*.d)
 
 # The next version of tick, for the swaps.
 tests/bench/agents/tick_next.c: tests/bench/agents/tick.c
@@ -76,7 +78,6 @@ bench: all $(BENCH_AGENTS) bench-programs
 
 EXTRA_DIST += \
 	tests/bench/agents/cost.c \
-	tests/bench/agents/cost_fiber.c \
 	tests/bench/agents/relay.c \
 	tests/bench/agents/tick.c \
 	tests/bench/bench.py \

@@ -6,12 +6,12 @@
  *     say {"text":S}     returns S
  *     nothing {}         fails: out of memory
  *
- * See e2e_chat_fiber.c for the mode that chat itself has.
+ * Built in both modes, see mode.h.
  */
-#ifndef CHAT_MODE
-#define CHAT_MODE AGENT_THREAD
-#define CHAT_NAME "e2e_chat"
-#endif
+#include "mode.h"
+
+#define CHAT_MODE PLUGIN_MODE
+#define CHAT_NAME PLUGIN_NAME("e2e_chat")
 
 #include "../../plugins/chat.c"
 

@@ -10,12 +10,9 @@
  *     scribble  writes what is no frame into every socket of its process, and waits
  *     ignore    never returns and asks nobody whether it should
  *
- * See e2e_crash_fiber.c for the other mode.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_crash"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -114,4 +111,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_crash"), .version = "1.0",
+             .handle = handle)

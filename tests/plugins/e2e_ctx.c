@@ -7,13 +7,10 @@
  *     returns {KEY:STATUS,...}          of ctx_set(), in the input's order
  *     ctx {KEY:VALUE or null,...}       of ctx_get(), once a round, each after a short sleep
  *
- * A value of null in set takes the variable away. See e2e_ctx_fiber.c for the
- * other mode.
+ * A value of null in set takes the variable away.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_ctx"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -46,8 +43,7 @@ static int get_all(const cJSON *input)
 {
     cJSON *values = cJSON_CreateObject(), *key;
 
-    cJSON_ArrayForEach(key, cJSON_GetObjectItemCaseSensitive(input, "get"))
-    {
+    cJSON_ArrayForEach(key, cJSON_GetObjectItemCaseSensitive(input, "get")) {
         const char *value = ctx_get(key->valuestring);
         cJSON_AddItemToObject(values, key->valuestring,
                               value ? cJSON_CreateString(value) : cJSON_CreateNull());
@@ -70,5 +66,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .create = create, .handle = handle,
-             .destroy = destroy)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_ctx"), .version = "1.0",
+             .create = create, .handle = handle, .destroy = destroy)

@@ -136,8 +136,7 @@ static int handle(void *self, const char *input)
     int end = 0;
 
     (void)self;
-    cJSON_ArrayForEach(call, cJSON_GetObjectItemCaseSensitive(json, "calls"))
-    {
+    cJSON_ArrayForEach(call, cJSON_GetObjectItemCaseSensitive(json, "calls")) {
         char *text = payload(call);
         cJSON_AddItemToArray(returns, cJSON_CreateNumber(make_call(call, text, &end)));
         free(text);

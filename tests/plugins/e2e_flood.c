@@ -3,12 +3,10 @@
  *
  *     {"count":N,"bytes":B}  ->  flood {"n":1,"pad":"xxx"} ... {"n":N,"pad":"xxx"}
  *
- * Then its result is {"emitted":N}. See e2e_flood_fiber.c for the other mode.
+ * Then its result is {"emitted":N}.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_flood"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -48,4 +46,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_flood"), .version = "1.0",
+             .handle = handle)

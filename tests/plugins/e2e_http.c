@@ -21,12 +21,10 @@
  *
  * It ends with the first call that fails with -ECANCELED, and then writes the
  * time, as CLOCK_MONOTONIC in nanoseconds, into the new file that "file" names.
- * What it has not closed stays open. See e2e_http_fiber.c for the other mode.
+ * What it has not closed stays open.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_http"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_http.h>
 #include <sluice/agent_json.h>
@@ -302,4 +300,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_http"), .version = "1.0",
+             .handle = handle)

@@ -10,13 +10,10 @@
  *     heard {"n":K,"status":STATUS,"json":what it got, or null}
  *
  * It ends at the first call that was cancelled, which it logs; else when there
- * is a file PATH of hold, if one is named. See e2e_input_fiber.c for the other
- * mode.
+ * is a file PATH of hold, if one is named.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_input"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -78,4 +75,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_input"), .version = "1.0",
+             .handle = handle)

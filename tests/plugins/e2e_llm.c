@@ -7,12 +7,10 @@
  *
  * base_url, api_key and model are settings; an input's base_url goes before.
  * When the model has answered, or not, it writes CLOCK_MONOTONIC in nanoseconds
- * into the new file PATH. See e2e_llm_fiber.c for the other mode.
+ * into the new file PATH.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_llm"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_llm.h>
 
@@ -105,5 +103,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .create = create, .handle = handle,
-             .destroy = destroy)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_llm"), .version = "1.0",
+             .create = create, .handle = handle, .destroy = destroy)

@@ -8,12 +8,10 @@
  *     mark {"n":K,"pad":"xxx"}  of B bytes, if E divides K
  *     text {"delta":"K "}       otherwise
  *
- * and its result is {"poured":N}. See e2e_pour_fiber.c for the other mode.
+ * and its result is {"poured":N}.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_pour"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -63,4 +61,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_pour"), .version = "1.0",
+             .handle = handle)

@@ -9,13 +9,10 @@
  *     emit   emits every 5 ms, until that fails
  *     flood  emits without pause, until that fails: it waits for its reader
  *
- * First it emits the event ready {} and makes the file PATH.begun. See
- * e2e_watch_fiber.c for the other mode.
+ * First it emits the event ready {} and makes the file PATH.begun.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "e2e_watch"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -99,4 +96,5 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("e2e_watch"), .version = "1.0",
+             .handle = handle)

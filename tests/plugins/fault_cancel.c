@@ -1,12 +1,9 @@
 /*
  * fault_cancel: a run that ignores cancellation and emits for ever:
- * {"how":"ignore"}, else it emits ready {} and finishes. See
- * fault_cancel_fiber.c for the other mode.
+ * {"how":"ignore"}, else it emits ready {} and finishes.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "fault_cancel"
-#endif
+#include "mode.h"
 
 #include <sluice/agent.h>
 
@@ -16,7 +13,7 @@
 /* A fiber that never parks stalls its loop. */
 static void nap(void)
 {
-    if (MODE == AGENT_FIBER)
+    if (PLUGIN_MODE == AGENT_FIBER)
         agent_sleep(10);
     else
         usleep(10000);
@@ -35,4 +32,5 @@ static int handle(void *self, const char *input)
     return 0;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("fault_cancel"), .version = "1.0",
+             .handle = handle)

@@ -6,13 +6,10 @@
  *     {"how":"ticks","count":N,"period_ms":M} emits tick {"n":1}, ..., and heeds what is returned
  *
  * On a thread it does nothing but sleep in the kernel; a fiber cannot do
- * that, and calls the host, but never looks at what is returned. See
- * fault_ignore_fiber.c for the other mode.
+ * that, and calls the host, but never looks at what is returned.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "fault_ignore"
-#endif
+#include "mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -25,7 +22,7 @@ static volatile int for_ever = 1;
 static void go_on(void)
 {
     while (for_ever) {
-        if (MODE == AGENT_FIBER)
+        if (PLUGIN_MODE == AGENT_FIBER)
             agent_sleep(10);
         else
             usleep(10000);
@@ -63,4 +60,5 @@ static int handle(void *self, const char *input)
     return tick(count, period_ms);
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("fault_ignore"), .version = "1.0",
+             .handle = handle)

@@ -4,7 +4,7 @@
  * until it is cancelled. fault_restart_fixed.c is the version without fault.
  */
 #ifndef VERSION
-#define VERSION "1.0"
+#define VERSION   "1.0"
 #define IS_FAULTY 1
 #endif
 

@@ -60,8 +60,8 @@ static int handle(void *self, const char *input)
     else if (strstr(input, "\"spin\""))
         status = leave_behind(spin, NULL);
     else
-        status = leave_behind(emit_stray,
-                              (void *)(count ? strtoul(count + strlen("\"count\": "), NULL, 10) : 1));
+        status = leave_behind(
+            emit_stray, (void *)(count ? strtoul(count + strlen("\"count\": "), NULL, 10) : 1));
     return status < 0 ? status : emit_event("left", "{}");
 }
 

@@ -59,8 +59,8 @@ static int handle(void *self, const char *input)
 
     (void)self;
     if (strcmp(how, "measure") == 0)
-        status = measure((uint32_t)json_number(json, "ms", 1),
-                         (unsigned)json_number(json, "count", 1));
+        status =
+            measure((uint32_t)json_number(json, "ms", 1), (unsigned)json_number(json, "count", 1));
     else
         status = sleep_zero(strcmp(how, "zero") == 0);
     cJSON_Delete(json);

@@ -81,7 +81,8 @@ static int tick(uint64_t n)
     char json[192];
 
     snprintf(json, sizeof json,
-             "{\"n\":%" PRIu64 ",\"version\":\"" SWAP_VERSION "\",\"generation\":%s,\"ns\":%" PRIu64 "}",
+             "{\"n\":%" PRIu64 ",\"version\":\"" SWAP_VERSION "\",\"generation\":%s,\"ns\":%" PRIu64
+             "}",
              n, ctx_get("plugin.generation"), now_ns());
     return emit_event("tick", json);
 }

@@ -7,13 +7,10 @@
  *     {"how":"report"}  emits report {"create":R,"selftest":R,"before":R}: what the calls
  *                       returned, there and in save_state() of the generation before
  *
- * An R is {"capture":0 or 1,"bind":S,"emit":S,"set":S,"sleep":S}. See
- * thread_bind_fiber.c for the other mode.
+ * An R is {"capture":0 or 1,"bind":S,"emit":S,"set":S,"sleep":S}.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "thread_bind"
-#endif
+#include "mode.h"
 
 #include <sluice/agent.h>
 
@@ -98,5 +95,6 @@ static void destroy(void *self)
     ctx_release(kept);
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .create = create, .selftest = selftest,
-             .handle = handle, .save_state = save_state, .destroy = destroy)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("thread_bind"), .version = "1.0",
+             .create = create, .selftest = selftest, .handle = handle, .save_state = save_state,
+             .destroy = destroy)

@@ -10,20 +10,16 @@
  *     "stray"      a thread of its own, not bound; emits what that returned
  *     "all"        the first four, with short sleeps between
  *
- * See unit_probe_fiber.c for the other mode.
+ * Built in both modes, see mode.h.
  */
 #include "unit_probe.h"
+#include "mode.h"
 
 #include <sluice/agent.h>
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-#ifndef PROBE_MODE
-#define PROBE_MODE AGENT_THREAD
-#define PROBE_NAME "unit_probe"
-#endif
 
 int probe_second_emit(void);
 
@@ -156,5 +152,5 @@ static int handle(void *self, const char *input)
     return strcmp(input, "\"all\"") == 0 ? emit_all() : -EINVAL;
 }
 
-AGENT_PLUGIN(.mode = PROBE_MODE, .name = PROBE_NAME, .version = "1.0", .create = create,
-             .selftest = selftest, .handle = handle, .destroy = destroy)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("unit_probe"), .version = "1.0",
+             .create = create, .selftest = selftest, .handle = handle, .destroy = destroy)

@@ -11,12 +11,9 @@
  * each the median, over so many batches of 1,000 calls, of the CPU time that the
  * calling thread spent in a batch, divided by its calls. The two alternate, and
  * between them it sleeps, so that the events leave and no call waits for space.
- * See cost_fiber.c for the other mode.
+ * Built in both modes, see mode.h.
  */
-#ifndef MODE
-#define MODE AGENT_THREAD
-#define NAME "cost"
-#endif
+#include "../../plugins/mode.h"
 
 #include <sluice/agent_json.h>
 
@@ -115,4 +112,4 @@ static int handle(void *self, const char *input)
     return status;
 }
 
-AGENT_PLUGIN(.mode = MODE, .name = NAME, .version = "1.0", .handle = handle)
+AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("cost"), .version = "1.0", .handle = handle)
