@@ -200,7 +200,7 @@ destroy_config:
 }
 
 /* The reply may be NULL. */
-static void front_refresh(void *data, const struct registry_reply *reply)
+static void front_refresh(void *data, const struct reply *reply)
 {
     struct front *front = data;
     char error[CONFIG_ERROR_SIZE] = "the server is stopping";

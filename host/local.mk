@@ -76,6 +76,7 @@ fleet_sources = \
 	host/fleet/process.h \
 	host/fleet/registry.c \
 	host/fleet/registry.h \
+	host/fleet/reply.h \
 	host/fleet/watch.c \
 	host/fleet/watch.h
 

@@ -17,26 +17,27 @@
 
 /* A generation among the agent's. */
 struct version {
-    struct agent *agent;
+    struct deployment *deployment;
     struct generation *generation;
-    TAILQ_ENTRY(version) in_agent; /* in agent->versions */
+    TAILQ_ENTRY(version) in_deployment; /* in deployment->versions */
 };
 
 struct waiting_run {
     struct run *run;
-    STAILQ_ENTRY(waiting_run) next; /* in agent->queue */
+    STAILQ_ENTRY(waiting_run) next; /* in deployment->queue */
 };
 
 struct waiting_reply {
-    struct registry_reply reply;
-    STAILQ_ENTRY(waiting_reply) next; /* in agent->replies or agent->later */
+    struct reply reply;
+    STAILQ_ENTRY(waiting_reply) next; /* in deployment->replies or deployment->later */
 };
 
 STAILQ_HEAD(reply_list, waiting_reply);
 
-struct agent {
+struct deployment {
     uv_loop_t *loop;
     const struct config *config;
+    const struct config_plugin *settings; /* of the name, in the configuration */
     char *file;
     char *name;
     bool loaded;                    /* the name is the plugin's own */
@@ -58,111 +59,107 @@ struct agent {
     size_t queued;
     struct reply_list replies; /* of the swap under way */
     struct reply_list later;   /* of the one that is wanted again */
-    const struct agent_handler *handler;
+    const struct deployment_handler *handler;
     void *data;
 };
 
 /* ---- runs ---- */
 
-static struct run *queue_pop(struct agent *agent)
+static struct run *queue_pop(struct deployment *deployment)
 {
-    struct waiting_run *waiting = STAILQ_FIRST(&agent->queue);
+    struct waiting_run *waiting = STAILQ_FIRST(&deployment->queue);
     struct run *run = waiting->run;
 
-    STAILQ_REMOVE_HEAD(&agent->queue, next);
-    agent->queued--;
+    STAILQ_REMOVE_HEAD(&deployment->queue, next);
+    deployment->queued--;
     free(waiting);
     return run;
 }
 
 /* Whether one more run may be live. */
-static bool agent_has_room(const struct agent *agent)
+static bool deployment_has_room(const struct deployment *deployment)
 {
-    unsigned most = config_plugin(agent->config, agent->name)->max_live;
+    unsigned most = deployment->settings->max_live;
     const struct version *version;
     size_t live = 0;
 
     if (most == 0)
         return true;
-    TAILQ_FOREACH(version, &agent->versions, in_agent)
+    TAILQ_FOREACH(version, &deployment->versions, in_deployment)
         live += generation_live(version->generation);
     return live < most;
 }
 
-static void queue_start(struct agent *agent)
+static void queue_start(struct deployment *deployment)
 {
-    while (agent->current && !STAILQ_EMPTY(&agent->queue)) {
-        struct run *run = STAILQ_FIRST(&agent->queue)->run;
-        if (!run_has_ended(run) &&
-            !(agent_has_room(agent) && generation_take(agent->current->generation, run)))
+    while (deployment->current && !STAILQ_EMPTY(&deployment->queue)) {
+        struct run *run = STAILQ_FIRST(&deployment->queue)->run;
+        if (!run_has_ended(run) && !(deployment_has_room(deployment) &&
+                                     generation_take(deployment->current->generation, run)))
             return;
-        run_unref(queue_pop(agent));
+        run_unref(queue_pop(deployment));
     }
 }
 
 /* Takes out those that ended while they waited. */
-static void queue_purge(struct agent *agent)
+static void queue_purge(struct deployment *deployment)
 {
-    for (size_t left = agent->queued; left > 0; left--) {
-        struct waiting_run *waiting = STAILQ_FIRST(&agent->queue);
-        STAILQ_REMOVE_HEAD(&agent->queue, next);
+    for (size_t left = deployment->queued; left > 0; left--) {
+        struct waiting_run *waiting = STAILQ_FIRST(&deployment->queue);
+        STAILQ_REMOVE_HEAD(&deployment->queue, next);
         if (!run_has_ended(waiting->run)) {
-            STAILQ_INSERT_TAIL(&agent->queue, waiting, next);
+            STAILQ_INSERT_TAIL(&deployment->queue, waiting, next);
             continue;
         }
-        agent->queued--;
+        deployment->queued--;
         run_unref(waiting->run);
         free(waiting);
     }
 }
 
-static void queue_fail(struct agent *agent)
+static void queue_fail(struct deployment *deployment)
 {
-    while (!STAILQ_EMPTY(&agent->queue)) {
-        struct run *run = queue_pop(agent);
-        run_abort(run, RUN_ERROR_unavailable, agent->reason);
+    while (!STAILQ_EMPTY(&deployment->queue)) {
+        struct run *run = queue_pop(deployment);
+        run_abort(run, RUN_ERROR_unavailable, deployment->reason);
         run_unref(run);
     }
 }
 
-static int agent_cannot(const struct agent *agent, const char *why, char *reason, size_t size)
+int deployment_admit(struct deployment *deployment, struct why *why)
 {
-    snprintf(reason, size, "the agent '%s' is not available: %s", agent->name, why);
-    return -ENODEV;
-}
+    unsigned most = deployment->settings->max_queued;
+    const char *unavailable = NULL;
 
-int agent_admit(struct agent *agent, char *reason, size_t size)
-{
-    unsigned most = config_plugin(agent->config, agent->name)->max_queued;
-
-    if (agent->drained)
-        return agent_cannot(agent, "its operator drained it", reason, size);
-    if (agent->current == NULL && agent->candidate == NULL)
-        return agent_cannot(agent, agent->reason, reason, size);
-    if (agent->current && generation_is_crashing(agent->current->generation))
-        return agent_cannot(agent, agent->reason, reason, size);
-    if (agent->queued >= most)
-        queue_purge(agent);
-    if (agent->queued < most)
+    if (deployment->drained)
+        unavailable = "its operator drained it";
+    else if (deployment->current ? generation_is_crashing(deployment->current->generation)
+                                 : deployment->candidate == NULL)
+        unavailable = deployment->reason;
+    if (unavailable)
+        return why_set(why, -ENODEV, "the agent '%s' is not available: %s", deployment->name,
+                       unavailable);
+    if (deployment->queued >= most)
+        queue_purge(deployment);
+    if (deployment->queued < most)
         return 0;
-    snprintf(reason, size, "the agent '%s' has too many runs waiting; try again later",
-             agent->name);
-    return -EAGAIN;
+    return why_set(why, -EAGAIN, "the agent '%s' has too many runs waiting; try again later",
+                   deployment->name);
 }
 
-void agent_submit(struct agent *agent, struct run *run)
+void deployment_submit(struct deployment *deployment, struct run *run)
 {
     struct waiting_run *waiting = mem_alloc(sizeof *waiting);
 
     waiting->run = run_ref(run);
-    STAILQ_INSERT_TAIL(&agent->queue, waiting, next);
-    agent->queued++;
-    queue_start(agent);
+    STAILQ_INSERT_TAIL(&deployment->queue, waiting, next);
+    deployment->queued++;
+    queue_start(deployment);
 }
 
 /* ---- swaps ---- */
 
-static void replies_add(struct reply_list *replies, const struct registry_reply *reply)
+static void replies_add(struct reply_list *replies, const struct reply *reply)
 {
     struct waiting_reply *waiting;
 
@@ -185,188 +182,190 @@ static void replies_send(struct reply_list *replies, const char *error)
 }
 
 /* Puts the next one, or none, in the current one's place. */
-static void agent_set_current(struct agent *agent, struct version *next)
+static void deployment_set_current(struct deployment *deployment, struct version *next)
 {
-    struct version *old = agent->current;
+    struct version *old = deployment->current;
 
-    agent->current = next;
+    deployment->current = next;
     if (old == NULL)
         return;
-    image_unref(agent->before);
-    agent->before = image_ref(generation_image(old->generation));
-    generation_drain(old->generation, agent->config->drain_timeout * UINT64_C(1000));
+    image_unref(deployment->before);
+    deployment->before = image_ref(generation_image(old->generation));
+    generation_drain(old->generation, deployment->config->drain_timeout * UINT64_C(1000));
 }
 
-static void agent_forget_next(struct agent *agent)
+static void deployment_forget_next(struct deployment *deployment)
 {
-    agent->again = false;
-    image_unref(agent->next);
-    agent->next = NULL;
+    deployment->again = false;
+    image_unref(deployment->next);
+    deployment->next = NULL;
 }
 
 /* Stops serving, and the swap that is under way. */
-static void agent_let_go(struct agent *agent, const char *why)
+static void deployment_let_go(struct deployment *deployment, const char *why)
 {
-    struct version *candidate = agent->candidate;
+    struct version *candidate = deployment->candidate;
 
-    agent->candidate = NULL;
-    uv_timer_stop(&agent->state_time);
-    agent_forget_next(agent);
-    mem_set(&agent->reason, why);
+    deployment->candidate = NULL;
+    uv_timer_stop(&deployment->state_time);
+    deployment_forget_next(deployment);
+    mem_set(&deployment->reason, why);
     if (candidate)
         generation_quit(candidate->generation, QUIT_MS);
-    agent_set_current(agent, NULL);
-    queue_fail(agent);
-    replies_send(&agent->replies, why);
-    replies_send(&agent->later, why);
-    agent->handler->settled(agent->data);
+    deployment_set_current(deployment, NULL);
+    queue_fail(deployment);
+    replies_send(&deployment->replies, why);
+    replies_send(&deployment->later, why);
+    deployment->handler->settled(deployment->data);
 }
 
-static void agent_swap_again(struct agent *agent);
+static void deployment_swap_again(struct deployment *deployment);
 
-static void agent_swap_failed(struct agent *agent, const char *reason)
+static void deployment_swap_failed(struct deployment *deployment, const char *reason)
 {
-    mem_set(&agent->reason, reason);
-    log_error("a plugin is refused%s: %s file=%s", agent->current ? ", the old one stays" : "",
-              reason, agent->file);
-    if (agent->current == NULL)
-        queue_fail(agent);
-    replies_send(&agent->replies, reason);
-    agent->handler->settled(agent->data);
+    mem_set(&deployment->reason, reason);
+    log_error("a plugin is refused%s: %s file=%s", deployment->current ? ", the old one stays" : "",
+              reason, deployment->file);
+    if (deployment->current == NULL)
+        queue_fail(deployment);
+    replies_send(&deployment->replies, reason);
+    deployment->handler->settled(deployment->data);
 }
 
-static void agent_switch(struct agent *agent)
+static void deployment_switch(struct deployment *deployment)
 {
-    struct version *next = agent->candidate;
+    struct version *next = deployment->candidate;
 
-    agent->candidate = NULL;
-    agent_set_current(agent, next);
-    agent->drained = agent->removed = false;
-    mem_set(&agent->reason, NULL);
-    log_info("a plugin serves plugin=%s version=%s generation=%llu file=%s", agent->name,
-             generation_version(agent->current->generation),
-             (unsigned long long)generation_number(agent->current->generation), agent->file);
-    replies_send(&agent->replies, NULL);
-    agent->handler->settled(agent->data);
+    deployment->candidate = NULL;
+    deployment_set_current(deployment, next);
+    deployment->drained = deployment->removed = false;
+    mem_set(&deployment->reason, NULL);
+    log_info("a plugin serves plugin=%s version=%s generation=%llu file=%s", deployment->name,
+             generation_version(deployment->current->generation),
+             (unsigned long long)generation_number(deployment->current->generation),
+             deployment->file);
+    replies_send(&deployment->replies, NULL);
+    deployment->handler->settled(deployment->data);
 }
 
 static void on_ready(void *data)
 {
     struct version *version = data;
-    struct agent *agent = version->agent;
+    struct deployment *deployment = version->deployment;
 
-    if (version == agent->candidate) {
-        agent_switch(agent);
-        agent_swap_again(agent);
+    if (version == deployment->candidate) {
+        deployment_switch(deployment);
+        deployment_swap_again(deployment);
     }
-    queue_start(agent);
+    queue_start(deployment);
 }
 
 static void on_failed(void *data, const char *reason)
 {
     struct version *version = data;
-    struct agent *agent = version->agent;
+    struct deployment *deployment = version->deployment;
 
-    if (version != agent->candidate)
+    if (version != deployment->candidate)
         return;
-    agent->candidate = NULL;
-    uv_timer_stop(&agent->state_time);
-    if (agent->stopping)
+    deployment->candidate = NULL;
+    uv_timer_stop(&deployment->state_time);
+    if (deployment->stopping)
         return;
-    agent_swap_failed(agent, reason);
-    agent_swap_again(agent);
+    deployment_swap_failed(deployment, reason);
+    deployment_swap_again(deployment);
 }
 
 static void on_crashing(void *data, const char *reason)
 {
     struct version *version = data;
-    struct agent *agent = version->agent;
+    struct deployment *deployment = version->deployment;
 
-    if (version != agent->current)
+    if (version != deployment->current)
         return;
-    mem_set(&agent->reason, reason);
-    queue_fail(agent);
+    mem_set(&deployment->reason, reason);
+    queue_fail(deployment);
 }
 
 static void on_closed(void *data)
 {
     struct version *version = data;
-    struct agent *agent = version->agent;
+    struct deployment *deployment = version->deployment;
 
-    if (version == agent->current)
-        agent->current = NULL;
-    TAILQ_REMOVE(&agent->versions, version, in_agent);
-    agent->version_count--;
-    log_info("a generation is gone plugin=%s generation=%llu", agent->name,
+    if (version == deployment->current)
+        deployment->current = NULL;
+    TAILQ_REMOVE(&deployment->versions, version, in_deployment);
+    deployment->version_count--;
+    log_info("a generation is gone plugin=%s generation=%llu", deployment->name,
              (unsigned long long)generation_number(version->generation));
     free(version);
-    agent_swap_again(agent);
-    if (agent_is_empty(agent))
-        agent->handler->emptied(agent->data);
+    deployment_swap_again(deployment);
+    if (deployment_is_empty(deployment))
+        deployment->handler->emptied(deployment->data);
 }
 
 /* ---- a candidate's way: hello, the state, create ---- */
 
-static void candidate_create(struct agent *agent, const char *state)
+static void candidate_create(struct deployment *deployment, const char *state)
 {
-    uv_timer_stop(&agent->state_time);
-    generation_create(agent->candidate->generation, state && *state ? state : NULL);
+    uv_timer_stop(&deployment->state_time);
+    generation_create(deployment->candidate->generation, state && *state ? state : NULL);
 }
 
 static void on_state_time(uv_timer_t *timer)
 {
-    struct agent *agent = timer->data;
+    struct deployment *deployment = timer->data;
 
-    log_warn("the old generation did not save its state in time plugin=%s", agent->name);
-    candidate_create(agent, NULL);
+    log_warn("the old generation did not save its state in time plugin=%s", deployment->name);
+    candidate_create(deployment, NULL);
 }
 
 static void on_saved(void *data, const char *state)
 {
     struct version *version = data;
-    struct agent *agent = version->agent;
+    struct deployment *deployment = version->deployment;
 
-    if (agent->candidate && version == agent->current &&
-        uv_is_active((uv_handle_t *)&agent->state_time))
-        candidate_create(agent, state);
+    if (deployment->candidate && version == deployment->current &&
+        uv_is_active((uv_handle_t *)&deployment->state_time))
+        candidate_create(deployment, state);
 }
 
-static bool candidate_may_be_called(struct agent *agent, const char *name, char *reason,
+static bool candidate_may_be_called(struct deployment *deployment, const char *name, char *reason,
                                     size_t size)
 {
-    if (agent->current && strcmp(name, agent->name) != 0) {
+    if (deployment->current && strcmp(name, deployment->name) != 0) {
         snprintf(reason, size,
                  "%s holds the agent '%s' now, it held '%s'; put it into a file of "
                  "its own",
-                 agent->file, name, agent->name);
+                 deployment->file, name, deployment->name);
         return false;
     }
-    return agent->handler->may_be_called(agent->data, agent, name, reason, size);
+    return deployment->handler->may_be_called(deployment->data, deployment, name, reason, size);
 }
 
 static void on_hello(void *data, const struct process_hello *hello)
 {
     struct version *version = data;
-    struct agent *agent = version->agent;
+    struct deployment *deployment = version->deployment;
     char reason[512];
 
-    if (version != agent->candidate)
+    if (version != deployment->candidate)
         return;
-    if (!candidate_may_be_called(agent, hello->name, reason, sizeof reason)) {
+    if (!candidate_may_be_called(deployment, hello->name, reason, sizeof reason)) {
         generation_refuse(version->generation, reason);
         return;
     }
-    mem_set(&agent->name, hello->name);
-    agent->loaded = true;
-    if (agent->current && generation_save_state(agent->current->generation))
-        uv_timer_start(&agent->state_time, on_state_time, STATE_MS, 0);
+    mem_set(&deployment->name, hello->name);
+    deployment->settings = config_plugin(deployment->config, deployment->name);
+    deployment->loaded = true;
+    if (deployment->current && generation_save_state(deployment->current->generation))
+        uv_timer_start(&deployment->state_time, on_state_time, STATE_MS, 0);
     else
-        candidate_create(agent, NULL);
+        candidate_create(deployment, NULL);
 }
 
 /* ---- asking for swaps ---- */
 
-static void agent_start(struct agent *agent, struct image *image)
+static void deployment_start(struct deployment *deployment, struct image *image)
 {
     static const struct generation_handler handler = {.hello = on_hello,
                                                       .saved = on_saved,
@@ -375,263 +374,273 @@ static void agent_start(struct agent *agent, struct image *image)
                                                       .crashing = on_crashing,
                                                       .closed = on_closed};
     struct generation_spec spec = {
-        .image = image, .number = ++agent->last_number, .config = agent->config};
+        .image = image, .number = ++deployment->last_number, .config = deployment->config};
     struct version *version = mem_alloc(sizeof *version);
 
-    version->agent = agent;
-    TAILQ_INSERT_TAIL(&agent->versions, version, in_agent);
-    agent->version_count++;
-    agent->candidate = version;
-    version->generation = generation_start(agent->loop, &spec, &handler, version);
+    version->deployment = deployment;
+    TAILQ_INSERT_TAIL(&deployment->versions, version, in_deployment);
+    deployment->version_count++;
+    deployment->candidate = version;
+    version->generation = generation_start(deployment->loop, &spec, &handler, version);
 }
 
 /* Swaps to the image, or says why not; if there are too many generations, later. */
-static void agent_swap_to(struct agent *agent, struct image *image)
+static void deployment_swap_to(struct deployment *deployment, struct image *image)
 {
     char reason[160];
 
-    if (agent->version_count < agent->config->max_generations) {
-        agent_start(agent, image);
+    if (deployment->version_count < deployment->config->max_generations) {
+        deployment_start(deployment, image);
         return;
     }
-    agent_forget_next(agent);
-    agent->again = true;
-    agent->next = image_ref(image);
+    deployment_forget_next(deployment);
+    deployment->again = true;
+    deployment->next = image_ref(image);
     snprintf(reason, sizeof reason, "%u generations are live; the swap waits until one has drained",
-             agent->version_count);
-    agent_swap_failed(agent, reason);
+             deployment->version_count);
+    deployment_swap_failed(deployment, reason);
 }
 
 /* Swaps to the file as it is now. */
-static void agent_begin(struct agent *agent)
+static void deployment_begin(struct deployment *deployment)
 {
     struct image *image;
     char reason[1024];
 
-    if (image_create(agent->file, &image, reason, sizeof reason) < 0) {
-        agent_swap_failed(agent, reason);
+    if (image_create(deployment->file, &image, reason, sizeof reason) < 0) {
+        deployment_swap_failed(deployment, reason);
         return;
     }
-    image_unref(agent->tried);
-    agent->tried = image;
-    agent_swap_to(agent, image);
+    image_unref(deployment->tried);
+    deployment->tried = image;
+    deployment_swap_to(deployment, image);
 }
 
 /* The swap that had to wait, if there is one and it need not wait any more. */
-static void agent_swap_again(struct agent *agent)
+static void deployment_swap_again(struct deployment *deployment)
 {
-    struct image *next = agent->next;
+    struct image *next = deployment->next;
 
-    if (!agent->again || agent->candidate || agent->stopping)
+    if (!deployment->again || deployment->candidate || deployment->stopping)
         return;
-    agent->again = false;
-    agent->next = NULL;
-    STAILQ_CONCAT(&agent->replies, &agent->later);
+    deployment->again = false;
+    deployment->next = NULL;
+    STAILQ_CONCAT(&deployment->replies, &deployment->later);
     if (next)
-        agent_swap_to(agent, next);
+        deployment_swap_to(deployment, next);
     else
-        agent_begin(agent);
+        deployment_begin(deployment);
     image_unref(next);
 }
 
-void agent_reload(struct agent *agent, const struct registry_reply *reply)
+void deployment_reload(struct deployment *deployment, const struct reply *reply)
 {
-    if (agent->candidate) {
-        agent_forget_next(agent);
-        agent->again = true;
-        replies_add(&agent->later, reply);
+    if (deployment->candidate) {
+        deployment_forget_next(deployment);
+        deployment->again = true;
+        replies_add(&deployment->later, reply);
         return;
     }
-    replies_add(&agent->replies, reply);
-    agent_begin(agent);
+    replies_add(&deployment->replies, reply);
+    deployment_begin(deployment);
 }
 
-void agent_rollback(struct agent *agent, const struct registry_reply *reply)
+void deployment_rollback(struct deployment *deployment, const struct reply *reply)
 {
-    const char *error = agent->candidate        ? "a swap is under way; try again when it is done"
-                        : agent->before == NULL ? "there was no generation before this one"
-                                                : NULL;
+    const char *error = deployment->candidate ? "a swap is under way; try again when it is done"
+                        : deployment->before == NULL ? "there was no generation before this one"
+                                                     : NULL;
 
     if (error) {
         reply->done(reply->data, error);
         return;
     }
-    replies_add(&agent->replies, reply);
-    agent_swap_to(agent, agent->before);
+    replies_add(&deployment->replies, reply);
+    deployment_swap_to(deployment, deployment->before);
 }
 
-void agent_drain(struct agent *agent)
+void deployment_drain(struct deployment *deployment)
 {
-    agent->drained = true;
-    agent_let_go(agent, "its operator drained it");
+    deployment->drained = true;
+    deployment_let_go(deployment, "its operator drained it");
 }
 
-static void agent_remove(struct agent *agent)
+static void deployment_remove(struct deployment *deployment)
 {
-    if (agent->removed)
+    if (deployment->removed)
         return;
-    log_info("a plugin's file is gone; its runs may finish plugin=%s file=%s", agent->name,
-             agent->file);
-    agent->removed = true;
-    image_unref(agent->tried);
-    agent->tried = NULL;
-    agent_let_go(agent, "its file is gone");
+    log_info("a plugin's file is gone; its runs may finish plugin=%s file=%s", deployment->name,
+             deployment->file);
+    deployment->removed = true;
+    image_unref(deployment->tried);
+    deployment->tried = NULL;
+    deployment_let_go(deployment, "its file is gone");
 }
 
-bool agent_refresh(struct agent *agent, const struct registry_reply *reply)
+bool deployment_refresh(struct deployment *deployment, const struct reply *reply)
 {
     struct stat now;
 
-    if (stat(agent->file, &now) < 0) {
-        agent_remove(agent);
+    deployment->settings = config_plugin(deployment->config, deployment->name);
+    if (stat(deployment->file, &now) < 0) {
+        deployment_remove(deployment);
         return false;
     }
-    if (agent->removed || agent->tried == NULL || !image_is_current(agent->tried, &now)) {
-        agent_reload(agent, reply);
+    if (deployment->removed || deployment->tried == NULL ||
+        !image_is_current(deployment->tried, &now)) {
+        deployment_reload(deployment, reply);
         return true;
     }
-    if (agent->current ? generation_is_configured(agent->current->generation, agent->config)
-                       : agent->drained)
+    if (deployment->current
+            ? generation_is_configured(deployment->current->generation, deployment->config)
+            : deployment->drained)
         return false;
-    if (agent->current == NULL || agent->candidate) {
-        agent_reload(agent, reply);
+    if (deployment->current == NULL || deployment->candidate) {
+        deployment_reload(deployment, reply);
     } else { /* the same code, which may be no more that of the file */
-        replies_add(&agent->replies, reply);
-        agent_swap_to(agent, generation_image(agent->current->generation));
+        replies_add(&deployment->replies, reply);
+        deployment_swap_to(deployment, generation_image(deployment->current->generation));
     }
     return true;
 }
 
-void agent_retry(struct agent *agent)
+void deployment_retry(struct deployment *deployment)
 {
-    if (agent->current || agent->candidate || agent->drained || agent->removed)
+    if (deployment->current || deployment->candidate || deployment->drained || deployment->removed)
         return;
-    agent_reload(agent, NULL);
+    deployment_reload(deployment, NULL);
 }
 
 /* ---- the whole ---- */
 
-struct agent *agent_create(uv_loop_t *loop, const struct config *config, const char *file,
-                           const struct agent_handler *handler, void *data)
+struct deployment *deployment_create(uv_loop_t *loop, const struct config *config, const char *file,
+                                     const struct deployment_handler *handler, void *data)
 {
     const char *slash = strrchr(file, '/');
-    struct agent *agent = mem_alloc(sizeof *agent);
+    struct deployment *deployment = mem_alloc(sizeof *deployment);
 
-    agent->loop = loop;
-    agent->config = config;
-    agent->file = mem_strdup(file);
-    agent->name = mem_strdup(slash ? slash + 1 : file);
-    agent->name[strlen(agent->name) - strlen(".so")] = '\0';
-    agent->handler = handler;
-    agent->data = data;
-    TAILQ_INIT(&agent->versions);
-    STAILQ_INIT(&agent->queue);
-    STAILQ_INIT(&agent->replies);
-    STAILQ_INIT(&agent->later);
-    uv_timer_init(loop, &agent->state_time);
-    agent->state_time.data = agent;
-    return agent;
+    deployment->loop = loop;
+    deployment->config = config;
+    deployment->file = mem_strdup(file);
+    deployment->name = mem_strdup(slash ? slash + 1 : file);
+    deployment->name[strlen(deployment->name) - strlen(".so")] = '\0';
+    deployment->settings = config_plugin(config, deployment->name);
+    deployment->handler = handler;
+    deployment->data = data;
+    TAILQ_INIT(&deployment->versions);
+    STAILQ_INIT(&deployment->queue);
+    STAILQ_INIT(&deployment->replies);
+    STAILQ_INIT(&deployment->later);
+    uv_timer_init(loop, &deployment->state_time);
+    deployment->state_time.data = deployment;
+    return deployment;
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct agent *agent = handle->data;
+    struct deployment *deployment = handle->data;
 
-    image_unref(agent->tried);
-    image_unref(agent->before);
-    image_unref(agent->next);
-    free(agent->file);
-    free(agent->name);
-    free(agent->reason);
-    free(agent);
+    image_unref(deployment->tried);
+    image_unref(deployment->before);
+    image_unref(deployment->next);
+    free(deployment->file);
+    free(deployment->name);
+    free(deployment->reason);
+    free(deployment);
 }
 
-void agent_destroy(struct agent *agent)
+void deployment_destroy(struct deployment *deployment)
 {
-    queue_fail(agent);
-    uv_close((uv_handle_t *)&agent->state_time, on_timer_closed);
+    queue_fail(deployment);
+    uv_close((uv_handle_t *)&deployment->state_time, on_timer_closed);
 }
 
-void agent_stop(struct agent *agent)
+void deployment_stop(struct deployment *deployment)
 {
     struct version *version, *next;
 
-    agent->stopping = true;
-    uv_timer_stop(&agent->state_time);
-    replies_send(&agent->replies, "the server is stopping");
-    replies_send(&agent->later, "the server is stopping");
-    for (version = TAILQ_FIRST(&agent->versions); version; version = next) {
-        next = TAILQ_NEXT(version, in_agent);
+    deployment->stopping = true;
+    uv_timer_stop(&deployment->state_time);
+    replies_send(&deployment->replies, "the server is stopping");
+    replies_send(&deployment->later, "the server is stopping");
+    for (version = TAILQ_FIRST(&deployment->versions); version; version = next) {
+        next = TAILQ_NEXT(version, in_deployment);
         generation_quit(version->generation, QUIT_MS);
     }
 }
 
-const char *agent_file(const struct agent *agent)
+const char *deployment_file(const struct deployment *deployment)
 {
-    return agent->file;
+    return deployment->file;
 }
 
-const char *agent_name(const struct agent *agent)
+const char *deployment_name(const struct deployment *deployment)
 {
-    return agent->name;
+    return deployment->name;
 }
 
-bool agent_is_loaded(const struct agent *agent)
+const struct config_plugin *deployment_settings(const struct deployment *deployment)
 {
-    return agent->loaded && !agent->removed;
+    return deployment->settings;
 }
 
-bool agent_is_starting(const struct agent *agent)
+bool deployment_is_loaded(const struct deployment *deployment)
 {
-    return agent->current == NULL && agent->candidate != NULL;
+    return deployment->loaded && !deployment->removed;
 }
 
-bool agent_is_removed(const struct agent *agent)
+bool deployment_is_starting(const struct deployment *deployment)
 {
-    return agent->removed && agent->candidate == NULL;
+    return deployment->current == NULL && deployment->candidate != NULL;
 }
 
-bool agent_is_empty(const struct agent *agent)
+bool deployment_is_removed(const struct deployment *deployment)
 {
-    return TAILQ_EMPTY(&agent->versions);
+    return deployment->removed && deployment->candidate == NULL;
 }
 
-static const char *agent_state(const struct agent *agent)
+bool deployment_is_empty(const struct deployment *deployment)
 {
-    if (agent->current)
-        return generation_is_crashing(agent->current->generation) ? "crash-loop" : "serving";
-    return agent->candidate ? "starting"
-           : agent->drained ? "drained"
-           : agent->removed ? "removed"
-                            : "refused";
+    return TAILQ_EMPTY(&deployment->versions);
 }
 
-void agent_describe(const struct agent *agent, struct buf *json)
+static const char *deployment_state(const struct deployment *deployment)
+{
+    if (deployment->current)
+        return generation_is_crashing(deployment->current->generation) ? "crash-loop" : "serving";
+    return deployment->candidate ? "starting"
+           : deployment->drained ? "drained"
+           : deployment->removed ? "removed"
+                                 : "refused";
+}
+
+void deployment_describe(const struct deployment *deployment, struct buf *json)
 {
     buf_puts(json, "{\"name\":");
-    json_append_string(json, agent->name);
-    json_append_member(json, "state", agent_state(agent));
-    if (agent->current)
-        generation_describe(agent->current->generation, json);
-    if (agent->current == NULL || generation_is_crashing(agent->current->generation))
-        json_append_member(json, "reason", agent->reason);
+    json_append_string(json, deployment->name);
+    json_append_member(json, "state", deployment_state(deployment));
+    if (deployment->current)
+        generation_describe(deployment->current->generation, json);
+    if (deployment->current == NULL || generation_is_crashing(deployment->current->generation))
+        json_append_member(json, "reason", deployment->reason);
     buf_puts(json, "}");
 }
 
-void agent_report(const struct agent *agent, struct buf *json)
+void deployment_report(const struct deployment *deployment, struct buf *json)
 {
     const struct version *version;
     const char *comma = "";
 
     buf_puts(json, "{\"name\":");
-    json_append_string(json, agent->name);
-    json_append_member(json, "file", agent->file);
-    json_append_member(json, "state", agent_state(agent));
-    json_append_member(json, "last_error", agent->reason);
-    buf_printf(json, ",\"queued_runs\":%zu,\"current\":%llu,\"generations\":[", agent->queued,
-               agent->current ? (unsigned long long)generation_number(agent->current->generation)
-                              : 0);
-    TAILQ_FOREACH(version, &agent->versions, in_agent) {
+    json_append_string(json, deployment->name);
+    json_append_member(json, "file", deployment->file);
+    json_append_member(json, "state", deployment_state(deployment));
+    json_append_member(json, "last_error", deployment->reason);
+    buf_printf(json, ",\"queued_runs\":%zu,\"current\":%llu,\"generations\":[", deployment->queued,
+               deployment->current
+                   ? (unsigned long long)generation_number(deployment->current->generation)
+                   : 0);
+    TAILQ_FOREACH(version, &deployment->versions, in_deployment) {
         buf_puts(json, comma);
         generation_report(version->generation, json);
         comma = ",";

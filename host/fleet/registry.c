@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct entry {
-    struct agent *agent;
+    struct deployment *deployment;
     TAILQ_ENTRY(entry) in_registry; /* in registry->entries */
 };
 
@@ -33,43 +33,43 @@ struct registry {
 /* ---- agents by name and file ---- */
 
 /* One whose plugin said this name goes before one whose file is called so. */
-static struct agent *registry_find(const struct registry *registry, const char *name)
+static struct deployment *registry_find_any(const struct registry *registry, const char *name)
 {
-    struct agent *by_file = NULL;
+    struct deployment *by_file = NULL;
     struct entry *entry;
 
     TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (strcmp(agent_name(entry->agent), name) != 0)
+        if (strcmp(deployment_name(entry->deployment), name) != 0)
             continue;
-        if (agent_is_loaded(entry->agent))
-            return entry->agent;
-        by_file = entry->agent;
+        if (deployment_is_loaded(entry->deployment))
+            return entry->deployment;
+        by_file = entry->deployment;
     }
     return by_file;
 }
 
-static struct agent *registry_find_file(const struct registry *registry, const char *file)
+static struct deployment *registry_find_file(const struct registry *registry, const char *file)
 {
     struct entry *entry;
 
     TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (strcmp(agent_file(entry->agent), file) == 0)
-            return entry->agent;
+        if (strcmp(deployment_file(entry->deployment), file) == 0)
+            return entry->deployment;
     }
     return NULL;
 }
 
 /* ---- what agents tell ---- */
 
-static bool may_be_called(void *data, const struct agent *agent, const char *name, char *reason,
-                          size_t size)
+static bool may_be_called(void *data, const struct deployment *deployment, const char *name,
+                          char *reason, size_t size)
 {
     const struct registry *registry = data;
-    const struct agent *other = registry_find(registry, name);
+    const struct deployment *other = registry_find_any(registry, name);
 
-    if (other == NULL || other == agent || !agent_is_loaded(other))
+    if (other == NULL || other == deployment || !deployment_is_loaded(other))
         return true;
-    snprintf(reason, size, "the agent '%s' is already that of %s", name, agent_file(other));
+    snprintf(reason, size, "the agent '%s' is already that of %s", name, deployment_file(other));
     return false;
 }
 
@@ -81,7 +81,7 @@ static void on_settled(void *data)
     if (registry->is_settled || registry->opening)
         return;
     TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (agent_is_starting(entry->agent))
+        if (deployment_is_starting(entry->deployment))
             return;
     }
     registry->is_settled = true;
@@ -96,7 +96,7 @@ static void on_emptied(void *data)
     if (registry->stopped == NULL)
         return;
     TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (!agent_is_empty(entry->agent))
+        if (!deployment_is_empty(entry->deployment))
             return;
     }
     registry->stopped(registry->data);
@@ -104,29 +104,30 @@ static void on_emptied(void *data)
 
 /* ---- the folder ---- */
 
-static void registry_add(struct registry *registry, const char *file,
-                         const struct registry_reply *reply)
+static void registry_add(struct registry *registry, const char *file, const struct reply *reply)
 {
-    static const struct agent_handler handler = {
+    static const struct deployment_handler handler = {
         .may_be_called = may_be_called, .settled = on_settled, .emptied = on_emptied};
     struct entry *entry = mem_alloc(sizeof *entry);
 
-    entry->agent = agent_create(registry->loop, registry->config, file, &handler, registry);
+    entry->deployment =
+        deployment_create(registry->loop, registry->config, file, &handler, registry);
     TAILQ_INSERT_TAIL(&registry->entries, entry, in_registry);
-    agent_reload(entry->agent, reply);
+    deployment_reload(entry->deployment, reply);
 }
 
 /* True if it swaps, and will reply. A name that becomes free may be what a refused one wants. */
-static bool registry_refresh_agent(struct registry *registry, struct agent *agent,
-                                   const struct registry_reply *reply)
+static bool registry_refresh_one(struct registry *registry, struct deployment *deployment,
+                                 const struct reply *reply)
 {
-    bool was_removed = agent_is_removed(agent), swaps = agent_refresh(agent, reply);
+    bool was_removed = deployment_is_removed(deployment),
+         swaps = deployment_refresh(deployment, reply);
     struct entry *entry;
 
-    if (was_removed || !agent_is_removed(agent))
+    if (was_removed || !deployment_is_removed(deployment))
         return swaps;
     TAILQ_FOREACH(entry, &registry->entries, in_registry)
-        agent_retry(entry->agent);
+        deployment_retry(entry->deployment);
     return swaps;
 }
 
@@ -134,10 +135,10 @@ static bool registry_refresh_agent(struct registry *registry, struct agent *agen
 static void on_changed(void *data, const char *file)
 {
     struct registry *registry = data;
-    struct agent *agent = registry_find_file(registry, file);
+    struct deployment *deployment = registry_find_file(registry, file);
 
-    if (agent)
-        registry_refresh_agent(registry, agent, NULL);
+    if (deployment)
+        registry_refresh_one(registry, deployment, NULL);
     else if (access(file, F_OK) == 0)
         registry_add(registry, file, NULL);
 }
@@ -149,7 +150,7 @@ static int is_plugin(const struct dirent *entry)
 
 /* The swaps of one registry_refresh(). */
 struct refresh {
-    struct registry_reply reply;
+    struct reply reply;
     unsigned pending;
     char *error;
 };
@@ -171,7 +172,7 @@ static void on_refreshed(void *data, const char *error)
 /* Adds the files that are new; how many there are in all, or -errno. */
 static int registry_scan(struct registry *registry, struct refresh *refresh)
 {
-    struct registry_reply reply = {.done = on_refreshed, .data = refresh};
+    struct reply reply = {.done = on_refreshed, .data = refresh};
     struct dirent **found;
     int count = scandir(registry->folder, &found, is_plugin, alphasort);
 
@@ -211,10 +212,10 @@ int registry_open(struct registry *registry, const char *folder)
     return 0;
 }
 
-void registry_refresh(struct registry *registry, const struct registry_reply *reply)
+void registry_refresh(struct registry *registry, const struct reply *reply)
 {
     struct refresh *refresh = mem_alloc(sizeof *refresh);
-    struct registry_reply each = {.done = on_refreshed, .data = refresh};
+    struct reply each = {.done = on_refreshed, .data = refresh};
     struct entry *entry;
 
     if (reply)
@@ -222,7 +223,7 @@ void registry_refresh(struct registry *registry, const struct registry_reply *re
     refresh->pending = 1; /* this function's own */
     TAILQ_FOREACH(entry, &registry->entries, in_registry) {
         refresh->pending++;
-        if (!registry_refresh_agent(registry, entry->agent, &each))
+        if (!registry_refresh_one(registry, entry->deployment, &each))
             refresh->pending--;
     }
     registry_scan(registry, refresh);
@@ -251,7 +252,7 @@ void registry_stop(struct registry *registry, void (*stopped)(void *data))
     watch_close(registry->watch);
     registry->watch = NULL;
     TAILQ_FOREACH(entry, &registry->entries, in_registry)
-        agent_stop(entry->agent);
+        deployment_stop(entry->deployment);
     registry->stopped = stopped;
     on_emptied(registry);
 }
@@ -263,7 +264,7 @@ void registry_destroy(struct registry *registry)
     watch_close(registry->watch);
     while ((entry = TAILQ_FIRST(&registry->entries))) {
         TAILQ_REMOVE(&registry->entries, entry, in_registry);
-        agent_destroy(entry->agent);
+        deployment_destroy(entry->deployment);
         free(entry);
     }
     free(registry->folder);
@@ -277,77 +278,88 @@ bool registry_is_settled(const struct registry *registry)
 
 /* ---- runs ---- */
 
+struct deployment *registry_find(const struct registry *registry, const char *agent)
+{
+    struct deployment *found = registry_find_any(registry, agent);
+
+    return found && !deployment_is_removed(found) ? found : NULL;
+}
+
 int registry_admit(struct registry *registry, const char *agent, char *reason, size_t size)
 {
-    struct agent *found = registry_find(registry, agent);
+    struct deployment *deployment = registry_find(registry, agent);
+    struct why why = {0};
+    int status =
+        deployment
+            ? deployment_admit(deployment, &why)
+            : why_set(&why, -ENOENT,
+                      "there is no agent '%s' here; GET /agents lists those there are", agent);
 
-    if (found && !agent_is_removed(found))
-        return agent_admit(found, reason, size);
-    snprintf(reason, size, "there is no agent '%s' here; GET /agents lists those there are", agent);
-    return -ENOENT;
+    snprintf(reason, size, "%s", why_text(&why));
+    why_finish(&why);
+    return status;
 }
 
 void registry_submit(struct registry *registry, struct run *run)
 {
-    agent_submit(registry_find(registry, run_agent_name(run)), run);
+    deployment_submit(registry_find_any(registry, run_agent_name(run)), run);
 }
 
 /* ---- what operators do ---- */
 
-/* The agent, or a reply that there is none. */
-static struct agent *registry_find_for(const struct registry *registry, const char *name,
-                                       const struct registry_reply *reply)
+/* The deployment, or a reply that there is none. */
+static struct deployment *registry_find_for(const struct registry *registry, const char *name,
+                                            const struct reply *reply)
 {
-    struct agent *agent = registry_find(registry, name);
+    struct deployment *deployment = registry_find_any(registry, name);
     char error[160];
 
-    if (agent)
-        return agent;
+    if (deployment)
+        return deployment;
     snprintf(error, sizeof error, "there is no plugin '%.64s'; `sluice list` shows those there are",
              name);
     reply->done(reply->data, error);
     return NULL;
 }
 
-void registry_reload(struct registry *registry, const char *name,
-                     const struct registry_reply *reply)
+void registry_reload(struct registry *registry, const char *name, const struct reply *reply)
 {
-    struct agent *agent = registry_find_for(registry, name, reply);
+    struct deployment *deployment = registry_find_for(registry, name, reply);
 
-    if (agent)
-        agent_reload(agent, reply);
+    if (deployment)
+        deployment_reload(deployment, reply);
 }
 
-void registry_rollback(struct registry *registry, const char *name,
-                       const struct registry_reply *reply)
+void registry_rollback(struct registry *registry, const char *name, const struct reply *reply)
 {
-    struct agent *agent = registry_find_for(registry, name, reply);
+    struct deployment *deployment = registry_find_for(registry, name, reply);
 
-    if (agent)
-        agent_rollback(agent, reply);
+    if (deployment)
+        deployment_rollback(deployment, reply);
 }
 
-void registry_drain(struct registry *registry, const char *name, const struct registry_reply *reply)
+void registry_drain(struct registry *registry, const char *name, const struct reply *reply)
 {
-    struct agent *agent = registry_find_for(registry, name, reply);
+    struct deployment *deployment = registry_find_for(registry, name, reply);
 
-    if (agent == NULL)
+    if (deployment == NULL)
         return;
-    agent_drain(agent);
+    deployment_drain(deployment);
     reply->done(reply->data, NULL);
 }
 
-static void each_agent(const struct registry *registry, bool with_removed, struct buf *json,
-                       void (*append)(const struct agent *agent, struct buf *json))
+static void each_deployment(const struct registry *registry, bool with_removed, struct buf *json,
+                            void (*append)(const struct deployment *deployment, struct buf *json))
 {
     const struct entry *entry;
     const char *comma = "";
 
     TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (agent_is_removed(entry->agent) && (!with_removed || agent_is_empty(entry->agent)))
+        if (deployment_is_removed(entry->deployment) &&
+            (!with_removed || deployment_is_empty(entry->deployment)))
             continue;
         buf_puts(json, comma);
-        append(entry->agent, json);
+        append(entry->deployment, json);
         comma = ",";
     }
 }
@@ -355,13 +367,13 @@ static void each_agent(const struct registry *registry, bool with_removed, struc
 void registry_describe(const struct registry *registry, struct buf *json)
 {
     buf_puts(json, "{\"agents\":[");
-    each_agent(registry, false, json, agent_describe);
+    each_deployment(registry, false, json, deployment_describe);
     buf_puts(json, "]}");
 }
 
 void registry_report(const struct registry *registry, struct buf *json)
 {
     buf_puts(json, "{\"plugins\":[");
-    each_agent(registry, true, json, agent_report);
+    each_deployment(registry, true, json, deployment_report);
     buf_puts(json, "]}");
 }

@@ -21,15 +21,11 @@
 #define FLEET_REGISTRY_H
 
 #include "config/config.h"
+#include "fleet/deployment.h"
+#include "fleet/reply.h"
 #include "run/run.h"
 
 struct registry;
-
-/* How a command ended: error is NULL, or why it failed, for people. */
-struct registry_reply {
-    void (*done)(void *data, const char *error);
-    void *data;
-};
 
 /* settled: each plugin serves or is refused for the first time. */
 struct registry *registry_create(uv_loop_t *loop, const struct config *config,
@@ -48,6 +44,9 @@ bool registry_is_settled(const struct registry *registry);
 
 /* ---- runs ---- */
 
+/* Return the deployment of the agent that clients call so, or NULL. */
+struct deployment *registry_find(const struct registry *registry, const char *agent);
+
 /*
  * Whether the agent takes a run now: 0; -ENOENT no such agent; -EAGAIN its
  * queue is full; -ENODEV it cannot serve. The reason, for people, unless 0.
@@ -63,19 +62,16 @@ void registry_submit(struct registry *registry, struct run *run);
  * Swaps every plugin whose file or settings are no longer those it was made
  * of. Replies when all that is done, with the first error; the reply may be NULL.
  */
-void registry_refresh(struct registry *registry, const struct registry_reply *reply);
+void registry_refresh(struct registry *registry, const struct reply *reply);
 
 /* A new generation of the plugin's file as it is now. */
-void registry_reload(struct registry *registry, const char *name,
-                     const struct registry_reply *reply);
+void registry_reload(struct registry *registry, const char *name, const struct reply *reply);
 
 /* A new generation of what was current before. */
-void registry_rollback(struct registry *registry, const char *name,
-                       const struct registry_reply *reply);
+void registry_rollback(struct registry *registry, const char *name, const struct reply *reply);
 
 /* It takes no runs until it is reloaded. */
-void registry_drain(struct registry *registry, const char *name,
-                    const struct registry_reply *reply);
+void registry_drain(struct registry *registry, const char *name, const struct reply *reply);
 
 /* Appends the answer to GET /agents. */
 void registry_describe(const struct registry *registry, struct buf *json);

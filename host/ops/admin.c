@@ -18,7 +18,7 @@ struct admin {
     uv_pipe_t listener;
     char *path;
     struct registry *registry;
-    void (*refresh)(void *data, const struct registry_reply *reply);
+    void (*refresh)(void *data, const struct reply *reply);
     void *data;
     unsigned client_count;
     TAILQ_HEAD(, client) clients;
@@ -127,7 +127,7 @@ static void do_list(struct client *client)
 
 static void do_refresh(struct client *client)
 {
-    struct registry_reply reply = {.done = on_done, .data = client};
+    struct reply reply = {.done = on_done, .data = client};
 
     client->refs++;
     client->admin->refresh(client->admin->data, &reply);
@@ -136,7 +136,7 @@ static void do_refresh(struct client *client)
 static const struct {
     const char *name;
     void (*alone)(struct client *client);
-    void (*named)(struct registry *registry, const char *name, const struct registry_reply *reply);
+    void (*named)(struct registry *registry, const char *name, const struct reply *reply);
 } commands[] = {
     {"list", do_list, NULL},           {"refresh", do_refresh, NULL},
     {"reload", NULL, registry_reload}, {"rollback", NULL, registry_rollback},
@@ -145,7 +145,7 @@ static const struct {
 
 static void client_command(struct client *client, const char *command, const char *name)
 {
-    struct registry_reply reply = {.done = on_done, .data = client};
+    struct reply reply = {.done = on_done, .data = client};
 
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (command == NULL || strcmp(command, commands[i].name) != 0)
@@ -290,7 +290,7 @@ static void on_listener_closed(uv_handle_t *handle)
 }
 
 int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               void (*refresh)(void *data, const struct registry_reply *reply), void *data,
+               void (*refresh)(void *data, const struct reply *reply), void *data,
                struct admin **out)
 {
     struct admin *admin;

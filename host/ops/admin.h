@@ -32,7 +32,7 @@ void admin_default_path(char *path, size_t size);
  * if another server listens there, -EEXIST if the path is no socket.
  */
 int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               void (*refresh)(void *data, const struct registry_reply *reply), void *data,
+               void (*refresh)(void *data, const struct reply *reply), void *data,
                struct admin **out);
 
 /* Closes all connections and removes the socket. NULL is fine. */
