@@ -273,6 +273,13 @@ class Server:
         """What GET /runs/{id} says."""
         return self.get("/runs/" + run).json()
 
+    def wait_held(self, run):
+        """Waits until the run's agent waits for a reader; returns the number of its events."""
+        def held():
+            state = self.state(run)
+            return state.get("held") and state
+        return wait_for(held, "the agent waits for a reader")["events"]
+
 
 class Test(unittest.TestCase):
     """Stops its servers at the end, and prints their logs if something failed."""

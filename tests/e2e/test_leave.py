@@ -78,23 +78,10 @@ class DepartureTest(Test):
                 path = self.path(agent)
                 stream = self.server.open(agent, {"file": path, "how": "flood"}, SMALL)
                 stream.until("ready")
-                events = self.settled_events(stream.run)
-                self.assertGreater(events, 1000)
+                self.assertGreater(self.server.wait_held(stream.run), 1000)
                 left = time.monotonic_ns()
                 stream.close()
                 self.check_noticed(path, left)
-
-    def settled_events(self, run):
-        """The number of the run's events when no more come."""
-        seen = [-2, -1]
-
-        def is_settled():
-            seen.append(self.server.get("/runs/" + run).json()["events"])
-            time.sleep(0.02)
-            return len(set(seen[-5:])) == 1
-
-        wait_for(is_settled, "the agent waits for its reader")
-        return seen[-1]
 
     def test_client_that_waits_for_the_result(self):
         for agent in ("e2e_watch", "e2e_watch_fiber"):

@@ -50,9 +50,6 @@ class ReadersTest(SupervisionTest):
     def front_mib(self, server):
         return memory_kib(server.process.pid, "Rss") / 1024
 
-    def count_of(self, server, run):
-        return server.state(run)["events"]
-
     def open_pour(self, server, agent, value, receive_buffer=None):
         """A run that waits to be told to pour."""
         stream = server.server.open(agent, value, receive_buffer, may_pack=True)
@@ -70,18 +67,6 @@ class ReadersTest(SupervisionTest):
             answer = connection.exchange("POST", f"/runs/{run}/input", b"{}",
                                          {"Content-Type": "application/json"})
         self.assertEqual(answer.status, 202, answer.body)
-
-    def wait_settled(self, server, run):
-        """Until the run has no new events for a while; how many it has."""
-        seen = []
-
-        def is_settled():
-            time.sleep(0.02)
-            seen.append(self.count_of(server, run))
-            return seen[-1] > 10 and len(seen) > 5 and len(set(seen[-5:])) == 1
-
-        wait_for(is_settled, "the agent waits for a reader")
-        return seen[-1]
 
     def check_marks(self, events, count, first=1):
         """All of them, in order, and the end."""
@@ -111,13 +96,16 @@ class PaceTest(ReadersTest):
     def check_held(self, fast, slow):
         """A bit of reading, about a kilobyte a second, frees as little."""
         run = slow.run_id
-        held = self.wait_settled(self.server, run)
+        def has_all():
+            state = self.server.state(run)
+            return state.get("held") and fast.stream.parser.count == state["events"]
+        wait_for(has_all, "the agent waits, and the fast one has all that there is")
+        held = fast.stream.parser.count
         self.assertLess(held * self.BYTES, WINDOW + 512 * 1024)
-        wait_for(lambda: fast.stream.parser.count == held, "the fast one has all that there is")
         for _ in range(3):
             slow.connection.parser.feed(slow.connection.socket.recv(300))
             time.sleep(0.2)
-        more = self.wait_settled(self.server, run)
+        more = self.server.wait_held(run)
         self.assertLessEqual(more - held, 128)  # a piece of credit, at the most
         self.assertLess(self.front_mib(self.server) - self.before, 2 + SLACK_MIB)
         return more
@@ -156,7 +144,7 @@ class PaceTest(ReadersTest):
         value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
         slow = self.open_pour(self.server, "e2e_pour", value, SMALL)
         self.pour(self.server, slow.run)
-        held = self.wait_settled(self.server, slow.run)
+        held = self.server.wait_held(slow.run)
         self.assertLess(held * self.BYTES, WINDOW + 512 * 1024)
         for _ in range(20):
             slow.read()
@@ -167,7 +155,7 @@ class PaceTest(ReadersTest):
         value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
         slow = self.open_pour(self.server, "e2e_pour", value, SMALL)
         self.pour(self.server, slow.run)
-        self.wait_settled(self.server, slow.run)
+        self.server.wait_held(slow.run)
         slow.close()
         wait_for(lambda: self.server.state(slow.run)["status"] == "finished", "the run goes on")
         late = self.reopen(self.server, slow.run)
@@ -230,7 +218,7 @@ class StallTest(ReadersTest):
         others = self.bystanders(server, 3)
         stream = self.open_flood(server, agent)
         run = stream.run
-        self.wait_settled(server, run)
+        server.wait_held(run)
         self.assertLess(self.front_mib(server) - before, 2 + SLACK_MIB)
         self.assertGreater(self.wait_stalled(server, run), 0.5)
         wait_for(lambda: server.state(run)["status"] == "finished", "the run goes on")
@@ -322,7 +310,7 @@ class PackTest(ReadersTest):
         stream = self.open_pour(server, agent, {"count": self.COUNT, "every": self.EVERY}, SMALL)
         before = self.front_mib(server)
         self.pour(server, stream.run)
-        held = self.wait_settled(server, stream.run)
+        held = server.wait_held(stream.run)
         self.assertLess(held, self.COUNT / 2)
         for _ in range(200):  # slow: a few kilobytes each
             stream.read()
