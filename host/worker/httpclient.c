@@ -36,6 +36,7 @@
 
 #define MAX_HEADERS   (64u * 1024)
 #define MAX_REDIRECTS 5
+#define UPLOAD_BUFFER (16 * 1024) /* the least that libcurl takes */
 
 struct http_client {
     uv_loop_t *loop;
@@ -480,6 +481,8 @@ static void exchange_set_transport(struct agent_http *exchange)
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
                      "gzip, deflate"); /* others expand without bound */
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    /* libcurl 8 keeps a request in a buffer of this size as long as the exchange lasts. */
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "sluice/" PACKAGE_VERSION);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->reason);
