@@ -143,6 +143,7 @@ tests_agents_test_harness_LDADD = $(AGENT_TEST_LIBS)
 # Built as an author builds a plugin: one command, one .so.
 TEST_PLUGINS = \
 	tests/plugins/e2e_block.so \
+	tests/plugins/e2e_case.so \
 	tests/plugins/e2e_chat.so \
 	tests/plugins/e2e_chat_fiber.so \
 	tests/plugins/e2e_crash.so \
@@ -292,6 +293,7 @@ E2E_TESTS = \
 	tests/e2e/test_llm.py \
 	tests/e2e/test_many.py \
 	tests/e2e/test_payload.py \
+	tests/e2e/test_protocols.py \
 	tests/e2e/test_readers.py \
 	tests/e2e/test_readme.py \
 	tests/e2e/test_rebuild.py \
@@ -332,7 +334,20 @@ swap-storm: all $(TEST_PLUGINS)
 	@$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/swap_storm.py
 .PHONY: swap-storm
 
+PROTOCOL_CASES = \
+	tests/protocols/README.md \
+	tests/protocols/native-document.case \
+	tests/protocols/native-ends.case \
+	tests/protocols/native-events.case \
+	tests/protocols/native-gap.case \
+	tests/protocols/native-heartbeat.case \
+	tests/protocols/native-packed.case \
+	tests/protocols/native-print.case \
+	tests/protocols/native-problems.case \
+	tests/protocols/native-resume.case
+
 EXTRA_DIST += \
+	$(PROTOCOL_CASES) \
 	tests/abi/agent-1.0.h \
 	tests/abi/agent-1.1.h \
 	tests/abi/agent_http-1.1.h \
