@@ -1,3 +1,8 @@
+/*
+ * Composing takes four steps: read all passages into units, which are sentences with the
+ * code that belongs to them; rate each unit; choose the best ones; cut and copy them in
+ * reading order. The factors of the ratings were found by trying questions.
+ */
 #include "answer.h"
 
 #include "passage.h"
@@ -10,7 +15,7 @@
 #include <string.h>
 
 #define UNITS_MAX   256 /* sentences that are compared */
-#define PER_PASSAGE 3   /* sentences of one passage */
+#define PER_PASSAGE 3   /* most sentences of one passage */
 
 /* A sentence, or a block of code without one. */
 struct unit {
@@ -18,7 +23,7 @@ struct unit {
     struct text code;
     size_t code_lines;
     unsigned line;
-    size_t passage; /* its place in the findings */
+    size_t passage; /* index in the findings */
     double score;
     bool chosen;
 };
@@ -26,10 +31,10 @@ struct unit {
 struct composer {
     struct unit units[UNITS_MAX];
     size_t count;
-    size_t passage; /* that is read */
+    size_t passage; /* the one that is being read */
     unsigned line;
-    bool open;                               /* the last unit goes on */
-    unsigned char chosen[INDEX_RESULTS_MAX]; /* of each passage */
+    bool open;                               /* the last unit is not complete */
+    unsigned char chosen[INDEX_RESULTS_MAX]; /* units of each passage */
 };
 
 /* ---- sentences ---------------------------------------------------------- */
@@ -49,7 +54,7 @@ static struct unit *unit_open(struct composer *composer)
     return unit;
 }
 
-/* Does a sentence end here, with next as what follows after white space? */
+/* Return true if a sentence ends here; next is what follows the white space. */
 static bool is_sentence_end(const struct text *text, const char *next)
 {
     const char *last = strrchr(text->data, ' ') ? strrchr(text->data, ' ') + 1 : text->data;
@@ -62,7 +67,7 @@ static bool is_sentence_end(const struct text *text, const char *next)
            !islower((unsigned char)*next) && *next != '[' && *next != '(';
 }
 
-/* Adds words of a line, in which sentences may end. */
+/* Add the words of a line, in which sentences may end. */
 static void read_words(struct composer *composer, const char *line, size_t length, const char *rest)
 {
     const char *end = line + length;
@@ -85,8 +90,8 @@ static void read_words(struct composer *composer, const char *line, size_t lengt
 }
 
 /*
- * Code goes with the sentence before it, if that is of the same passage. The
- * definition of a macro does not follow an example of its use.
+ * Add code to the sentence before it, if that sentence is of the same passage. Leave out
+ * the definition of a macro after an example of its use.
  */
 static void read_code(struct composer *composer, const char *line, size_t length)
 {
@@ -129,7 +134,7 @@ static void read_passage(struct composer *composer, const struct passage *passag
 
 /* ---- choice ------------------------------------------------------------- */
 
-/* Sentences that say little, or too much at once, are worth less. */
+/* Rate the form: sentences that are very short or very long are worth less. */
 static double form_factor(const struct unit *unit)
 {
     bool code = unit->code.length > 0;
@@ -196,7 +201,7 @@ static void choose_units(struct composer *composer)
 
 /* ---- parts -------------------------------------------------------------- */
 
-/* Cuts a long sentence after a word. */
+/* Cut a long sentence after a word. */
 static void text_shorten(struct text *text)
 {
     size_t cut;

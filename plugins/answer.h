@@ -1,10 +1,10 @@
 /*
- * answer.h - an answer made of sentences of the passages that were found.
+ * answer.h - an answer made of sentences of the found passages.
  *
- * The sentences that have most of the question's words are taken, from the
- * better passages rather than from others. Passages stay in the order of the
- * findings, the best first, and sentences in reading order. Code goes with the
- * sentence before it.
+ * The answer takes the sentences that contain most of the question's words, and
+ * prefers better passages. Passages keep the order of the findings, best first;
+ * sentences keep their reading order. A block of code belongs to the sentence before
+ * it.
  */
 #ifndef PLUGIN_ANSWER_H
 #define PLUGIN_ANSWER_H
@@ -13,8 +13,8 @@
 
 #include <stdbool.h>
 
-#define ANSWER_PARTS    8    /* sentences at most */
-#define ANSWER_SIZE     1200 /* bytes of all sentences, about */
+#define ANSWER_PARTS    8    /* most sentences */
+#define ANSWER_SIZE     1200 /* bytes of all sentences, approximately */
 #define ANSWER_SENTENCE 420  /* bytes; longer ones are cut */
 #define ANSWER_CODE     8    /* lines of code with a sentence */
 
@@ -26,12 +26,12 @@ struct answer_part {
 };
 
 struct answer {
-    bool direct; /* the documents seem to answer the question, not just to touch it */
+    bool direct; /* the documents seem to answer the question, not only to mention it */
     size_t count;
     struct answer_part parts[ANSWER_PARTS];
 };
 
-/* 0 or -ENOMEM. The answer refers to the findings. */
+/* Compose an answer, which refers to the findings. 0 or -ENOMEM. */
 int answer_compose(const struct findings *findings, struct answer *answer);
 
 void answer_finish(struct answer *answer);

@@ -2,23 +2,23 @@
  * ask - answers questions from the documents of this machine.
  *
  *     documents = /usr/share/doc:/usr/share/man    files and folders
- *     base_url, api_key, model                     as in chat.c; or none
+ *     base_url, api_key, model                     as in chat.c; optional
  *
- * A run gets {"question": "How do I ...?", "max": 4} and emits, each from the
+ * A run gets {"question": "How do I ...?", "max": 4}. It emits, each from the
  * function that does the work:
  *
  *     step       {name: "search" | "answer", status, counts}
- *     citation   {file, line, score, heading?} for each passage that is used;
- *                score is above 0, higher is better, and compares the passages
- *                of one answer only
+ *     citation   {file, line, score, heading?} for each passage of the answer;
+ *                score is above 0, higher is better, and compares passages of
+ *                the same answer only
  *     text       the answer: sentences of the documents, each with its source
  *
  * The result is {answer, citations}.
  *
- * If it has a model, by model or base_url in its section or by OPENAI_MODEL in
- * the environment, that writes the answer from the passages that were found, and
- * the citations come behind it. If the model fails before its first word, the
- * answer is made of sentences after all, behind
+ * If model or base_url in the plugin's section, or OPENAI_MODEL in the environment,
+ * names a model, the model writes the answer from the passages that were found, and
+ * the citations follow the answer. If the model fails before its first word, the run
+ * emits the following event and answers with sentences of the documents:
  *
  *     step       {name: "model", status: "failed", code, message}
  */
@@ -59,13 +59,13 @@ struct ask {
 /* One answer on its way to the client. */
 struct reply {
     struct answer answer;
-    struct text text; /* what was said so far */
+    struct text text; /* the answer so far */
     cJSON *citations;
 };
 
 /* ---- text --------------------------------------------------------------- */
 
-/* Emits a piece of the answer, and keeps it for the result. */
+/* Emit a piece of the answer, and keep it for the result. */
 AGENT_PRINTF(2, 3) static int say(struct reply *reply, const char *format, ...)
 {
     va_list args;
@@ -82,7 +82,7 @@ AGENT_PRINTF(2, 3) static int say(struct reply *reply, const char *format, ...)
     return status;
 }
 
-/* The document and the section, as far as the last sentence was not of them, too. */
+/* Emit the document and the section, unless the previous sentence was of the same ones. */
 static int say_title(struct reply *reply, const struct passage *passage, const struct passage *last)
 {
     bool file = !last || strcmp(last->file, passage->file) != 0;
@@ -96,7 +96,7 @@ static int say_title(struct reply *reply, const struct passage *passage, const s
                file && *passage->heading ? ", " : "", passage->heading);
 }
 
-/* A sentence that is the title, as in section NAME, needs none above it. */
+/* Emit a sentence with its source. A sentence that is the title, as in NAME, gets no title line. */
 static int say_part(struct reply *reply, const struct answer_part *part, const struct passage *last)
 {
     bool titled = strcmp(part->text, part->passage->title) == 0;
@@ -129,7 +129,7 @@ static int say_answer(struct reply *reply)
 
 /* ---- citations ---------------------------------------------------------- */
 
-/* {file, line, score, heading?}; a higher score is better. */
+/* Return {file, line, score, heading?}. */
 static cJSON *citation_json(const struct passage *passage)
 {
     cJSON *citation = cJSON_CreateObject();
@@ -175,7 +175,7 @@ static int step(const char *name, const char *status, const char *counted, size_
     return emit_json("step", json);
 }
 
-/* The result: {answer, citations}; without an answer that is too long for it. */
+/* Set the result {answer, citations}; leave out an answer that is too long for a result. */
 static int finish(struct reply *reply)
 {
     cJSON *result = cJSON_CreateObject();
@@ -194,7 +194,7 @@ static int finish(struct reply *reply)
     return status;
 }
 
-/* An answer of sentences. */
+/* Answer with sentences of the passages. */
 static int extract_answer(struct reply *reply, const struct findings *findings)
 {
     int status = answer_compose(findings, &reply->answer);
@@ -208,11 +208,11 @@ static int extract_answer(struct reply *reply, const struct findings *findings)
     return status;
 }
 
-static int tell_failure(const struct agent_llm_answer *answer)
+static int emit_failure(const struct agent_llm_answer *answer)
 {
     cJSON *json = cJSON_CreateObject();
 
-    agent_log(AGENT_LOG_WARN, "the answer is made without the model: %s", answer->message);
+    agent_log(AGENT_LOG_WARN, "the model failed, answering without it: %s", answer->message);
     cJSON_AddStringToObject(json, "name", "model");
     cJSON_AddStringToObject(json, "status", "failed");
     cJSON_AddStringToObject(json, "code", answer->code);
@@ -220,7 +220,7 @@ static int tell_failure(const struct agent_llm_answer *answer)
     return emit_json("step", json);
 }
 
-/* Those of the passages that the model names. */
+/* Cite the passages that the model names. */
 static int cite_named(struct reply *reply, const char *answer, const struct findings *findings)
 {
     int status = 0;
@@ -234,7 +234,10 @@ static int cite_named(struct reply *reply, const char *answer, const struct find
     return status;
 }
 
-/* An answer that the model writes, as far as it begins to: then *written is set. */
+/*
+ * Let the model write the answer. *written is false if the model failed before its first
+ * word, so that another answer may follow.
+ */
 static int write_answer(const struct ask *ask, struct reply *reply, const char *question,
                         const struct findings *findings, bool *written)
 {
@@ -244,7 +247,7 @@ static int write_answer(const struct ask *ask, struct reply *reply, const char *
 
     *written = answer.begun || status == 0 || status == -ECANCELED;
     if (!*written) {
-        status = tell_failure(&answer);
+        status = emit_failure(&answer);
     } else if (status < 0) {
         run_fail(answer.code, "%s", answer.message);
     } else {
@@ -310,13 +313,16 @@ static void log_counts(const struct index_counts *counts)
 {
     agent_log(AGENT_LOG_INFO,
               "indexed %" PRIu64 " files as %" PRIu64 " passages; skipped %" PRIu64
-              " that are no documents, %" PRIu64 " too large, %" PRIu64 " binary, %" PRIu64
+              " that are not documents, %" PRIu64 " too large, %" PRIu64 " binary, %" PRIu64
               " empty, %" PRIu64 " repeated, %" PRIu64 " unreadable",
               counts->files, counts->passages, counts->other, counts->large, counts->binary,
               counts->empty, counts->duplicates, counts->unreadable);
 }
 
-/* A key alone, in the environment for others, sends no document to a model. */
+/*
+ * Decide whether there is a model. An API key alone does not count: it may be in the
+ * environment for another agent, and must not send documents to a model.
+ */
 static void read_model(struct ask *ask)
 {
     const char *model = getenv("OPENAI_MODEL");

@@ -4,22 +4,23 @@
  *     base_url   = https://api.openai.com/v1   the model's server, any that speaks
  *                                              OpenAI's protocol
  *     api_key    = ...
- *     model      = ...                         else OPENAI_MODEL; and so for the other two
- *     system     = You are ...                 said before each conversation
+ *     model      = ...                         each else from OPENAI_BASE_URL, OPENAI_API_KEY
+ *                                              and OPENAI_MODEL
+ *     system     = You are ...                 put before each conversation
  *     max_rounds = 8                           answers of the model in one run
- *     documents  = /usr/share/doc              files and folders that it may search
+ *     documents  = /usr/share/doc              files and folders that the model may search
  *
  * A run gets {"prompt": "..."}, or a conversation so far:
  *
  *     {"messages": [{"role": "user", "content": "..."}, ...]}
  *
- * and emits text, reasoning and usage as the model sends them. When the model
- * calls tools, those of one answer run at once, each as a task of its own:
+ * and emits text, reasoning and usage while the model sends them. When the model
+ * calls tools, the calls of one answer run at the same time, each as a task:
  *
  *     tool_call    {scope, id, name, arguments}
  *     tool_result  {scope, id, content}          scope is the call's id
  *
- * and then the model goes on, until it calls none any more. The result is
+ * Then the model goes on, until an answer calls no tool. The result is
  * {answer, finish_reason, rounds}.
  */
 #ifndef CHAT_MODE
@@ -41,14 +42,14 @@
 struct chat {
     cJSON *settings;
     struct agent_llm llm; /* refers to the settings */
-    const char *system;   /* so does it; "" for none */
+    const char *system;   /* of the settings, too; "" for none */
     long max_rounds;
     struct tools *tools;
 };
 
 /* ---- the conversation --------------------------------------------------- */
 
-/* An operator's word is not to be replaced by a client's. */
+/* A client may send a system message only if the operator has set none. */
 static int is_role(const struct chat *chat, const char *role)
 {
     return strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0 ||
@@ -71,7 +72,7 @@ static int add_messages(const struct chat *chat, const cJSON *list, cJSON *messa
     return status;
 }
 
-/* Whether the last word is the user's, so that there is something to answer. */
+/* Return 1 if the last message is the user's, so that there is something to answer. */
 static int ends_with_user(const cJSON *messages)
 {
     int count = cJSON_GetArraySize(messages);
@@ -104,7 +105,7 @@ static int read_input(const struct chat *chat, const cJSON *input, cJSON *messag
 
 /* ---- tools -------------------------------------------------------------- */
 
-/* A call on its way. */
+/* A tool call that is being executed. */
 struct use {
     const struct chat *chat;
     const struct agent_llm_call *call;
@@ -121,7 +122,7 @@ static int emit_result(const struct use *use)
     return emit_json("tool_result", json);
 }
 
-/* A task. */
+/* Execute a call; a task. */
 static int use_tool(void *arg)
 {
     struct use *use = arg;
@@ -135,7 +136,7 @@ static int use_tool(void *arg)
     return use->content ? emit_result(use) : -ENOMEM;
 }
 
-/* All at once. */
+/* Execute all calls at the same time. */
 static int use_tools(struct use *uses, size_t count)
 {
     size_t spawned = 0;
@@ -173,7 +174,8 @@ static int answer_calls(const struct chat *chat, const struct agent_llm_answer *
 
 /* ---- the run ------------------------------------------------------------ */
 
-/* An answer that is too long for a result was streamed, at least. */
+/* Set the result; leave out an answer that is too long for it, because the client has it as text.
+ */
 static int finish(const struct agent_llm_answer *answer, long rounds)
 {
     cJSON *result = cJSON_CreateObject();
@@ -199,7 +201,7 @@ static int give_up(const struct chat *chat)
                     chat->max_rounds);
 }
 
-/* One answer of the model, and what it calls. 1 if there is more to say. */
+/* Get one answer of the model and execute its calls. Return 1 if another round must follow. */
 static int play_round(const struct chat *chat, cJSON *messages, long round)
 {
     struct agent_llm_answer answer;
@@ -273,7 +275,7 @@ static int prepare(struct chat *chat)
     if (status < 0)
         agent_log(AGENT_LOG_ERROR, "documents: %s", error);
     else if (!agent_llm_is_configured(&chat->llm))
-        agent_log(AGENT_LOG_INFO, "no model is configured: runs will fail, and say what to set");
+        agent_log(AGENT_LOG_INFO, "no model is configured: each run will fail and say what to set");
     return status;
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Serves the reference plugins of a build folder and asks `ask` a question
-# about the documents of this tree: demo.sh BUILD [QUESTION]. On a terminal it
-# keeps serving until Ctrl-C.
+# Serve the reference plugins of a build folder and ask `ask` a question about
+# the documents of this tree: demo.sh BUILD [QUESTION]. On a terminal, keep
+# serving until Ctrl-C.
 set -eu
 build=$(cd "$1" && pwd)
 question=${2:-How is a plugin registered?}

@@ -17,7 +17,7 @@
 
 /* ---- kinds -------------------------------------------------------------- */
 
-/* The length of a path or name without ".gz". */
+/* Return the length of a path or name without ".gz". */
 static size_t plain_length(const char *name)
 {
     size_t length = strlen(name);
@@ -32,7 +32,7 @@ static enum document_kind kind_of_extension(const char *extension, size_t length
         return DOCUMENT_MARKDOWN;
     if (is_listed(" h ", extension, length))
         return DOCUMENT_HEADER;
-    /* a section of the manual, such as 1 or 3ssl */
+    /* a manual section, such as 1 or 3ssl */
     if (length > 0 && length <= 8 && *extension >= '1' && *extension <= '9' &&
         strspn(extension + 1, "abcdefghijklmnopqrstuvwxyz") >= length - 1)
         return DOCUMENT_MANUAL;
@@ -71,7 +71,7 @@ static int source_error(gzFile file)
     return status == Z_ERRNO && errno ? -errno : status == Z_MEM_ERROR ? -ENOMEM : -EILSEQ;
 }
 
-/* Reads the bytes of a file, which may be compressed. */
+/* Read the bytes of a file, which may be compressed. */
 static int source_read(const char *path, struct text *source)
 {
     char block[32 * 1024];
@@ -107,7 +107,7 @@ static uint64_t hash_string(const char *string)
 
 static char *readable_text(enum document_kind kind, const char *source)
 {
-    /* a file such as library.so.1 has a manual page's name only */
+    /* library.so.1, for example, has a manual page's name but no manual page's text */
     if (kind == DOCUMENT_MANUAL &&
         (strstr(source, ".SH") || strstr(source, ".Sh") || !strncmp(source, ".so ", 4)))
         return roff_text(source);
@@ -116,7 +116,7 @@ static char *readable_text(enum document_kind kind, const char *source)
                                                          : MARKUP_PLAIN);
 }
 
-/* "ls - list directory contents": the first paragraph after the first heading. */
+/* Return the first paragraph after the first heading: "ls - list directory contents". */
 static char *manual_title(const char *text)
 {
     const char *heading = *text == '#' ? text : strstr(text, "\n#");
@@ -136,7 +136,7 @@ static char *manual_title(const char *text)
     return text_take(&title);
 }
 
-/* The last folder and the name; of Markdown also the first heading. */
+/* Return the last folder and the name; for Markdown also the first heading. */
 static char *file_title(const struct document *document, enum document_kind kind)
 {
     const char *start = document->file + strlen(document->file);
@@ -154,7 +154,7 @@ static char *file_title(const struct document *document, enum document_kind kind
     return text_take(&title);
 }
 
-/* Records, and the sections of the manual about calls rather than commands, are worth less. */
+/* Rate records, and manual sections about calls, lower than other documents. */
 static double document_worth(enum document_kind kind, const char *path)
 {
     const char *section = path + plain_length(path);

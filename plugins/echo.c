@@ -1,6 +1,6 @@
 /*
- * echo: says back what it is told, word by word. The template to copy: an
- * input, functions that emit from their own depth, a configuration, errors.
+ * echo - repeats a text, word by word. Copy it to begin an agent: it has an input,
+ * functions that emit at their own depth, a configuration, and errors.
  *
  *     {"text":"to be or not"}
  */
@@ -24,7 +24,7 @@ static void destroy(void *self)
 
 static int say(const char *word, int is_last)
 {
-    int status = emit_text(word); /* from its own depth: nothing is handed up */
+    int status = emit_text(word); /* at its own depth: nothing is handed up */
 
     return status < 0 || is_last ? status : emit_text(json_string(config, "separator", " "));
 }

@@ -1,13 +1,13 @@
 /*
- * The database has an FTS5 table of passages, each with what is known of its
- * document, and a table of documents, which keeps out what is there already.
+ * The database has an FTS5 table of passages, each with the facts about its document,
+ * and a table of documents, which keeps out duplicates.
  *
- * A search takes two steps. FTS5 finds the INDEX_CANDIDATES best by bm25, with
- * title and heading weighted. SQLite then sorts these by bm25 times fit(), a
- * function of ours: how much of the question they cover, so that one with all
- * the words goes before one that has a single word often, and whether they are
- * of a page or a section that people look for. The best of these are taken,
- * FILE_SHARE of one file, and more only if there are not enough.
+ * A search takes two steps. FTS5 finds the INDEX_CANDIDATES best passages by bm25, with
+ * title and heading weighted. SQLite then sorts them by bm25 times fit(), a function of
+ * this file. fit() rates how much of the question a passage covers, so that a passage
+ * with all words precedes a passage that repeats one word, and whether the passage is of
+ * a page or section that people look for. The search takes the best passages, at most
+ * FILE_SHARE of one file; it takes more of a file only if there are not enough others.
  */
 #include "index.h"
 
@@ -52,10 +52,10 @@ static const char select_best[] =
 static const char select_count[] = "SELECT count(*) FROM search WHERE search MATCH ?1";
 
 struct index {
-    sqlite3 *db; /* keeps the database; used while the index is built */
+    sqlite3 *db; /* keeps the database alive; used while the index is built */
     struct index_counts counts;
     sem_t free;             /* searches that may begin */
-    sqlite3_stmt *document; /* these are used then, too */
+    sqlite3_stmt *document; /* this and the next: used while the index is built */
     sqlite3_stmt *passage;
 };
 
@@ -132,7 +132,7 @@ static int add_file(struct index *index, const char *path, enum document_kind ki
     return 0;
 }
 
-/* A file that the caller named is read whatever its name. */
+/* Add a file of a tree. A file that the caller named is read under any name. */
 static int add_entry(struct index *index, FTS *tree, FTSENT *entry, bool links)
 {
     enum document_kind kind = document_kind(entry->fts_name);
@@ -173,7 +173,7 @@ static int add_tree(struct index *index, char *path, bool links)
     return status;
 }
 
-/* Not to find the path is an error. Links come last, so that a file has its own name. */
+/* Add a path, which must be readable. Links come last, so that a file keeps its own name. */
 static int add_path(struct index *index, char *path)
 {
     struct stat info;
@@ -214,7 +214,7 @@ static int add_paths(struct index *index, const char *paths, char *error, size_t
     return status;
 }
 
-/* A database in memory that all connections with the index's name share. */
+/* Open the database in memory, which all connections of the same name share. */
 static int database_open(const struct index *index, sqlite3 **db)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
@@ -276,7 +276,7 @@ const struct index_counts *index_counts(const struct index *index)
 
 /* ---- ranking ------------------------------------------------------------ */
 
-/* A question that names a manual page, such as "tar", means that page. */
+/* Return true if the question names the manual page, as "tar" does; it then means that page. */
 static bool is_named(const struct words *words, const char *title)
 {
     for (size_t i = 0; i < words->count; i++) {
@@ -288,7 +288,7 @@ static bool is_named(const struct words *words, const char *title)
     return false;
 }
 
-/* Sections that newcomers look for, or that explain little. */
+/* Rate sections that newcomers look for higher, and sections that explain little lower. */
 static double section_factor(const char *heading)
 {
     static const struct {
@@ -344,7 +344,7 @@ void findings_finish(struct findings *findings)
     findings->count = 0;
 }
 
-/* The fewer passages have a word, the more it tells. */
+/* Weigh each word: the fewer passages have the word, the more it weighs. */
 static int weigh_words(const struct index *index, sqlite3 *db, struct words *words)
 {
     sqlite3_stmt *count = NULL;
@@ -363,7 +363,7 @@ static int weigh_words(const struct index *index, sqlite3 *db, struct words *wor
     return status;
 }
 
-/* Is this text taken already, or enough of its file? */
+/* Return true if the findings have this text already, or enough passages of its file. */
 static bool is_redundant(const struct findings *findings, sqlite3_stmt *row, size_t share)
 {
     const char *file = (const char *)sqlite3_column_text(row, 0);

@@ -5,20 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADING_MAX 120 /* bytes; longer lines are no headings */
+#define HEADING_MAX 120 /* bytes; a longer line is no heading */
 
 struct reader {
     struct text out;
     enum markup markup;
-    bool paragraph; /* the line before belongs to a paragraph */
+    bool paragraph; /* the previous line belongs to a paragraph */
     bool underline; /* this line only underlines a heading */
-    bool lead;      /* what came before ends with ':' */
+    bool lead;      /* the last line of prose ends with ':' */
     bool code;      /* the last line with text was code */
     bool fence;     /* between ``` and ``` */
-    bool comment;   /* inside a comment of C */
+    bool comment;   /* inside a C comment */
 };
 
-/* Ends the line before these characters at its end. */
+/* Remove these characters from the end of the line. */
 static void trim(char *line, const char *characters)
 {
     size_t length = strlen(line);
@@ -44,7 +44,7 @@ static void put_break(struct reader *reader)
     reader->paragraph = false;
 }
 
-/* Columns of white space at the start. */
+/* Return the columns of white space at the start. */
 static size_t indentation(const char *line)
 {
     size_t columns = 0;
@@ -54,7 +54,7 @@ static size_t indentation(const char *line)
     return columns;
 }
 
-/* What is indented, without the indentation that makes it code. */
+/* Return the line without the indentation that makes it code. */
 static char *code_text(char *line)
 {
     size_t blanks = strspn(line, " ");
@@ -63,7 +63,7 @@ static char *code_text(char *line)
 
 /* ---- prose -------------------------------------------------------------- */
 
-/* Three or more times the same mark, and nothing else. */
+/* Return true if the line has only one mark, three times or more. */
 static bool is_rule(const char *line)
 {
     size_t length = strspn(line, (char[]){*line, 0});
@@ -76,7 +76,7 @@ static bool is_underlined(const struct reader *reader, const char *line, const c
            is_rule(next) && strlen(next) + 3 >= strlen(line);
 }
 
-/* Without the marks of bold type, which mean nothing in plain text. */
+/* Write prose without the marks of bold type, which mean nothing in plain text. */
 static void put_prose(struct reader *reader, const char *start, char *string)
 {
     char *mark = reader->markup == MARKUP_MARKDOWN ? strstr(string, "**") : NULL;
@@ -86,7 +86,7 @@ static void put_prose(struct reader *reader, const char *start, char *string)
     put_line(reader, *start == '\0' && *string == '#' ? " " : start, string);
 }
 
-/* A row of a Markdown table is an item, its cells joined by dashes. */
+/* Write a row of a Markdown table as an item, its cells joined by dashes. */
 static void put_row(struct reader *reader, char *line)
 {
     struct text row = {0};
@@ -167,7 +167,7 @@ static void read_prose(struct reader *reader, char *line, const char *next)
 
 /* ---- C headers ---------------------------------------------------------- */
 
-/* What a line of a comment says; "---- name ----" is a heading. */
+/* Write the text of a comment's line; "---- name ----" is a heading. */
 static void put_comment(struct reader *reader, char *string)
 {
     static const char marks[] = "-=*#~ ";

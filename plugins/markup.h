@@ -8,8 +8,8 @@
 enum markup { MARKUP_PLAIN, MARKUP_MARKDOWN, MARKUP_HEADER };
 
 /*
- * Returns text in the form that passage.h describes, in memory from malloc(),
- * or NULL when out of memory. It has exactly as many lines as the source.
+ * Return text in the form of passage.h, in memory that the caller frees, or NULL if memory
+ * is out. The text has exactly as many lines as the source.
  */
 char *markup_text(const char *source, enum markup markup);
 

@@ -11,9 +11,9 @@ struct split {
     void *argument;
     struct text heading;
     struct text text; /* the passage so far */
-    unsigned first;   /* the line on which it starts */
-    unsigned line;    /* the line that is read */
-    bool lead;        /* its last line with text ends with ':' */
+    unsigned first;   /* the line on which the passage starts */
+    unsigned line;    /* the line that is being read */
+    bool lead;        /* the passage's last line with text ends with ':' */
     int status;
 };
 
@@ -25,7 +25,7 @@ static bool has_words(const char *string)
     return false;
 }
 
-/* Hands over the passage so far, if it says anything, and starts a new one. */
+/* Hand over the passage so far, if it has words, and start a new one. */
 static void split_flush(struct split *split)
 {
     struct text *text = &split->text;
@@ -50,7 +50,7 @@ static void split_append(struct split *split, const char *line, size_t length)
         split->lead = line[length - 1] == ':';
 }
 
-/* A line that is too long is cut after a word, or at least not inside a character. */
+/* Add a line. A line that is too long is cut after a word, or else between two characters. */
 static void split_text(struct split *split, const char *line, size_t length)
 {
     bool item = strncmp(line, "* ", 2) == 0;
@@ -80,7 +80,7 @@ static void split_heading(struct split *split, const char *line, size_t length)
     text_add_bytes(&split->heading, line + marks, length > marks ? length - marks : 0);
 }
 
-/* At the end of a paragraph: does the next one belong into the passage? */
+/* End a paragraph, and the passage unless the next paragraph belongs to it. */
 static void split_paragraph(struct split *split, const char *rest)
 {
     const char *next = rest + strspn(rest, "\n");

@@ -1,33 +1,34 @@
 /*
- * passage.h - divides a document into passages: parts small enough to be shown
+ * passage.h - divides a document into passages: parts that are small enough to be shown
  * and large enough to make sense.
  *
- * The text to divide was made from a source by markup_text() or roff_text().
- * It has one line for each line of the source:
+ * markup_text() or roff_text() makes the text to divide from a source. The text has one
+ * line for each line of the source:
  *
  *     # NAME          a heading, of any level
  *                     (empty) the end of a paragraph
- *     one blank       a line of the source without anything to read
- *     four blanks...  code, kept as it is
+ *     one blank       a line of the source that has nothing to read
+ *     four blanks...  code, unchanged
  *     * ...           an item of a list, or a row of a table
- *     all else        prose; it does not start with '#'
+ *     anything else   prose; it does not start with '#'
  */
 #ifndef PLUGIN_PASSAGE_H
 #define PLUGIN_PASSAGE_H
 
 #include <stddef.h>
 
-#define PASSAGE_TARGET 700  /* bytes; no paragraph is added beyond */
-#define PASSAGE_MAX    2000 /* bytes; paragraphs and code longer than this are cut */
+#define PASSAGE_TARGET 700  /* bytes; a longer passage gets no further paragraph */
+#define PASSAGE_MAX    2000 /* bytes; longer paragraphs and code are cut */
 
 /*
- * Called for each passage, in order. heading is "" before the first one. text
- * is lines of the form above, the first of which has the number line in the
- * source (from 1). Both live until it returns. Other than 0 ends the division.
+ * Take a passage; called in their order. heading is "" before the first heading. text
+ * has lines of the form above; line is the number of its first line in the source, from
+ * 1. heading and text live until the function returns. A result other than 0 ends the
+ * division.
  */
 typedef int passage_function(void *argument, const char *heading, const char *text, unsigned line);
 
-/* Returns 0, -ENOMEM, or what the function returned. */
+/* Divide the text. Return 0, -ENOMEM, or what the function returned. */
 int passage_split(const char *text, passage_function *each, void *argument);
 
 #endif

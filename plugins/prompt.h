@@ -1,5 +1,5 @@
 /*
- * prompt.h - what a model is told to answer a question from passages.
+ * prompt.h - the prompt with which a model answers a question from passages.
  */
 #ifndef PLUGIN_PROMPT_H
 #define PLUGIN_PROMPT_H
@@ -9,10 +9,11 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 
-/* The conversation, as OpenAI's protocol has it, which the caller deletes; NULL without memory. */
+/* Return a conversation in the form of OpenAI's protocol; the caller deletes it. NULL: no memory.
+ */
 cJSON *prompt_messages(const char *question, const struct findings *findings);
 
-/* Whether an answer names the passage, as it was told to: [FILE:LINE]. */
+/* Return true if the answer names the passage as the prompt demands: [FILE:LINE]. */
 bool prompt_is_cited(const char *answer, const struct passage *passage);
 
 #endif

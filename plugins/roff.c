@@ -1,13 +1,11 @@
 /*
- * A line of roff is either text or a request, which starts with '.' or "'".
- * roff_line() reads one, collects what is to be read in roff->line, and
- * roff_put() writes it as one line of the form that passage.h describes. What
- * a request says about the lines after it (the next one is a heading, a tag;
- * code starts here) is a member of struct roff.
+ * A line of roff is either text or a request, which starts with '.' or "'". roff_line()
+ * reads a line and collects its readable text in roff->line; roff_put() writes that as
+ * one line in the form of passage.h. What a request says about the lines after it (the
+ * next line is a heading or a tag; code starts here) is a member of struct roff.
  *
- * To add a request or a macro of man, add it to read_request(); to add a macro
- * of mdoc that may stand inside a line, add it to inlines[]. What is in neither
- * is left out.
+ * To add a request or a macro of man, add it to read_request(); to add a macro of mdoc
+ * that may stand inside a line, add it to inlines[]. All others are left out.
  */
 #include "roff.h"
 
@@ -21,17 +19,17 @@ enum kind { NOTHING, BREAK, PROSE, HEADING, ITEM, CODE };
 
 struct roff {
     struct text out;
-    struct text line; /* what the present line says */
+    struct text line; /* the readable text of the present line */
     enum kind kind;
-    char name[64];  /* what mdoc's Nm says without arguments */
-    bool left_out;  /* up to a line "..", as in the definition of a macro */
-    int skipped;    /* braces open in a conditional that is left out */
-    bool otherwise; /* the next .el is to be read */
+    char name[64];  /* the text of mdoc's Nm without arguments */
+    bool left_out;  /* until a line "..", as in the definition of a macro */
+    int skipped;    /* open braces of a conditional that does not hold */
+    bool otherwise; /* the next .el holds */
     bool code;      /* between .nf and .fi */
-    bool heading;   /* the next line of text is one */
+    bool heading;   /* the next line of text is a heading */
     bool tag;       /* the next line of text is the tag of an item */
-    bool tagged;    /* the line before was a tag: no paragraph ends here */
-    bool display;   /* what is indented after a colon is code */
+    bool tagged;    /* the previous line was a tag: no paragraph ends here */
+    bool display;   /* indented text after a colon is code */
     bool format;    /* at the start of a table, before its rows */
     bool table;     /* in its rows */
     char last;      /* the last character of text */
@@ -39,7 +37,7 @@ struct roff {
 
 /* ---- escapes ------------------------------------------------------------ */
 
-/* Each is two characters, the name, and what it stands for. */
+/* Each has a name of two characters, and the text that the name stands for. */
 static const char *const characters[] = {
     "bu•", "em—", "en–", "hy-", "mi-",  "aq'", "dq\"", "lq“",  "rq”", "oq‘", "cq’", "ga`", "ha^",
     "ti~", "sl/", "co©", "rg®", "rs\\", "de°", "mu×",  "+-±",  "<=≤", ">=≥", "!=≠", "->→", "<-←",
@@ -48,7 +46,7 @@ static const char *const characters[] = {
     "la<", "ra>", "*mμ", "Fo«", "Fc»",  "Aq'", "L\"“", "R\"”", "Lt<", "Gt>", "Am&", "Ba|", "tm™",
 };
 
-/* Reads X, (XX or [XXX] at *at into name. */
+/* Read X, (XX or [XXX] at *at into name. */
 static void escape_name(const char **at, char *name, size_t size)
 {
     const char *start = *at + (**at == '(' || **at == '[');
@@ -61,7 +59,7 @@ static void escape_name(const char **at, char *name, size_t size)
     name[length] = '\0';
 }
 
-/* Reads the escape after a backslash and returns what follows it. */
+/* Read the escape after a backslash. Return the text after the escape. */
 static const char *escape(struct text *out, const char *at)
 {
     char c = *at;
@@ -107,7 +105,7 @@ static char *skip_blanks(char *string)
     return string + strspn(string, " \t");
 }
 
-/* The next argument, ended with NUL in place; NULL after the last. */
+/* Return the next argument, which is ended with NUL in place, or NULL after the last. */
 static char *next_argument(char **at)
 {
     char *start = skip_blanks(*at);
@@ -177,7 +175,7 @@ static bool is_delimiter(const char *word)
     return *word && strchr(".,:;)]?!", *word) && strchr(" \t", word[1]);
 }
 
-/* Reads the words of a line, some of which are macros. */
+/* Read the words of a line, some of which are macros. */
 static void read_mdoc(struct roff *roff, char *arguments)
 {
     const char *closers[8];
@@ -204,7 +202,7 @@ static void read_mdoc(struct roff *roff, char *arguments)
     roff->kind = PROSE;
 }
 
-/* Nm gives the page's name once; later it stands for it. */
+/* Read Nm: the first one gives the page's name, later ones stand for the name. */
 static void read_name(struct roff *roff, const char *given)
 {
     size_t length = strcspn(given, " \t");
@@ -232,7 +230,7 @@ static void read_heading(struct roff *roff, char *arguments)
     roff->kind = HEADING;
 }
 
-/* With a tag, an item; without, and after a colon, an example. */
+/* Read an indentation: an item if it has a tag, an example if it follows a colon. */
 static void read_indented(struct roff *roff, const char *tag)
 {
     if (tag && *tag) {
@@ -254,8 +252,8 @@ static int count_braces(const char *line)
 }
 
 /*
- * Reads what is on the line of a condition that holds, or skips its block. On
- * a terminal of groff, the conditions n, !t and .g hold.
+ * Read the rest of a condition's line if the condition holds, or skip its block. As on a
+ * terminal of groff, the conditions n, !t and .g hold.
  */
 static void read_condition(struct roff *roff, const char *name, char *rest)
 {
@@ -330,7 +328,7 @@ static void read_dotted(struct roff *roff, char *line)
 
 /* ---- lines -------------------------------------------------------------- */
 
-/* A row is an item; its cells are separated by tabs, long ones between lines T{ and T}. */
+/* Read a row as an item. Tabs separate its cells; long cells stand between lines T{ and T}. */
 static void read_row(struct roff *roff, char *line)
 {
     char *cell = strstr(line, "T{");
@@ -374,7 +372,7 @@ static bool is_bullet(const char *string)
     return is_one_of(string, " • * o - ○ · – — □ ");
 }
 
-/* The kind of a line of text follows from what was said before. */
+/* Tell the kind of a line of text from the requests before it. */
 static enum kind decide(const struct roff *roff, const char *string)
 {
     if (is_blank(string) && (roff->kind == HEADING || roff->kind == PROSE))
@@ -386,7 +384,7 @@ static enum kind decide(const struct roff *roff, const char *string)
                                             : PROSE;
 }
 
-/* Writes the line and notes what it leaves for the next one. */
+/* Write the line and note its effects on the next one. */
 static void roff_put(struct roff *roff, const char *string)
 {
     static const char *const starts[] = {" ", "", "", "# ", "* ", "    "};

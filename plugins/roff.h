@@ -6,10 +6,9 @@
 #define PLUGIN_ROFF_H
 
 /*
- * Returns text in the form that passage.h describes, in memory from malloc(),
- * or NULL when out of memory. It has exactly as many lines as the source, so
- * that the number of a line is the same in both. Any source is fine: what is
- * not understood is left out.
+ * Return text in the form of passage.h, in memory that the caller frees, or NULL if memory
+ * is out. The text has exactly as many lines as the source, so that line numbers agree.
+ * Any source is accepted: unknown requests are left out.
  */
 char *roff_text(const char *source);
 

@@ -56,7 +56,7 @@ void text_add_rune(struct text *text, unsigned rune)
     text_add_bytes(text, bytes, length);
 }
 
-/* The length of the valid UTF-8 sequence, of which limit bytes may be read; 0 if it is none. */
+/* Return the length of the UTF-8 sequence, or 0 if it is not valid. limit bytes are readable. */
 static size_t sequence_length(const char *bytes, size_t limit)
 {
     const unsigned char *b = (const unsigned char *)bytes;

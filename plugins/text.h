@@ -1,6 +1,6 @@
 /*
- * text.h - a string that grows. Errors are kept until text_take(), so that
- * callers may append without checking every step.
+ * text.h - a string that grows. A failure is remembered until text_take(), so that
+ * callers may append without checking each step.
  */
 #ifndef PLUGIN_TEXT_H
 #define PLUGIN_TEXT_H
@@ -10,40 +10,40 @@
 
 /* All zero is an empty text. */
 struct text {
-    char *data; /* ends with NUL once anything was added */
+    char *data; /* ends with NUL once something was added */
     size_t length;
     size_t size;
-    bool failed; /* out of memory; what was added since is lost */
+    bool failed; /* out of memory; later additions are lost */
 };
 
 void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const char *bytes, size_t length);
 void text_add_char(struct text *text, char c);
 
-/* Adds the character as UTF-8; nothing if it is none or a control character. */
+/* Add the character as UTF-8; ignore control characters and numbers that are no character. */
 void text_add_rune(struct text *text, unsigned rune);
 
 /*
- * Adds bytes of any origin as UTF-8: those that are not are taken as Latin-1;
- * of control characters only '\n' and '\t' stay.
+ * Add bytes of any origin as UTF-8. Bytes that are not UTF-8 count as Latin-1; of
+ * control characters only '\n' and '\t' stay.
  */
 void text_add_foreign(struct text *text, const char *bytes, size_t length);
 
-/* Takes these characters away from the end. */
+/* Remove these characters from the end. */
 void text_trim(struct text *text, const char *characters);
 
-/* The string, which the caller frees; NULL when out of memory. */
+/* Return the string, which the caller frees, and clear the text. NULL: out of memory. */
 char *text_take(struct text *text);
 
 void text_finish(struct text *text);
 
-/* The longest length up to limit that does not cut a UTF-8 sequence. */
+/* Return the greatest length up to limit that does not cut a UTF-8 sequence. */
 size_t text_cut(const char *string, size_t limit);
 
-/* Nothing but white space? */
+/* Return true if the string has only white space. */
 bool is_blank(const char *string);
 
-/* Is the word in the list, " like this one ", with a blank on either side of each word? */
+/* Return true if the list has the word. A list is " like this ": blanks around each word. */
 bool is_listed(const char *list, const char *word, size_t length);
 
 #endif

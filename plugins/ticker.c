@@ -1,5 +1,5 @@
 /*
- * ticker: emits numbered events at a steady pace, for tests and measurements.
+ * ticker - emits numbered events at a steady pace, for tests and measurements.
  *
  *     {"count":10,"period_ms":100,"bytes":64}
  *
@@ -7,8 +7,8 @@
  *
  *     tick {"n":1,"ns":81234567890,"pad":"xxx"}
  *
- * where ns is CLOCK_MONOTONIC at that moment, in nanoseconds, and pad fills
- * the JSON up to so many bytes.
+ * ns is CLOCK_MONOTONIC at that moment, in nanoseconds; pad fills the JSON up to
+ * `bytes` bytes.
  */
 #include <sluice/agent_json.h>
 
@@ -59,7 +59,7 @@ static int read_schedule(const char *input, struct schedule *schedule)
     return 0;
 }
 
-/* Emits from here, though the loop is the caller's. */
+/* Emit event n. */
 static int tick(char *json, size_t size, uint64_t n, size_t bytes)
 {
     int length =

@@ -1,8 +1,8 @@
 /*
- * Each tool is an ordinary function that returns a text for the model. They
- * compute on the thread that runs all fibers: a search takes some milliseconds,
- * in which no other run of the worker goes on. A tool that waits does that in
- * the calls of agent.h or agent_http.h.
+ * Each tool is an ordinary function that returns a text for the model. Tools compute
+ * on the thread that runs all fibers: a search takes some milliseconds, during which
+ * no other run of the worker goes on. A tool may wait only in the calls of agent.h
+ * and agent_http.h.
  */
 #include "tools.h"
 

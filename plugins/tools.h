@@ -1,5 +1,5 @@
 /*
- * tools.h - what the model of `chat` may call.
+ * tools.h - the tools that the model of `chat` may call.
  *
  * To add a tool, write a function in tools.c and name it in the table there.
  */
@@ -12,22 +12,23 @@
 struct tools;
 
 /*
- * documents: files and folders to search, as index_create() takes them; "" for
- * none, and then there is no tool that searches. On error nothing is created,
- * and error says why: -errno.
+ * Create the tools. documents are files and folders to search, as for index_create();
+ * with "" there is no search tool. On an error nothing is created, error says why, and
+ * the result is a negative errno.
  */
 int tools_create(const char *documents, struct tools **out, char *error, size_t error_size);
 
-/* NULL is fine. */
+/* Destroy the tools; ignore NULL. */
 void tools_destroy(struct tools *tools);
 
-/* As OpenAI's protocol has them; lives as long as the tools. */
+/* Return the tools' descriptions in the form of OpenAI's protocol; they live as long as the tools.
+ */
 const cJSON *tools_list(const struct tools *tools);
 
 /*
- * Calls a tool, on any thread or fiber. arguments are the model's, and need not
- * be right: what is wrong is what the model is told. The text is the caller's to
- * free; NULL when out of memory.
+ * Call a tool, on any thread or fiber. The model wrote name and arguments, so they may
+ * be wrong; the text then says what is wrong. The caller frees the text. NULL: out of
+ * memory.
  */
 char *tools_call(const struct tools *tools, const char *name, const char *arguments);
 

@@ -13,7 +13,7 @@ static const char stop_words[] =
     " should show so some tell than that the their them then there these they this those to up us"
     " want was way we were what when where which who why will with would you your ";
 
-/* Longer ones first; at least three letters are left. */
+/* Longer suffixes first; a stem keeps at least three letters. */
 static const char *const suffixes[] = {
     "ations", "ation", "ings", "ions", "ing", "ion", "ies", "ers",
     "ed",     "er",    "es",   "ly",   "s",   "e",   "y",
@@ -24,7 +24,7 @@ static bool is_stop_word(const char *word)
     return is_listed(stop_words, word, strlen(word));
 }
 
-/* The bytes of a character that separates words; 0 if it belongs to one. */
+/* Return the bytes of a character that separates words, or 0 if it belongs to a word. */
 static size_t separator(const unsigned char *at)
 {
     if (*at < 0x80)
@@ -36,7 +36,8 @@ static size_t separator(const unsigned char *at)
     return 0;
 }
 
-/* The next word at *at, before end; its length in bytes, 0 after the last. */
+/* Move *at to the next word before end. Return the word's length in bytes, 0 after the last word.
+ */
 static size_t next_word(const char **at, const char *end)
 {
     const char *word;
@@ -51,7 +52,7 @@ static size_t next_word(const char **at, const char *end)
     return (size_t)(word - *at);
 }
 
-/* Lower case for ASCII and Latin-1. */
+/* Copy a word in lower case, for ASCII and Latin-1. */
 static void lower(const char *word, size_t length, char *out)
 {
     size_t i;
@@ -92,7 +93,7 @@ static void stem(char *word)
     word[length] = '\0';
 }
 
-/* The set of the one word that has this stem, or the empty one. */
+/* Return the set of the one word that has this stem, or the empty set. */
 static uint32_t words_find(const struct words *words, const char *stemmed)
 {
     for (size_t i = 0; i < words->count; i++)

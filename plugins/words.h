@@ -1,7 +1,7 @@
 /*
  * words.h - the words of a question, and where they occur in a text.
  *
- * Two words are the same here if their stems are: "extracting" and "extract".
+ * Two words are equal here if their stems are equal: "extracting" and "extract".
  */
 #ifndef PLUGIN_WORDS_H
 #define PLUGIN_WORDS_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WORDS_MAX    24 /* further words of a question are left out */
+#define WORDS_MAX    24 /* more words of a question are ignored */
 #define WORD_SIZE    64 /* with NUL; longer words are cut */
 #define WORDS_QUERY  (WORDS_MAX * (WORD_SIZE + 8))
 #define QUESTION_MAX 4096 /* bytes of a question that are read */
@@ -18,25 +18,26 @@ struct words {
     size_t count;
     char word[WORDS_MAX][WORD_SIZE];
     char stem[WORDS_MAX][WORD_SIZE];
-    double weight[WORDS_MAX]; /* how much a word tells; 1 until someone knows better */
+    double weight[WORDS_MAX]; /* how much a word tells; 1 until index_search() sets it */
 };
 
 /*
- * The words that matter: without stop words ("how", "the"), unless there are no
- * others. A word is letters, digits and what is not ASCII; each comes once.
+ * Read the words that matter: all except stop words ("how", "the"), or all if there are
+ * only stop words. A word consists of letters, digits and characters beyond ASCII. Each
+ * word is kept once.
  */
 void words_read(struct words *words, const char *question);
 
 /*
- * An FTS5 query for any of the words, each a quoted string, so that nothing in
- * them is an operator. size should be WORDS_QUERY. "" for no words.
+ * Write an FTS5 query for any of the words, or "" for none. Each word is a quoted string,
+ * so that a word is never an operator. size should be WORDS_QUERY.
  */
 void words_query(const struct words *words, char *query, size_t size);
 
-/* The words that occur in the text: bit i stands for word i. */
+/* Return the set of words that occur in the text: bit i stands for word i. */
 uint32_t words_found(const struct words *words, const char *text);
 
-/* The sum of the weights of the words in the set. */
+/* Return the sum of the weights of the words in the set. */
 double words_weight(const struct words *words, uint32_t set);
 
 #endif
