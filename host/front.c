@@ -10,7 +10,10 @@
  */
 #include "front.h"
 
+#include "api/access.h"
+#include "api/api.h"
 #include "api/routes.h"
+#include "api/stream.h"
 #include "base/log.h"
 #include "http/tls.h"
 #include "ops/admin.h"

@@ -83,16 +83,17 @@ fleet_sources = \
 api_sources = \
 	host/api/access.c \
 	host/api/access.h \
-	host/api/body.c \
-	host/api/body.h \
+	host/api/admission.c \
+	host/api/admission.h \
+	host/api/api.h \
 	host/api/collect.c \
 	host/api/collect.h \
-	host/api/position.c \
-	host/api/position.h \
+	host/api/request.c \
+	host/api/request.h \
 	host/api/routes.c \
 	host/api/routes.h \
-	host/api/start.c \
-	host/api/start.h \
+	host/api/runs.c \
+	host/api/runs.h \
 	host/api/stream.c \
 	host/api/stream.h \
 	host/api/tokens.c \

@@ -31,7 +31,7 @@ check_PROGRAMS = \
 	tests/unit/test_json \
 	tests/unit/test_log \
 	tests/unit/test_pack \
-	tests/unit/test_position \
+	tests/unit/test_request \
 	tests/unit/test_ring \
 	tests/unit/test_run_budget \
 	tests/unit/test_run_cancel \

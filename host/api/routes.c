@@ -1,11 +1,21 @@
+/*
+ * How a request gets to its handler: when its headers are there, api_admit()
+ * checks its framing and asks access.c who the client is; when all of it is
+ * there, api_handle() looks for the route. A path without a route is answered
+ * with 404, a method that the path does not take with 405.
+ *
+ * To add a route: a line in routes[], its handler in the file of its noun, the
+ * list in routes.h, and docs/http.md.
+ */
 #include "api/routes.h"
 
-#include "api/body.h"
-#include "api/position.h"
-#include "api/start.h"
+#include "api/access.h"
+#include "api/api.h"
+#include "api/runs.h"
+#include "base/buf.h"
+#include "fleet/registry.h"
 #include "http/problem.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,27 +25,6 @@ static void reply_json(struct http_request *request, unsigned status, struct buf
     http_reply(request, status, "application/json", body);
 }
 
-static void reply_run(struct http_request *request, unsigned status, const struct run *run)
-{
-    struct buf body = {0};
-
-    run_describe(run, &body);
-    reply_json(request, status, &body);
-}
-
-struct run *api_find_run(const struct api *api, struct http_request *request, const char *id)
-{
-    struct run *run = runs_find(api->runs, id);
-
-    if (run && strcmp(run_subject(run), http_subject(request)) == 0)
-        return run;
-    problem_reply(request, 404,
-                  "there is no such run, or it ended so long ago that it is forgotten");
-    return NULL;
-}
-
-/* ---- GET ---- */
-
 static void handle_agents(const struct api *api, struct http_request *request, const char *name)
 {
     struct buf body = {0};
@@ -43,37 +32,6 @@ static void handle_agents(const struct api *api, struct http_request *request, c
     (void)name;
     registry_describe(api->registry, &body);
     reply_json(request, 200, &body);
-}
-
-static void handle_run(const struct api *api, struct http_request *request, const char *id)
-{
-    const struct run *run = api_find_run(api, request, id);
-
-    if (run)
-        reply_run(request, 200, run);
-}
-
-/* Upon a 204, a browser's EventSource does not reconnect any more. */
-static void reply_events(const struct api *api, struct http_request *request, struct run *run,
-                         uint64_t after)
-{
-    struct buf nothing = {0};
-
-    if (run_has_ended(run) && after == run_log(run)->last)
-        http_reply(request, 204, NULL, &nothing);
-    else if (strcmp(http_method(request), "HEAD") == 0)
-        http_reply(request, 200, ENCODE_SSE_CONTENT_TYPE, &nothing);
-    else
-        stream_open(api->streams, request, run, after);
-}
-
-static void handle_events(const struct api *api, struct http_request *request, const char *id)
-{
-    struct run *run = api_find_run(api, request, id);
-    uint64_t after;
-
-    if (run && position_in_run(request, run, &after))
-        reply_events(api, request, run, after);
 }
 
 static void handle_health(const struct api *api, struct http_request *request, const char *name)
@@ -96,57 +54,21 @@ static void handle_ready(const struct api *api, struct http_request *request, co
         handle_health(api, request, name);
 }
 
-/* ---- POST ---- */
-
-static void handle_cancel(const struct api *api, struct http_request *request, const char *id)
-{
-    struct run *run = api_find_run(api, request, id);
-
-    if (run == NULL)
-        return;
-    run_cancel(run);
-    reply_run(request, run_has_ended(run) ? 200 : 202, run);
-}
-
-static void handle_input(const struct api *api, struct http_request *request, const char *id)
-{
-    struct run *run = api_find_run(api, request, id);
-    const struct buf *body = http_body(request);
-    int status;
-
-    if (run == NULL || !body_check(request, api->config->max_body))
-        return;
-    status = run_give_input(run, buf_data(body), buf_length(body));
-    if (status == 0)
-        reply_run(request, 202, run);
-    else if (status == -EAGAIN)
-        problem_reply_busy(request, 429,
-                           "the agent has not taken the inputs that it was sent before");
-    else
-        problem_reply(request, 409,
-                      run_has_ended(run) ? "the run has ended; it takes no input any more"
-                                         : "the run is queued; it takes input once it has begun");
-}
-
 /* ---- routing ---- */
 
 static const struct route {
     const char *method;
-    const char *before; /* the path is before, a name if after is not NULL, after */
-    const char *after;
+    const char *before; /* the path is this, */
+    const char *after;  /* then, unless NULL, a name and this */
     void (*handle)(const struct api *api, struct http_request *request, const char *name);
 } routes[] = {
-    {"POST", "/agents/", "/runs", start_handle},
-    {"GET", "/agents", NULL, handle_agents},
-    {"GET", "/runs/", "", handle_run},
-    {"GET", "/runs/", "/events", handle_events},
-    {"POST", "/runs/", "/cancel", handle_cancel},
-    {"POST", "/runs/", "/input", handle_input},
-    {"GET", "/healthz", NULL, handle_health},
-    {"GET", "/readyz", NULL, handle_ready},
+    {"POST", "/agents/", "/runs", api_runs_start},  {"GET", "/agents", NULL, handle_agents},
+    {"GET", "/runs/", "", api_runs_show},           {"GET", "/runs/", "/events", api_runs_events},
+    {"POST", "/runs/", "/cancel", api_runs_cancel}, {"POST", "/runs/", "/input", api_runs_input},
+    {"GET", "/healthz", NULL, handle_health},       {"GET", "/readyz", NULL, handle_ready},
 };
 
-/* Whether the path is this route's; name is what stands in its middle. */
+/* Whether the path is this route's; name gets the part between before and after. */
 static bool route_matches(const struct route *route, const char *path, char *name, size_t size)
 {
     size_t before = strlen(route->before), length;
@@ -178,7 +100,7 @@ static void reply_not_allowed(struct http_request *request, const struct route *
     problem_reply(request, 405, detail);
 }
 
-/* Two lengths mean two requests to two servers on a way (RFC 9112, 6.3). */
+/* With two lengths, a proxy and this server may see different requests (RFC 9112, 6.3). */
 static bool is_framed_twice(const struct http_request *request)
 {
     return http_header(request, "Content-Length") && http_header(request, "Transfer-Encoding");

@@ -126,25 +126,22 @@ static void queue_fail(struct deployment *deployment)
     }
 }
 
-int deployment_admit(struct deployment *deployment, struct why *why)
+int deployment_admit(struct deployment *deployment)
 {
     unsigned most = deployment->settings->max_queued;
-    const char *unavailable = NULL;
 
-    if (deployment->drained)
-        unavailable = "its operator drained it";
-    else if (deployment->current ? generation_is_crashing(deployment->current->generation)
-                                 : deployment->candidate == NULL)
-        unavailable = deployment->reason;
-    if (unavailable)
-        return why_set(why, -ENODEV, "the agent '%s' is not available: %s", deployment->name,
-                       unavailable);
+    if (deployment->drained ||
+        (deployment->current ? generation_is_crashing(deployment->current->generation)
+                             : deployment->candidate == NULL))
+        return -ENODEV;
     if (deployment->queued >= most)
         queue_purge(deployment);
-    if (deployment->queued < most)
-        return 0;
-    return why_set(why, -EAGAIN, "the agent '%s' has too many runs waiting; try again later",
-                   deployment->name);
+    return deployment->queued < most ? 0 : -EAGAIN;
+}
+
+const char *deployment_reason(const struct deployment *deployment)
+{
+    return deployment->drained ? "its operator drained it" : deployment->reason;
 }
 
 void deployment_submit(struct deployment *deployment, struct run *run)

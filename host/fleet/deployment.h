@@ -6,7 +6,6 @@
 #ifndef FLEET_DEPLOYMENT_H
 #define FLEET_DEPLOYMENT_H
 
-#include "base/why.h"
 #include "config/config.h"
 #include "fleet/reply.h"
 #include "run/run.h"
@@ -50,7 +49,10 @@ const struct config_plugin *deployment_settings(const struct deployment *deploym
 
 /* Return 0 if a run may start or wait here; -EAGAIN: the queue is full; -ENODEV: it cannot serve.
  */
-int deployment_admit(struct deployment *deployment, struct why *why);
+int deployment_admit(struct deployment *deployment);
+
+/* Return why it cannot serve, for people. */
+const char *deployment_reason(const struct deployment *deployment);
 
 /* Start the run, which deployment_admit() admitted, as soon as a worker has room. */
 void deployment_submit(struct deployment *deployment, struct run *run);

@@ -285,26 +285,6 @@ struct deployment *registry_find(const struct registry *registry, const char *ag
     return found && !deployment_is_removed(found) ? found : NULL;
 }
 
-int registry_admit(struct registry *registry, const char *agent, char *reason, size_t size)
-{
-    struct deployment *deployment = registry_find(registry, agent);
-    struct why why = {0};
-    int status =
-        deployment
-            ? deployment_admit(deployment, &why)
-            : why_set(&why, -ENOENT,
-                      "there is no agent '%s' here; GET /agents lists those there are", agent);
-
-    snprintf(reason, size, "%s", why_text(&why));
-    why_finish(&why);
-    return status;
-}
-
-void registry_submit(struct registry *registry, struct run *run)
-{
-    deployment_submit(registry_find_any(registry, run_agent_name(run)), run);
-}
-
 /* ---- what operators do ---- */
 
 /* The deployment, or a reply that there is none. */

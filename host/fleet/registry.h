@@ -47,15 +47,6 @@ bool registry_is_settled(const struct registry *registry);
 /* Return the deployment of the agent that clients call so, or NULL. */
 struct deployment *registry_find(const struct registry *registry, const char *agent);
 
-/*
- * Whether the agent takes a run now: 0; -ENOENT no such agent; -EAGAIN its
- * queue is full; -ENODEV it cannot serve. The reason, for people, unless 0.
- */
-int registry_admit(struct registry *registry, const char *agent, char *reason, size_t size);
-
-/* Starts the run, which registry_admit() admitted, as soon as its agent can. */
-void registry_submit(struct registry *registry, struct run *run);
-
 /* ---- what operators do ---- */
 
 /*

@@ -291,6 +291,8 @@ void http_stream(struct http_request *request, const char *content_type,
     request->data = data;
     if (request->peer->answered) /* libmicrohttpd lets a connection's first headers out by force */
         request_cork(request, true);
+    if (request->parked) /* it waited */
+        request_resume(request);
 }
 
 int http_stream_watch(struct http_request *request)
@@ -417,6 +419,11 @@ const struct buf *http_body(const struct http_request *request)
     return request->too_large ? NULL : &request->body;
 }
 
+void http_drop_body(struct http_request *request)
+{
+    buf_finish(&request->body);
+}
+
 static struct http_peer *connection_peer(struct MHD_Connection *connection)
 {
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -466,9 +473,10 @@ static mhd_result request_handle(struct http_request *request)
     deadline_clear(request->http->deadlines, &request->peer->deadline);
     request->state = HANDLING;
     request->http->handler->handle(request->http->data, request);
-    buf_finish(&request->body);
-    if (request->state != WAITING)
+    if (request->state != WAITING) {
+        buf_finish(&request->body);
         return request_queue(request);
+    }
     request_park(request, false);
     if (http_stream_watch(request) == 0)
         return MHD_YES;
@@ -509,7 +517,7 @@ static mhd_result on_access(void *data, struct MHD_Connection *connection, const
         *upload_size = 0;
         return MHD_YES;
     }
-    if (request->state == REPLIED)
+    if (request->state == REPLIED || request->state == OPENING)
         return request_queue(request);
     if (request->state != RECEIVING) /* the client left while it waited */
         return MHD_NO;

@@ -70,6 +70,9 @@ const char *http_subject(const struct http_request *request);
 /* Its bytes; NULL if they were more than max_body. */
 const struct buf *http_body(const struct http_request *request);
 
+/* Free the body early: a request that waits keeps it otherwise. */
+void http_drop_body(struct http_request *request);
+
 /* ---- the answer: one of these, once ---- */
 
 /* A header for the answer, one of at most 12; before it. */
@@ -79,7 +82,10 @@ void http_add_header(struct http_request *request, const char *name, const char 
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body);
 
-/* http_reply() will be called later, unless left() is called first. */
+/*
+ * http_reply() or http_stream() follows later, unless left() is called first.
+ * Calling again replaces left() and its data.
+ */
 void http_wait(struct http_request *request, void (*left)(void *data), void *data);
 
 struct http_stream_handler {

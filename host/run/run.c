@@ -251,6 +251,12 @@ struct run *runs_find(const struct runs *runs, const char *id)
     return found;
 }
 
+void runs_lookup(struct runs *runs, const char *id, void (*done)(void *data, struct run *run),
+                 void *data)
+{
+    done(data, runs_find(runs, id));
+}
+
 /* None of the three has a line break. */
 static char *make_key(const char *subject, const char *agent, const char *key)
 {

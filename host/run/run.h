@@ -142,6 +142,13 @@ void runs_destroy(struct runs *runs);
 /* The run with this id, or NULL. */
 struct run *runs_find(const struct runs *runs, const char *id);
 
+/*
+ * Find the run with this id for whoever can wait: done() is called once, at once
+ * or later, with NULL if there is no such run. The run is valid during the call.
+ */
+void runs_lookup(struct runs *runs, const char *id, void (*done)(void *data, struct run *run),
+                 void *data);
+
 /* The subject's run of the agent that was started with this key of idempotency, or NULL. */
 struct run *runs_find_key(const struct runs *runs, const char *subject, const char *agent,
                           const char *key);

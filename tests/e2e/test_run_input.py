@@ -315,7 +315,7 @@ class RefusalTest(RunInputTest):
         self.check_not_heard()
         self.stream.rest()
         self.check_problem(self.send(self.server, self.stream.run, "late"), 409, "Conflict",
-                           "the run has ended; it takes no input any more")
+                           "the run has ended; it no longer takes input")
 
 
 if __name__ == "__main__":

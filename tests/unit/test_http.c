@@ -297,3 +297,100 @@ CASE(last_bytes_leave_with_the_end)
         length += (size_t)got;
     }
 }
+
+/* Wait, with the body. */
+static void on_request_waits(void *data, struct http_request *arrived)
+{
+    request = arrived;
+    http_wait(arrived, on_left, data);
+}
+
+static void wait_for_request(const char *version)
+{
+    request = NULL;
+    serve(AF_INET, on_request_waits);
+    ask(version);
+    while (!request)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    for (int i = 0; i < 5; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+static void expect_answer(const char *end)
+{
+    char bytes[4096] = "";
+    size_t length = 0;
+
+    while (!strstr(bytes, end)) {
+        ssize_t got = client_read(bytes + length, sizeof bytes - length - 1);
+        ck_assert_int_gt(got, 0);
+        length += (size_t)got;
+    }
+}
+
+CASE(stream_after_waiting)
+{
+    struct iovec piece = {"hello", 5};
+    size_t sent;
+
+    wait_for_request("1.1");
+    http_stream(request, "text/plain", &stream, NULL);
+    while (!opened)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(http_stream_send(request, &piece, 1, true, &sent), 0);
+    http_stream_end(request);
+    expect_answer("hello\r\n0\r\n\r\n");
+    ck_assert_int_eq(left, 0);
+}
+
+CASE(stream_after_waiting_is_destroyed)
+{
+    wait_for_request("1.1");
+    http_stream(request, "text/plain", &stream, NULL);
+    http_destroy(http);
+    http = NULL;
+    ck_assert_int_eq(left, 1);
+    ck_assert_int_eq(opened, 0);
+    expect_reset();
+}
+
+static void on_other_left(void *data)
+{
+    (void)data;
+    opened = -1;
+}
+
+/* Who waits last is told, and answers for all. */
+CASE(waiting_anew)
+{
+    wait_for_request("1.1");
+    http_wait(request, on_other_left, NULL);
+    close(client);
+    while (http_open_requests(http) > 0)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(opened, -1);
+    ck_assert_int_eq(left, 0);
+    client = socket(AF_INET, SOCK_STREAM, 0);
+}
+
+CASE(body_stays_while_the_request_waits)
+{
+    static const char rest[] = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nworld";
+    struct buf body = {0};
+
+    wait_for_request("1.1");
+    buf_puts(&body, "first");
+    http_reply(request, 200, "text/plain", &body);
+    expect_answer("first");
+    request = NULL;
+    ck_assert_int_eq(write(client, rest, strlen(rest)), (ssize_t)strlen(rest));
+    while (!request)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_uint_eq(buf_length(http_body(request)), 5);
+    ck_assert_mem_eq(buf_data(http_body(request)), "world", 5);
+    http_drop_body(request);
+    ck_assert_uint_eq(buf_length(http_body(request)), 0);
+    buf_puts(&body, "second");
+    http_reply(request, 200, "text/plain", &body);
+    expect_answer("second");
+}

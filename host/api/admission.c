@@ -1,0 +1,75 @@
+/*
+ * The checks before a run starts, in order; the first that fails says no:
+ *
+ *     the server     is it stopping?
+ *     the agent      does it exist, does it serve, has its queue room?
+ *     the server     max_runs, log_budget
+ *     the client     max_runs_per_client
+ *
+ * What a request may say wrong is found by request.c, what a run refuses by
+ * runs.c; their words are in the same table.
+ */
+#include "api/admission.h"
+
+#include "api/api.h"
+#include "base/why.h"
+#include "config/config.h"
+#include "fleet/deployment.h"
+#include "http/problem.h"
+#include "run/run.h"
+
+#include <errno.h>
+
+static const struct {
+    unsigned status;
+    bool again;
+} refusals[] = {
+#define X(name, status, again, ...) [ADMISSION_##name] = {status, again},
+    ADMISSION_REFUSALS(X)
+#undef X
+};
+
+enum admission admission_check(const struct api *api, struct deployment *deployment,
+                               const char *client)
+{
+    const struct config *config = api->config;
+    int status;
+
+    if (api->stopping)
+        return ADMISSION_stopping;
+    if (deployment == NULL)
+        return ADMISSION_no_such_agent;
+    status = deployment_admit(deployment);
+    if (status < 0)
+        return status == -EAGAIN ? ADMISSION_max_queued : ADMISSION_unavailable;
+    if (runs_live(api->runs) >= config->max_runs)
+        return ADMISSION_max_runs;
+    if (!runs_make_room(api->runs))
+        return ADMISSION_log_budget;
+    if (config->max_runs_per_client > 0 &&
+        runs_live_of(api->runs, client) >= config->max_runs_per_client)
+        return ADMISSION_max_runs_per_client;
+    return ADMISSION_granted;
+}
+
+void admission_refuse(struct http_request *request, enum admission refusal,
+                      const struct admission_facts *facts)
+{
+    struct why why = {0};
+
+    switch (refusal) {
+    case ADMISSION_granted:
+        return;
+#define X(name, status, again, ...)    \
+    case ADMISSION_##name:             \
+        why_set(&why, 0, __VA_ARGS__); \
+        break;
+        ADMISSION_REFUSALS(X)
+#undef X
+    }
+    if (refusals[refusal].again)
+        problem_reply_busy(request, refusals[refusal].status, why_text(&why));
+    else
+        problem_reply(request, refusals[refusal].status, why_text(&why));
+    why_finish(&why);
+}

@@ -1,0 +1,22 @@
+/* The parts of the front that requests reach; front.c owns them. */
+#ifndef API_API_H
+#define API_API_H
+
+#include <stdbool.h>
+
+struct access;
+struct config;
+struct registry;
+struct runs;
+struct streams;
+
+struct api {
+    const struct config *config;
+    struct access *access;
+    struct runs *runs;
+    struct registry *registry;
+    struct streams *streams;
+    bool stopping; /* no run starts any longer */
+};
+
+#endif
