@@ -193,14 +193,6 @@ static int finish(const struct agent_llm_answer *answer, long rounds)
     return status;
 }
 
-static int give_up(const struct chat *chat)
-{
-    return run_fail("too_many_rounds",
-                    "the model has answered %ld times and still calls tools; ask for less, or set "
-                    "a higher max_rounds in the section [plugin " CHAT_NAME "]",
-                    chat->max_rounds);
-}
-
 /* Get one answer of the model and execute its calls. Return 1 if another round must follow. */
 static int play_round(const struct chat *chat, cJSON *messages, long round)
 {
@@ -212,7 +204,10 @@ static int play_round(const struct chat *chat, cJSON *messages, long round)
     else if (answer.call_count == 0)
         status = finish(&answer, round);
     else if (round == chat->max_rounds)
-        status = give_up(chat);
+        status = run_fail("too_many_rounds",
+                          "the model has answered %ld times and still calls tools; ask for less, "
+                          "or set a higher max_rounds in the section [plugin " CHAT_NAME "]",
+                          chat->max_rounds);
     else
         status = answer_calls(chat, &answer, messages);
     if (status == 0)

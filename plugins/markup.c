@@ -1,3 +1,11 @@
+/*
+ * markup_text() reads a source line by line and looks ahead by one line, because a heading
+ * may be underlined by the next one. Each line of the source gives exactly one line of
+ * text: a mark, an underline or the end of a paragraph gives an empty line or a blank.
+ * read_prose() reads plain text and Markdown; read_header() reads a C header, whose
+ * comments are prose and whose declarations are code. What earlier lines say about the
+ * present one is a member of struct reader.
+ */
 #include "markup.h"
 
 #include "text.h"

@@ -1,3 +1,8 @@
+/*
+ * passage_split() appends lines to the passage so far and hands it over when a heading
+ * begins, or when the next paragraph would make it longer than PASSAGE_TARGET. A paragraph
+ * that ends with ':' keeps the code or list after it, up to PASSAGE_MAX.
+ */
 #include "passage.h"
 
 #include "text.h"

@@ -38,28 +38,22 @@ static void add_passage(struct text *text, const struct passage *passage)
     text_add(text, passage->text);
 }
 
-/* Return the question with the passages after it. */
-static char *question_text(const char *question, const struct findings *findings)
+cJSON *prompt_messages(const char *question, const struct findings *findings)
 {
+    cJSON *messages = cJSON_CreateArray();
     struct text text = {0};
+    char *asked;
 
     text_add(&text, question);
     for (size_t i = 0; i < findings->count; i++)
         add_passage(&text, &findings->passages[i]);
-    return text_take(&text);
-}
-
-cJSON *prompt_messages(const char *question, const struct findings *findings)
-{
-    cJSON *messages = cJSON_CreateArray();
-    char *text = question_text(question, findings);
-
-    if (text == NULL || agent_llm_say(messages, "system", task) < 0 ||
-        agent_llm_say(messages, "user", text) < 0) {
+    asked = text_take(&text);
+    if (asked == NULL || agent_llm_say(messages, "system", task) < 0 ||
+        agent_llm_say(messages, "user", asked) < 0) {
         cJSON_Delete(messages);
         messages = NULL;
     }
-    free(text);
+    free(asked);
     return messages;
 }
 

@@ -126,14 +126,6 @@ static bool is_offered(const struct tools *tools, const struct tool *tool)
     return !tool->needs_documents || tools->index;
 }
 
-static void list_tools(struct tools *tools)
-{
-    tools->list = cJSON_CreateArray();
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        if (is_offered(tools, &all[i]))
-            cJSON_AddItemToArray(tools->list, tool_json(&all[i]));
-}
-
 int tools_create(const char *documents, struct tools **out, char *error, size_t error_size)
 {
     struct tools *tools = calloc(1, sizeof(*tools));
@@ -145,7 +137,10 @@ int tools_create(const char *documents, struct tools **out, char *error, size_t 
         free(tools);
         return status;
     }
-    list_tools(tools);
+    tools->list = cJSON_CreateArray();
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (is_offered(tools, &all[i]))
+            cJSON_AddItemToArray(tools->list, tool_json(&all[i]));
     *out = tools;
     return 0;
 }
@@ -164,21 +159,21 @@ const cJSON *tools_list(const struct tools *tools)
     return tools->list;
 }
 
-static char *call_tool(const struct tools *tools, const struct tool *tool, const char *text)
-{
-    cJSON *arguments = json_parse(text);
-    char *content = cJSON_IsObject(arguments)
-                        ? tool->call(tools, arguments)
-                        : complain("error: the arguments must be a JSON object, not ", text);
-
-    cJSON_Delete(arguments);
-    return content;
-}
-
 char *tools_call(const struct tools *tools, const char *name, const char *arguments)
 {
+    const struct tool *tool = NULL;
+    cJSON *json;
+    char *content;
+
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (strcmp(all[i].name, name) == 0 && is_offered(tools, &all[i]))
-            return call_tool(tools, &all[i], arguments);
-    return complain("error: there is no tool ", name);
+            tool = &all[i];
+    if (tool == NULL)
+        return complain("error: there is no tool ", name);
+    json = json_parse(arguments);
+    content = cJSON_IsObject(json)
+                  ? tool->call(tools, json)
+                  : complain("error: the arguments must be a JSON object, not ", arguments);
+    cJSON_Delete(json);
+    return content;
 }

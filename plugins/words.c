@@ -1,3 +1,8 @@
+/*
+ * A word is read in lower case and cut to its stem: cut_suffix() removes suffixes until
+ * none fits, then a doubled last letter and a final i go. The rules are few and rough, but
+ * they are the same for questions and texts, so that only equality matters.
+ */
 #include "words.h"
 
 #include "text.h"

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -199,7 +200,7 @@ class Install(unittest.TestCase):
         return found.split()
 
     def test_models_are_a_library(self):
-        """What pkg-config says is all it takes, and the library is no part of what is exported."""
+        """The flags of pkg-config are enough, and the library's symbols are not exported."""
         for compiler, suffix, standard in (("cc", ".c", "c99"), ("c++", ".cc", "c++20"),
                                            ("clang", ".c", "c99")):
             if shutil.which(compiler) is None:
@@ -212,8 +213,19 @@ class Install(unittest.TestCase):
                 done = self.sluice("run", str(plugin), env=NO_MODEL)
                 self.assertIn('"code":"not_configured"', done.stdout)
 
+    def test_symbols_of_the_library(self):
+        """All begin with agent_ and are hidden."""
+        archive = str(self.one("libsluice-llm.a"))
+        table = subprocess.run(["readelf", "-sW", archive], check=True, stdout=subprocess.PIPE,
+                               text=True).stdout
+        found = re.findall(r"(?m) (?:GLOBAL|WEAK) +(\w+) +(?!UND)\w+ (\w+)$", table)
+        self.assertIn(("HIDDEN", "agent_llm_chat"), found)
+        self.assertIn(("HIDDEN", "agent_sse_feed"), found)
+        for visibility, name in found:
+            self.assertEqual((visibility, name[:6]), ("HIDDEN", "agent_"), name)
+
     def test_flags_of_a_plugin(self):
-        """What is missing is an error of the link, what is there is bound, and nobody else's."""
+        """A missing symbol is an error of the link; symbols are bound at once, and to the plugin."""
         flags = self.pkg_config("--libs")
         self.assertEqual(flags, ["-Wl,-z,defs", "-Wl,-z,now", "-Wl,--exclude-libs,ALL",
                                  "-Wl,-Bsymbolic"])

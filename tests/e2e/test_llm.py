@@ -308,7 +308,7 @@ class ErrorTest(ModelTest):
 
 
 class SizeTest(ModelTest):
-    """What is far too large is an error, and takes no memory."""
+    """An answer that is far too large is an error, and takes no memory."""
 
     MOST_KIB = 40 * 1024
 
@@ -387,7 +387,7 @@ class CancelTest(ModelTest):
 
 
 class ConfigurationTest(Test):
-    """What is not configured comes from the environment."""
+    """Settings that the configuration lacks come from the environment."""
 
     def setUp(self):
         super().setUp()
