@@ -13,7 +13,13 @@
  * a level that says whether the level is an object. It never recurses, so
  * that hostile nesting costs no stack.
  */
-enum expect { VALUE, VALUE_OR_CLOSE, KEY, KEY_OR_CLOSE, COMMA_OR_CLOSE };
+enum expect {
+    EXPECT_VALUE,
+    EXPECT_VALUE_OR_CLOSE,
+    EXPECT_KEY,
+    EXPECT_KEY_OR_CLOSE,
+    EXPECT_COMMA_OR_CLOSE
+};
 
 struct scanner {
     const unsigned char *at;
@@ -224,7 +230,7 @@ static bool scan_after(struct scanner *s, enum expect *expect)
     unsigned char c = *s->at++;
 
     if (c == ',') {
-        *expect = in_object(s) ? KEY : VALUE;
+        *expect = in_object(s) ? EXPECT_KEY : EXPECT_VALUE;
         return true;
     }
     if (c != (in_object(s) ? '}' : ']'))
@@ -237,31 +243,31 @@ static bool scan_after(struct scanner *s, enum expect *expect)
 static bool scan_token(struct scanner *s, enum expect *expect)
 {
     unsigned char c = *s->at;
-    bool may_close = *expect == VALUE_OR_CLOSE || *expect == KEY_OR_CLOSE;
+    bool may_close = *expect == EXPECT_VALUE_OR_CLOSE || *expect == EXPECT_KEY_OR_CLOSE;
 
-    if (*expect == COMMA_OR_CLOSE)
+    if (*expect == EXPECT_COMMA_OR_CLOSE)
         return scan_after(s, expect);
     if (may_close && c == (in_object(s) ? '}' : ']')) {
-        *expect = COMMA_OR_CLOSE;
+        *expect = EXPECT_COMMA_OR_CLOSE;
         s->at++;
         s->depth--;
         return true;
     }
-    if (*expect == KEY || *expect == KEY_OR_CLOSE) {
-        *expect = VALUE;
+    if (*expect == EXPECT_KEY || *expect == EXPECT_KEY_OR_CLOSE) {
+        *expect = EXPECT_VALUE;
         return scan_key(s);
     }
     if (c == '{' || c == '[') {
-        *expect = c == '{' ? KEY_OR_CLOSE : VALUE_OR_CLOSE;
+        *expect = c == '{' ? EXPECT_KEY_OR_CLOSE : EXPECT_VALUE_OR_CLOSE;
         return scan_open(s, c == '{');
     }
-    *expect = COMMA_OR_CLOSE;
+    *expect = EXPECT_COMMA_OR_CLOSE;
     return scan_scalar(s);
 }
 
 ssize_t json_check(const char *text, size_t length)
 {
-    enum expect expect = VALUE;
+    enum expect expect = EXPECT_VALUE;
     struct scanner s; /* is_object is set level by level */
 
     s.at = (const unsigned char *)text;
@@ -272,7 +278,7 @@ ssize_t json_check(const char *text, size_t length)
         scan_white(&s);
         if (s.at == s.end || !scan_token(&s, &expect))
             return -EINVAL;
-    } while (s.depth > 0 || expect != COMMA_OR_CLOSE);
+    } while (s.depth > 0 || expect != EXPECT_COMMA_OR_CLOSE);
     scan_white(&s);
     return s.at == s.end ? (ssize_t)(length - s.white) : -EINVAL;
 }
