@@ -106,12 +106,16 @@ ops_sources = \
 worker_sources = \
 	host/worker/emit.c \
 	host/worker/emit.h \
+	host/worker/execution.c \
+	host/worker/execution.h \
 	host/worker/host_table.c \
 	host/worker/host_table.h \
 	host/worker/http_request.c \
 	host/worker/http_request.h \
 	host/worker/httpclient.c \
 	host/worker/httpclient.h \
+	host/worker/inputs.c \
+	host/worker/inputs.h \
 	host/worker/job.c \
 	host/worker/job.h \
 	host/worker/main.c \
@@ -120,6 +124,10 @@ worker_sources = \
 	host/worker/outbox.h \
 	host/worker/plugin.c \
 	host/worker/plugin.h \
+	host/worker/sched.c \
+	host/worker/sched.h \
+	host/worker/sched_loop.c \
+	host/worker/sched_loop.h \
 	host/worker/subtask.c \
 	host/worker/subtask.h \
 	host/worker/task.c \
@@ -163,6 +171,11 @@ libfront_la_SOURCES = \
 libworker_la_SOURCES = \
 	$(worker_sources) \
 	$(worker_fibers_sources)
+# SCHED_CHECKS asserts that the worker's lock is held where a comment says "Locked".
+if SANITIZED
+SCHED_CPPFLAGS = -DSCHED_CHECKS
+endif
+libworker_la_CPPFLAGS = $(AM_CPPFLAGS) $(SCHED_CPPFLAGS)
 
 HOST_LIBS = \
 	libfront.la \

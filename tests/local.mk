@@ -1,7 +1,9 @@
 # Tests: tests/unit and tests/agents are Check programs, tests/e2e are Python scripts.
 
 # main() of every Check program; a new one is one word in check_PROGRAMS.
-check_LTLIBRARIES = tests/libcase.la
+check_LTLIBRARIES = \
+	tests/libcase.la \
+	tests/libworker-checked.la
 tests_libcase_la_SOURCES = \
 	tests/case.c \
 	tests/case.h
@@ -10,7 +12,12 @@ CASE_LIBS = \
 	tests/libcase.la \
 	$(CHECK_LIBS)
 
+# The worker with assertions that its lock is held.
+tests_libworker_checked_la_SOURCES = $(libworker_la_SOURCES)
+tests_libworker_checked_la_CPPFLAGS = $(AM_CPPFLAGS) -DSCHED_CHECKS
+
 LDADD = \
+	tests/libworker-checked.la \
 	$(HOST_LIBS) \
 	$(CASE_LIBS)
 

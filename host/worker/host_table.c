@@ -13,8 +13,10 @@
 #include "wire/frames.h"
 #include "worker/emit.h"
 #include "worker/httpclient.h"
+#include "worker/inputs.h"
 #include "worker/job.h"
 #include "worker/subtask.h"
+#include "worker/vars.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -50,32 +52,6 @@ static int stray_emit(const char *type)
     return -ENXIO;
 }
 
-static int task_emit(struct task *task, struct emit *emit)
-{
-    struct job *job = task->job;
-    size_t length = emit_size(emit, task->scope);
-    size_t cost = wire_charge(emit->type_length, length);
-    char kept_type[AGENT_TYPE_MAX];
-    char *kept = NULL;
-    int status;
-
-    if (length > AGENT_EVENT_MAX)
-        return -EMSGSIZE;
-    outbox_lock(job->outbox);
-    if (!job_has(job, cost)) { /* while it waits, another fiber may write over the strings */
-        emit->type = memcpy(kept_type, emit->type, emit->type_length);
-        emit->text = kept = mem_copy(emit->text, emit->length);
-    }
-    status = job_spend(job, task, cost);
-    if (status == 0)
-        emit_write(emit, task->scope,
-                   wire_append_event(outbox_event_frames(job->outbox), job->number, emit->type,
-                                     emit->type_length, length));
-    outbox_unlock(job->outbox);
-    free(kept);
-    return status;
-}
-
 static int host_emit_event(const char *type, const char *json)
 {
     struct task *task = task_current();
@@ -85,7 +61,7 @@ static int host_emit_event(const char *type, const char *json)
     if (task == NULL)
         return stray_emit(type ? type : "");
     status = emit_of_event(&emit, type, json);
-    return status < 0 ? status : task_emit(task, &emit);
+    return status < 0 ? status : job_emit(task, &emit);
 }
 
 static int host_emit_text(const char *utf8)
@@ -97,7 +73,7 @@ static int host_emit_text(const char *utf8)
     if (task == NULL)
         return stray_emit("text");
     status = emit_of_text(&emit, utf8);
-    return status < 0 ? status : task_emit(task, &emit);
+    return status < 0 ? status : job_emit(task, &emit);
 }
 
 static const char *host_ctx_get(const char *key)
@@ -118,9 +94,9 @@ static int host_ctx_set(const char *key, const char *value)
         return -EINVAL;
     if (vars_key_is_host(key))
         return -EPERM;
-    outbox_lock(task->job->outbox);
-    status = job_is_over(task->job) ? -ECANCELED : job_set(task->job, task, key, value);
-    outbox_unlock(task->job->outbox);
+    sched_lock(job_sched(task->job));
+    status = job_is_over(task->job) ? -ECANCELED : job_set_var(task->job, task, key, value);
+    sched_unlock(job_sched(task->job));
     return status;
 }
 
@@ -138,20 +114,20 @@ static struct agent_ctx *host_ctx_capture(void)
     if (task == NULL)
         return NULL;
     captured = mem_alloc(sizeof *captured);
-    outbox_lock(task->job->outbox);
+    sched_lock(job_sched(task->job));
     captured->job = job_ref(task->job);
     captured->vars = task->vars;
-    outbox_unlock(task->job->outbox);
+    sched_unlock(job_sched(task->job));
     return captured;
 }
 
 static void job_give_back(struct job *job)
 {
-    struct outbox *outbox = job->outbox;
+    struct sched *sched = job_sched(job);
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     job_unref(job);
-    outbox_unlock(outbox);
+    sched_unlock(sched);
 }
 
 static void host_ctx_release(struct agent_ctx *captured)
@@ -186,9 +162,9 @@ static struct task *bind_task(const struct agent_ctx *captured)
 
     task_init(task, captured->job, captured->vars, NULL);
     task->bound = true;
-    outbox_lock(captured->job->outbox);
+    sched_lock(job_sched(captured->job));
     job_ref(captured->job);
-    outbox_unlock(captured->job->outbox);
+    sched_unlock(job_sched(captured->job));
     return task;
 }
 
@@ -198,7 +174,7 @@ static int host_ctx_bind(struct agent_ctx *captured)
     struct task *task = task_current();
     struct task *next;
 
-    if ((task && !task->bound) || (captured && outbox_is_loop(captured->job->outbox)))
+    if ((task && !task->bound) || (captured && sched_is_loop(job_sched(captured->job))))
         return -EBUSY;
     pthread_once(&once, make_bound_task_key);
     next = captured ? bind_task(captured) : NULL;
@@ -216,15 +192,6 @@ static int host_run_cancelled(void)
     return task && job_is_stopped(task->job);
 }
 
-/* Keeps the first reason. Locked. */
-static void job_fail(struct job *job, const char *code, const char *message)
-{
-    if (job->fail_code)
-        return;
-    job->fail_code = mem_strdup(code);
-    job->fail_message = mem_strdup(message);
-}
-
 static int host_run_fail(const char *code, const char *format, va_list args)
 {
     struct task *task = task_current();
@@ -236,11 +203,11 @@ static int host_run_fail(const char *code, const char *format, va_list args)
     if (code == NULL || wire_word_length(code) == 0)
         code = "agent_error";
     vsnprintf(message, sizeof message, format, args);
-    outbox_lock(task->job->outbox);
+    sched_lock(job_sched(task->job));
     status = job_is_over(task->job) ? -ECANCELED : -EIO;
     if (status == -EIO)
         job_fail(task->job, code, message);
-    outbox_unlock(task->job->outbox);
+    sched_unlock(job_sched(task->job));
     return status;
 }
 
@@ -259,11 +226,10 @@ static int host_run_result(const char *json)
         return -EMSGSIZE;
     result = mem_alloc((size_t)length + 1);
     json_compact(result, json, strlen(json));
-    outbox_lock(task->job->outbox);
+    sched_lock(job_sched(task->job));
     over = job_is_over(task->job);
-    free(task->job->result);
-    task->job->result = result;
-    outbox_unlock(task->job->outbox);
+    job_set_result(task->job, result);
+    sched_unlock(job_sched(task->job));
     return over ? -ECANCELED : 0;
 }
 
@@ -271,31 +237,30 @@ static int host_run_result(const char *json)
 static void yield_if_stopped(struct task *task)
 {
     if (job_is_stopped(task->job))
-        task_wait(task, 0);
+        job_wait(task, 0);
 }
 
 static int host_sleep(uint32_t ms)
 {
     struct task *task = task_current();
-    uint64_t deadline = clock_now() + ms * CLOCK_MS;
+    uint64_t deadline;
     int status = 0;
 
     if (task == NULL)
         return -ENXIO;
-    outbox_lock(task->job->outbox);
+    sched_lock(job_sched(task->job));
+    deadline = sched_now(job_sched(task->job)) + ms * CLOCK_MS;
     yield_if_stopped(task);
     while (!job_is_stopped(task->job) && status == 0)
-        status = task_wait(task, deadline);
-    outbox_unlock(task->job->outbox);
+        status = job_wait(task, deadline);
+    sched_unlock(job_sched(task->job));
     return job_is_stopped(task->job) ? -ECANCELED : 0;
 }
 
 static int host_run_input(uint32_t timeout_ms, const char **json)
 {
     struct task *task = task_current();
-    uint64_t deadline = timeout_ms == AGENT_FOREVER ? NEVER
-                        : timeout_ms > 0            ? clock_now() + timeout_ms * CLOCK_MS
-                                                    : 0;
+    uint64_t deadline;
     char *taken;
     int status;
 
@@ -303,10 +268,13 @@ static int host_run_input(uint32_t timeout_ms, const char **json)
         return -ENXIO;
     if (json == NULL)
         return -EINVAL;
-    outbox_lock(task->job->outbox);
+    sched_lock(job_sched(task->job));
+    deadline = timeout_ms == AGENT_FOREVER ? NEVER
+               : timeout_ms > 0            ? sched_now(job_sched(task->job)) + timeout_ms * CLOCK_MS
+                                           : 0;
     yield_if_stopped(task);
-    status = job_take_input(task->job, task, deadline, &taken);
-    outbox_unlock(task->job->outbox);
+    status = inputs_take(task, deadline, &taken);
+    sched_unlock(job_sched(task->job));
     if (status < 0)
         return status;
     free(task->input);
@@ -347,7 +315,7 @@ static int host_http_open(const struct agent_http_request *request, struct agent
 
     if (task == NULL)
         return -ENXIO;
-    return request && out ? exchange_open(task->job->http, task, request, out) : -EINVAL;
+    return request && out ? exchange_open(task, request, out) : -EINVAL;
 }
 
 static int host_http_status(struct agent_http *http)

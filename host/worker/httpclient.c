@@ -1,5 +1,5 @@
 /*
- * The fields of an exchange that both sides use are guarded by the outbox's
+ * The fields of an exchange that both sides use are guarded by the scheduler's
  * lock. libcurl calls back on the loop, from within calls that are made without
  * the lock; what would end a transfer is never done in such a callback, but
  * queued.
@@ -15,6 +15,7 @@
 #include "worker/httpclient.h"
 
 #include "agent.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -40,7 +41,7 @@
 
 struct http_client {
     uv_loop_t *loop;
-    struct outbox *outbox;
+    struct sched *sched;
     CURLM *multi; /* made when it is needed first */
     uv_timer_t timer;
     STAILQ_HEAD(, agent_http) queue; /* that want something of the loop */
@@ -81,8 +82,13 @@ struct agent_http {
     int error; /* negative errno; 0 if all is well */
     char message[CURL_ERROR_SIZE];
     STAILQ_ENTRY(agent_http) in_queue; /* in client->queue */
-    TAILQ_ENTRY(agent_http) in_job;    /* in job->exchanges */
+    TAILQ_ENTRY(agent_http) in_job;    /* in exchanges->list */
 };
+
+void exchanges_init(struct exchanges *exchanges)
+{
+    TAILQ_INIT(&exchanges->list);
+}
 
 /* ---- libcurl on the loop ---- */
 
@@ -179,7 +185,7 @@ static void client_open_multi(struct http_client *client)
 static void exchange_wake(struct agent_http *exchange)
 {
     if (exchange->waiter)
-        task_wake(exchange->waiter);
+        sched_wake(exchange->client->sched, &exchange->waiter->waiter);
 }
 
 /* Its first error counts. Locked. */
@@ -268,13 +274,13 @@ static size_t on_header(char *line, size_t one, size_t length, void *data)
 
     (void)one;
     exchange_note_activity(exchange);
-    outbox_lock(exchange->client->outbox);
+    sched_lock(exchange->client->sched);
     if (exchange->job && exchange->status == 0) /* else they are trailers */
         taken = exchange_take_line(exchange, line, length);
     if (!taken)
         exchange_fail(exchange, -EPROTO, "the response has more than %u bytes of headers",
                       MAX_HEADERS);
-    outbox_unlock(exchange->client->outbox);
+    sched_unlock(exchange->client->sched);
     return taken ? length : 0;
 }
 
@@ -305,9 +311,9 @@ static size_t on_data(char *data, size_t one, size_t length, void *user)
 
     (void)one;
     exchange_note_activity(exchange);
-    outbox_lock(exchange->client->outbox);
+    sched_lock(exchange->client->sched);
     taken = exchange_take(exchange, data, length);
-    outbox_unlock(exchange->client->outbox);
+    sched_unlock(exchange->client->sched);
     return taken;
 }
 
@@ -337,14 +343,14 @@ static void exchange_finish(struct agent_http *exchange, CURLcode code)
     const char *reason = exchange->reason[0] ? exchange->reason : curl_easy_strerror(code);
 
     uv_timer_stop(exchange->idle);
-    outbox_lock(exchange->client->outbox);
+    sched_lock(exchange->client->sched);
     if (code != CURLE_OK)
         exchange_fail(exchange, error_of(code), "%s", reason);
     else if (exchange->status == 0)
         exchange_fail(exchange, -ECONNRESET, "the connection ended within the headers");
     exchange->done = true;
     exchange_wake(exchange);
-    outbox_unlock(exchange->client->outbox);
+    sched_unlock(exchange->client->sched);
 }
 
 static void on_finished(struct http_client *client)
@@ -372,9 +378,9 @@ static bool exchange_is_paused(struct agent_http *exchange)
 {
     bool paused;
 
-    outbox_lock(exchange->client->outbox);
+    sched_lock(exchange->client->sched);
     paused = exchange->paused;
-    outbox_unlock(exchange->client->outbox);
+    sched_unlock(exchange->client->sched);
     return paused;
 }
 
@@ -531,9 +537,9 @@ static void exchange_abandon(struct agent_http *exchange)
         curl_easy_cleanup(exchange->easy);
         uv_close((uv_handle_t *)exchange->idle, on_idle_closed);
     }
-    outbox_lock(client->outbox);
+    sched_lock(client->sched);
     exchange_unref(exchange);
-    outbox_unlock(client->outbox);
+    sched_unlock(client->sched);
 }
 
 static void exchange_resume(struct agent_http *exchange)
@@ -547,14 +553,14 @@ static struct agent_http *client_pop(struct http_client *client, bool *closed)
 {
     struct agent_http *exchange;
 
-    outbox_lock(client->outbox);
+    sched_lock(client->sched);
     exchange = STAILQ_FIRST(&client->queue);
     if (exchange) {
         STAILQ_REMOVE_HEAD(&client->queue, in_queue);
         exchange->queued = false;
         *closed = exchange->job == NULL;
     }
-    outbox_unlock(client->outbox);
+    sched_unlock(client->sched);
     return exchange;
 }
 
@@ -574,10 +580,10 @@ void http_client_turn(struct http_client *client)
     }
     if (client->multi)
         on_finished(client);
-    outbox_lock(client->outbox);
+    sched_lock(client->sched);
     if (!STAILQ_EMPTY(&client->queue))
-        outbox_poke(client->outbox);
-    outbox_unlock(client->outbox);
+        sched_poke(client->sched);
+    sched_unlock(client->sched);
 }
 
 /* Locked. */
@@ -587,7 +593,7 @@ static void exchange_queue(struct agent_http *exchange)
         return;
     exchange->queued = true;
     STAILQ_INSERT_TAIL(&exchange->client->queue, exchange, in_queue);
-    outbox_poke(exchange->client->outbox);
+    sched_poke(exchange->client->sched);
 }
 
 /* ---- the agent's side ---- */
@@ -679,28 +685,28 @@ static struct agent_http *exchange_create(struct http_client *client,
     return exchange;
 }
 
-int exchange_open(struct http_client *client, struct task *task,
-                  const struct agent_http_request *request, struct agent_http **out)
+int exchange_open(struct task *task, const struct agent_http_request *request,
+                  struct agent_http **out)
 {
     struct agent_http *exchange;
     struct job *job = task->job;
-    struct outbox *outbox = job->outbox; /* which outlives the client, for a thread that is late */
+    struct sched *sched = job_sched(job); /* outlives the client, for a thread that is late */
     bool stopped;
 
     if (!http_request_is_valid(request) || !is_parsed(request->url))
         return -EINVAL;
-    exchange = exchange_create(client, request);
-    outbox_lock(outbox);
+    exchange = exchange_create(job_host(job)->http, request);
+    sched_lock(sched);
     stopped = job_is_stopped(job);
     if (stopped) {
         exchange_unref(exchange);
     } else {
         exchange->job = job;
-        TAILQ_INSERT_TAIL(&job->exchanges, exchange, in_job);
+        TAILQ_INSERT_TAIL(&job_exchanges(job)->list, exchange, in_job);
         exchange_queue(exchange);
         *out = exchange;
     }
-    outbox_unlock(outbox);
+    sched_unlock(sched);
     return stopped ? -ECANCELED : 0;
 }
 
@@ -728,7 +734,7 @@ static int exchange_await(struct agent_http *exchange, struct task *task,
             return -EBUSY;
         exchange->waiter = task;
         exchange->refs++;
-        task_wait(task, NEVER);
+        job_wait(task, NEVER);
         exchange->waiter = NULL;
         closed = exchange->job == NULL;
         exchange_unref(exchange);
@@ -738,14 +744,14 @@ static int exchange_await(struct agent_http *exchange, struct task *task,
 
 int exchange_status(struct agent_http *exchange, struct task *task)
 {
-    struct outbox *outbox = task->job->outbox;
+    struct sched *sched = job_sched(task->job);
     int status;
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     status = exchange_await(exchange, task, has_status);
     if (status == 0)
         status = exchange->status ? exchange->status : exchange->error;
-    outbox_unlock(outbox);
+    sched_unlock(sched);
     return status;
 }
 
@@ -766,46 +772,46 @@ static long exchange_take_piece(struct agent_http *exchange, const char **data)
 
 long exchange_read(struct agent_http *exchange, struct task *task, const char **data)
 {
-    struct outbox *outbox = task->job->outbox;
+    struct sched *sched = job_sched(task->job);
     long length;
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     length = exchange_await(exchange, task, has_data);
     if (length == 0)
         length = exchange_take_piece(exchange, data);
-    outbox_unlock(outbox);
+    sched_unlock(sched);
     return length;
 }
 
 /* The head does not change any more once there is a status. */
 const char *exchange_header(struct agent_http *exchange, struct task *task, const char *name)
 {
-    struct outbox *outbox = task->job->outbox;
+    struct sched *sched = job_sched(task->job);
     const char *value = NULL;
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     if (!job_is_over(task->job) && exchange->status)
         value = exchange_find(exchange, name);
-    outbox_unlock(outbox);
+    sched_unlock(sched);
     return value;
 }
 
 /* Nor does the message once there is an error. */
 const char *exchange_error(struct agent_http *exchange, struct task *task)
 {
-    struct outbox *outbox = task->job->outbox;
+    struct sched *sched = job_sched(task->job);
     const char *message;
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     message = !job_is_over(task->job) && exchange->error ? exchange->message : "";
-    outbox_unlock(outbox);
+    sched_unlock(sched);
     return message;
 }
 
 /* Locked. */
 static void exchange_leave(struct agent_http *exchange)
 {
-    TAILQ_REMOVE(&exchange->job->exchanges, exchange, in_job);
+    TAILQ_REMOVE(&job_exchanges(exchange->job)->list, exchange, in_job);
     exchange->job = NULL;
     exchange_wake(exchange);
     exchange_queue(exchange);
@@ -813,30 +819,30 @@ static void exchange_leave(struct agent_http *exchange)
 
 void exchange_close(struct agent_http *exchange, struct task *task)
 {
-    struct outbox *outbox = task->job->outbox;
+    struct sched *sched = job_sched(task->job);
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     if (!job_is_over(task->job)) /* else it is closed */
         exchange_leave(exchange);
-    outbox_unlock(outbox);
+    sched_unlock(sched);
 }
 
 void exchanges_close_all(struct job *job)
 {
     struct agent_http *exchange;
 
-    while ((exchange = TAILQ_FIRST(&job->exchanges)))
+    while ((exchange = TAILQ_FIRST(&job_exchanges(job)->list)))
         exchange_leave(exchange);
 }
 
 /* ---- the whole ---- */
 
-struct http_client *http_client_create(uv_loop_t *loop, struct outbox *outbox)
+struct http_client *http_client_create(uv_loop_t *loop, struct sched *sched)
 {
     struct http_client *client = mem_alloc(sizeof *client);
 
     client->loop = loop;
-    client->outbox = outbox;
+    client->sched = sched;
     STAILQ_INIT(&client->queue);
     uv_timer_init(loop, &client->timer);
     client->timer.data = client;

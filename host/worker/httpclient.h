@@ -15,14 +15,23 @@
 #ifndef WORKER_HTTPCLIENT_H
 #define WORKER_HTTPCLIENT_H
 
-#include "worker/outbox.h"
+#include "worker/sched.h"
+
+#include <uv.h>
+
+/* Part of a job: those that are not closed. Guarded by the scheduler's lock. */
+struct exchanges {
+    TAILQ_HEAD(, agent_http) list;
+};
+
+void exchanges_init(struct exchanges *exchanges);
 
 struct http_client;
 struct agent_http;
 struct agent_http_request;
 struct task;
 
-struct http_client *http_client_create(uv_loop_t *loop, struct outbox *outbox);
+struct http_client *http_client_create(uv_loop_t *loop, struct sched *sched);
 
 /* When no job is live. NULL is fine. */
 void http_client_destroy(struct http_client *client);
@@ -31,8 +40,8 @@ void http_client_destroy(struct http_client *client);
 void http_client_turn(struct http_client *client);
 
 /* The other side of agent_http.h, for the current task. Not locked. */
-int exchange_open(struct http_client *client, struct task *task,
-                  const struct agent_http_request *request, struct agent_http **out);
+int exchange_open(struct task *task, const struct agent_http_request *request,
+                  struct agent_http **out);
 int exchange_status(struct agent_http *exchange, struct task *task);
 const char *exchange_header(struct agent_http *exchange, struct task *task, const char *name);
 long exchange_read(struct agent_http *exchange, struct task *task, const char **data);

@@ -1,108 +1,201 @@
+/*
+ * The states of a job. Any of the three ways to stop it wakes all that waits in
+ * it, and each waiting call then returns -ECANCELED:
+ *
+ *     created ──► begun ──────────────────────────► over ──► gone
+ *        │          │  job_cancel(): the front       ▲       (last reference)
+ *        │          │  job_stop(): it has failed     │
+ *        │          └──► stopped, until handle() ────┤ job_finish()
+ *        │               returns                     │
+ *        └──► cancelled before a thread was free ────┘
+ *
+ * A job that is over may still be referred to: by a capture of the agent's, or
+ * by a thread that is bound to it. The job holds the scheduler and the outbox for
+ * such a thread; the rest of the worker may be gone. So every call looks at
+ * job_is_stopped() or job_is_over() before anything else.
+ *
+ * How a job ends, in this order: cancelled counts more than a failure, that of
+ * run_fail() more than a negative return, and any of them more than a result.
+ */
 #include "worker/job.h"
 
 #include "agent.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "wire/frames.h"
+#include "worker/emit.h"
 #include "worker/httpclient.h"
+#include "worker/inputs.h"
+#include "worker/outbox.h"
+#include "worker/subtask.h"
+#include "worker/vars.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct job_input {
-    char *json;
-    STAILQ_ENTRY(job_input) next; /* in job->inputs */
+struct job_vars {
+    char *pairs; /* the START frame: strings of the first variables */
+    struct var *first;
+    const struct var *newest;
+    struct var **set; /* what tasks set, to be freed */
+    size_t set_count;
+    size_t set_bytes;
 };
 
-static size_t count_strings(const char *pairs, size_t length)
+struct job_outcome {
+    char *fail_code; /* of run_fail() */
+    char *fail_message;
+    char *result; /* of run_result() */
+};
+
+struct job {
+    struct job_host host;
+    uint32_t number;
+    unsigned refs;
+    bool begun;
+    atomic_bool cancelled;
+    atomic_bool stopping;
+    atomic_bool over;
+    size_t credit; /* bytes of events that may still leave */
+    uint32_t held; /* tasks that wait for credit, as the front was told */
+    struct task_list waiting;
+    struct job_vars vars;
+    struct job_outcome outcome;
+    struct inputs inputs;
+    struct subtasks subtasks;
+    struct exchanges exchanges;
+};
+
+/* ---- life ---- */
+
+/* Make a chain of the pairs; false if they are malformed. */
+static bool job_read_pairs(struct job_vars *vars, const char *pairs, size_t length)
 {
-    size_t count = 0;
+    size_t strings = 0;
+    const char *at;
 
     for (size_t i = 0; i < length; i++)
-        count += pairs[i] == '\0';
-    return count;
-}
-
-/* Makes a chain of the pairs. */
-static void job_read_pairs(struct job *job, size_t vars)
-{
-    const char *at = job->pairs;
-
-    job->first = mem_alloc((vars + 1) * sizeof *job->first);
-    for (size_t i = 0; i < vars; i++) {
-        struct var *var = &job->first[i];
-        var->next = job->vars;
+        strings += pairs[i] == '\0';
+    if (strings % 2 || (length > 0 && pairs[length - 1] != '\0'))
+        return false;
+    at = vars->pairs = memcpy(mem_alloc(length + 1), pairs, length);
+    vars->first = mem_alloc((strings / 2 + 1) * sizeof *vars->first);
+    for (size_t i = 0; i < strings / 2; i++) {
+        struct var *var = &vars->first[i];
+        var->next = vars->newest;
         var->key = at;
         at += strlen(at) + 1;
         var->value = at;
         at += strlen(at) + 1;
-        job->vars = var;
+        vars->newest = var;
     }
+    return true;
 }
 
-struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs, size_t length)
+struct job *job_create(const struct job_host *host, uint32_t number, const char *pairs,
+                       size_t length)
 {
-    size_t strings = count_strings(pairs, length);
-    struct job *job;
+    struct job *job = mem_alloc(sizeof *job);
 
-    if (strings % 2 || (length > 0 && pairs[length - 1] != '\0'))
+    if (!job_read_pairs(&job->vars, pairs, length)) {
+        free(job);
         return NULL;
-    job = mem_alloc(sizeof *job);
-    job->outbox = outbox;
+    }
+    job->host = *host;
     job->number = number;
     job->refs = 1;
     job->credit = WIRE_WINDOW;
-    job->pairs = mem_alloc(length + 1);
-    memcpy(job->pairs, pairs, length);
-    STAILQ_INIT(&job->inputs);
     TAILQ_INIT(&job->waiting);
-    TAILQ_INIT(&job->subtasks);
-    TAILQ_INIT(&job->exchanges);
-    job_read_pairs(job, strings / 2);
-    outbox_lock(outbox);
-    outbox_hold(outbox);
-    outbox_unlock(outbox);
+    inputs_init(&job->inputs);
+    subtasks_init(&job->subtasks);
+    exchanges_init(&job->exchanges);
+    sched_lock(host->sched);
+    sched_ref(host->sched);
+    outbox_ref(host->outbox);
+    sched_unlock(host->sched);
     return job;
 }
 
 struct job *job_ref(struct job *job)
 {
+    sched_assert_locked(job->host.sched);
     job->refs++;
     return job;
 }
 
-/* The oldest input, which the caller frees; NULL if there is none. */
-static char *job_pop_input(struct job *job)
-{
-    struct job_input *input = STAILQ_FIRST(&job->inputs);
-    char *json;
-
-    if (input == NULL)
-        return NULL;
-    STAILQ_REMOVE_HEAD(&job->inputs, next);
-    json = input->json;
-    free(input);
-    return json;
-}
-
 void job_unref(struct job *job)
 {
+    sched_assert_locked(job->host.sched);
     if (--job->refs > 0)
         return;
-    while (!STAILQ_EMPTY(&job->inputs))
-        free(job_pop_input(job));
-    outbox_let_go(job->outbox);
-    for (size_t i = 0; i < job->set_count; i++)
-        free(job->set[i]);
-    free(job->set);
-    free(job->first);
-    free(job->pairs);
-    free(job->fail_code);
-    free(job->fail_message);
-    free(job->result);
+    inputs_finish(&job->inputs);
+    outbox_unref(job->host.outbox);
+    sched_unref(job->host.sched);
+    for (size_t i = 0; i < job->vars.set_count; i++)
+        free(job->vars.set[i]);
+    free(job->vars.set);
+    free(job->vars.first);
+    free(job->vars.pairs);
+    free(job->outcome.fail_code);
+    free(job->outcome.fail_message);
+    free(job->outcome.result);
     free(job);
+}
+
+struct sched *job_sched(const struct job *job)
+{
+    return job->host.sched;
+}
+
+const struct job_host *job_host(const struct job *job)
+{
+    return &job->host;
+}
+
+uint32_t job_number(const struct job *job)
+{
+    return job->number;
+}
+
+const struct var *job_vars(const struct job *job)
+{
+    return job->vars.newest;
+}
+
+struct inputs *job_inputs(struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    return &job->inputs;
+}
+
+struct subtasks *job_subtasks(struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    return &job->subtasks;
+}
+
+struct exchanges *job_exchanges(struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    return &job->exchanges;
+}
+
+/* ---- whether it goes on ---- */
+
+bool job_begin(struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    job->begun = true;
+    return !job_is_over(job);
+}
+
+bool job_has_begun(const struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    return job->begun;
 }
 
 bool job_is_over(const struct job *job)
@@ -116,12 +209,25 @@ bool job_is_stopped(const struct job *job)
            atomic_load_explicit(&job->stopping, memory_order_relaxed) || job_is_over(job);
 }
 
+int job_wait(struct task *task, uint64_t deadline)
+{
+    struct job *job = task->job;
+    int status;
+
+    TAILQ_INSERT_TAIL(&job->waiting, task, in_job);
+    task_set_current(NULL);
+    status = sched_wait(job->host.sched, &task->waiter, deadline);
+    task_set_current(task);
+    TAILQ_REMOVE(&job->waiting, task, in_job);
+    return status;
+}
+
 void job_wake(struct job *job)
 {
     struct task *task;
 
     TAILQ_FOREACH(task, &job->waiting, in_job)
-        task_wake(task);
+        sched_wake(job->host.sched, &task->waiter);
 }
 
 void job_cancel(struct job *job)
@@ -136,157 +242,149 @@ void job_stop(struct job *job)
     job_wake(job);
 }
 
-void job_credit(struct job *job, size_t bytes)
+/* ---- what it emits and sets ---- */
+
+void job_add_credit(struct job *job, size_t bytes)
 {
+    sched_assert_locked(job->host.sched);
     job->credit += bytes;
     job_wake(job);
 }
 
-void job_input(struct job *job, const char *json)
+/* Locked. */
+static bool job_can_afford(const struct job *job, size_t cost)
 {
-    struct job_input *input = mem_alloc(sizeof *input);
-
-    input->json = mem_strdup(json);
-    STAILQ_INSERT_TAIL(&job->inputs, input, next);
-    job_wake(job);
+    return job->credit >= cost && !outbox_is_full(job->host.outbox);
 }
 
 /*
- * Tells the front what it is at. When a wait begins, only if the outbox has
- * room: so each of the other two, that one is over and that an input was taken,
- * follows what was let through, and may be appended regardless.
- */
-static void job_report_waiting(struct job *job)
-{
-    uint32_t counts[2] = {job->inputs_taken, job->inputs_awaited};
-
-    if (job_is_over(job))
-        return;
-    job->awaited_reported = job->inputs_awaited;
-    wire_append(outbox_frames(job->outbox), WIRE_WAITING, job->number, counts, sizeof counts);
-}
-
-/* Says that it waits, once the outbox has room, and waits until something happens. */
-static int job_wait_for_input(struct job *job, struct task *task, uint64_t deadline)
-{
-    bool silent = job->awaited_reported != job->inputs_awaited;
-    bool crowded = silent && outbox_is_full(job->outbox);
-    int status;
-
-    if (silent && !crowded)
-        job_report_waiting(job);
-    if (crowded)
-        outbox_join_crowd(job->outbox, task);
-    status = task_wait(task, deadline);
-    if (crowded)
-        outbox_leave_crowd(job->outbox, task);
-    return status;
-}
-
-static void job_await_input(struct job *job, struct task *task, uint64_t deadline)
-{
-    int status = 0;
-
-    job->inputs_awaited++;
-    while (!job_is_stopped(job) && STAILQ_EMPTY(&job->inputs) && status == 0)
-        status = job_wait_for_input(job, task, deadline);
-    job->inputs_awaited--;
-    if (STAILQ_EMPTY(&job->inputs) && job->awaited_reported > job->inputs_awaited)
-        job_report_waiting(job);
-}
-
-int job_take_input(struct job *job, struct task *task, uint64_t deadline, char **json)
-{
-    if (STAILQ_EMPTY(&job->inputs) && !job_is_stopped(job) && deadline > 0)
-        job_await_input(job, task, deadline);
-    if (job_is_stopped(job))
-        return -ECANCELED;
-    if (STAILQ_EMPTY(&job->inputs))
-        return -ETIMEDOUT;
-    *json = job_pop_input(job);
-    job->inputs_taken++;
-    job_report_waiting(job);
-    return 0;
-}
-
-bool job_has(const struct job *job, size_t cost)
-{
-    return job->credit >= cost && !outbox_is_full(job->outbox);
-}
-
-/*
- * Tells the front how many tasks wait for credit. Appended regardless of room: a
- * wait begins only while the outbox has room, and each ends once.
+ * Tell the front how many tasks wait for credit. The frame is appended whether
+ * or not there is room: a wait begins only while there is, and each ends once.
  */
 static void job_report_held(struct job *job, uint32_t held)
 {
     job->held = held;
     if (!job_is_over(job))
-        wire_append(outbox_frames(job->outbox), WIRE_HELD, job->number, &held, sizeof held);
+        wire_append(outbox_frames(job->host.outbox), WIRE_HELD, job->number, &held, sizeof held);
 }
 
-int job_spend(struct job *job, struct task *task, size_t cost)
+/* Wait for credit and room. Locked. */
+static void job_await_credit(struct job *job, struct task *task, size_t cost)
 {
     bool held = false;
 
-    while (!job_is_stopped(job) && !job_has(job, cost)) {
-        bool crowded = outbox_is_full(job->outbox);
+    while (!job_is_stopped(job) && !job_can_afford(job, cost)) {
+        struct outbox_place place;
+        bool crowded = outbox_is_full(job->host.outbox);
         if (crowded) {
-            outbox_join_crowd(job->outbox, task);
+            outbox_join_crowd(job->host.outbox, &place, &task->waiter);
         } else if (!held) {
             held = true;
             job_report_held(job, job->held + 1);
         }
-        task_wait(task, NEVER);
+        job_wait(task, NEVER);
         if (crowded)
-            outbox_leave_crowd(job->outbox, task);
+            outbox_leave_crowd(job->host.outbox, &place);
     }
     if (held)
         job_report_held(job, job->held - 1);
-    if (job_is_stopped(job))
-        return -ECANCELED;
-    job->credit -= cost;
-    return 0;
 }
 
-int job_set(struct job *job, struct task *task, const char *key, const char *value)
+int job_emit(struct task *task, struct emit *emit)
 {
+    struct job *job = task->job;
+    size_t length = emit_size(emit, task->scope);
+    size_t cost = wire_charge(emit->type_length, length);
+    char kept_type[AGENT_TYPE_MAX];
+    char *kept = NULL;
+    int status = 0;
+
+    if (length > AGENT_EVENT_MAX)
+        return -EMSGSIZE;
+    sched_lock(job->host.sched);
+    if (!job_is_stopped(job) && !job_can_afford(job, cost)) {
+        /* While this one waits, another fiber may write over the strings. */
+        emit->type = memcpy(kept_type, emit->type, emit->type_length);
+        emit->text = kept = mem_copy(emit->text, emit->length);
+        job_await_credit(job, task, cost);
+    }
+    if (job_is_stopped(job)) {
+        status = -ECANCELED;
+    } else {
+        job->credit -= cost;
+        emit_write(emit, task->scope,
+                   wire_append_event(outbox_event_frames(job->host.outbox), job->number, emit->type,
+                                     emit->type_length, length));
+    }
+    sched_unlock(job->host.sched);
+    free(kept);
+    return status;
+}
+
+int job_set_var(struct job *job, struct task *task, const char *key, const char *value)
+{
+    struct job_vars *vars = &job->vars;
     size_t size = vars_size(key, value);
     struct var *var;
 
-    if (job->set_bytes + size > AGENT_CTX_MAX)
+    sched_assert_locked(job->host.sched);
+    if (vars->set_bytes + size > AGENT_CTX_MAX)
         return -ENOSPC;
     var = vars_push(task->vars, key, value);
-    if (job->set_count % 16 == 0)
-        job->set = mem_realloc(job->set, (job->set_count + 16) * sizeof *job->set);
-    job->set[job->set_count++] = var;
-    job->set_bytes += size;
+    if (vars->set_count % 16 == 0)
+        vars->set = mem_realloc(vars->set, (vars->set_count + 16) * sizeof *vars->set);
+    vars->set[vars->set_count++] = var;
+    vars->set_bytes += size;
     task->vars = var;
     return 0;
 }
 
+/* ---- how it ends ---- */
+
+void job_fail(struct job *job, const char *code, const char *message)
+{
+    sched_assert_locked(job->host.sched);
+    if (job->outcome.fail_code)
+        return;
+    job->outcome.fail_code = mem_strdup(code);
+    job->outcome.fail_message = mem_strdup(message);
+}
+
+bool job_has_failed(const struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    return job->outcome.fail_code != NULL;
+}
+
+void job_set_result(struct job *job, char *json)
+{
+    sched_assert_locked(job->host.sched);
+    free(job->outcome.result);
+    job->outcome.result = json;
+}
+
 void job_finish(struct job *job, int status)
 {
+    const struct job_outcome *outcome = &job->outcome;
     struct wire_end end = {.status = WIRE_FINISHED, .code = "", .message = "", .result = ""};
     char message[128];
 
     if (atomic_load(&job->cancelled)) {
         end.status = WIRE_CANCELLED;
-    } else if (job->fail_code) {
+    } else if (outcome->fail_code) {
         end.status = WIRE_FAILED;
-        end.code = job->fail_code;
-        end.message = job->fail_message;
+        end.code = outcome->fail_code;
+        end.message = outcome->fail_message;
     } else if (status != 0) {
         end.status = WIRE_FAILED;
         end.code = "agent_error";
         snprintf(message, sizeof message, "handle() returned %d (%s)", status,
                  status < 0 ? strerror((int)(0u - (unsigned)status)) : "not a negative errno");
         end.message = message;
-    } else if (job->result) {
-        end.result = job->result;
+    } else if (outcome->result) {
+        end.result = outcome->result;
     }
     atomic_store(&job->over, true);
-    exchanges_close_all(job);
     job_wake(job);
-    wire_append_end(outbox_frames(job->outbox), job->number, &end);
+    wire_append_end(outbox_frames(job->host.outbox), job->number, &end);
 }

@@ -3,97 +3,100 @@
  * should stop, and how it ends. Tasks and captures hold references; the job is
  * over when handle() has returned, and gone when the last reference is.
  *
- * Everything but the flags is guarded by the outbox's lock.
+ * Everything but the flags is guarded by the scheduler's lock.
  */
 #ifndef WORKER_JOB_H
 #define WORKER_JOB_H
 
-#include "worker/outbox.h"
 #include "worker/task.h"
-#include "worker/vars.h"
 
-#include <stdatomic.h>
-#include <stdint.h>
+#include <stddef.h>
 
-struct job {
+struct emit;
+struct exchanges;
+struct http_client;
+struct inputs;
+struct outbox;
+struct subtask_executor;
+struct subtasks;
+
+struct job;
+
+/* What all jobs of a worker share. */
+struct job_host {
+    struct sched *sched;
     struct outbox *outbox;
     const struct subtask_executor *executor;
     struct http_client *http;
-    uint32_t number; /* on the link */
-    unsigned refs;
-    bool begun; /* handle() was, or is about to be, called */
-    atomic_bool cancelled;
-    atomic_bool stopping; /* it has failed: what still runs of it should end */
-    atomic_bool over;
-    size_t credit; /* bytes of events that may still leave */
-    char *pairs;   /* the START frame: strings of the first variables */
-    struct var *first;
-    const struct var *vars; /* what handle() starts with */
-    struct var **set;       /* what tasks set, to be freed */
-    size_t set_count;
-    size_t set_bytes;
-    char *fail_code; /* of run_fail() */
-    char *fail_message;
-    char *result;                    /* of run_result() */
-    STAILQ_HEAD(, job_input) inputs; /* that no task has taken; the front bounds them */
-    uint32_t inputs_taken;
-    uint32_t inputs_awaited;   /* tasks that wait for one */
-    uint32_t awaited_reported; /* what the front was told last */
-    uint32_t held;             /* tasks that wait for credit, as the front was told */
-    TAILQ_HEAD(, task) waiting;
-    TAILQ_HEAD(, agent_task) subtasks; /* that are not joined */
-    unsigned subtask_count;
-    TAILQ_HEAD(, agent_http) exchanges; /* that are not closed */
 };
 
-/* pairs: key NUL value NUL ..., copied. One reference. NULL if malformed. */
-struct job *job_create(struct outbox *outbox, uint32_t number, const char *pairs, size_t length);
+/* pairs: key NUL value NUL ..., copied. One reference. Return NULL if they are malformed. Not
+ * locked. */
+struct job *job_create(const struct job_host *host, uint32_t number, const char *pairs,
+                       size_t length);
 
 /* Locked. */
 struct job *job_ref(struct job *job);
 void job_unref(struct job *job);
 
-/* Whether handle() has returned. Any thread, lock or not. */
+/* What surrounds the job; once the job is over, only scheduler and outbox are there. */
+struct sched *job_sched(const struct job *job);
+const struct job_host *job_host(const struct job *job);
+uint32_t job_number(const struct job *job); /* on the link */
+
+/* The variables that handle() starts with. */
+const struct var *job_vars(const struct job *job);
+
+/* What belongs to the job and is looked after by the file of that name. Locked. */
+struct inputs *job_inputs(struct job *job);
+struct subtasks *job_subtasks(struct job *job);
+struct exchanges *job_exchanges(struct job *job);
+
+/* Note that handle() is about to be called; return false if the job is over. Locked. */
+bool job_begin(struct job *job);
+bool job_has_begun(const struct job *job);
+
+/* Return whether handle() has returned. Any thread, lock or not. */
 bool job_is_over(const struct job *job);
 
-/* Whether emitting and waiting make no sense any more. Any thread, lock or not. */
+/* Return whether emitting and waiting no longer make sense. Any thread, lock or not. */
 bool job_is_stopped(const struct job *job);
 
-/* Wakes what waits in it. Locked. */
+/*
+ * Wait until the task is woken or the deadline, which may be NEVER or over: 0
+ * or -ETIMEDOUT. The task must be the current one. Locked; gives the lock back
+ * meanwhile.
+ */
+int job_wait(struct task *task, uint64_t deadline);
+
+/* Wake what waits in it. Locked. */
 void job_wake(struct job *job);
 
-/* Asks it to stop and wakes what waits in it. Locked. */
+/* Ask it to stop, and wake what waits in it. Locked. */
 void job_cancel(struct job *job);
 
 /* The same, because it has failed. Locked. */
 void job_stop(struct job *job);
 
-/* Lets so many more bytes leave. Locked. */
-void job_credit(struct job *job, size_t bytes);
-
-/* Hands it what a client says. Locked. */
-void job_input(struct job *job, const char *json);
+/* Let this many more bytes of events leave. Locked. */
+void job_add_credit(struct job *job, size_t bytes);
 
 /*
- * Waits for an input until the deadline of the loop's clock, 0 is not at all,
- * NEVER for ever; *json is the caller's. 0, -ETIMEDOUT or -ECANCELED. The
- * current task only; locked.
+ * Emit an event of the current task, once its cost is covered by the job's
+ * credit and the outbox has room: 0, -EMSGSIZE or -ECANCELED. The event may
+ * point to the agent's own strings. Not locked.
  */
-int job_take_input(struct job *job, struct task *task, uint64_t deadline, char **json);
+int job_emit(struct task *task, struct emit *emit);
 
-/* Whether an event of this cost need not wait. Locked. */
-bool job_has(const struct job *job, size_t cost);
+/* Set a variable for the task; -ENOSPC. Locked. */
+int job_set_var(struct job *job, struct task *task, const char *key, const char *value);
 
-/*
- * Waits until an event of this cost may leave, and takes the cost: 0, or
- * -ECANCELED. The current task only; locked.
- */
-int job_spend(struct job *job, struct task *task, size_t cost);
+/* Say why it fails, and what it results in. The first failure and the last result count. Locked. */
+void job_fail(struct job *job, const char *code, const char *message);
+bool job_has_failed(const struct job *job);
+void job_set_result(struct job *job, char *json); /* takes the JSON over */
 
-/* Sets a variable for the task; -ENOSPC. Locked. */
-int job_set(struct job *job, struct task *task, const char *key, const char *value);
-
-/* Appends the END frame; status is what handle() returned. Locked. */
+/* The job is over: append its END frame. status is what handle() returned. Locked. */
 void job_finish(struct job *job, int status);
 
 #endif

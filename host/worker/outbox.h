@@ -1,81 +1,69 @@
 /*
- * What leaves the worker: frames appended by any thread, handed to a sink by
- * the loop at the end of its turns, so that many events cost one write. It also
- * continues the fibers that were woken.
+ * What leaves the worker: frames that any thread appends, and that a sink takes
+ * at the end of the loop's turns, so that many events cost one write.
  *
  * A quiet outbox hands over at once. A busy one holds a few events back until
  * the next millisecond begins: each handing over wakes the front, which costs
  * as much as an event. Everything but events leaves at once, with all before it.
  * What is held back is lost if the worker crashes.
  *
- * Its lock is the worker's only one: it guards the frames, all jobs and what
- * their tasks wait for. "Locked" below means that the caller holds it.
- *
  * Policy: an outbox with OUTBOX_MAX bytes is full; emitting tasks then wait
  * until the sink has taken them. Ends of runs and answers to the front are
  * appended regardless; their number is bounded by the live runs.
+ *
+ * Its state is guarded by the scheduler's lock.
  */
 #ifndef WORKER_OUTBOX_H
 #define WORKER_OUTBOX_H
 
 #include "base/buf.h"
-
-#include <pthread.h>
-#include <stdbool.h>
-#include <uv.h>
+#include "worker/sched.h"
 
 #define OUTBOX_MAX (4u * 1024 * 1024)
 
-struct task;
-
-struct outbox_sink {
-    /*
-     * Takes frames from the start of the buffer: all, some or none. When it
-     * left any, it calls outbox_flush() once it can take more. On the loop.
-     */
-    void (*take)(void *data, struct buf *frames);
-    /* A turn has ended. On the loop, not locked; it may end the loop. */
-    void (*turn_ended)(void *data);
-};
+/*
+ * Take frames from the start of the buffer: all, some or none. A sink that left
+ * any has a turn ended once it can take more. Called by outbox_hand_over().
+ */
+typedef void outbox_take_fn(void *data, struct buf *frames);
 
 struct outbox;
 
-struct outbox *outbox_create(uv_loop_t *loop, const struct outbox_sink *sink, void *data);
-void outbox_destroy(struct outbox *outbox);
+struct outbox *outbox_create(struct sched *sched, outbox_take_fn *take, void *data);
 
-/* Its memory stays while it is held: a thread that is bound to a job may outlive the worker.
- * Locked. */
-void outbox_hold(struct outbox *outbox);
-void outbox_let_go(struct outbox *outbox);
+/* Each job holds one: a thread that is bound to a job may outlive the worker. The creator has one
+ * reference. Locked. */
+void outbox_ref(struct outbox *outbox);
+void outbox_unref(struct outbox *outbox);
 
-void outbox_lock(struct outbox *outbox);
-void outbox_unlock(struct outbox *outbox);
-pthread_mutex_t *outbox_mutex(struct outbox *outbox);
-
-/* Whether this thread is the loop's. */
-bool outbox_is_loop(const struct outbox *outbox);
-
-/* Where to append frames; they leave at the end of the turn. Locked. */
+/* Return where to append frames; they leave at the end of the turn. Locked. */
 struct buf *outbox_frames(struct outbox *outbox);
 
 /* The same for EVENT: it may be held back. Locked. */
 struct buf *outbox_event_frames(struct outbox *outbox);
 
+/* Locked. */
 bool outbox_is_full(const struct outbox *outbox);
 bool outbox_is_empty(const struct outbox *outbox);
 
-/* Wakes the task when there is space; until then it is in the crowd. Locked. */
-void outbox_join_crowd(struct outbox *outbox, struct task *task);
-void outbox_leave_crowd(struct outbox *outbox, struct task *task);
+/* A place in the crowd: in it, a waiter is woken when there is space. */
+struct outbox_place {
+    struct waiter *waiter;
+    TAILQ_ENTRY(outbox_place) in_crowd;
+};
 
-/* Continues a parked fiber's task at the end of the turn. Locked. */
-void outbox_make_ready(struct outbox *outbox, struct task *task);
-void outbox_forget_ready(struct outbox *outbox, struct task *task);
+/* Locked. */
+void outbox_join_crowd(struct outbox *outbox, struct outbox_place *place, struct waiter *waiter);
+void outbox_leave_crowd(struct outbox *outbox, struct outbox_place *place);
 
-/* Ends a turn soon, from any thread. Locked. */
-void outbox_poke(struct outbox *outbox);
+/* The turn ends: set aside what is to leave, and wake the crowd. On the loop; locked. */
+void outbox_close_turn(struct outbox *outbox);
 
-/* Ends the turn now. On the loop, not locked. */
-void outbox_flush(struct outbox *outbox);
+/* Offer the sink what was set aside; return whether there was any. On the loop; the lock is not
+ * needed. */
+bool outbox_hand_over(struct outbox *outbox);
+
+/* After that: poke for what had to wait until the sink had taken all. On the loop; locked. */
+void outbox_follow_up(struct outbox *outbox);
 
 #endif

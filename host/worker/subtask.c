@@ -1,8 +1,21 @@
+/*
+ * The states of a subtask:
+ *
+ *     QUEUED ──► RUNNING ──► ENDED ──► joined, and gone
+ *       │                      ▲
+ *       └── by its joiner ─────┘
+ *
+ * On threads, whoever joins a subtask that no thread has begun executes it: so
+ * a pool that is full of runs that wait for their subtasks goes on. Its
+ * executor may still call subtask_execute() for it, which then finds nothing to
+ * do; hence two references, that of the run's list and that of the executor.
+ */
 #include "worker/subtask.h"
 
 #include "agent.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "worker/job.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,13 +27,19 @@ struct agent_task {
     enum { SUBTASK_QUEUED, SUBTASK_RUNNING, SUBTASK_ENDED } state;
     bool joined; /* one waits for it, and will take it out of its run */
     int result;
-    unsigned refs;                  /* the job's list's, and its executor's until that has called */
-    TAILQ_ENTRY(agent_task) in_job; /* in job->subtasks */
+    unsigned refs;
+    TAILQ_ENTRY(agent_task) in_job; /* in subtasks->list */
 };
 
-struct task *subtask_task(struct agent_task *subtask)
+void subtasks_init(struct subtasks *subtasks)
 {
-    return &subtask->task;
+    *subtasks = (struct subtasks){0};
+    TAILQ_INIT(&subtasks->list);
+}
+
+struct waiter *subtask_waiter(struct agent_task *subtask)
+{
+    return &subtask->task.waiter;
 }
 
 static void subtask_free(struct agent_task *subtask)
@@ -43,10 +62,10 @@ static void subtask_unref(struct agent_task *subtask)
 /* Takes it out of its run. Locked. */
 static void subtask_remove(struct agent_task *subtask)
 {
-    struct job *job = subtask->task.job;
+    struct subtasks *subtasks = job_subtasks(subtask->task.job);
 
-    TAILQ_REMOVE(&job->subtasks, subtask, in_job);
-    job->subtask_count--;
+    TAILQ_REMOVE(&subtasks->list, subtask, in_job);
+    subtasks->count--;
     subtask_unref(subtask);
 }
 
@@ -54,17 +73,20 @@ static void subtask_remove(struct agent_task *subtask)
 static int subtask_start(struct agent_task *subtask)
 {
     struct job *job = subtask->task.job;
+    struct subtasks *subtasks = job_subtasks(job);
+    const struct subtask_executor *executor;
     int status;
 
     if (job_is_stopped(job))
         return -ECANCELED;
-    if (job->subtask_count >= AGENT_TASKS_MAX)
+    if (subtasks->count >= AGENT_TASKS_MAX)
         return -EAGAIN;
-    status = job->executor->start(job->executor->data, subtask);
+    executor = job_host(job)->executor;
+    status = executor->start(executor->data, subtask);
     if (status < 0)
         return status;
-    TAILQ_INSERT_TAIL(&job->subtasks, subtask, in_job);
-    job->subtask_count++;
+    TAILQ_INSERT_TAIL(&subtasks->list, subtask, in_job);
+    subtasks->count++;
     job_ref(job);
     subtask->refs = 2;
     return 0;
@@ -80,9 +102,9 @@ int subtask_spawn(struct task *parent, int (*fn)(void *arg), void *arg, struct a
     task_inherit_scope(&subtask->task, parent);
     subtask->fn = fn;
     subtask->arg = arg;
-    outbox_lock(job->outbox);
+    sched_lock(job_sched(job));
     status = subtask_start(subtask);
-    outbox_unlock(job->outbox);
+    sched_unlock(job_sched(job));
     if (status < 0)
         subtask_free(subtask);
     else
@@ -90,7 +112,7 @@ int subtask_spawn(struct task *parent, int (*fn)(void *arg), void *arg, struct a
     return status;
 }
 
-/* One that comes too late is not called at all. Locked, but for the call. */
+/* Execute it; one that comes too late is not called at all. Locked, but for the call. */
 static void subtask_run(struct agent_task *subtask)
 {
     struct job *job = subtask->task.job;
@@ -99,11 +121,11 @@ static void subtask_run(struct agent_task *subtask)
     subtask->state = SUBTASK_RUNNING;
     subtask->result = -ECANCELED;
     if (!job_is_stopped(job)) {
-        outbox_unlock(job->outbox);
+        sched_unlock(job_sched(job));
         task_set_current(&subtask->task);
         subtask->result = subtask->fn(subtask->arg);
         task_set_current(before);
-        outbox_lock(job->outbox);
+        sched_lock(job_sched(job));
     }
     subtask->state = SUBTASK_ENDED;
     job_wake(job);
@@ -111,24 +133,21 @@ static void subtask_run(struct agent_task *subtask)
 
 void subtask_execute(struct agent_task *subtask)
 {
-    struct outbox *outbox = subtask->task.job->outbox;
+    struct sched *sched = job_sched(subtask->task.job);
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     if (subtask->state == SUBTASK_QUEUED)
         subtask_run(subtask);
     subtask_unref(subtask);
-    outbox_unlock(outbox);
+    sched_unlock(sched);
 }
 
-/*
- * Executes it here if it is for a thread and none has begun it; its executor
- * need not come any more. Locked, but for the call.
- */
+/* Execute it here, if none has begun it and this thread may. Locked, but for the call. */
 static bool subtask_run_here(struct agent_task *subtask)
 {
-    const struct subtask_executor *executor = subtask->task.job->executor;
+    const struct subtask_executor *executor = job_host(subtask->task.job)->executor;
 
-    if (subtask->state != SUBTASK_QUEUED || subtask->task.fiber)
+    if (subtask->state != SUBTASK_QUEUED || !executor->may_run_here(executor->data))
         return false;
     if (executor->withdraw(executor->data, subtask))
         subtask->refs--;
@@ -136,12 +155,20 @@ static bool subtask_run_here(struct agent_task *subtask)
     return true;
 }
 
-/* The handle's subtask; NULL if it is none that this one may join. Locked. */
+/* Wait until another task has done something. Locked. */
+static void subtask_wait(struct task *task)
+{
+    task->waiter.needs_task = true;
+    job_wait(task, NEVER);
+    task->waiter.needs_task = false;
+}
+
+/* Return the subtask of this handle, or NULL if it may not be joined. Locked. */
 static struct agent_task *job_find_subtask(struct job *job, const struct agent_task *handle)
 {
     struct agent_task *subtask;
 
-    TAILQ_FOREACH(subtask, &job->subtasks, in_job) {
+    TAILQ_FOREACH(subtask, &job_subtasks(job)->list, in_job) {
         if (subtask == handle)
             return subtask->joined ? NULL : subtask;
     }
@@ -156,7 +183,7 @@ static int subtask_await(struct task *task, struct agent_task *subtask)
     subtask->joined = true;
     subtask_run_here(subtask);
     while (subtask->state != SUBTASK_ENDED)
-        task_wait(task, NEVER);
+        subtask_wait(task);
     result = subtask->result;
     subtask_remove(subtask);
     job_wake(task->job);
@@ -165,37 +192,37 @@ static int subtask_await(struct task *task, struct agent_task *subtask)
 
 int subtask_join(struct task *task, struct agent_task *handle)
 {
-    struct outbox *outbox = task->job->outbox;
+    struct sched *sched = job_sched(task->job);
     struct agent_task *subtask;
     int result;
 
-    outbox_lock(outbox);
+    sched_lock(sched);
     result = job_is_over(task->job) ? -ECANCELED : -EINVAL;
     subtask = job_find_subtask(task->job, handle);
     if (subtask && &subtask->task != task)
         result = subtask_await(task, subtask);
-    outbox_unlock(outbox);
+    sched_unlock(sched);
     return result;
 }
 
-/* Those that have ended may still be joined by those that have not. Locked. */
-static bool subtasks_have_ended(const struct job *job)
+/* An ended one may still be about to be joined by one that has not. Locked. */
+static bool subtasks_have_ended(struct job *job)
 {
     struct agent_task *subtask;
 
-    TAILQ_FOREACH(subtask, &job->subtasks, in_job) {
+    TAILQ_FOREACH(subtask, &job_subtasks(job)->list, in_job) {
         if (subtask->state != SUBTASK_ENDED || subtask->joined)
             return false;
     }
     return true;
 }
 
-/* Locked, but for the calls. */
+/* Locked, but for the call. */
 static bool subtasks_run_one_here(struct job *job)
 {
     struct agent_task *subtask;
 
-    TAILQ_FOREACH(subtask, &job->subtasks, in_job) {
+    TAILQ_FOREACH(subtask, &job_subtasks(job)->list, in_job) {
         if (subtask_run_here(subtask))
             return true;
     }
@@ -210,8 +237,8 @@ void subtasks_join_all(struct task *task, bool failed)
         job_stop(job);
     while (!subtasks_have_ended(job)) {
         if (!subtasks_run_one_here(job))
-            task_wait(task, NEVER);
+            subtask_wait(task);
     }
-    while (!TAILQ_EMPTY(&job->subtasks))
-        subtask_remove(TAILQ_FIRST(&job->subtasks));
+    while (!TAILQ_EMPTY(&job_subtasks(job)->list))
+        subtask_remove(TAILQ_FIRST(&job_subtasks(job)->list));
 }

@@ -1,50 +1,56 @@
 /*
  * Subtasks: what an agent starts with task_spawn() to do several things at
  * once inside one run. Each has a task of its own, on a fiber or a thread of
- * the pool, and sees the variables of the one that spawned it as they were.
- *
- *     QUEUED ──► RUNNING ──► ENDED
- *
- * On threads, a subtask that none has begun yet is executed by the one that
- * joins it: so a pool that is full of runs that wait for their subtasks goes on.
+ * the pool, and sees the variables of its parent as they were.
  *
  * A run ends when its subtasks have: subtasks_join_all() waits for those that
- * nobody has joined. A handle is that of a subtask in the run's list, and
- * compared with those before it is followed: so joining twice is an error, no
- * crash.
+ * nobody has joined. A handle is validated against the run's list before it is
+ * used: so joining twice is an error, not a crash.
  */
 #ifndef WORKER_SUBTASK_H
 #define WORKER_SUBTASK_H
 
-#include "worker/job.h"
+#include "worker/task.h"
+
+/* Part of a job: those that are not joined. Guarded by the scheduler's lock. */
+struct subtasks {
+    TAILQ_HEAD(, agent_task) list;
+    unsigned count;
+};
+
+void subtasks_init(struct subtasks *subtasks);
 
 /* Where subtasks are executed: a worker. */
 struct subtask_executor {
     /*
-     * Calls subtask_execute() once, soon; in fiber mode it sets
-     * subtask_task()->fiber. -errno. Locked.
+     * Arrange that subtask_execute() is called once, soon; in fiber mode set
+     * the fiber of subtask_waiter(). -errno. Locked.
      */
     int (*start)(void *data, struct agent_task *subtask);
-    /* Whether it does not call any more; for those that are not on fibers. Locked. */
+    /* Return whether this thread may execute a subtask that none has begun, as it waits for it.
+     * Locked. */
+    bool (*may_run_here)(void *data);
+    /* Return true if the executor no longer calls subtask_execute(). Locked. */
     bool (*withdraw)(void *data, struct agent_task *subtask);
     void *data;
 };
 
-/* Spawned by this task. -EAGAIN: the run has AGENT_TASKS_MAX; other -errno. Not locked. */
+/* Spawn one from this task. -EAGAIN: the run has AGENT_TASKS_MAX; or another -errno. Not locked. */
 int subtask_spawn(struct task *parent, int (*fn)(void *arg), void *arg, struct agent_task **out);
 
-/* Its result; the handle is not valid any more. -EINVAL if it was not before. Not locked. */
+/* Wait for it and return its result; the handle is no longer valid. -EINVAL if it was not before.
+ * Not locked. */
 int subtask_join(struct task *task, struct agent_task *subtask);
 
 /*
- * Joins all of the run's; if failed, they are told to stop. The current task
- * only; locked, and the run has no subtask until the lock is given back.
+ * Join all of the run's; if failed, tell them to stop first. The task must be
+ * the current one. Locked; the run has no subtask until the lock is given back.
  */
 void subtasks_join_all(struct task *task, bool failed);
 
-/* For executors: the whole of it, on its fiber or thread. Not locked. */
+/* For executors: execute the whole of it, on its fiber or thread. Not locked. */
 void subtask_execute(struct agent_task *subtask);
 
-struct task *subtask_task(struct agent_task *subtask);
+struct waiter *subtask_waiter(struct agent_task *subtask);
 
 #endif

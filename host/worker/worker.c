@@ -1,14 +1,32 @@
+/*
+ * How a job comes and goes:
+ *
+ *     START ──► worker_start(): a place in jobs[], then a fiber at once, or a
+ *               thread of the pool when one is free
+ *     CREDIT, INPUT, CANCEL ──► the job of that number; none: it has just ended
+ *     handle() returned ──► its subtasks are joined, its END frame appended, its
+ *               place given up, all under one lock
+ *
+ * A job that is cancelled before a thread is free ends at once; the thread then
+ * finds it over. A worker that quits cancels all jobs, and leaves after the turn
+ * in which none is live and the sink has taken all frames.
+ */
 #include "worker/worker.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "wire/frames.h"
+#include "worker/execution.h"
 #include "worker/fibers/fiber.h"
 #include "worker/host_table.h"
 #include "worker/httpclient.h"
+#include "worker/inputs.h"
 #include "worker/job.h"
+#include "worker/outbox.h"
+#include "worker/sched_loop.h"
 #include "worker/subtask.h"
 #include "worker/threads.h"
+#include "worker/vars.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,15 +35,14 @@
 
 struct worker {
     uv_loop_t *loop;
-    struct outbox *outbox;
     struct plugin *plugin;
     struct fiber_pool *fibers; /* one of these two, by the plugin's mode */
     struct threads *threads;
-    struct job **jobs; /* by number; with live: guarded by the outbox's lock */
+    struct job_host job_host;
+    struct subtask_executor subtasks;
+    struct job **jobs; /* by number; with live: guarded by the scheduler's lock */
     size_t capacity;
     size_t live;
-    struct subtask_executor subtasks;
-    struct http_client *http;
     bool quitting;
     bool left;
     const struct worker_sink *sink;
@@ -38,12 +55,17 @@ struct assignment {
     struct job *job;
 };
 
-static void on_take(void *data, struct buf *frames)
+static void worker_lock(struct worker *worker)
 {
-    struct worker *worker = data;
-
-    worker->sink->take(worker->data, frames);
+    sched_lock(worker->job_host.sched);
 }
+
+static void worker_unlock(struct worker *worker)
+{
+    sched_unlock(worker->job_host.sched);
+}
+
+/* ---- turns of the loop ---- */
 
 static void worker_leave(struct worker *worker)
 {
@@ -55,31 +77,47 @@ static void worker_leave(struct worker *worker)
     worker->sink->left(worker->data);
 }
 
-static void on_turn_ended(void *data)
+static void on_turn_close(void *data)
 {
     struct worker *worker = data;
+
+    outbox_close_turn(worker->job_host.outbox);
+}
+
+static void on_turn_closed(void *data)
+{
+    struct worker *worker = data;
+    struct outbox *outbox = worker->job_host.outbox;
     bool busy;
 
-    http_client_turn(worker->http);
+    if (outbox_hand_over(outbox)) {
+        worker_lock(worker);
+        outbox_follow_up(outbox);
+        worker_unlock(worker);
+    }
+    http_client_turn(worker->job_host.http);
     if (!worker->quitting || worker->left)
         return;
-    outbox_lock(worker->outbox);
-    busy = worker->live > 0 || !outbox_is_empty(worker->outbox);
-    outbox_unlock(worker->outbox);
+    worker_lock(worker);
+    busy = worker->live > 0 || !outbox_is_empty(outbox);
+    worker_unlock(worker);
     if (!busy)
         worker_leave(worker);
 }
 
 struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, void *data)
 {
-    static const struct outbox_sink outbox_sink = {.take = on_take, .turn_ended = on_turn_ended};
+    static const struct sched_turn turn = {.close = on_turn_close, .closed = on_turn_closed};
     struct worker *worker = mem_alloc(sizeof *worker);
+    struct sched *sched = sched_loop_create(loop, &turn, worker);
 
     worker->loop = loop;
     worker->sink = sink;
     worker->data = data;
-    worker->outbox = outbox_create(loop, &outbox_sink, worker);
-    worker->http = http_client_create(loop, worker->outbox);
+    worker->job_host = (struct job_host){.sched = sched,
+                                         .outbox = outbox_create(sched, sink->take, data),
+                                         .executor = &worker->subtasks,
+                                         .http = http_client_create(loop, sched)};
     return worker;
 }
 
@@ -90,8 +128,11 @@ void worker_destroy(struct worker *worker)
     threads_destroy(worker->threads);
     fiber_pool_destroy(worker->fibers);
     plugin_destroy(worker->plugin);
-    http_client_destroy(worker->http);
-    outbox_destroy(worker->outbox);
+    http_client_destroy(worker->job_host.http);
+    worker_lock(worker);
+    outbox_unref(worker->job_host.outbox);
+    worker_unlock(worker);
+    sched_loop_destroy(worker->job_host.sched);
     free(worker->jobs);
     free(worker);
 }
@@ -107,16 +148,24 @@ static void on_subtask_fiber(struct fiber *self, void *data)
 static int start_subtask_fiber(void *data, struct agent_task *subtask)
 {
     struct worker *worker = data;
-    struct task *task = subtask_task(subtask);
+    struct sched *sched = worker->job_host.sched;
+    struct waiter *waiter = subtask_waiter(subtask);
     int status;
 
-    if (!outbox_is_loop(worker->outbox)) /* a thread of the plugin's own */
+    if (!sched_is_loop(sched)) /* a thread of the plugin's own */
         return -ENOTSUP;
-    status = fiber_prepare(worker->fibers, on_subtask_fiber, subtask, &task->fiber);
+    status = fiber_prepare(worker->fibers, on_subtask_fiber, subtask, &waiter->fiber);
     if (status < 0)
         return status;
-    outbox_make_ready(worker->outbox, task);
+    sched_loop_make_ready(sched, waiter);
     return 0;
+}
+
+static bool is_on_threads(void *data)
+{
+    struct worker *worker = data;
+
+    return worker->threads != NULL;
 }
 
 static void on_subtask_thread(void *data)
@@ -168,9 +217,12 @@ int worker_create_plugin(struct worker *worker, const struct worker_settings *se
         worker->fibers = fiber_pool_create(worker->loop, settings->stack_size);
     else
         worker->threads = threads_create(settings->threads);
-    worker->subtasks.data = worker;
-    worker->subtasks.start = worker->fibers ? start_subtask_fiber : start_subtask_thread;
-    worker->subtasks.withdraw = withdraw_subtask_thread;
+    worker->subtasks = (struct subtask_executor){
+        .start = worker->fibers ? start_subtask_fiber : start_subtask_thread,
+        .may_run_here = is_on_threads,
+        .withdraw = withdraw_subtask_thread,
+        .data = worker,
+    };
     return 0;
 }
 
@@ -182,22 +234,25 @@ const struct agent_plugin *worker_plugin(const struct worker *worker)
 /* Locked. */
 static struct job *worker_job(const struct worker *worker, uint32_t number)
 {
+    sched_assert_locked(worker->job_host.sched);
     return number < worker->capacity ? worker->jobs[number] : NULL;
 }
 
-/* Gives the job a place; -EPROTO if it cannot have it. Locked. */
+/* Give the job a place; -EPROTO if it cannot have it. Locked. */
 static int worker_add(struct worker *worker, struct job *job)
 {
-    if (job->number >= WORKER_JOBS_MAX || worker_job(worker, job->number))
+    uint32_t number = job_number(job);
+
+    if (number >= WORKER_JOBS_MAX || worker_job(worker, number))
         return -EPROTO;
-    if (job->number >= worker->capacity) {
-        size_t capacity = (job->number + 64u) * 2;
+    if (number >= worker->capacity) {
+        size_t capacity = (number + 64u) * 2;
         worker->jobs = mem_realloc(worker->jobs, capacity * sizeof *worker->jobs);
         memset(worker->jobs + worker->capacity, 0,
                (capacity - worker->capacity) * sizeof *worker->jobs);
         worker->capacity = capacity;
     }
-    worker->jobs[job->number] = job;
+    worker->jobs[number] = job;
     worker->live++;
     return 0;
 }
@@ -205,29 +260,26 @@ static int worker_add(struct worker *worker, struct job *job)
 /* Locked. */
 static void worker_finish(struct worker *worker, struct job *job, int status)
 {
-    job_finish(job, status);
-    worker->jobs[job->number] = NULL;
+    execution_end(job, status);
+    worker->jobs[job_number(job)] = NULL;
     worker->live--;
     job_unref(job);
 }
 
-/* The whole of a job, on its fiber or thread. */
-static void worker_execute(const struct assignment *assignment, struct fiber *fiber)
+static int call_handle(void *arg)
 {
-    struct job *job = assignment->job;
-    struct task task;
-    int status = -ECANCELED;
+    const struct assignment *assignment = arg;
 
-    task_init(&task, job, job->vars, fiber);
-    task_set_current(&task);
-    if (!job_is_stopped(job))
-        status = plugin_handle(assignment->worker->plugin, vars_find(job->vars, "input"));
-    outbox_lock(assignment->worker->outbox);
-    subtasks_join_all(&task, status != 0 || job->fail_code);
-    worker_finish(assignment->worker, job, status);
-    outbox_unlock(assignment->worker->outbox);
-    task_set_current(NULL);
-    task_finish(&task);
+    return plugin_handle(assignment->worker->plugin, vars_find(job_vars(assignment->job), "input"));
+}
+
+/* The whole of a job, on its fiber or thread. */
+static void worker_execute(struct assignment *assignment, struct fiber *fiber)
+{
+    int status = execution_run(assignment->job, fiber, call_handle, assignment);
+
+    worker_finish(assignment->worker, assignment->job, status);
+    worker_unlock(assignment->worker);
 }
 
 static void on_fiber(struct fiber *self, void *data)
@@ -240,16 +292,14 @@ static void on_fiber(struct fiber *self, void *data)
 static void on_thread(void *data)
 {
     struct assignment assignment = *(struct assignment *)data;
-    struct outbox *outbox = assignment.worker->outbox;
     bool over;
 
     free(data);
-    outbox_lock(outbox);
-    over = job_is_over(assignment.job); /* it was cancelled while it waited for a thread */
-    assignment.job->begun = true;
+    worker_lock(assignment.worker);
+    over = !job_begin(assignment.job); /* it was cancelled while it waited for a thread */
     if (over)
         job_unref(assignment.job);
-    outbox_unlock(outbox);
+    worker_unlock(assignment.worker);
     if (!over)
         worker_execute(&assignment, NULL);
 }
@@ -280,35 +330,26 @@ static void worker_reject(struct worker *worker, struct job *job, int status)
     snprintf(message, sizeof message, "the worker has no %s for this run: %s",
              worker->fibers ? "stack" : "thread", strerror(-status));
     log_error("%s", message);
-    outbox_lock(worker->outbox);
-    job->fail_code = mem_strdup("overloaded");
-    job->fail_message = mem_strdup(message);
+    worker_lock(worker);
+    job_fail(job, "overloaded", message);
     worker_finish(worker, job, status);
-    outbox_unlock(worker->outbox);
+    worker_unlock(worker);
 }
 
 int worker_start(struct worker *worker, uint32_t number, const char *pairs, size_t length)
 {
-    struct job *job = job_create(worker->outbox, number, pairs, length);
+    struct job *job = job_create(&worker->job_host, number, pairs, length);
     int status;
 
-    if (job == NULL || vars_find(job->vars, "input") == NULL)
-        status = -EPROTO;
-    else {
-        job->executor = &worker->subtasks;
-        job->http = worker->http;
-        outbox_lock(worker->outbox);
-        status = worker_add(worker, job);
-        outbox_unlock(worker->outbox);
-    }
-    if (status < 0) {
-        if (job) {
-            outbox_lock(worker->outbox);
-            job_unref(job);
-            outbox_unlock(worker->outbox);
-        }
+    if (job == NULL)
+        return -EPROTO;
+    worker_lock(worker);
+    status = vars_find(job_vars(job), "input") ? worker_add(worker, job) : -EPROTO;
+    if (status < 0)
+        job_unref(job);
+    worker_unlock(worker);
+    if (status < 0)
         return status;
-    }
     status = worker_assign(worker, job);
     if (status < 0)
         worker_reject(worker, job, status);
@@ -319,7 +360,7 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
 static void worker_cancel_job(struct worker *worker, struct job *job)
 {
     job_cancel(job);
-    if (worker->fibers || job->begun)
+    if (worker->fibers || job_has_begun(job))
         return;
     job_ref(job);
     worker_finish(worker, job, -ECANCELED);
@@ -329,40 +370,40 @@ void worker_cancel(struct worker *worker, uint32_t number)
 {
     struct job *job;
 
-    outbox_lock(worker->outbox);
+    worker_lock(worker);
     job = worker_job(worker, number);
     if (job)
         worker_cancel_job(worker, job);
-    outbox_unlock(worker->outbox);
+    worker_unlock(worker);
 }
 
 void worker_input(struct worker *worker, uint32_t number, const char *json)
 {
     struct job *job;
 
-    outbox_lock(worker->outbox);
+    worker_lock(worker);
     job = worker_job(worker, number);
     if (job)
-        job_input(job, json);
-    outbox_unlock(worker->outbox);
+        inputs_give(job, json);
+    worker_unlock(worker);
 }
 
 void worker_credit(struct worker *worker, uint32_t number, size_t bytes)
 {
     struct job *job;
 
-    outbox_lock(worker->outbox);
+    worker_lock(worker);
     job = worker_job(worker, number);
     if (job)
-        job_credit(job, bytes);
-    outbox_unlock(worker->outbox);
+        job_add_credit(job, bytes);
+    worker_unlock(worker);
 }
 
 void worker_send(struct worker *worker, int type, const void *data, size_t length)
 {
-    outbox_lock(worker->outbox);
-    wire_append(outbox_frames(worker->outbox), (enum wire_type)type, 0, data, length);
-    outbox_unlock(worker->outbox);
+    worker_lock(worker);
+    wire_append(outbox_frames(worker->job_host.outbox), (enum wire_type)type, 0, data, length);
+    worker_unlock(worker);
 }
 
 void worker_save_state(struct worker *worker)
@@ -375,17 +416,17 @@ void worker_save_state(struct worker *worker)
 
 void worker_flush(struct worker *worker)
 {
-    outbox_flush(worker->outbox);
+    sched_loop_flush(worker->job_host.sched);
 }
 
 void worker_quit(struct worker *worker)
 {
     worker->quitting = true;
-    outbox_lock(worker->outbox);
+    worker_lock(worker);
     for (size_t i = 0; i < worker->capacity; i++) {
         if (worker->jobs[i])
             worker_cancel_job(worker, worker->jobs[i]);
     }
-    outbox_poke(worker->outbox);
-    outbox_unlock(worker->outbox);
+    sched_poke(worker->job_host.sched);
+    worker_unlock(worker);
 }

@@ -1,7 +1,7 @@
 /*
  * The worker: one plugin and the jobs it executes, as fibers on the loop or on
  * threads of a pool. It knows nothing of processes and sockets: frames leave
- * through a sink, so that the same code serves a front (role.c) and a terminal
+ * through a sink, so that the same code serves a front (main.c) and a terminal
  * (cli/run.c).
  *
  * All calls are for the loop's thread.
@@ -24,7 +24,8 @@ struct worker_settings {
 };
 
 struct worker_sink {
-    /* As outbox_sink.take; the frames are those of wire.h. */
+    /* As outbox_take_fn; the frames are those of wire/frames.h. worker_flush() once it can take
+     * more. */
     void (*take)(void *data, struct buf *frames);
     /* After worker_quit(): no job is live, all frames are taken, the plugin is destroyed. */
     void (*left)(void *data);
