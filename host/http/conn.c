@@ -1,3 +1,34 @@
+/*
+ * One send, conn_send(), is a loop of five steps; usually it takes one turn:
+ *
+ *     1. open a chunk for everything that is to be sent, unless one is open
+ *     2. frame: the owed bytes, the chunk's bytes, the chunk's end
+ *     3. write: one sendmsg(), or one TLS record
+ *     4. account: what was written pays the owed bytes first, then the chunk's
+ *        bytes; if the chunk's end did not go out whole, its rest is owed
+ *     5. take what went out off the pieces
+ *
+ * A second turn is needed after a chunk that an earlier send left open, and
+ * for what does not fit into one record. "Owed" is framing that must go out
+ * before anything else: a chunk's size, or the rest of a chunk's end.
+ *
+ * What the socket does not take stays with the caller: a chunk, once its size
+ * is out, must be filled with the bytes that were announced, which is why the
+ * next call must begin with them.
+ *
+ *                 conn_watch                 -EAGAIN
+ *     suspended ────────────► watched ──────────────────► blocked
+ *                                ▲      writable()          │
+ *                                └──────────────────────────┘
+ *
+ * Only a watched connection has a uv_poll_t in the loop. It always waits for
+ * the client to leave, and while blocked also for room in the socket.
+ *
+ * TLS: if the socket does not take all of a record, GnuTLS keeps the rest and
+ * says only when the rest is out how many of the caller's bytes were in it.
+ * Until then nothing of the record counts as written, and the next write, with
+ * NULL, continues that record.
+ */
 #include "http/conn.h"
 
 #include "base/iov.h"
@@ -12,15 +43,13 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define PIECES_MAX 4
-
 /* The most that TLS puts into one record. */
 #define RECORD_MAX 16384
 
-/* A few events. */
+/* A few events: copying them is cheaper than having the kernel look at the pieces. */
 #define SMALL_MAX 2048
 
-struct parked { /* what a send looks at comes first */
+struct conn { /* what a send looks at comes first */
     int fd;
     bool watched;
     bool blocked; /* it waits until the socket takes more */
@@ -31,77 +60,75 @@ struct parked { /* what a send looks at comes first */
     size_t owed_length;
     char owed[24]; /* framing that must be sent before anything else */
     struct MHD_Connection *connection;
-    const struct parked_handler *handler;
+    const struct conn_handler *handler;
     void *data;
     uv_poll_t poll; /* once it is watched */
 };
 
-static void on_poll(uv_poll_t *poll, int status, int events);
-
-static void parked_poll(struct parked *parked)
-{
-    if (parked->watched)
-        uv_poll_start(&parked->poll, UV_DISCONNECT | (parked->blocked ? UV_WRITABLE : 0), on_poll);
-}
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-    struct parked *parked = poll->data;
-
-    if (status < 0 || events & UV_DISCONNECT) {
-        uv_poll_stop(poll);
-        parked->handler->left(parked->data);
-        return;
-    }
-    if (events & UV_WRITABLE) {
-        parked->blocked = false;
-        parked_poll(parked);
-        parked->handler->writable(parked->data);
-    }
-}
-
-int parked_watch(struct parked *parked, uv_loop_t *loop)
-{
-    int status;
-
-    if (parked->watched)
-        return 0;
-    status = uv_poll_init(loop, &parked->poll, parked->fd);
-    if (status < 0)
-        return status;
-    parked->poll.data = parked;
-    parked->watched = true;
-    parked_poll(parked);
-    return 0;
-}
-
-static int connection_fd(struct MHD_Connection *connection)
+int conn_socket(struct MHD_Connection *connection)
 {
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
-static gnutls_session_t connection_tls(struct MHD_Connection *connection)
+struct conn *conn_create(struct MHD_Connection *connection, bool chunked,
+                         const struct conn_handler *handler, void *data)
 {
-    const union MHD_ConnectionInfo *info =
+    const union MHD_ConnectionInfo *tls =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    struct conn *conn = mem_alloc(sizeof *conn);
 
-    return info ? info->tls_session : NULL;
-}
-
-struct parked *parked_create(struct MHD_Connection *connection, bool chunked,
-                             const struct parked_handler *handler, void *data)
-{
-    struct parked *parked = mem_alloc(sizeof *parked);
-
-    parked->connection = connection;
-    parked->fd = connection_fd(connection);
-    parked->tls = connection_tls(connection);
-    parked->chunked = chunked;
-    parked->handler = handler;
-    parked->data = data;
+    conn->connection = connection;
+    conn->fd = conn_socket(connection);
+    conn->tls = tls ? tls->tls_session : NULL;
+    conn->chunked = chunked;
+    conn->handler = handler;
+    conn->data = data;
     MHD_suspend_connection(connection);
-    return parked;
+    return conn;
 }
+
+/* ---- watching ---- */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void conn_poll(struct conn *conn)
+{
+    if (conn->watched)
+        uv_poll_start(&conn->poll, UV_DISCONNECT | (conn->blocked ? UV_WRITABLE : 0), on_poll);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct conn *conn = poll->data;
+
+    if (status < 0 || events & UV_DISCONNECT) {
+        uv_poll_stop(poll);
+        conn->handler->left(conn->data);
+        return;
+    }
+    if (events & UV_WRITABLE) {
+        conn->blocked = false;
+        conn_poll(conn);
+        conn->handler->writable(conn->data);
+    }
+}
+
+int conn_watch(struct conn *conn, uv_loop_t *loop)
+{
+    int status;
+
+    if (conn->watched)
+        return 0;
+    status = uv_poll_init(loop, &conn->poll, conn->fd);
+    if (status < 0)
+        return status;
+    conn->poll.data = conn;
+    conn->watched = true;
+    conn_poll(conn);
+    return 0;
+}
+
+/* ---- sending ---- */
 
 static size_t put_chunk_size(char *to, size_t size)
 {
@@ -116,56 +143,7 @@ static size_t put_chunk_size(char *to, size_t size)
     return digits + 2;
 }
 
-/* Opens a chunk for so many bytes, unless one is open. */
-static void parked_open_chunk(struct parked *parked, size_t length)
-{
-    if (parked->chunk_left > 0 || length == 0)
-        return;
-    parked->chunk_left = length;
-    if (parked->chunked)
-        parked->owed_length += put_chunk_size(parked->owed + parked->owed_length, length);
-}
-
-/* What is to be written now: owed framing, the open chunk's bytes, its end. */
-static int parked_frame(const struct parked *parked, const struct iovec *pieces, int count,
-                        struct iovec out[PIECES_MAX + 2])
-{
-    size_t left = parked->chunk_left;
-    int n = 0;
-
-    if (parked->owed_length > 0)
-        out[n++] = (struct iovec){(void *)parked->owed, parked->owed_length};
-    for (int i = 0; i < count && left > 0; i++) {
-        out[n] = pieces[i];
-        if (out[n].iov_len > left)
-            out[n].iov_len = left;
-        left -= out[n++].iov_len;
-    }
-    if (parked->chunked && parked->chunk_left > 0 && left == 0)
-        out[n++] = (struct iovec){(void *)"\r\n", 2};
-    return n;
-}
-
-/* Accounts for what was written; returns how many bytes of the chunk are in it. */
-static size_t parked_account(struct parked *parked, size_t written)
-{
-    size_t framing = written < parked->owed_length ? written : parked->owed_length;
-    size_t body;
-
-    memmove(parked->owed, parked->owed + framing, parked->owed_length - framing);
-    parked->owed_length -= framing;
-    written -= framing;
-    body = written < parked->chunk_left ? written : parked->chunk_left;
-    parked->chunk_left -= body;
-    written -= body;
-    if (parked->chunked && parked->chunk_left == 0 && body > 0) {
-        parked->owed_length = 2 - written;
-        memcpy(parked->owed, "\r\n" + written, parked->owed_length);
-    }
-    return body;
-}
-
-/* Copies as much of the pieces as there is room for. */
+/* Copy as much of the pieces as there is room for; return how much that is. */
 static size_t gather(const struct iovec *pieces, int count, char *to, size_t room)
 {
     size_t length = 0;
@@ -180,28 +158,20 @@ static size_t gather(const struct iovec *pieces, int count, char *to, size_t roo
     return length;
 }
 
-/* What is small is copied: cheaper than to have the kernel look at the pieces. */
-static ssize_t send_pieces(int fd, struct iovec *pieces, int count, size_t length, int flags)
+/* -EAGAIN if the socket did not take all. */
+static int write_plain(int fd, struct iovec *pieces, int count, bool last, size_t *written)
 {
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)count};
-    char small[SMALL_MAX];
-
-    if (length > sizeof small)
-        return sendmsg(fd, &message, flags);
-    gather(pieces, count, small, sizeof small);
-    return send(fd, small, length, flags);
-}
-
-/* -EAGAIN if it did not take all. */
-static int write_plain(struct parked *parked, struct iovec *framed, int count, bool last,
-                       size_t *written)
-{
     int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (last ? MSG_MORE : 0);
-    size_t length = pieces_length(framed, count);
+    size_t length = pieces_length(pieces, count);
+    char small[SMALL_MAX];
     ssize_t status;
 
+    if (length <= sizeof small)
+        gather(pieces, count, small, sizeof small);
     do
-        status = send_pieces(parked->fd, framed, count, length, flags);
+        status =
+            length <= sizeof small ? send(fd, small, length, flags) : sendmsg(fd, &message, flags);
     while (status < 0 && errno == EINTR);
     if (status < 0)
         return errno == ENOBUFS || errno == ENOMEM ? -EAGAIN : -errno;
@@ -209,93 +179,96 @@ static int write_plain(struct parked *parked, struct iovec *framed, int count, b
     return *written == length ? 0 : -EAGAIN;
 }
 
-/*
- * One record. If the socket does not take all of it, GnuTLS keeps the rest and
- * tells how much of the pieces it made the record of only when the rest is out,
- * which is asked for with NULL: until then nothing of it counts as written.
- */
-static int write_record(struct parked *parked, const struct iovec *framed, int count,
-                        size_t *written)
+/* One record of as many bytes as fit, or the rest of the last one. */
+static int write_record(struct conn *conn, const struct iovec *pieces, int count, size_t *written)
 {
     static char record[RECORD_MAX];
-    size_t length = parked->record_held ? 0 : gather(framed, count, record, sizeof record);
-    ssize_t status = gnutls_record_send(parked->tls, parked->record_held ? NULL : record, length);
+    size_t length = conn->record_held ? 0 : gather(pieces, count, record, sizeof record);
+    ssize_t status = gnutls_record_send(conn->tls, conn->record_held ? NULL : record, length);
 
-    parked->record_held = status == GNUTLS_E_AGAIN || status == GNUTLS_E_INTERRUPTED;
-    if (parked->record_held)
+    conn->record_held = status == GNUTLS_E_AGAIN || status == GNUTLS_E_INTERRUPTED;
+    if (conn->record_held)
         return -EAGAIN;
     if (status < 0) {
-        shutdown(parked->fd, SHUT_RDWR); /* a session in error need not be a socket in error */
+        shutdown(conn->fd, SHUT_RDWR); /* a session in error need not be a socket in error */
         return -EPIPE;
     }
     *written = (size_t)status;
     return 0;
 }
 
-/* One write; body is how many of the pieces' bytes it took. -EAGAIN if the socket is full. */
-static int parked_write(struct parked *parked, const struct iovec *pieces, int count, bool last,
-                        size_t *body)
+int conn_send(struct conn *conn, const struct iovec *pieces, int count, bool last, size_t *sent)
 {
-    struct iovec framed[PIECES_MAX + 2];
-    size_t written = 0;
-    int framed_count, status;
-
-    parked_open_chunk(parked, pieces_length(pieces, count));
-    framed_count = parked_frame(parked, pieces, count, framed);
-    if (parked->tls)
-        status = write_record(parked, framed, framed_count, &written);
-    else
-        status = write_plain(parked, framed, framed_count, last, &written);
-    *body = parked_account(parked, written);
-    return status;
-}
-
-/* The pieces without their first bytes; returns how many are left. */
-static int skip(struct iovec *pieces, int count, size_t bytes)
-{
-    int first = 0;
-
-    while (first < count && bytes >= pieces[first].iov_len)
-        bytes -= pieces[first++].iov_len;
-    for (int i = first; i < count; i++)
-        pieces[i - first] = pieces[i];
-    if (first < count) {
-        pieces[0].iov_base = (char *)pieces[0].iov_base + bytes;
-        pieces[0].iov_len -= bytes;
-    }
-    return count - first;
-}
-
-/*
- * Usually one write. A chunk that was left open before needs another one for
- * what follows it, and so does what is too much for one record.
- */
-int parked_send(struct parked *parked, const struct iovec *pieces, int count, bool last,
-                size_t *sent)
-{
-    struct iovec rest[PIECES_MAX];
-    int status = 0;
+    struct iovec rest[CONN_PIECES_MAX], framed[CONN_PIECES_MAX + 2];
+    int first = 0, status = 0;
 
     *sent = 0;
     memcpy(rest, pieces, (size_t)count * sizeof *pieces);
-    while ((count > 0 || parked->owed_length > 0) && status == 0) {
-        size_t body = 0;
-        status = parked_write(parked, rest, count, last, &body);
-        *sent += body;
-        count = skip(rest, count, body);
+    while ((first < count || conn->owed_length > 0) && status == 0) {
+        size_t left, part, written = 0;
+        int n = 0;
+
+        /* 1. open a chunk */
+        if (conn->chunk_left == 0) {
+            conn->chunk_left = pieces_length(rest + first, count - first);
+            if (conn->chunked && conn->chunk_left > 0)
+                conn->owed_length +=
+                    put_chunk_size(conn->owed + conn->owed_length, conn->chunk_left);
+        }
+
+        /* 2. frame */
+        if (conn->owed_length > 0)
+            framed[n++] = (struct iovec){conn->owed, conn->owed_length};
+        left = conn->chunk_left;
+        for (int i = first; i < count && left > 0; i++) {
+            framed[n] = rest[i];
+            if (framed[n].iov_len > left)
+                framed[n].iov_len = left;
+            left -= framed[n++].iov_len;
+        }
+        if (conn->chunked && conn->chunk_left > 0 && left == 0)
+            framed[n++] = (struct iovec){(void *)"\r\n", 2};
+
+        /* 3. write */
+        if (conn->tls)
+            status = write_record(conn, framed, n, &written);
+        else
+            status = write_plain(conn->fd, framed, n, last, &written);
+
+        /* 4. account */
+        part = written < conn->owed_length ? written : conn->owed_length;
+        memmove(conn->owed, conn->owed + part, conn->owed_length - part);
+        conn->owed_length -= part;
+        written -= part;
+        part = written < conn->chunk_left ? written : conn->chunk_left;
+        conn->chunk_left -= part;
+        written -= part;
+        if (conn->chunked && conn->chunk_left == 0 && part > 0) {
+            conn->owed_length = 2 - written;
+            memcpy(conn->owed, "\r\n" + written, conn->owed_length);
+        }
+
+        /* 5. take it off the pieces */
+        *sent += part;
+        while (first < count && part >= rest[first].iov_len)
+            part -= rest[first++].iov_len;
+        if (part > 0) {
+            rest[first].iov_base = (char *)rest[first].iov_base + part;
+            rest[first].iov_len -= part;
+        }
     }
     if (status == -EAGAIN) {
-        parked->blocked = true;
-        parked_poll(parked);
+        conn->blocked = true;
+        conn_poll(conn);
     }
     return status;
 }
 
-size_t parked_unsent(const struct parked *parked)
+size_t conn_unsent(const struct conn *conn)
 {
     int unsent = 0;
 
-    ioctl(parked->fd, SIOCOUTQ, &unsent);
+    ioctl(conn->fd, SIOCOUTQ, &unsent);
     return (size_t)unsent;
 }
 
@@ -304,13 +277,13 @@ static void on_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-void parked_resume(struct parked *parked)
+void conn_resume(struct conn *conn)
 {
-    if (parked == NULL)
+    if (conn == NULL)
         return;
-    MHD_resume_connection(parked->connection);
-    if (parked->watched)
-        uv_close((uv_handle_t *)&parked->poll, on_closed);
+    MHD_resume_connection(conn->connection);
+    if (conn->watched)
+        uv_close((uv_handle_t *)&conn->poll, on_closed);
     else
-        free(parked);
+        free(conn);
 }

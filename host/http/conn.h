@@ -1,8 +1,8 @@
 /*
  * A connection that libmicrohttpd has suspended and the front looks after
- * itself: it sees the client leave, which libmicrohttpd does not while a
- * connection is suspended, and it can write to it, which is how streams are
- * sent without libmicrohttpd's walk over all suspended connections.
+ * itself: the front sees the client leave, which libmicrohttpd does not while a
+ * connection is suspended, and can write to the socket, which is how streams
+ * are sent without libmicrohttpd's walk over all suspended connections.
  *
  * Writing needs that the response's headers are out, and frames what is
  * written as HTTP/1.1 chunks (RFC 9112, 7.1) if the response is chunked. The
@@ -12,8 +12,8 @@
  * after the other. While a record is on its way the connection must not be
  * resumed to write on.
  *
- * A client that shuts down its sending side counts as one that left. What it
- * sends while its connection is parked stays unread.
+ * A client that shuts down its sending side counts as gone. What it sends while
+ * its connection is suspended stays unread.
  */
 #ifndef HTTP_CONN_H
 #define HTTP_CONN_H
@@ -24,42 +24,47 @@
 #include <uv.h>
 
 struct MHD_Connection;
-struct parked;
+struct conn;
 
-struct parked_handler {
+struct conn_handler {
     /* The socket takes data again. */
     void (*writable)(void *data);
     /* The client is gone; no more calls follow. */
     void (*left)(void *data);
 };
 
-/* Suspends the connection; to be called inside one of libmicrohttpd's callbacks for it. */
-struct parked *parked_create(struct MHD_Connection *connection, bool chunked,
-                             const struct parked_handler *handler, void *data);
+/* Suspend the connection, inside one of libmicrohttpd's callbacks for it. */
+struct conn *conn_create(struct MHD_Connection *connection, bool chunked,
+                         const struct conn_handler *handler, void *data);
 
 /*
- * From now on the handler is called, on this loop: also for what happened
- * before. 0 or -errno. Again is fine. What is resumed at once need not be watched,
- * which spares five system calls.
+ * From now on the handler is called, on this loop, also for what happened
+ * before: 0 or -errno. May be called again. A connection that is resumed at once
+ * need not be watched, which saves five system calls.
  */
-int parked_watch(struct parked *parked, uv_loop_t *loop);
+int conn_watch(struct conn *conn, uv_loop_t *loop);
 
 /*
- * Sends as much of the pieces as the socket takes, never waiting; sent says how
- * many of their bytes are out. 0 if all is out. -EAGAIN if not: writable() is called
- * later, and the next call's pieces must begin with the bytes that were left, if
- * there are any; it is due even if only framing was left. Other -errno.
+ * Send as much of the pieces, at most CONN_PIECES_MAX, as the socket takes,
+ * without waiting; sent counts their bytes that are out. 0 if all is out.
+ * -EAGAIN if not: writable() is called later, and the pieces of the next call,
+ * which must follow even if only framing was left, must begin with the bytes
+ * that were left. Other -errno.
  *
- * last says that the response ends behind them: if they are all out then, they
- * may wait for the last chunk, and leave in one packet with it.
+ * last says that the response ends after the pieces: they may then wait for the
+ * last chunk, and leave in one packet with it.
  */
-int parked_send(struct parked *parked, const struct iovec *pieces, int count, bool last,
-                size_t *sent);
+int conn_send(struct conn *conn, const struct iovec *pieces, int count, bool last, size_t *sent);
 
-/* Bytes that the socket has taken and the client's machine has not acknowledged. */
-size_t parked_unsent(const struct parked *parked);
+#define CONN_PIECES_MAX 4
 
-/* Gives the connection back to libmicrohttpd. NULL is fine. */
-void parked_resume(struct parked *parked);
+/* Return how many bytes the socket has taken and the client's machine has not acknowledged. */
+size_t conn_unsent(const struct conn *conn);
+
+/* Give the connection back to libmicrohttpd. conn may be NULL. */
+void conn_resume(struct conn *conn);
+
+/* Return the socket of one of libmicrohttpd's connections. */
+int conn_socket(struct MHD_Connection *connection);
 
 #endif

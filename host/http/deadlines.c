@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 struct deadlines {
-    uv_timer_t timer; /* runs until the first deadline, or one that was the first */
+    uv_timer_t timer; /* runs until the first deadline, or one that was first when it was set */
     uint64_t timeout_ms;
     void (*over)(struct deadline *deadline);
     TAILQ_HEAD(, deadline) queue;

@@ -1,23 +1,44 @@
 /*
- * How a request goes through libmicrohttpd: on_access() is called once when
- * its headers are there, upon which the handler admits it or replies, then for
- * each piece of its body, then once more, when the handler is called. If it replies at once, the
- * response is queued there. If it waits, the connection is parked, and resumed by the reply, upon
- * which on_access() is called again. If it streams, the response gets a reader; its first call,
- * when the headers are out, parks the connection, and its second, after http_stream_end(), ends the
- * response.
+ * A request's way through libmicrohttpd, which calls on_access() once when the
+ * headers are there, once for each piece of the body, and once more after it:
  *
- * A stream in few packets: its headers are corked until its first bytes follow them, and those
- * that the end follows are sent with MSG_MORE, or kept corked, until libmicrohttpd's last chunk.
+ *     headers      the handler's admit() lets the request in, or replies
+ *     body         kept up to max_body
+ *     the end      the handler's handle(), after which the request is
  *
- * libmicrohttpd's own timeout begins anew with each byte. So a connection that
- * owes a request has a deadline besides; one that misses it is shut down, upon
- * which libmicrohttpd closes it.
+ *         replied      its response is queued at once
+ *         waiting      its connection is suspended (conn.h); the answer resumes
+ *                      it, and on_access() is called again to queue the response
+ *         opening      it will stream: its response gets a reader, on_read()
  *
- * libmicrohttpd does TLS; GnuTLS is only handed through, and seen by parked.c.
+ *     RECEIVING ──► HANDLING ──► REPLIED ◄──┐
+ *                      │ │                  │ http_reply
+ *                      │ └─────► WAITING ───┤
+ *         http_stream  │                    │ http_stream
+ *                      └───────► OPENING ◄──┘
+ *                                   │ on_read: the headers are out
+ *                                   ▼
+ *                               STREAMING ──► ENDED    http_stream_end
+ *                                   │
+ *                                   └───────► RESET    http_stream_reset
+ *
+ * on_read() never reads: its first call suspends the connection, whose socket
+ * is then written to directly; its second, after http_stream_end(), ends the
+ * response. A reset is possible in every state of a stream.
+ *
+ * A stream leaves in few packets: its headers are corked until its first bytes
+ * follow them, and bytes that the end follows are sent with MSG_MORE, or kept
+ * corked, until libmicrohttpd's last chunk.
+ *
+ * libmicrohttpd's own timeout starts anew with each byte. So a connection that
+ * owes a request has a deadline besides; when it is over, the socket is shut
+ * down, and libmicrohttpd closes the connection.
+ *
+ * libmicrohttpd does TLS; GnuTLS is only handed through, and seen by conn.c.
  */
 #include "http/http.h"
 
+#include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -36,16 +57,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* So much the kernel takes before the network can: a slow reader holds its agent back. */
+/* Cap on unsent bytes in the kernel, so that a slow reader exerts backpressure early. */
 #define UNSENT_MAX (64 * 1024)
 
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
-/* Between two runs while only TLS handshakes seem to be ready, ms; see http_pause(). */
+/* Milliseconds between two runs while only TLS handshakes seem to be ready; see http_pause(). */
 #define PAUSE_MIN 1
 #define PAUSE_MAX 100
 
-/* What libmicrohttpd may ask of a stream's reader at once; nothing is ever read through it. */
+/* Block size of a stream's reader for libmicrohttpd; nothing is ever read through it. */
 #define READER_BLOCK 64
 
 #define HEADERS_MAX 12
@@ -59,10 +80,10 @@ typedef int mhd_result;
 struct http {
     uv_loop_t *loop;
     struct MHD_Daemon *daemon;
-    uv_poll_t poll;   /* its epoll descriptor */
-    uv_timer_t timer; /* when it wants to run next */
-    uv_idle_t turn;   /* active if that is at once */
-    int handles;      /* not yet closed */
+    uv_poll_t poll;         /* its epoll descriptor */
+    uv_timer_t timer;       /* when it wants to run next */
+    uv_idle_t turn;         /* active if that is at once */
+    struct handles handles; /* those three, when they are closed */
     bool is_tls;
     size_t handshakes; /* connections that may be in one */
     size_t max_body;
@@ -75,16 +96,27 @@ struct http {
 
 /* A connection, from its start to its end. */
 struct http_peer {
-    struct deadline deadline; /* first; set while it owes a request */
+    struct deadline deadline; /* first; set while the connection owes a request */
     struct MHD_Connection *connection;
-    bool in_handshake; /* as long as TLS has not delivered a request */
-    bool answered;     /* a request before */
+    bool in_handshake; /* TLS has not delivered a request yet */
+    bool answered;     /* a request was answered before */
     char address[INET6_ADDRSTRLEN];
 };
 
+enum request_state {
+    REQUEST_RECEIVING,
+    REQUEST_HANDLING, /* its handler runs */
+    REQUEST_WAITING,  /* for its answer */
+    REQUEST_REPLIED,
+    REQUEST_OPENING,   /* a stream whose headers are not out */
+    REQUEST_STREAMING, /* its connection is suspended */
+    REQUEST_ENDED,     /* the stream is whole */
+    REQUEST_RESET,
+};
+
 struct http_request {
-    struct parked *parked; /* first, with corked: what each send of a stream looks at */
-    bool corked;           /* its headers leave with the first of its stream, or with all of it */
+    struct conn *conn; /* first, with corked: each send of a stream looks at both */
+    bool corked;       /* the headers leave with the stream's first bytes, or with all of it */
     struct http *http;
     struct http_peer *peer;
     struct MHD_Connection *connection;
@@ -92,7 +124,7 @@ struct http_request {
     char *path;
     char *subject;
     bool http_1_1;
-    enum { RECEIVING, HANDLING, WAITING, REPLIED, OPENING, STREAMING, ENDED, RESET } state;
+    enum request_state state;
     bool too_large;
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
@@ -101,16 +133,11 @@ struct http_request {
     } headers[HEADERS_MAX];
     int header_count;
     unsigned status;
-    void (*left)(void *data); /* of who waits or streams */
+    void (*left)(void *data); /* tells whoever waits or streams */
     const struct http_stream_handler *stream;
     void *data;
     TAILQ_ENTRY(http_request) in_http; /* in http->requests */
 };
-
-static int connection_fd(struct MHD_Connection *connection)
-{
-    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-}
 
 /* ---- the daemon on the loop ---- */
 
@@ -118,11 +145,11 @@ static void on_timer(uv_timer_t *timer);
 static void on_turn(uv_idle_t *turn);
 
 /*
- * libmicrohttpd takes a TLS handshake that waits for its client for one that
- * can go on at once, and would run without end. What the client sends is seen
- * by the epoll descriptor anyway. So the next run is put off, by as much as
- * keeps such runs from taking more than a fraction of the time; with that, what
- * really is ready goes on somewhat later while there are handshakes.
+ * libmicrohttpd believes that a TLS handshake that waits for its client can go
+ * on at once, and would run without end. The epoll descriptor sees what the
+ * client sends anyway. So the next run is put off until such runs take only a
+ * fraction of the time. The price: while there are handshakes, connections that
+ * really are ready go on somewhat later.
  */
 static uint64_t http_pause(const struct http *http, uint64_t took_ns)
 {
@@ -170,8 +197,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 }
 
 /*
- * After a connection was resumed, which libmicrohttpd's timeout does not count,
- * or closed: at its limits it listens again only when it runs once more.
+ * Needed after a connection was resumed, because libmicrohttpd's timeout does
+ * not count it, and after one was closed, because libmicrohttpd at its limit of
+ * connections listens again only when it runs once more.
  */
 static void http_run_soon(struct http *http)
 {
@@ -180,17 +208,17 @@ static void http_run_soon(struct http *http)
 
 /* ---- answers ---- */
 
-static const struct parked_handler parked_handler;
+static const struct conn_handler conn_handler;
 
-static void request_park(struct http_request *request, bool chunked)
+static void request_suspend(struct http_request *request, bool chunked)
 {
-    request->parked = parked_create(request->connection, chunked, &parked_handler, request);
+    request->conn = conn_create(request->connection, chunked, &conn_handler, request);
 }
 
 static void request_resume(struct http_request *request)
 {
-    parked_resume(request->parked);
-    request->parked = NULL;
+    conn_resume(request->conn);
+    request->conn = NULL;
     http_run_soon(request->http);
 }
 
@@ -239,14 +267,14 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
     MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(request->response, "X-Content-Type-Options", "nosniff");
     request->left = NULL;
-    request->state = REPLIED;
-    if (request->parked)
+    request->state = REQUEST_REPLIED;
+    if (request->conn)
         request_resume(request);
 }
 
 void http_wait(struct http_request *request, void (*left)(void *data), void *data)
 {
-    request->state = WAITING;
+    request->state = REQUEST_WAITING;
     request->left = left;
     request->data = data;
 }
@@ -258,12 +286,12 @@ static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
     (void)position;
     (void)to;
     (void)size;
-    if (request->state == ENDED)
+    if (request->state == REQUEST_ENDED)
         return MHD_CONTENT_READER_END_OF_STREAM;
-    if (request->state != OPENING)
+    if (request->state != REQUEST_OPENING)
         return MHD_CONTENT_READER_END_WITH_ERROR;
-    request->state = STREAMING;
-    request_park(request, request->http_1_1);
+    request->state = REQUEST_STREAMING;
+    request_suspend(request, request->http_1_1);
     request->stream->opened(request->data);
     return 0;
 }
@@ -272,7 +300,7 @@ static void request_cork(struct http_request *request, bool corked)
 {
     int on = corked;
 
-    setsockopt(connection_fd(request->connection), IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    setsockopt(conn_socket(request->connection), IPPROTO_TCP, TCP_CORK, &on, sizeof on);
     request->corked = corked;
 }
 
@@ -285,31 +313,32 @@ void http_stream(struct http_request *request, const char *content_type,
     MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(request->response, "X-Accel-Buffering", "no");
-    request->state = OPENING;
+    request->state = REQUEST_OPENING;
     request->left = handler->left;
     request->stream = handler;
     request->data = data;
-    if (request->peer->answered) /* libmicrohttpd lets a connection's first headers out by force */
+    if (request->peer->answered) /* libmicrohttpd flushes a connection's first headers anyway */
         request_cork(request, true);
-    if (request->parked) /* it waited */
+    if (request->conn) /* it waited */
         request_resume(request);
 }
 
 int http_stream_watch(struct http_request *request)
 {
-    int status = parked_watch(request->parked, request->http->loop);
+    int status = conn_watch(request->conn, request->http->loop);
 
     if (status < 0)
-        log_error("a connection cannot be watched: %s", uv_strerror(status));
+        log_error("cannot watch a connection: %s", uv_strerror(status));
     return status;
 }
 
 int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,
                      size_t *sent)
 {
-    int status = parked_send(request->parked, pieces, count, last, sent);
+    int status = conn_send(request->conn, pieces, count, last, sent);
 
-    /* A short one has its writable() only when what the cork or MSG_MORE holds is out. */
+    /* After a short send, writable() comes only when the bytes that the cork or MSG_MORE holds are
+     * out. */
     if ((request->corked && !last) || (last && status == -EAGAIN))
         request_cork(request, false);
     return status;
@@ -317,27 +346,28 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
 
 size_t http_stream_unsent(const struct http_request *request)
 {
-    return request->parked ? parked_unsent(request->parked) : 0;
+    return request->conn ? conn_unsent(request->conn) : 0;
 }
 
 void http_stream_end(struct http_request *request)
 {
-    request->state = ENDED;
+    request->state = REQUEST_ENDED;
     request->left = NULL;
     request_resume(request);
 }
 
 /*
- * Dissolving a TCP connection resets it at once. Nothing that libmicrohttpd
- * writes when it closes the socket, such as an end of the TLS session, gets out.
+ * connect() to AF_UNSPEC dissolves a TCP connection, which resets it at once.
+ * Nothing that libmicrohttpd writes when it closes the socket, such as an end of
+ * the TLS session, gets out.
  */
 static void request_reset(struct http_request *request)
 {
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
-    connect(connection_fd(request->connection), &nobody, sizeof nobody);
-    request->state = RESET;
-    if (request->parked)
+    connect(conn_socket(request->connection), &nobody, sizeof nobody);
+    request->state = REQUEST_RESET;
+    if (request->conn)
         request_resume(request);
 }
 
@@ -349,7 +379,7 @@ void http_stream_reset(struct http_request *request)
 
 /* ---- clients that leave ---- */
 
-/* Tells who holds the request, once. */
+/* Tell whoever holds the request, once. */
 static void request_tell_left(struct http_request *request)
 {
     void (*left)(void *data) = request->left;
@@ -359,7 +389,7 @@ static void request_tell_left(struct http_request *request)
         left(request->data);
 }
 
-/* libmicrohttpd finds the closed socket when it goes on with it. */
+/* libmicrohttpd finds the closed socket when it goes on with the connection. */
 static void on_left(void *data)
 {
     struct http_request *request = data;
@@ -375,7 +405,7 @@ static void on_writable(void *data)
     request->stream->writable(request->data);
 }
 
-static const struct parked_handler parked_handler = {.writable = on_writable, .left = on_left};
+static const struct conn_handler conn_handler = {.writable = on_writable, .left = on_left};
 
 /* ---- requests ---- */
 
@@ -456,7 +486,7 @@ static struct http_request *request_create(struct http *http, struct MHD_Connect
     return request;
 }
 
-/* More than max_body is counted, not kept. */
+/* A body that exceeds max_body is read to its end and not kept. */
 static void request_receive(struct http_request *request, const char *data, size_t length)
 {
     if (buf_length(&request->body) + length > request->http->max_body)
@@ -467,17 +497,17 @@ static void request_receive(struct http_request *request, const char *data, size
         buf_append(&request->body, data, length);
 }
 
-/* The whole request is there, or it is clear that it is too large. */
+/* The whole request is there, or its Content-Length says that it is too large. */
 static mhd_result request_handle(struct http_request *request)
 {
     deadline_clear(request->http->deadlines, &request->peer->deadline);
-    request->state = HANDLING;
+    request->state = REQUEST_HANDLING;
     request->http->handler->handle(request->http->data, request);
-    if (request->state != WAITING) {
+    if (request->state != REQUEST_WAITING) {
         buf_finish(&request->body);
         return request_queue(request);
     }
-    request_park(request, false);
+    request_suspend(request, false);
     if (http_stream_watch(request) == 0)
         return MHD_YES;
     request_resume(request);
@@ -492,7 +522,7 @@ static bool request_has_body(const struct http_request *request)
            (length && strcmp(length, "0") != 0);
 }
 
-/* A reply before the body, which libmicrohttpd does not read then, costs the connection. */
+/* After a reply before the body, libmicrohttpd does not read the body but closes the connection. */
 static mhd_result request_admit(struct http_request *request)
 {
     struct http *http = request->http;
@@ -517,9 +547,9 @@ static mhd_result on_access(void *data, struct MHD_Connection *connection, const
         *upload_size = 0;
         return MHD_YES;
     }
-    if (request->state == REPLIED || request->state == OPENING)
+    if (request->state == REQUEST_REPLIED || request->state == REQUEST_OPENING)
         return request_queue(request);
-    if (request->state != RECEIVING) /* the client left while it waited */
+    if (request->state != REQUEST_RECEIVING) /* the client left while it waited */
         return MHD_NO;
     return request_handle(request);
 }
@@ -553,7 +583,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
 
 /* ---- connections ---- */
 
-/* An IPv4 address that an IPv6 socket sees is written as what it is. */
+/* Write an IPv4 address that an IPv6 socket sees as an IPv4 address. */
 static void format_address(const struct sockaddr *address, char out[INET6_ADDRSTRLEN])
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
@@ -605,8 +635,8 @@ static void on_late(struct deadline *deadline)
 {
     const struct http_peer *peer = (const struct http_peer *)deadline;
 
-    log_debug("a request does not arrive in time client=%s", peer->address);
-    shutdown(connection_fd(peer->connection), SHUT_RDWR);
+    log_debug("request did not arrive in time client=%s", peer->address);
+    shutdown(conn_socket(peer->connection), SHUT_RDWR);
 }
 
 /* ---- the whole ---- */
@@ -617,7 +647,7 @@ static void on_mhd_log(void *data, const char *format, va_list args)
     log_vline(LOG_DEBUG, format, args);
 }
 
-/* The connections inherit them. */
+/* Set options that all connections inherit. */
 static void set_socket_options(int listen_fd)
 {
     int on = 1, unsent_max = UNSENT_MAX;
@@ -670,7 +700,6 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings,
     uv_timer_init(loop, &http->timer);
     uv_idle_init(loop, &http->turn);
     http->poll.data = http->timer.data = http->turn.data = http;
-    http->handles = 3;
     uv_poll_start(&http->poll, UV_READABLE, on_readable);
     http_run_soon(http);
     *out = http;
@@ -695,15 +724,7 @@ size_t http_open_requests(const struct http *http)
     return http->open;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
-{
-    struct http *http = handle->data;
-
-    if (--http->handles == 0)
-        free(http);
-}
-
-/* libmicrohttpd aborts if it is stopped while a connection is suspended. */
+/* libmicrohttpd aborts if it is stopped while a connection is suspended: they are resumed first. */
 void http_destroy(struct http *http)
 {
     struct http_request *request;
@@ -711,15 +732,14 @@ void http_destroy(struct http *http)
     if (http == NULL)
         return;
     TAILQ_FOREACH(request, &http->requests, in_http) {
-        if (request->parked || request->state == OPENING) {
+        if (request->conn || request->state == REQUEST_OPENING) {
             request_tell_left(request);
             request_reset(request);
         }
     }
-    uv_close((uv_handle_t *)&http->poll, on_handle_closed);
+    handles_close(&http->handles, free, http, &http->poll, NULL);
     MHD_run(http->daemon);
     MHD_stop_daemon(http->daemon);
-    uv_close((uv_handle_t *)&http->timer, on_handle_closed);
-    uv_close((uv_handle_t *)&http->turn, on_handle_closed);
+    handles_close(&http->handles, free, http, &http->timer, &http->turn, NULL);
     deadlines_destroy(http->deadlines);
 }

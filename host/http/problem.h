@@ -1,13 +1,13 @@
-/* Problem documents (RFC 9457): how a request is told that it was refused. */
+/* Problem documents (RFC 9457): they tell a client why its request was refused. */
 #ifndef HTTP_PROBLEM_H
 #define HTTP_PROBLEM_H
 
 #include "http/http.h"
 
-/* detail: what was wrong and what to do about it. */
+/* detail says what was wrong and what to send instead. */
 void problem_reply(struct http_request *request, unsigned status, const char *detail);
 
-/* As problem_reply(), for what may be tried again after a second. */
+/* Reply as problem_reply() does, to a request that may be sent again after a second. */
 void problem_reply_busy(struct http_request *request, unsigned status, const char *detail);
 
 #endif
