@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "http/tls.h"
 #include "ops/admin.h"
+#include "ops/report.h"
 
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
@@ -88,7 +89,7 @@ static void front_drain(struct front *front)
     if (live > 0 && !front->late)
         return;
     if (live > 0)
-        log_warn("live runs are ended: runs=%zu", live);
+        log_warn("ended live runs: shutdown_timeout is over runs=%zu", live);
     runs_fail_all(front->api.runs, RUN_ERROR_shutdown);
     front_set_step(front, FLUSHING, FLUSH_MS);
 }
@@ -209,12 +210,12 @@ static void front_refresh(void *data, const struct reply *reply)
     char error[CONFIG_ERROR_SIZE] = "the server is stopping";
 
     if (front->step != SERVING || front_reconfigure(front, error, sizeof error) < 0) {
-        log_error("the configuration is refused, the old one stays: %s", error);
+        log_error("configuration refused, the old one stays in force: %s", error);
         if (reply)
             reply->done(reply->data, error);
         return;
     }
-    log_info("the configuration was read again");
+    log_info("configuration reloaded");
     registry_refresh(front->api.registry, reply);
 }
 
@@ -381,10 +382,9 @@ static void front_open_admin(struct front *front)
     status =
         admin_open(&front->loop, path, front->api.registry, front_refresh, front, &front->admin);
     if (status == 0)
-        log_info("operators' commands are taken admin=%s", path);
+        log_info("admin socket open admin=%s", path);
     else
-        log_warn("no operators' commands are taken: %s; name another socket with host.admin "
-                 "admin=%s",
+        log_warn("admin socket not opened: %s; name another with host.admin admin=%s",
                  uv_strerror(status), path);
 }
 
@@ -413,6 +413,7 @@ int front_main(struct config *config,
     }
     front_watch_signals(&front);
     front.api.config = config;
+    front.api.report_agents = report_agents;
     limits = runs_limits(config);
     times = streams_times(config);
     front.api.runs = runs_create(&front.loop, &limits);

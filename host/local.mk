@@ -24,7 +24,8 @@ wire_sources = \
 	host/wire/frames.c \
 	host/wire/frames.h \
 	host/wire/link.c \
-	host/wire/link.h
+	host/wire/link.h \
+	host/wire/worker_fds.h
 
 run_sources = \
 	host/run/eventlog.c \
@@ -70,13 +71,19 @@ fleet_sources = \
 	host/fleet/generation.h \
 	host/fleet/image.c \
 	host/fleet/image.h \
-	host/fleet/numbers.c \
-	host/fleet/numbers.h \
 	host/fleet/process.c \
 	host/fleet/process.h \
+	host/fleet/process_runs.c \
+	host/fleet/process_runs.h \
+	host/fleet/queue.c \
+	host/fleet/queue.h \
 	host/fleet/registry.c \
 	host/fleet/registry.h \
+	host/fleet/reply.c \
 	host/fleet/reply.h \
+	host/fleet/spawn.c \
+	host/fleet/spawn.h \
+	host/fleet/states.h \
 	host/fleet/watch.c \
 	host/fleet/watch.h
 
@@ -101,7 +108,9 @@ api_sources = \
 
 ops_sources = \
 	host/ops/admin.c \
-	host/ops/admin.h
+	host/ops/admin.h \
+	host/ops/report.c \
+	host/ops/report.h
 
 worker_sources = \
 	host/worker/emit.c \

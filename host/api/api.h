@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 struct access;
+struct buf;
 struct config;
 struct registry;
 struct runs;
@@ -16,6 +17,8 @@ struct api {
     struct runs *runs;
     struct registry *registry;
     struct streams *streams;
+    /* Appends what GET /agents answers. */
+    void (*report_agents)(const struct registry *registry, struct buf *out);
     bool stopping; /* no run starts any longer */
 };
 

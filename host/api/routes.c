@@ -30,7 +30,7 @@ static void handle_agents(const struct api *api, struct http_request *request, c
     struct buf body = {0};
 
     (void)name;
-    registry_describe(api->registry, &body);
+    api->report_agents(api->registry, &body);
     reply_json(request, 200, &body);
 }
 

@@ -1,4 +1,4 @@
-/* The worker process is the one that `sluice serve` would start; only nobody gives it runs. */
+/* Starts the same worker process as `sluice serve`, but gives it no runs. */
 #include "cli/cli.h"
 
 #include "base/log.h"
@@ -17,17 +17,14 @@ static const char usage[] =
     "serve. Exit status 0 if it is fit, 1 if not.\n"
     "\n" SETTINGS_USAGE "  -h, --help              print this\n";
 
-#define QUIT_TIMEOUT_MS 2000
-
 struct check {
     const struct settings *settings;
-    struct process *process;
     char *name, *version, *mode;
     bool ready;
     bool fit;
 };
 
-static void on_hello(void *data, const struct process_hello *hello)
+static void on_hello(void *data, struct process *process, const struct process_hello *hello)
 {
     struct check *check = data;
     const struct config_plugin *plugin = config_plugin(check->settings->config, hello->name);
@@ -38,22 +35,23 @@ static void on_hello(void *data, const struct process_hello *hello)
     check->name = strdup(hello->name);
     check->version = strdup(hello->version);
     check->mode = strdup(hello->mode);
-    process_create(check->process, &setup);
+    process_create(process, &setup);
     free(config);
 }
 
-static void on_ready(void *data)
+static void on_ready(void *data, struct process *process)
 {
     struct check *check = data;
 
     check->ready = true;
-    process_quit(check->process, QUIT_TIMEOUT_MS);
+    process_quit(process, PROCESS_QUIT_MS);
 }
 
-static void on_gone(void *data, const char *reason, bool was_told)
+static void on_gone(void *data, struct process *process, const char *reason, bool was_told)
 {
     struct check *check = data;
 
+    (void)process;
     check->fit = check->ready && was_told;
     if (check->fit)
         printf("%s %s, %s mode: fit to serve\n", check->name, check->version, check->mode);
@@ -69,18 +67,21 @@ static int check_plugin(struct check *check)
                                 .start_timeout = check->settings->config->start_timeout,
                                 .stuck_timeout = check->settings->config->stuck_timeout};
     uv_loop_t loop;
-    char reason[1024];
+    struct process *process;
+    struct why why = {0};
     int status;
 
-    if (image_create(check->settings->plugin, &spec.image, reason, sizeof reason) < 0) {
-        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin, reason);
+    if (image_create(check->settings->plugin, &spec.image, &why) < 0) {
+        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin,
+                why_text(&why));
+        why_finish(&why);
         return 1;
     }
     if (uv_loop_init(&loop) < 0)
         log_fatal("the event loop does not start");
-    status = process_spawn(&loop, &spec, &handler, check, &check->process);
+    status = process_spawn(&loop, &spec, &handler, check, &process);
     if (status < 0)
-        fprintf(stderr, "sluice: a worker cannot be started: %s\n", uv_strerror(status));
+        fprintf(stderr, "sluice: cannot start a worker: %s\n", uv_strerror(status));
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     image_unref(spec.image);

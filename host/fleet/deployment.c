@@ -1,411 +1,407 @@
+/*
+ * Two axes. What serves: `current`, one of the generations or none. What is
+ * under way: `swap.candidate`, the generation that is to become current, or
+ * none. Generations that are neither drain: they finish their runs and close.
+ *
+ *                      no candidate                    candidate
+ *     no current       drained, removed, refused       starting
+ *     current          serving, crash_loop             serving, crash_loop: a swap is under way
+ *
+ *     starting ──ready──► serving ⇄ crash_loop         serving ◄─ a worker is ready
+ *       ▲    └─failed─► rest  │  │                     crash_loop ◄─ all workers die at once
+ *       │                     │  └─ operator ─► drained
+ *       └──── swap ◄── rest   └──── file gone ► removed       any state ─ host stops ─► draining
+ *
+ * `rest` is the state that a deployment without a current generation has when
+ * nothing is under way: refused, drained or removed. A failed candidate leads
+ * back to it, so a drained plugin whose reload fails is drained still.
+ * deployment_set_state() makes every transition.
+ *
+ * The steps of a swap, each of which may fail and then leaves `current` as it is:
+ *
+ *   1. copy the file (image.h); a rollback has its copy;
+ *   2. start a generation on the copy: the candidate;
+ *   3. hello: the candidate says its name, which must be that of the current
+ *      one and nobody else's;
+ *   4. ask the current generation for its state; go on without it after STATE_MS;
+ *   5. create, with that state, and selftest;
+ *   6. ready: the candidate becomes current; the old one drains, and its image
+ *      is kept for a rollback.
+ *
+ * One swap is under way at a time. What is asked for meanwhile is remembered in
+ * `swap.wanted` and begins when the candidate has become current or failed, or,
+ * if max_generations live already, when one of those has closed. Several wishes
+ * for the file become one: the file is read as it is then.
+ */
 #include "fleet/deployment.h"
 
-#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "fleet/generation.h"
+#include "fleet/queue.h"
+#include "fleet/states.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define QUIT_MS 2000
 
 /* How long a generation may take to save its state for the next. */
 #define STATE_MS 1000
 
-/* A generation among the agent's. */
-struct version {
-    struct deployment *deployment;
-    struct generation *generation;
-    TAILQ_ENTRY(version) in_deployment; /* in deployment->versions */
+enum deployment_state {
+#define X(name, word, takes_runs, why_not) DEPLOYMENT_##name,
+    DEPLOYMENT_STATES(X)
+#undef X
 };
 
-struct waiting_run {
-    struct run *run;
-    STAILQ_ENTRY(waiting_run) next; /* in deployment->queue */
+static const struct {
+    const char *word;
+    bool takes_runs;
+    const char *why_not;
+} states[] = {
+#define X(name, word, takes_runs, why_not) {word, takes_runs, why_not},
+    DEPLOYMENT_STATES(X)
+#undef X
 };
 
-struct waiting_reply {
-    struct reply reply;
-    STAILQ_ENTRY(waiting_reply) next; /* in deployment->replies or deployment->later */
+struct swap {
+    struct generation *candidate; /* NULL: no swap is under way */
+    uv_timer_t state_time;        /* active while the candidate waits for the current one's state */
+    struct reply_list replies;    /* of the swap under way */
+    enum { SWAP_NONE, SWAP_FILE, SWAP_IMAGE } wanted; /* the next swap */
+    struct image *image;                              /* of SWAP_IMAGE, else NULL */
+    struct reply_list later;                          /* of the wanted swap */
 };
-
-STAILQ_HEAD(reply_list, waiting_reply);
 
 struct deployment {
     uv_loop_t *loop;
     const struct config *config;
-    const struct config_plugin *settings; /* of the name, in the configuration */
+    const struct config_plugin *settings;
     char *file;
     char *name;
-    bool loaded;                    /* the name is the plugin's own */
-    TAILQ_HEAD(, version) versions; /* all that have workers, oldest first */
-    unsigned version_count;
-    struct version *current;   /* NULL: it does not serve */
-    struct version *candidate; /* NULL: no swap is under way */
-    struct image *tried;       /* the file as it last was swapped to, or refused; NULL if never */
-    struct image *before;      /* of what was current before; NULL if nothing was */
+    bool loaded; /* the name is the plugin's own */
+    enum deployment_state state, rest;
+    struct generation **generations; /* all that have workers, oldest first */
+    unsigned generation_count;
+    struct generation *current; /* NULL: none serves */
+    struct swap swap;
+    struct image *tried;  /* the file when it was last swapped to or refused; NULL if never */
+    struct image *before; /* of the generation before the current one; NULL if there was none */
     uint64_t last_number;
-    uv_timer_t state_time; /* active while the candidate waits for the current one's state */
-    bool again;            /* another swap is wanted, */
-    struct image *next;    /* to this image; NULL is the file as it is then */
-    bool drained;          /* by the operator */
-    bool removed;          /* its file is gone */
-    bool stopping;
-    char *reason; /* why the last swap failed, or the agent crashes; NULL if all is well */
-    STAILQ_HEAD(, waiting_run) queue;
-    size_t queued;
-    struct reply_list replies; /* of the swap under way */
-    struct reply_list later;   /* of the one that is wanted again */
+    char *reason; /* of the last failed swap or crash loop; NULL if all is well */
+    struct queue queue;
     const struct deployment_handler *handler;
     void *data;
 };
 
-/* ---- runs ---- */
-
-static struct run *queue_pop(struct deployment *deployment)
+/*
+ * Enter a state, also the one it is in. The reason is for people; NULL keeps
+ * the last one. Fail the runs that wait if the state takes none.
+ */
+static void deployment_set_state(struct deployment *deployment, enum deployment_state state,
+                                 const char *reason)
 {
-    struct waiting_run *waiting = STAILQ_FIRST(&deployment->queue);
-    struct run *run = waiting->run;
-
-    STAILQ_REMOVE_HEAD(&deployment->queue, next);
-    deployment->queued--;
-    free(waiting);
-    return run;
+    deployment->state = state;
+    if (state == DEPLOYMENT_serving)
+        deployment->rest = DEPLOYMENT_refused;
+    if (state >= DEPLOYMENT_drained)
+        deployment->rest = state;
+    if (reason)
+        mem_set(&deployment->reason, reason);
+    if (!states[state].takes_runs)
+        queue_fail(&deployment->queue, deployment->reason);
+    if (state != DEPLOYMENT_starting)
+        deployment->handler->settled(deployment->data);
 }
 
-/* Whether one more run may be live. */
+/* ---- runs ---- */
+
+/* Return true if max_live allows one more run. */
 static bool deployment_has_room(const struct deployment *deployment)
 {
     unsigned most = deployment->settings->max_live;
-    const struct version *version;
     size_t live = 0;
 
     if (most == 0)
         return true;
-    TAILQ_FOREACH(version, &deployment->versions, in_deployment)
-        live += generation_live(version->generation);
+    for (unsigned i = 0; i < deployment->generation_count; i++)
+        live += generation_live(deployment->generations[i]);
     return live < most;
 }
 
-static void queue_start(struct deployment *deployment)
+static void deployment_start_runs(struct deployment *deployment)
 {
-    while (deployment->current && !STAILQ_EMPTY(&deployment->queue)) {
-        struct run *run = STAILQ_FIRST(&deployment->queue)->run;
-        if (!run_has_ended(run) && !(deployment_has_room(deployment) &&
-                                     generation_take(deployment->current->generation, run)))
-            return;
-        run_unref(queue_pop(deployment));
-    }
+    struct run *run;
+
+    while (deployment->current && (run = queue_first(&deployment->queue)) &&
+           deployment_has_room(deployment) && generation_take(deployment->current, run))
+        queue_pop(&deployment->queue);
 }
 
-/* Takes out those that ended while they waited. */
-static void queue_purge(struct deployment *deployment)
+/* Return the state that decides whether runs are taken: drained also while it is being reloaded. */
+static enum deployment_state deployment_admission(const struct deployment *deployment)
 {
-    for (size_t left = deployment->queued; left > 0; left--) {
-        struct waiting_run *waiting = STAILQ_FIRST(&deployment->queue);
-        STAILQ_REMOVE_HEAD(&deployment->queue, next);
-        if (!run_has_ended(waiting->run)) {
-            STAILQ_INSERT_TAIL(&deployment->queue, waiting, next);
-            continue;
-        }
-        deployment->queued--;
-        run_unref(waiting->run);
-        free(waiting);
-    }
-}
-
-static void queue_fail(struct deployment *deployment)
-{
-    while (!STAILQ_EMPTY(&deployment->queue)) {
-        struct run *run = queue_pop(deployment);
-        run_abort(run, RUN_ERROR_unavailable, deployment->reason);
-        run_unref(run);
-    }
+    return deployment->rest == DEPLOYMENT_drained ? DEPLOYMENT_drained : deployment->state;
 }
 
 int deployment_admit(struct deployment *deployment)
 {
     unsigned most = deployment->settings->max_queued;
 
-    if (deployment->drained ||
-        (deployment->current ? generation_is_crashing(deployment->current->generation)
-                             : deployment->candidate == NULL))
+    if (!states[deployment_admission(deployment)].takes_runs)
         return -ENODEV;
-    if (deployment->queued >= most)
-        queue_purge(deployment);
-    return deployment->queued < most ? 0 : -EAGAIN;
+    if (deployment->queue.length >= most)
+        queue_purge(&deployment->queue);
+    return deployment->queue.length < most ? 0 : -EAGAIN;
 }
 
 const char *deployment_reason(const struct deployment *deployment)
 {
-    return deployment->drained ? "its operator drained it" : deployment->reason;
+    const char *why_not = states[deployment_admission(deployment)].why_not;
+
+    return why_not ? why_not : deployment->reason;
 }
 
 void deployment_submit(struct deployment *deployment, struct run *run)
 {
-    struct waiting_run *waiting = mem_alloc(sizeof *waiting);
-
-    waiting->run = run_ref(run);
-    STAILQ_INSERT_TAIL(&deployment->queue, waiting, next);
-    deployment->queued++;
-    queue_start(deployment);
+    queue_push(&deployment->queue, run);
+    deployment_start_runs(deployment);
 }
 
-/* ---- swaps ---- */
+/* ---- ends of swaps ---- */
 
-static void replies_add(struct reply_list *replies, const struct reply *reply)
+static void deployment_begin_wanted(struct deployment *deployment);
+
+/* Want no next swap. */
+static void swap_forget(struct swap *swap)
 {
-    struct waiting_reply *waiting;
-
-    if (reply == NULL)
-        return;
-    waiting = mem_alloc(sizeof *waiting);
-    waiting->reply = *reply;
-    STAILQ_INSERT_TAIL(replies, waiting, next);
+    swap->wanted = SWAP_NONE;
+    image_unref(swap->image);
+    swap->image = NULL;
 }
 
-static void replies_send(struct reply_list *replies, const char *error)
+/* Put the next generation, or none, in the current one's place. */
+static void deployment_set_current(struct deployment *deployment, struct generation *next)
 {
-    struct waiting_reply *waiting;
-
-    while ((waiting = STAILQ_FIRST(replies))) {
-        STAILQ_REMOVE_HEAD(replies, next);
-        waiting->reply.done(waiting->reply.data, error);
-        free(waiting);
-    }
-}
-
-/* Puts the next one, or none, in the current one's place. */
-static void deployment_set_current(struct deployment *deployment, struct version *next)
-{
-    struct version *old = deployment->current;
+    struct generation *old = deployment->current;
 
     deployment->current = next;
     if (old == NULL)
         return;
     image_unref(deployment->before);
-    deployment->before = image_ref(generation_image(old->generation));
-    generation_drain(old->generation, deployment->config->drain_timeout * UINT64_C(1000));
+    deployment->before = image_ref(generation_image(old));
+    generation_drain(old, deployment->config->drain_timeout * UINT64_C(1000));
 }
 
-static void deployment_forget_next(struct deployment *deployment)
+/* Stop serving and the swap that is under way; state is drained or removed. */
+static void deployment_let_go(struct deployment *deployment, enum deployment_state state)
 {
-    deployment->again = false;
-    image_unref(deployment->next);
-    deployment->next = NULL;
-}
+    struct generation *candidate = deployment->swap.candidate;
 
-/* Stops serving, and the swap that is under way. */
-static void deployment_let_go(struct deployment *deployment, const char *why)
-{
-    struct version *candidate = deployment->candidate;
-
-    deployment->candidate = NULL;
-    uv_timer_stop(&deployment->state_time);
-    deployment_forget_next(deployment);
-    mem_set(&deployment->reason, why);
+    deployment->swap.candidate = NULL;
+    uv_timer_stop(&deployment->swap.state_time);
+    swap_forget(&deployment->swap);
     if (candidate)
-        generation_quit(candidate->generation, QUIT_MS);
+        generation_quit(candidate);
     deployment_set_current(deployment, NULL);
-    queue_fail(deployment);
-    replies_send(&deployment->replies, why);
-    replies_send(&deployment->later, why);
-    deployment->handler->settled(deployment->data);
+    deployment_set_state(deployment, state, states[state].why_not);
+    replies_send(&deployment->swap.replies, states[state].why_not);
+    replies_send(&deployment->swap.later, states[state].why_not);
 }
-
-static void deployment_swap_again(struct deployment *deployment);
 
 static void deployment_swap_failed(struct deployment *deployment, const char *reason)
 {
-    mem_set(&deployment->reason, reason);
-    log_error("a plugin is refused%s: %s file=%s", deployment->current ? ", the old one stays" : "",
-              reason, deployment->file);
-    if (deployment->current == NULL)
-        queue_fail(deployment);
-    replies_send(&deployment->replies, reason);
-    deployment->handler->settled(deployment->data);
+    log_error("plugin refused%s: %s plugin=%s file=%s",
+              deployment->current ? ", the old version keeps serving" : "", reason,
+              deployment->name, deployment->file);
+    deployment_set_state(deployment, deployment->current ? deployment->state : deployment->rest,
+                         reason);
+    replies_send(&deployment->swap.replies, reason);
 }
 
 static void deployment_switch(struct deployment *deployment)
 {
-    struct version *next = deployment->candidate;
+    struct generation *next = deployment->swap.candidate;
+    struct generation_snapshot snapshot;
 
-    deployment->candidate = NULL;
+    deployment->swap.candidate = NULL;
     deployment_set_current(deployment, next);
-    deployment->drained = deployment->removed = false;
     mem_set(&deployment->reason, NULL);
-    log_info("a plugin serves plugin=%s version=%s generation=%llu file=%s", deployment->name,
-             generation_version(deployment->current->generation),
-             (unsigned long long)generation_number(deployment->current->generation),
-             deployment->file);
-    replies_send(&deployment->replies, NULL);
-    deployment->handler->settled(deployment->data);
+    deployment_set_state(deployment, DEPLOYMENT_serving, NULL);
+    generation_snapshot(next, &snapshot);
+    log_info("now serving plugin=%s version=%s generation=%" PRIu64 " file=%s", snapshot.name,
+             snapshot.version, snapshot.number, deployment->file);
+    replies_send(&deployment->swap.replies, NULL);
 }
 
-static void on_ready(void *data)
-{
-    struct version *version = data;
-    struct deployment *deployment = version->deployment;
+/* ---- what generations tell ---- */
 
-    if (version == deployment->candidate) {
+static void on_ready(void *data, struct generation *generation)
+{
+    struct deployment *deployment = data;
+
+    if (generation == deployment->swap.candidate) {
         deployment_switch(deployment);
-        deployment_swap_again(deployment);
+        deployment_begin_wanted(deployment);
+    } else if (generation == deployment->current) {
+        deployment_set_state(deployment, DEPLOYMENT_serving, NULL);
     }
-    queue_start(deployment);
+    deployment_start_runs(deployment);
 }
 
-static void on_failed(void *data, const char *reason)
+static void on_room(void *data, struct generation *generation)
 {
-    struct version *version = data;
-    struct deployment *deployment = version->deployment;
+    (void)generation;
+    deployment_start_runs(data);
+}
 
-    if (version != deployment->candidate)
+static void on_failed(void *data, struct generation *generation, const char *reason)
+{
+    struct deployment *deployment = data;
+
+    if (generation != deployment->swap.candidate)
         return;
-    deployment->candidate = NULL;
-    uv_timer_stop(&deployment->state_time);
-    if (deployment->stopping)
+    deployment->swap.candidate = NULL;
+    uv_timer_stop(&deployment->swap.state_time);
+    if (deployment->state == DEPLOYMENT_draining)
         return;
     deployment_swap_failed(deployment, reason);
-    deployment_swap_again(deployment);
+    deployment_begin_wanted(deployment);
 }
 
-static void on_crashing(void *data, const char *reason)
+static void on_crashing(void *data, struct generation *generation, const char *reason)
 {
-    struct version *version = data;
-    struct deployment *deployment = version->deployment;
+    struct deployment *deployment = data;
 
-    if (version != deployment->current)
-        return;
-    mem_set(&deployment->reason, reason);
-    queue_fail(deployment);
+    if (generation == deployment->current)
+        deployment_set_state(deployment, DEPLOYMENT_crash_loop, reason);
 }
 
-static void on_closed(void *data)
+static void on_closed(void *data, struct generation *generation)
 {
-    struct version *version = data;
-    struct deployment *deployment = version->deployment;
+    struct deployment *deployment = data;
+    unsigned at = 0;
 
-    if (version == deployment->current)
+    while (deployment->generations[at] != generation)
+        at++;
+    deployment->generation_count--;
+    memmove(&deployment->generations[at], &deployment->generations[at + 1],
+            (deployment->generation_count - at) * sizeof *deployment->generations);
+    if (generation == deployment->current)
         deployment->current = NULL;
-    TAILQ_REMOVE(&deployment->versions, version, in_deployment);
-    deployment->version_count--;
-    log_info("a generation is gone plugin=%s generation=%llu", deployment->name,
-             (unsigned long long)generation_number(version->generation));
-    free(version);
-    deployment_swap_again(deployment);
-    if (deployment_is_empty(deployment))
+    if (generation == deployment->swap.candidate)
+        deployment->swap.candidate = NULL;
+    log_info("generation gone plugin=%s generation=%" PRIu64, deployment->name,
+             generation_number(generation));
+    deployment_begin_wanted(deployment);
+    if (deployment->generation_count == 0)
         deployment->handler->emptied(deployment->data);
 }
 
-/* ---- a candidate's way: hello, the state, create ---- */
+/* ---- the way of a candidate: hello, the state, create ---- */
 
 static void candidate_create(struct deployment *deployment, const char *state)
 {
-    uv_timer_stop(&deployment->state_time);
-    generation_create(deployment->candidate->generation, state && *state ? state : NULL);
+    uv_timer_stop(&deployment->swap.state_time);
+    generation_create(deployment->swap.candidate, state && *state ? state : NULL);
 }
 
 static void on_state_time(uv_timer_t *timer)
 {
     struct deployment *deployment = timer->data;
 
-    log_warn("the old generation did not save its state in time plugin=%s", deployment->name);
+    log_warn(
+        "state not saved in time, the new version starts without plugin=%s generation=%" PRIu64,
+        deployment->name, generation_number(deployment->current));
     candidate_create(deployment, NULL);
 }
 
-static void on_saved(void *data, const char *state)
+static void on_saved(void *data, struct generation *generation, const char *state)
 {
-    struct version *version = data;
-    struct deployment *deployment = version->deployment;
+    struct deployment *deployment = data;
 
-    if (deployment->candidate && version == deployment->current &&
-        uv_is_active((uv_handle_t *)&deployment->state_time))
+    if (deployment->swap.candidate && generation == deployment->current &&
+        uv_is_active((uv_handle_t *)&deployment->swap.state_time))
         candidate_create(deployment, state);
 }
 
-static bool candidate_may_be_called(struct deployment *deployment, const char *name, char *reason,
-                                    size_t size)
+static bool candidate_may_be_called(struct deployment *deployment, const char *name,
+                                    struct why *why)
 {
     if (deployment->current && strcmp(name, deployment->name) != 0) {
-        snprintf(reason, size,
-                 "%s holds the agent '%s' now, it held '%s'; put it into a file of "
-                 "its own",
-                 deployment->file, name, deployment->name);
+        why_set(why, 0, "%s holds the plugin '%s' now, it held '%s'; put it into a file of its own",
+                deployment->file, name, deployment->name);
         return false;
     }
-    return deployment->handler->may_be_called(deployment->data, deployment, name, reason, size);
+    return deployment->handler->may_be_called(deployment->data, deployment, name, why);
 }
 
-static void on_hello(void *data, const struct process_hello *hello)
+static void on_hello(void *data, struct generation *generation, const struct process_hello *hello)
 {
-    struct version *version = data;
-    struct deployment *deployment = version->deployment;
-    char reason[512];
+    struct deployment *deployment = data;
+    struct why why = {0};
 
-    if (version != deployment->candidate)
+    if (generation != deployment->swap.candidate)
         return;
-    if (!candidate_may_be_called(deployment, hello->name, reason, sizeof reason)) {
-        generation_refuse(version->generation, reason);
+    if (!candidate_may_be_called(deployment, hello->name, &why)) {
+        generation_refuse(generation, why_text(&why));
+        why_finish(&why);
         return;
     }
     mem_set(&deployment->name, hello->name);
-    deployment->settings = config_plugin(deployment->config, deployment->name);
     deployment->loaded = true;
-    if (deployment->current && generation_save_state(deployment->current->generation))
-        uv_timer_start(&deployment->state_time, on_state_time, STATE_MS, 0);
+    deployment_configure(deployment);
+    if (deployment->current && generation_save_state(deployment->current))
+        uv_timer_start(&deployment->swap.state_time, on_state_time, STATE_MS, 0);
     else
         candidate_create(deployment, NULL);
 }
 
-/* ---- asking for swaps ---- */
+/* ---- beginnings of swaps ---- */
 
-static void deployment_start(struct deployment *deployment, struct image *image)
+/* Swap to the image; if too many generations live, say so and do it later. */
+static void deployment_swap_to(struct deployment *deployment, struct image *image)
 {
     static const struct generation_handler handler = {.hello = on_hello,
                                                       .saved = on_saved,
                                                       .ready = on_ready,
+                                                      .room = on_room,
                                                       .failed = on_failed,
                                                       .crashing = on_crashing,
                                                       .closed = on_closed};
     struct generation_spec spec = {
-        .image = image, .number = ++deployment->last_number, .config = deployment->config};
-    struct version *version = mem_alloc(sizeof *version);
+        .image = image, .number = deployment->last_number + 1, .config = deployment->config};
+    unsigned count = deployment->generation_count;
 
-    version->deployment = deployment;
-    TAILQ_INSERT_TAIL(&deployment->versions, version, in_deployment);
-    deployment->version_count++;
-    deployment->candidate = version;
-    version->generation = generation_start(deployment->loop, &spec, &handler, version);
-}
-
-/* Swaps to the image, or says why not; if there are too many generations, later. */
-static void deployment_swap_to(struct deployment *deployment, struct image *image)
-{
-    char reason[160];
-
-    if (deployment->version_count < deployment->config->max_generations) {
-        deployment_start(deployment, image);
+    if (count >= deployment->config->max_generations) {
+        struct why why = {0};
+        swap_forget(&deployment->swap);
+        deployment->swap.wanted = SWAP_IMAGE;
+        deployment->swap.image = image_ref(image);
+        why_set(&why, 0, "%u generations are live; the swap waits until one has drained", count);
+        deployment_swap_failed(deployment, why_text(&why));
+        why_finish(&why);
         return;
     }
-    deployment_forget_next(deployment);
-    deployment->again = true;
-    deployment->next = image_ref(image);
-    snprintf(reason, sizeof reason, "%u generations are live; the swap waits until one has drained",
-             deployment->version_count);
-    deployment_swap_failed(deployment, reason);
+    if (deployment->current == NULL)
+        deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
+    deployment->last_number++;
+    deployment->generations =
+        mem_realloc(deployment->generations, (count + 1) * sizeof *deployment->generations);
+    deployment->swap.candidate = generation_start(deployment->loop, &spec, &handler, deployment);
+    deployment->generations[deployment->generation_count++] = deployment->swap.candidate;
 }
 
-/* Swaps to the file as it is now. */
-static void deployment_begin(struct deployment *deployment)
+/* Swap to the file as it is now. */
+static void deployment_swap_to_file(struct deployment *deployment)
 {
     struct image *image;
-    char reason[1024];
+    struct why why = {0};
 
-    if (image_create(deployment->file, &image, reason, sizeof reason) < 0) {
-        deployment_swap_failed(deployment, reason);
+    if (image_create(deployment->file, &image, &why) < 0) {
+        deployment_swap_failed(deployment, why_text(&why));
+        why_finish(&why);
         return;
     }
     image_unref(deployment->tried);
@@ -413,99 +409,93 @@ static void deployment_begin(struct deployment *deployment)
     deployment_swap_to(deployment, image);
 }
 
-/* The swap that had to wait, if there is one and it need not wait any more. */
-static void deployment_swap_again(struct deployment *deployment)
+/* Begin the swap that is wanted, if there is one and nothing is under way. */
+static void deployment_begin_wanted(struct deployment *deployment)
 {
-    struct image *next = deployment->next;
+    struct swap *swap = &deployment->swap;
+    struct image *image = swap->image;
 
-    if (!deployment->again || deployment->candidate || deployment->stopping)
+    if (swap->wanted == SWAP_NONE || swap->candidate || deployment->state == DEPLOYMENT_draining)
         return;
-    deployment->again = false;
-    deployment->next = NULL;
-    STAILQ_CONCAT(&deployment->replies, &deployment->later);
-    if (next)
-        deployment_swap_to(deployment, next);
+    swap->wanted = SWAP_NONE;
+    swap->image = NULL;
+    STAILQ_CONCAT(&swap->replies, &swap->later);
+    if (image)
+        deployment_swap_to(deployment, image);
     else
-        deployment_begin(deployment);
-    image_unref(next);
+        deployment_swap_to_file(deployment);
+    image_unref(image);
 }
 
 void deployment_reload(struct deployment *deployment, const struct reply *reply)
 {
-    if (deployment->candidate) {
-        deployment_forget_next(deployment);
-        deployment->again = true;
-        replies_add(&deployment->later, reply);
+    if (deployment->swap.candidate) {
+        swap_forget(&deployment->swap);
+        deployment->swap.wanted = SWAP_FILE;
+        replies_add(&deployment->swap.later, reply);
         return;
     }
-    replies_add(&deployment->replies, reply);
-    deployment_begin(deployment);
+    replies_add(&deployment->swap.replies, reply);
+    deployment_swap_to_file(deployment);
 }
 
 void deployment_rollback(struct deployment *deployment, const struct reply *reply)
 {
-    const char *error = deployment->candidate ? "a swap is under way; try again when it is done"
-                        : deployment->before == NULL ? "there was no generation before this one"
-                                                     : NULL;
+    const char *error = NULL;
 
+    if (deployment->swap.candidate)
+        error = "a swap is under way; try again when it is done";
+    else if (deployment->before == NULL)
+        error = "there was no generation before this one";
     if (error) {
         reply->done(reply->data, error);
         return;
     }
-    replies_add(&deployment->replies, reply);
+    replies_add(&deployment->swap.replies, reply);
     deployment_swap_to(deployment, deployment->before);
 }
 
 void deployment_drain(struct deployment *deployment)
 {
-    deployment->drained = true;
-    deployment_let_go(deployment, "its operator drained it");
-}
-
-static void deployment_remove(struct deployment *deployment)
-{
-    if (deployment->removed)
-        return;
-    log_info("a plugin's file is gone; its runs may finish plugin=%s file=%s", deployment->name,
-             deployment->file);
-    deployment->removed = true;
-    image_unref(deployment->tried);
-    deployment->tried = NULL;
-    deployment_let_go(deployment, "its file is gone");
+    deployment_let_go(deployment, deployment->rest == DEPLOYMENT_removed ? DEPLOYMENT_removed
+                                                                         : DEPLOYMENT_drained);
 }
 
 bool deployment_refresh(struct deployment *deployment, const struct reply *reply)
 {
+    bool removed = deployment->rest == DEPLOYMENT_removed;
     struct stat now;
 
-    deployment->settings = config_plugin(deployment->config, deployment->name);
     if (stat(deployment->file, &now) < 0) {
-        deployment_remove(deployment);
+        if (removed)
+            return false;
+        log_info("plugin file removed, live runs may finish plugin=%s file=%s", deployment->name,
+                 deployment->file);
+        image_unref(deployment->tried);
+        deployment->tried = NULL;
+        deployment_let_go(deployment, DEPLOYMENT_removed);
         return false;
     }
-    if (deployment->removed || deployment->tried == NULL ||
-        !image_is_current(deployment->tried, &now)) {
+    if (removed || deployment->tried == NULL || !image_is_current(deployment->tried, &now)) {
         deployment_reload(deployment, reply);
         return true;
     }
-    if (deployment->current
-            ? generation_is_configured(deployment->current->generation, deployment->config)
-            : deployment->drained)
+    if (deployment->current ? generation_is_configured(deployment->current, deployment->config)
+                            : deployment->rest == DEPLOYMENT_drained)
         return false;
-    if (deployment->current == NULL || deployment->candidate) {
+    if (deployment->current == NULL || deployment->swap.candidate) {
         deployment_reload(deployment, reply);
-    } else { /* the same code, which may be no more that of the file */
-        replies_add(&deployment->replies, reply);
-        deployment_swap_to(deployment, generation_image(deployment->current->generation));
+    } else { /* the same code, even if the file holds another now: after a rollback */
+        replies_add(&deployment->swap.replies, reply);
+        deployment_swap_to(deployment, generation_image(deployment->current));
     }
     return true;
 }
 
 void deployment_retry(struct deployment *deployment)
 {
-    if (deployment->current || deployment->candidate || deployment->drained || deployment->removed)
-        return;
-    deployment_reload(deployment, NULL);
+    if (deployment->state == DEPLOYMENT_refused)
+        deployment_reload(deployment, NULL);
 }
 
 /* ---- the whole ---- */
@@ -521,16 +511,34 @@ struct deployment *deployment_create(uv_loop_t *loop, const struct config *confi
     deployment->file = mem_strdup(file);
     deployment->name = mem_strdup(slash ? slash + 1 : file);
     deployment->name[strlen(deployment->name) - strlen(".so")] = '\0';
-    deployment->settings = config_plugin(config, deployment->name);
+    deployment->state = DEPLOYMENT_starting;
+    deployment->rest = DEPLOYMENT_refused;
     deployment->handler = handler;
     deployment->data = data;
-    TAILQ_INIT(&deployment->versions);
-    STAILQ_INIT(&deployment->queue);
-    STAILQ_INIT(&deployment->replies);
-    STAILQ_INIT(&deployment->later);
-    uv_timer_init(loop, &deployment->state_time);
-    deployment->state_time.data = deployment;
+    queue_init(&deployment->queue);
+    STAILQ_INIT(&deployment->swap.replies);
+    STAILQ_INIT(&deployment->swap.later);
+    uv_timer_init(loop, &deployment->swap.state_time);
+    deployment->swap.state_time.data = deployment;
+    deployment_configure(deployment);
     return deployment;
+}
+
+void deployment_configure(struct deployment *deployment)
+{
+    deployment->settings = config_plugin(deployment->config, deployment->name);
+}
+
+void deployment_stop(struct deployment *deployment)
+{
+    const char *why = states[DEPLOYMENT_draining].why_not;
+
+    deployment_set_state(deployment, DEPLOYMENT_draining, why);
+    uv_timer_stop(&deployment->swap.state_time);
+    replies_send(&deployment->swap.replies, why);
+    replies_send(&deployment->swap.later, why);
+    for (unsigned i = deployment->generation_count; i-- > 0;)
+        generation_quit(deployment->generations[i]); /* may close it, and shorten the list */
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -539,7 +547,8 @@ static void on_timer_closed(uv_handle_t *handle)
 
     image_unref(deployment->tried);
     image_unref(deployment->before);
-    image_unref(deployment->next);
+    image_unref(deployment->swap.image);
+    free(deployment->generations);
     free(deployment->file);
     free(deployment->name);
     free(deployment->reason);
@@ -548,22 +557,15 @@ static void on_timer_closed(uv_handle_t *handle)
 
 void deployment_destroy(struct deployment *deployment)
 {
-    queue_fail(deployment);
-    uv_close((uv_handle_t *)&deployment->state_time, on_timer_closed);
+    queue_fail(&deployment->queue, states[DEPLOYMENT_draining].why_not);
+    uv_close((uv_handle_t *)&deployment->swap.state_time, on_timer_closed);
 }
 
-void deployment_stop(struct deployment *deployment)
-{
-    struct version *version, *next;
+/* ---- what is known ---- */
 
-    deployment->stopping = true;
-    uv_timer_stop(&deployment->state_time);
-    replies_send(&deployment->replies, "the server is stopping");
-    replies_send(&deployment->later, "the server is stopping");
-    for (version = TAILQ_FIRST(&deployment->versions); version; version = next) {
-        next = TAILQ_NEXT(version, in_deployment);
-        generation_quit(version->generation, QUIT_MS);
-    }
+const struct config_plugin *deployment_settings(const struct deployment *deployment)
+{
+    return deployment->settings;
 }
 
 const char *deployment_file(const struct deployment *deployment)
@@ -576,71 +578,42 @@ const char *deployment_name(const struct deployment *deployment)
     return deployment->name;
 }
 
-const struct config_plugin *deployment_settings(const struct deployment *deployment)
-{
-    return deployment->settings;
-}
-
 bool deployment_is_loaded(const struct deployment *deployment)
 {
-    return deployment->loaded && !deployment->removed;
+    return deployment->loaded && deployment->rest != DEPLOYMENT_removed;
 }
 
 bool deployment_is_starting(const struct deployment *deployment)
 {
-    return deployment->current == NULL && deployment->candidate != NULL;
+    return deployment->state == DEPLOYMENT_starting;
 }
 
 bool deployment_is_removed(const struct deployment *deployment)
 {
-    return deployment->removed && deployment->candidate == NULL;
+    return deployment->state == DEPLOYMENT_removed;
 }
 
 bool deployment_is_empty(const struct deployment *deployment)
 {
-    return TAILQ_EMPTY(&deployment->versions);
+    return deployment->generation_count == 0;
 }
 
-static const char *deployment_state(const struct deployment *deployment)
+const struct generation *deployment_generation(const struct deployment *deployment, unsigned index)
 {
-    if (deployment->current)
-        return generation_is_crashing(deployment->current->generation) ? "crash-loop" : "serving";
-    return deployment->candidate ? "starting"
-           : deployment->drained ? "drained"
-           : deployment->removed ? "removed"
-                                 : "refused";
+    assert(index < deployment->generation_count);
+    return deployment->generations[index];
 }
 
-void deployment_describe(const struct deployment *deployment, struct buf *json)
+void deployment_snapshot(const struct deployment *deployment, struct deployment_snapshot *out)
 {
-    buf_puts(json, "{\"name\":");
-    json_append_string(json, deployment->name);
-    json_append_member(json, "state", deployment_state(deployment));
-    if (deployment->current)
-        generation_describe(deployment->current->generation, json);
-    if (deployment->current == NULL || generation_is_crashing(deployment->current->generation))
-        json_append_member(json, "reason", deployment->reason);
-    buf_puts(json, "}");
-}
-
-void deployment_report(const struct deployment *deployment, struct buf *json)
-{
-    const struct version *version;
-    const char *comma = "";
-
-    buf_puts(json, "{\"name\":");
-    json_append_string(json, deployment->name);
-    json_append_member(json, "file", deployment->file);
-    json_append_member(json, "state", deployment_state(deployment));
-    json_append_member(json, "last_error", deployment->reason);
-    buf_printf(json, ",\"queued_runs\":%zu,\"current\":%llu,\"generations\":[", deployment->queued,
-               deployment->current
-                   ? (unsigned long long)generation_number(deployment->current->generation)
-                   : 0);
-    TAILQ_FOREACH(version, &deployment->versions, in_deployment) {
-        buf_puts(json, comma);
-        generation_report(version->generation, json);
-        comma = ",";
-    }
-    buf_puts(json, "]}");
+    *out = (struct deployment_snapshot){
+        .name = deployment->name,
+        .file = deployment->file,
+        .state = states[deployment->state].word,
+        .serves = deployment->state == DEPLOYMENT_serving,
+        .reason = deployment->reason,
+        .queued_runs = deployment->queue.length,
+        .current = deployment->current,
+        .generations = deployment->generation_count,
+    };
 }

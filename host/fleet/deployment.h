@@ -1,81 +1,113 @@
 /*
- * An agent as the front serves it: the generations of one plugin file, the
- * runs that wait for it, and how one generation takes over from another; see
- * registry.h for the steps.
+ * A deployment: the slot of one plugin file in the host. It holds the plugin's
+ * generations, the runs that wait for them, and lets one generation take over
+ * from another.
+ *
+ * Clients call a deployment by its agent's name. Operators call it a plugin.
  */
 #ifndef FLEET_DEPLOYMENT_H
 #define FLEET_DEPLOYMENT_H
 
+#include "base/why.h"
 #include "config/config.h"
+#include "fleet/generation.h"
 #include "fleet/reply.h"
 #include "run/run.h"
 
 struct deployment;
 
 struct deployment_handler {
-    /* Whether the plugin may have this name; if not, the reason is for people. */
+    /* Return false, with the reason, if the plugin may not have this name. */
     bool (*may_be_called)(void *data, const struct deployment *deployment, const char *name,
-                          char *reason, size_t size);
+                          struct why *why);
     /* It serves or is refused; also after each later swap. */
     void (*settled)(void *data);
     /* None of its workers is left. */
     void (*emptied)(void *data);
 };
 
-/* Of a file that may not exist yet. The configuration may change its content, not its place. */
+/* What is known of a deployment; valid until the loop goes on. The word is the state's. */
+struct deployment_snapshot {
+    const char *name, *file;
+    const char *state;
+    bool serves;        /* the state is serving */
+    const char *reason; /* of the last failed swap or crash loop; NULL if there was none */
+    size_t queued_runs;
+    const struct generation *current; /* NULL if none */
+    unsigned generations;             /* see deployment_generation() */
+};
+
+/*
+ * Make a deployment of a file that need not exist yet. The configuration may
+ * change its content, but not its address; see deployment_configure().
+ */
 struct deployment *deployment_create(uv_loop_t *loop, const struct config *config, const char *file,
                                      const struct deployment_handler *handler, void *data);
 
-/* When it is empty. */
+/* The deployment must be empty. */
 void deployment_destroy(struct deployment *deployment);
+
+/* Look up the settings again: the content of the configuration has changed. */
+void deployment_configure(struct deployment *deployment);
+
+/* Return the plugin's settings, valid until the configuration or the name changes. */
+const struct config_plugin *deployment_settings(const struct deployment *deployment);
 
 const char *deployment_file(const struct deployment *deployment);
 
-/* What clients call it: the plugin's name, or the file's before the plugin was loaded. */
+/* Return the plugin's name; before the plugin was loaded, the file's without ".so". */
 const char *deployment_name(const struct deployment *deployment);
+
+/* Return true if the name is the plugin's own, which no other deployment may have. */
 bool deployment_is_loaded(const struct deployment *deployment);
 
-/* Whether its first generation is still being started. */
+/* Return true if its first generation is still being started. */
 bool deployment_is_starting(const struct deployment *deployment);
 
-/* Whether its file is gone: it is no agent for clients any more. */
+/* Return true if its file is gone: clients do not see it. */
 bool deployment_is_removed(const struct deployment *deployment);
 
-/* Whether it has no worker. */
+/* Return true if it has no worker. */
 bool deployment_is_empty(const struct deployment *deployment);
 
-/* Return the plugin's settings, found anew when its name or the configuration changes. */
-const struct config_plugin *deployment_settings(const struct deployment *deployment);
+void deployment_snapshot(const struct deployment *deployment, struct deployment_snapshot *out);
+
+/* Return one of its generations, oldest first; index < snapshot.generations. */
+const struct generation *deployment_generation(const struct deployment *deployment, unsigned index);
+
+/* ---- runs ---- */
 
 /* Return 0 if a run may start or wait here; -EAGAIN: the queue is full; -ENODEV: it cannot serve.
  */
 int deployment_admit(struct deployment *deployment);
 
-/* Return why it cannot serve, for people. */
+/* Return why it takes no runs, for people. */
 const char *deployment_reason(const struct deployment *deployment);
 
 /* Start the run, which deployment_admit() admitted, as soon as a worker has room. */
 void deployment_submit(struct deployment *deployment, struct run *run);
 
+/* ---- swaps; the reply may be NULL ---- */
+
 /*
- * Swaps if the file or the settings changed, and replies then: true; drains if
- * the file is gone.
+ * Swap if the file or the settings changed, and reply when that is done: return
+ * true. Otherwise return false. Stop serving if the file is gone.
  */
 bool deployment_refresh(struct deployment *deployment, const struct reply *reply);
 
-/* Tries again if it is refused. */
+/* Try again if the plugin is refused. */
 void deployment_retry(struct deployment *deployment);
 
-/* The reply may be NULL, here and above. */
+/* Swap to the file as it is now. */
 void deployment_reload(struct deployment *deployment, const struct reply *reply);
+
+/* Swap to the image that was current before. */
 void deployment_rollback(struct deployment *deployment, const struct reply *reply);
+
+/* Take no runs until the next reload. */
 void deployment_drain(struct deployment *deployment);
 
-/* All workers quit, for good. */
+/* Let all workers quit, for good. */
 void deployment_stop(struct deployment *deployment);
-
-/* Appends an object of GET /agents, and one of the operator's report. */
-void deployment_describe(const struct deployment *deployment, struct buf *json);
-void deployment_report(const struct deployment *deployment, struct buf *json);
 
 #endif

@@ -1,10 +1,35 @@
+/*
+ * A seat is the right to have a worker. The seats are as many as the setting
+ * `workers`, the processes may be more: a process that left its seat finishes
+ * its runs beside the one that replaced it.
+ *
+ *     seat:  filled ──died──► pause ──restart timer──► filled
+ *            filled ──retired──► filled at once; the old process drains
+ *
+ * How a generation starts:
+ *
+ *   1. one seat exists and is filled: nobody knows yet how many are wanted;
+ *   2. hello() tells the plugin's name, which the owner may refuse;
+ *   3. generation_create() reads the plugin's settings and makes the other
+ *      seats; the first worker calls create() and selftest();
+ *   4. the first READY makes the generation serve; the other seats are filled.
+ *
+ * Settings and saved state are kept as text: a worker that takes a seat later is
+ * created with the same as the first. A death before step 4 fails the whole
+ * generation; nothing is tried twice.
+ *
+ * A spawn that fails counts as a death. It is told from the loop, by the seat's
+ * timer, never from inside of the call that wanted the worker.
+ */
 #include "fleet/generation.h"
 
-#include "base/json.h"
+#include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fleet/states.h"
 
-#include <stdio.h>
+#include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,22 +37,21 @@
 #define RESTART_FIRST_MS 100
 #define RESTART_MOST_MS  10000
 
-/* A worker that lived so long died for a new reason. */
+/* A worker that lived for this long died for a new reason. */
 #define STABLE_MS 10000
 
+/* Deaths of a seat in a row that make a crash loop. */
 #define CRASH_LOOP 5
 
-struct worker {
-    struct generation *generation;
-    struct seat *seat; /* NULL: it may only finish its runs */
-    struct process *process;
-    uint64_t since;                    /* ms of the loop's clock */
-    TAILQ_ENTRY(worker) in_generation; /* in generation->workers */
+enum generation_state {
+#define X(name, word) GENERATION_##name,
+    GENERATION_STATES(X)
+#undef X
 };
 
 struct seat {
     struct generation *generation;
-    struct worker *worker; /* NULL between two */
+    struct process *process; /* NULL between two */
     uv_timer_t restart;
     unsigned deaths; /* in a row */
 };
@@ -44,11 +68,12 @@ struct generation {
     unsigned max_runs;   /* 0: no limit */
     char *settings;      /* JSON, for create() */
     char *state_json;    /* for create(); NULL for none */
-    enum { STARTING, SERVING, DRAINING } state;
-    struct seat **seats; /* the first alone until it is known how many are wanted */
+    enum generation_state state;
+    struct seat **seats;
     unsigned seat_count;
-    unsigned closing; /* seats */
-    TAILQ_HEAD(, worker) workers;
+    struct process **processes; /* all, oldest first */
+    unsigned process_count;
+    struct handles handles;
     unsigned restarts;
     char *reason;   /* of the last death; NULL if there was none */
     uint64_t since; /* ms of the loop's clock */
@@ -58,16 +83,30 @@ struct generation {
 
 static void seat_fill(struct seat *seat);
 
+/* Return the seat that the process sits on, or NULL if it may only finish its runs. */
+static struct seat *generation_seat(const struct generation *generation,
+                                    const struct process *process)
+{
+    for (unsigned i = 0; i < generation->seat_count; i++) {
+        if (generation->seats[i]->process == process)
+            return generation->seats[i];
+    }
+    return NULL;
+}
+
+static bool generation_serves(const struct generation *generation)
+{
+    return generation->state == GENERATION_serving || generation->state == GENERATION_crash_loop;
+}
+
 /* ---- closing ---- */
 
-static void on_seat_closed(uv_handle_t *handle)
+static void on_seats_closed(void *owner)
 {
-    struct seat *seat = handle->data;
-    struct generation *generation = seat->generation;
+    struct generation *generation = owner;
 
-    free(seat);
-    if (--generation->closing > 0)
-        return;
+    for (unsigned i = 0; i < generation->seat_count; i++)
+        free(generation->seats[i]);
     image_unref(generation->image);
     free(generation->name);
     free(generation->version);
@@ -76,65 +115,63 @@ static void on_seat_closed(uv_handle_t *handle)
     free(generation->settings);
     free(generation->state_json);
     free(generation->reason);
+    free(generation->processes);
     free(generation->seats);
     free(generation);
 }
 
-/* When it has no worker and will have none. */
+/* Close if no worker is left and none will come. */
 static void generation_check_closed(struct generation *generation)
 {
-    if (generation->state != DRAINING || !TAILQ_EMPTY(&generation->workers))
+    if (generation->state != GENERATION_draining || generation->process_count > 0)
         return;
-    generation->handler->closed(generation->data);
-    generation->closing = generation->seat_count;
+    generation->handler->closed(generation->data, generation);
     for (unsigned i = 0; i < generation->seat_count; i++)
-        uv_close((uv_handle_t *)&generation->seats[i]->restart, on_seat_closed);
+        handles_close(&generation->handles, on_seats_closed, generation,
+                      &generation->seats[i]->restart, NULL);
 }
 
+/* Fill no seat from now on. */
 static void generation_stop_seats(struct generation *generation)
 {
-    generation->state = DRAINING;
+    generation->state = GENERATION_draining;
     for (unsigned i = 0; i < generation->seat_count; i++)
         uv_timer_stop(&generation->seats[i]->restart);
 }
 
 void generation_drain(struct generation *generation, uint64_t timeout_ms)
 {
-    struct worker *worker;
-
     generation_stop_seats(generation);
-    TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        process_drain(worker->process, timeout_ms);
+    for (unsigned i = 0; i < generation->process_count; i++)
+        process_drain(generation->processes[i], timeout_ms);
     generation_check_closed(generation);
 }
 
-void generation_quit(struct generation *generation, uint64_t timeout_ms)
+void generation_quit(struct generation *generation)
 {
-    struct worker *worker;
-
     generation_stop_seats(generation);
-    TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        process_quit(worker->process, timeout_ms);
+    for (unsigned i = 0; i < generation->process_count; i++)
+        process_quit(generation->processes[i], PROCESS_QUIT_MS);
     generation_check_closed(generation);
+}
+
+static void generation_fail(struct generation *generation, const char *reason)
+{
+    generation_stop_seats(generation);
+    generation->handler->failed(generation->data, generation, reason);
 }
 
 /* ---- deaths ---- */
 
-bool generation_is_crashing(const struct generation *generation)
+/* A seat that crashes has had CRASH_LOOP deaths and has no worker that is ready. */
+static bool generation_is_crashing(const struct generation *generation)
 {
     for (unsigned i = 0; i < generation->seat_count; i++) {
         const struct seat *seat = generation->seats[i];
-        if (seat->deaths < CRASH_LOOP || (seat->worker && process_is_ready(seat->worker->process)))
+        if (seat->deaths < CRASH_LOOP || (seat->process && process_is_ready(seat->process)))
             return false;
     }
     return true;
-}
-
-static uint64_t restart_pause(unsigned deaths)
-{
-    uint64_t pause = deaths > 1 ? (uint64_t)RESTART_FIRST_MS << (deaths < 12 ? deaths - 2 : 10) : 0;
-
-    return pause < RESTART_MOST_MS ? pause : RESTART_MOST_MS;
 }
 
 static void on_restart_time(uv_timer_t *timer)
@@ -142,134 +179,138 @@ static void on_restart_time(uv_timer_t *timer)
     seat_fill(timer->data);
 }
 
+/* Fill the seat again after a death, once its pause is over. */
 static void seat_restart(struct seat *seat, const char *reason)
 {
     struct generation *generation = seat->generation;
+    unsigned deaths = ++seat->deaths;
+    uint64_t pause = 0;
 
-    seat->deaths++;
+    if (deaths > 1)
+        pause = (uint64_t)RESTART_FIRST_MS << (deaths < 12 ? deaths - 2 : 10);
+    if (pause > RESTART_MOST_MS)
+        pause = RESTART_MOST_MS;
     generation->restarts++;
     mem_set(&generation->reason, reason);
-    uv_timer_start(&seat->restart, on_restart_time, restart_pause(seat->deaths), 0);
-    if (seat->deaths == CRASH_LOOP)
-        log_error("a plugin is in a crash loop: %s plugin=%s generation=%llu", reason,
-                  generation->name, (unsigned long long)generation->number);
-    if (generation_is_crashing(generation))
-        generation->handler->crashing(generation->data, generation->reason);
+    uv_timer_start(&seat->restart, on_restart_time, pause, 0);
+    if (deaths == CRASH_LOOP)
+        log_error("crash loop: %s plugin=%s generation=%" PRIu64, reason, generation->name,
+                  generation->number);
+    if (generation_is_crashing(generation)) {
+        generation->state = GENERATION_crash_loop;
+        generation->handler->crashing(generation->data, generation, generation->reason);
+    }
 }
 
-static void generation_fail(struct generation *generation, const char *reason)
+/* Note how long the process of this seat lived. */
+static void seat_leave(struct seat *seat)
 {
-    generation_stop_seats(generation);
-    generation->handler->failed(generation->data, reason);
-}
-
-static void on_gone(void *data, const char *reason, bool was_told)
-{
-    struct worker *worker = data;
-    struct generation *generation = worker->generation;
-    struct seat *seat = worker->seat;
-
-    TAILQ_REMOVE(&generation->workers, worker, in_generation);
-    if (seat && uv_now(generation->loop) - worker->since > STABLE_MS)
+    if (process_age_ms(seat->process) > STABLE_MS)
         seat->deaths = 0;
-    free(worker);
+    seat->process = NULL;
+}
+
+static void on_gone(void *data, struct process *process, const char *reason, bool was_told)
+{
+    struct generation *generation = data;
+    struct seat *seat = generation_seat(generation, process);
+    unsigned at = 0;
+
+    while (generation->processes[at] != process)
+        at++;
+    generation->process_count--;
+    memmove(&generation->processes[at], &generation->processes[at + 1],
+            (generation->process_count - at) * sizeof *generation->processes);
     if (seat)
-        seat->worker = NULL;
-    if (generation->state == STARTING)
+        seat_leave(seat);
+    if (generation->state == GENERATION_starting)
         generation_fail(generation, reason);
-    else if (seat && generation->state == SERVING && !was_told)
+    else if (seat && generation_serves(generation) && !was_told)
         seat_restart(seat, reason);
     generation_check_closed(generation);
 }
 
 /* ---- workers that leave their seat ---- */
 
-/* It finishes its runs while another one takes its place. */
-static void worker_retire(struct worker *worker, const char *why)
+/* Let the process finish its runs while another one takes its seat. */
+static void generation_retire(struct generation *generation, struct process *process,
+                              const char *why)
 {
-    struct generation *generation = worker->generation;
-    struct seat *seat = worker->seat;
+    struct seat *seat = generation_seat(generation, process);
 
-    if (seat == NULL || generation->state != SERVING)
+    if (seat == NULL || !generation_serves(generation))
         return;
-    log_info("a worker is replaced: %s plugin=%s generation=%llu pid=%d runs=%zu", why,
-             generation->name, (unsigned long long)generation->number, process_pid(worker->process),
-             process_live(worker->process));
-    if (uv_now(generation->loop) - worker->since > STABLE_MS)
-        seat->deaths = 0;
-    worker->seat = NULL;
-    seat->worker = NULL;
+    log_info("worker replaced: %s plugin=%s generation=%" PRIu64 " pid=%d runs=%zu", why,
+             generation->name, generation->number, process_pid(process), process_live(process));
+    seat_leave(seat);
     generation->restarts++;
     seat_fill(seat);
-    process_drain(worker->process, generation->config->drain_timeout * UINT64_C(1000));
+    process_drain(process, generation->config->drain_timeout * UINT64_C(1000));
 }
 
-static void on_stuck(void *data)
+static void on_stuck(void *data, struct process *process)
 {
-    struct worker *worker = data;
-    uint64_t more = worker->generation->config->stuck_timeout * UINT64_C(1000);
+    struct generation *generation = data;
 
-    mem_set(&worker->generation->reason, "a worker was stuck: its loop did not answer");
-    worker_retire(worker, "it is stuck");
-    process_drain(worker->process, more);
+    mem_set(&generation->reason, "a worker was stuck: its loop did not answer");
+    generation_retire(generation, process, "it is stuck");
+    process_drain(process, generation->config->stuck_timeout * UINT64_C(1000));
 }
 
-static void on_freed(void *data)
+static void on_ignored(void *data, struct process *process)
 {
-    const struct worker *worker = data;
-
-    worker->generation->handler->ready(worker->generation->data); /* runs may wait for that */
+    generation_retire(data, process, "an agent ignores that its run was cancelled");
 }
 
-static void on_ignored(void *data)
+static void on_freed(void *data, struct process *process)
 {
-    worker_retire(data, "an agent ignores that its run was cancelled");
+    struct generation *generation = data;
+
+    (void)process;
+    generation->handler->room(generation->data, generation);
 }
 
-static void on_pinged(void *data)
+static void on_pinged(void *data, struct process *process)
 {
-    struct worker *worker = data;
-    struct generation *generation = worker->generation;
-    size_t memory = process_memory(worker->process), limit = generation->memory_limit;
+    struct generation *generation = data;
+    size_t memory = process_memory(process), limit = generation->memory_limit;
 
-    if (worker->seat && process_has_room(worker->process))
-        generation->handler->ready(generation->data); /* runs may wait for that */
+    if (process_has_room(process) && generation_seat(generation, process))
+        generation->handler->room(generation->data, generation);
     if (limit == 0 || memory <= limit)
         return;
     if (memory / 2 > limit)
-        process_kill(worker->process, RUN_ERROR_memory_limit,
+        process_kill(process, RUN_ERROR_memory_limit,
                      "killed because it used twice its memory_limit");
     else
-        worker_retire(worker, "it is over its memory_limit");
+        generation_retire(generation, process, "it is over its memory_limit");
 }
 
 /* ---- starting ---- */
 
-static void worker_create(struct worker *worker)
+static void generation_create_in(const struct generation *generation, struct process *process)
 {
-    const struct generation *generation = worker->generation;
     struct process_setup setup = {.threads = generation->threads,
                                   .stack = generation->stack,
                                   .config = generation->settings,
                                   .state = generation->state_json};
 
-    process_create(worker->process, &setup);
+    process_create(process, &setup);
 }
 
-static void on_hello(void *data, const struct process_hello *hello)
+static void on_hello(void *data, struct process *process, const struct process_hello *hello)
 {
-    struct worker *worker = data;
-    struct generation *generation = worker->generation;
+    struct generation *generation = data;
 
-    if (generation->name) { /* a later worker of what is known already */
-        worker_create(worker);
+    if (generation->name) { /* a later worker of a plugin that is known already */
+        generation_create_in(generation, process);
         return;
     }
     generation->name = mem_strdup(hello->name);
     generation->version = mem_strdup(hello->version);
     generation->description = mem_strdup(hello->description);
     generation->mode = mem_strdup(hello->mode);
-    generation->handler->hello(generation->data, hello);
+    generation->handler->hello(generation->data, generation, hello);
 }
 
 static void generation_add_seat(struct generation *generation)
@@ -284,7 +325,7 @@ static void generation_add_seat(struct generation *generation)
     generation->seats[generation->seat_count++] = seat;
 }
 
-static void generation_configure(struct generation *generation)
+void generation_create(struct generation *generation, const char *state)
 {
     const struct config_plugin *plugin = config_plugin(generation->config, generation->name);
 
@@ -295,49 +336,57 @@ static void generation_configure(struct generation *generation)
     generation->settings = config_plugin_json(generation->config, generation->name);
     while (generation->seat_count < plugin->workers)
         generation_add_seat(generation);
-}
-
-void generation_create(struct generation *generation, const char *state)
-{
-    generation_configure(generation);
     if (state)
         generation->state_json = mem_strdup(state);
-    if (generation->seats[0]->worker)
-        worker_create(generation->seats[0]->worker);
+    if (generation->seats[0]->process)
+        generation_create_in(generation, generation->seats[0]->process);
 }
 
 void generation_refuse(struct generation *generation, const char *reason)
 {
-    if (generation->seats[0]->worker)
-        process_refuse(generation->seats[0]->worker->process, reason);
+    if (generation->seats[0]->process)
+        process_refuse(generation->seats[0]->process, reason);
 }
 
-static void on_ready(void *data)
+static void on_ready(void *data, struct process *process)
 {
-    struct worker *worker = data;
-    struct generation *generation = worker->generation;
+    struct generation *generation = data;
+    bool is_first = generation->state == GENERATION_starting;
 
-    worker->since = uv_now(generation->loop);
-    log_info("a worker serves plugin=%s version=%s generation=%llu mode=%s pid=%d file=%s",
-             generation->name, generation->version, (unsigned long long)generation->number,
-             generation->mode, process_pid(worker->process), image_file(generation->image));
-    if (generation->state == STARTING) {
-        generation->state = SERVING;
-        for (unsigned i = 1; i < generation->seat_count; i++)
-            seat_fill(generation->seats[i]);
-    }
-    if (generation->state == SERVING)
-        generation->handler->ready(generation->data);
+    log_info("worker ready plugin=%s version=%s generation=%" PRIu64 " mode=%s pid=%d file=%s",
+             generation->name, generation->version, generation->number, generation->mode,
+             process_pid(process), image_file(generation->image));
+    if (generation->state == GENERATION_draining)
+        return;
+    generation->state = GENERATION_serving;
+    for (unsigned i = 1; is_first && i < generation->seat_count; i++)
+        seat_fill(generation->seats[i]);
+    generation->handler->ready(generation->data, generation);
 }
 
-static void on_saved(void *data, const char *state)
+static void on_saved(void *data, struct process *process, const char *state)
 {
-    struct worker *worker = data;
+    struct generation *generation = data;
 
-    worker->generation->handler->saved(worker->generation->data, state);
+    (void)process;
+    generation->handler->saved(generation->data, generation, state);
 }
 
-static int worker_spawn(struct seat *seat, struct worker *worker)
+static void on_spawn_failed(uv_timer_t *timer)
+{
+    struct seat *seat = timer->data;
+    struct generation *generation = seat->generation;
+    char *reason = mem_strdup(generation->reason);
+
+    if (generation->state == GENERATION_starting)
+        generation_fail(generation, reason);
+    else if (generation_serves(generation))
+        seat_restart(seat, reason);
+    free(reason);
+    generation_check_closed(generation);
+}
+
+static void seat_fill(struct seat *seat)
 {
     static const struct process_handler handler = {.hello = on_hello,
                                                    .ready = on_ready,
@@ -352,45 +401,18 @@ static int worker_spawn(struct seat *seat, struct worker *worker)
                                 .generation = generation->number,
                                 .start_timeout = generation->config->start_timeout,
                                 .stuck_timeout = generation->config->stuck_timeout};
+    unsigned count = generation->process_count + 1;
+    int status = process_spawn(generation->loop, &spec, &handler, generation, &seat->process);
 
-    worker->generation = generation;
-    worker->seat = seat;
-    worker->since = uv_now(generation->loop);
-    seat->worker = worker;
-    TAILQ_INSERT_TAIL(&generation->workers, worker, in_generation);
-    return process_spawn(generation->loop, &spec, &handler, worker, &worker->process);
-}
-
-/* The end of a worker that never was; never inside of the call that wanted it. */
-static void on_spawn_failed(uv_timer_t *timer)
-{
-    struct seat *seat = timer->data;
-    struct generation *generation = seat->generation;
-    char reason[256];
-
-    snprintf(reason, sizeof reason, "%s", generation->reason);
-    if (generation->state == STARTING)
-        generation_fail(generation, reason);
-    else if (generation->state == SERVING)
-        seat_restart(seat, reason);
-    generation_check_closed(generation);
-}
-
-static void seat_fill(struct seat *seat)
-{
-    struct generation *generation = seat->generation;
-    struct worker *worker = mem_alloc(sizeof *worker);
-    int status = worker_spawn(seat, worker);
-    char reason[128];
-
-    if (status == 0)
+    if (status < 0) {
+        free(generation->reason);
+        generation->reason = mem_printf("cannot start a worker: %s", uv_strerror(status));
+        uv_timer_start(&seat->restart, on_spawn_failed, 0, 0);
         return;
-    TAILQ_REMOVE(&generation->workers, worker, in_generation);
-    seat->worker = NULL;
-    free(worker);
-    snprintf(reason, sizeof reason, "a worker cannot be started: %s", uv_strerror(status));
-    mem_set(&generation->reason, reason);
-    uv_timer_start(&seat->restart, on_spawn_failed, 0, 0);
+    }
+    generation->processes =
+        mem_realloc(generation->processes, count * sizeof *generation->processes);
+    generation->processes[generation->process_count++] = seat->process;
 }
 
 struct generation *generation_start(uv_loop_t *loop, const struct generation_spec *spec,
@@ -405,7 +427,6 @@ struct generation *generation_start(uv_loop_t *loop, const struct generation_spe
     generation->handler = handler;
     generation->data = data;
     generation->since = uv_now(loop);
-    TAILQ_INIT(&generation->workers);
     generation_add_seat(generation);
     seat_fill(generation->seats[0]);
     return generation;
@@ -417,28 +438,29 @@ bool generation_take(struct generation *generation, struct run *run)
 {
     struct run_agent agent = {
         .name = generation->name, .version = generation->version, .generation = generation->number};
-    struct worker *worker, *best = NULL;
+    struct process *best = NULL;
 
-    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
-        if (worker->seat && process_has_room(worker->process) &&
-            (best == NULL || process_live(worker->process) < process_live(best->process)))
-            best = worker;
-    }
-    if (best == NULL || generation->state != SERVING)
+    if (!generation_serves(generation))
         return false;
-    process_start(best->process, run, &agent);
-    if (generation->max_runs > 0 && process_started(best->process) >= generation->max_runs)
-        worker_retire(best, "it has had its max_runs");
+    for (unsigned i = 0; i < generation->seat_count; i++) {
+        struct process *process = generation->seats[i]->process;
+        if (process && process_has_room(process) &&
+            (best == NULL || process_live(process) < process_live(best)))
+            best = process;
+    }
+    if (best == NULL)
+        return false;
+    process_start(best, run, &agent);
+    if (generation->max_runs > 0 && process_started(best) >= generation->max_runs)
+        generation_retire(generation, best, "it has had its max_runs");
     return true;
 }
 
 bool generation_save_state(struct generation *generation)
 {
-    struct worker *worker;
-
-    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
-        if (process_has_room(worker->process)) {
-            process_save_state(worker->process);
+    for (unsigned i = 0; i < generation->process_count; i++) {
+        if (process_has_room(generation->processes[i])) {
+            process_save_state(generation->processes[i]);
             return true;
         }
     }
@@ -457,11 +479,6 @@ uint64_t generation_number(const struct generation *generation)
     return generation->number;
 }
 
-const char *generation_version(const struct generation *generation)
-{
-    return generation->version;
-}
-
 bool generation_is_configured(const struct generation *generation, const struct config *config)
 {
     const struct config_plugin *plugin = config_plugin(config, generation->name);
@@ -477,65 +494,43 @@ bool generation_is_configured(const struct generation *generation, const struct 
 
 size_t generation_live(const struct generation *generation)
 {
-    const struct worker *worker;
     size_t live = 0;
 
-    TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        live += process_live(worker->process);
+    for (unsigned i = 0; i < generation->process_count; i++)
+        live += process_live(generation->processes[i]);
     return live;
 }
 
-static uint64_t generation_stray_emits(const struct generation *generation)
+const struct process *generation_process(const struct generation *generation, unsigned index)
 {
-    const struct worker *worker;
-    uint64_t stray = 0;
-
-    TAILQ_FOREACH(worker, &generation->workers, in_generation)
-        stray += process_stray_emits(worker->process);
-    return stray;
+    assert(index < generation->process_count);
+    return generation->processes[index];
 }
 
-void generation_describe(const struct generation *generation, struct buf *json)
+void generation_snapshot(const struct generation *generation, struct generation_snapshot *out)
 {
-    json_append_member(json, "version", generation->version);
-    buf_printf(json, ",\"generation\":%llu", (unsigned long long)generation->number);
-    json_append_member(json, "description", generation->description);
-    json_append_member(json, "mode", generation->mode);
-    buf_printf(json, ",\"live_runs\":%zu,\"stray_emits\":%llu", generation_live(generation),
-               (unsigned long long)generation_stray_emits(generation));
-}
+    static const char *const words[] = {
+#define X(name, word) word,
+        GENERATION_STATES(X)
+#undef X
+    };
 
-static void report_worker(const struct worker *worker, struct buf *json)
-{
-    uint64_t age = uv_now(worker->generation->loop) - worker->since;
-
-    buf_printf(json,
-               "{\"pid\":%d,\"state\":\"%s\",\"live_runs\":%zu,\"started_runs\":%llu,"
-               "\"memory\":%zu,\"age_s\":%llu}",
-               process_pid(worker->process), process_state(worker->process),
-               process_live(worker->process), (unsigned long long)process_started(worker->process),
-               process_memory(worker->process), (unsigned long long)(age / 1000));
-}
-
-void generation_report(const struct generation *generation, struct buf *json)
-{
-    static const char *const states[] = {"starting", "serving", "draining"};
-    const struct worker *worker;
-    const char *comma = "";
-
-    buf_printf(json, "{\"generation\":%llu", (unsigned long long)generation->number);
-    json_append_member(json, "version", generation->version);
-    json_append_member(json, "mode", generation->mode);
-    json_append_member(json, "state",
-                       generation_is_crashing(generation) ? "crash-loop"
-                                                          : states[generation->state]);
-    json_append_member(json, "reason", generation->reason);
-    buf_printf(json, ",\"restarts\":%u,\"age_s\":%llu,\"workers\":[", generation->restarts,
-               (unsigned long long)((uv_now(generation->loop) - generation->since) / 1000));
-    TAILQ_FOREACH(worker, &generation->workers, in_generation) {
-        buf_puts(json, comma);
-        report_worker(worker, json);
-        comma = ",";
+    *out = (struct generation_snapshot){
+        .number = generation->number,
+        .name = generation->name,
+        .version = generation->version,
+        .description = generation->description,
+        .mode = generation->mode,
+        .state = words[generation->state],
+        .reason = generation->reason,
+        .restarts = generation->restarts,
+        .age_ms = uv_now(generation->loop) - generation->since,
+        .processes = generation->process_count,
+    };
+    for (unsigned i = 0; i < generation->process_count; i++) {
+        struct process_snapshot process;
+        process_snapshot(generation->processes[i], &process);
+        out->live_runs += process.live_runs;
+        out->stray_emits += process.stray_emits;
     }
-    buf_puts(json, "]}");
 }

@@ -1,17 +1,19 @@
 /*
  * A generation: one version of a plugin, loaded from one image by one or more
- * workers, and what keeps those alive.
+ * workers that are kept alive.
  *
- *     STARTING ─► SERVING ─► DRAINING ─► closed
- *         └─ failed ──────────────────────┘
+ *     starting ─ready─► serving ⇄ crash_loop
+ *        │                 └──────┬─────┘
+ *        │ failed                 │ drain, quit
+ *        └──────────► draining ◄──┘ ──last worker gone──► closed
  *
- * It has `workers` seats. A worker that dies leaves its seat, and a new one
- * takes it: at once after the first death, then after pauses that double; a
- * seat whose worker lived STABLE_MS begins anew. After CRASH_LOOP deaths in a
- * row and with no worker left, the generation is in a crash loop and says so.
+ * Policy: it has `workers` seats. A new worker takes the seat of one that
+ * died: at once after the first death, then after pauses that double. A seat
+ * whose worker lived for ten seconds starts counting anew. After five deaths in
+ * a row on every seat the generation is in a crash loop until a worker is ready.
  *
  * A worker that is stuck, has had its max_runs or uses more than its
- * memory_limit leaves its seat too, but may finish its runs; one that uses
+ * memory_limit leaves its seat, too, but may finish its runs. A worker that uses
  * twice its limit is killed.
  */
 #ifndef FLEET_GENERATION_H
@@ -29,20 +31,36 @@ struct generation_spec {
 };
 
 struct generation_handler {
-    /* Its plugin is loaded, and waits for generation_create() or generation_refuse(). */
-    void (*hello)(void *data, const struct process_hello *hello);
+    /* The plugin is loaded and waits for generation_create() or generation_refuse(). */
+    void (*hello)(void *data, struct generation *generation, const struct process_hello *hello);
     /* The answer to generation_save_state(). */
-    void (*saved)(void *data, const char *state);
-    /* It serves, for the first time or again, or may have room again. */
-    void (*ready)(void *data);
+    void (*saved)(void *data, struct generation *generation, const char *state);
+    /* It serves, for the first time or after a crash loop. */
+    void (*ready)(void *data, struct generation *generation);
+    /* A run that found no room may find some now. */
+    void (*room)(void *data, struct generation *generation);
     /* It never served, and is closing. The reason is for people. */
-    void (*failed)(void *data, const char *reason);
-    /* It is in a crash loop: runs should not wait for it. */
-    void (*crashing)(void *data, const char *reason);
-    /* The last call: no worker is left; it is freed when this returns. */
-    void (*closed)(void *data);
+    void (*failed)(void *data, struct generation *generation, const char *reason);
+    /* It is in a crash loop: runs must not wait for it. */
+    void (*crashing)(void *data, struct generation *generation, const char *reason);
+    /* The last call: no worker is left. It is freed after the call. */
+    void (*closed)(void *data, struct generation *generation);
 };
 
+/* What is known of a generation; valid until the loop goes on. The word is the state's. */
+struct generation_snapshot {
+    uint64_t number;
+    const char *name, *version, *description, *mode; /* NULL until the plugin is loaded */
+    const char *state;
+    const char *reason; /* of the last death; NULL if there was none */
+    unsigned restarts;
+    uint64_t age_ms;
+    size_t live_runs;
+    uint64_t stray_emits;
+    unsigned processes; /* see generation_process() */
+};
+
+/* Start a generation; its handler is called from the loop only. */
 struct generation *generation_start(uv_loop_t *loop, const struct generation_spec *spec,
                                     const struct generation_handler *handler, void *data);
 
@@ -50,32 +68,29 @@ struct generation *generation_start(uv_loop_t *loop, const struct generation_spe
 void generation_create(struct generation *generation, const char *state);
 void generation_refuse(struct generation *generation, const char *reason);
 
-/* Whether it can be asked for its state; if so, saved() answers. */
+/* Ask for the plugin's state; saved() answers. Return false if no worker can be asked. */
 bool generation_save_state(struct generation *generation);
 
 struct image *generation_image(const struct generation *generation);
 uint64_t generation_number(const struct generation *generation);
-const char *generation_version(const struct generation *generation);
-bool generation_is_crashing(const struct generation *generation);
 
-/* Whether the settings it was created with are those of this configuration. */
+/* Return true if this configuration has the settings that the generation was created with. */
 bool generation_is_configured(const struct generation *generation, const struct config *config);
 
-/* Starts the queued run on its least loaded worker; false if none has room. */
+/* Start the queued run on the least loaded worker; return false if none has room. */
 bool generation_take(struct generation *generation, struct run *run);
 
-/* No more runs; see process_drain(). */
+/* Take no more runs; see process_drain(). */
 void generation_drain(struct generation *generation, uint64_t timeout_ms);
 
-/* Every worker quits, whatever runs. */
-void generation_quit(struct generation *generation, uint64_t timeout_ms);
+/* Let every worker quit, whatever it runs. */
+void generation_quit(struct generation *generation);
 
-size_t generation_live(const struct generation *generation);
+size_t generation_live(const struct generation *generation); /* runs */
 
-/* Appends the members of an agent in GET /agents. */
-void generation_describe(const struct generation *generation, struct buf *json);
+void generation_snapshot(const struct generation *generation, struct generation_snapshot *out);
 
-/* Appends an object with all that an operator may want to know. */
-void generation_report(const struct generation *generation, struct buf *json);
+/* Return one of its workers, oldest first; index < snapshot.processes. */
+const struct process *generation_process(const struct generation *generation, unsigned index);
 
 #endif

@@ -1,29 +1,48 @@
 /*
- * One timer serves whatever the state needs next: the start's end, the pings,
- * the end of the time to leave. While it drains, pings go on and look at the
- * deadline.
+ * One timer serves what the state needs next: the limit of the start, the
+ * pings, the limit of the way out. While the process drains, the pings go on
+ * and look at the drain's deadline.
  *
- * A process ends when it has been reaped: then what its socket still holds is
- * read, so that no event it sent is lost, its remaining runs are ended, and
- * its owner is told. Everything else that goes wrong (a socket that closes, a
- * frame that is none, a start that takes too long) only kills it and leaves a
- * note for the obituary.
+ *     state      who waits for what                    timer
+ *     loading    the front for HELLO                   start_timeout, once
+ *     greeted    the owner decides: create or refuse     "
+ *     creating   the front for READY                     "
+ *     ready      runs                                  ping, every PROCESS_PING_MS
+ *     draining   for the last run to end               ping, which looks at the deadline
+ *     leaving    for the exit, after QUIT              the limit, then SIGKILL
+ *
+ * A process ends in one place, on_exit_status(), when it has been reaped:
+ *
+ *   1. read what its socket still holds, so that no event it sent is lost;
+ *   2. put the cause into words: the note of who killed it, else the status;
+ *   3. kill its process group, which is what the plugin forked;
+ *   4. end its remaining runs;
+ *   5. tell the owner, then close the handles and free.
+ *
+ * Everything else that goes wrong (a socket that closes, an invalid frame, a
+ * start that takes too long) only kills the process and leaves a note; the
+ * first note counts.
  */
 #include "fleet/process.h"
 
+#include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "fleet/numbers.h"
+#include "base/why.h"
+#include "fleet/process_runs.h"
+#include "fleet/spawn.h"
+#include "fleet/states.h"
 #include "wire/link.h"
+#include "wire/worker_fds.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* How long a worker may live on without its socket. */
@@ -32,33 +51,38 @@
 /* How long cancelled runs have to stop before their worker is killed. */
 #define CANCEL_MS 2000
 
-/* How long a worker without runs may take to leave. */
-#define QUIT_MS 2000
+enum process_state {
+#define X(name, word) PROCESS_##name,
+    PROCESS_STATES(X)
+#undef X
+};
 
 struct process {
     uv_loop_t *loop;
     uv_process_t child;
     uv_timer_t timer;
-    int handles; /* not yet closed */
+    struct handles handles;
     struct link *link;
     struct process_spec spec;
-    enum { STARTING, GREETED, CREATING, READY, DRAINING, LEAVING } state;
-    struct numbers runs;
+    char *name; /* the plugin's, NULL until it is greeted */
+    enum process_state state;
+    struct process_runs runs;
     uint64_t started;
     uint64_t stray_emits;
     unsigned pings; /* not yet answered */
-    bool saving;    /* its state was asked for */
+    bool saving;    /* the plugin's state was asked for */
     size_t memory;
-    uint64_t answered_at; /* ms of the loop's clock, of the last PONG */
-    uint64_t deadline;    /* ms of the loop's clock, of DRAINING */
+    uint64_t since;       /* this and the next two: ms of the loop's clock */
+    uint64_t answered_at; /* the last PONG */
+    uint64_t deadline;    /* of draining */
     bool stuck;
-    bool cancelled;       /* what did not end before the deadline */
+    bool cancelled;       /* the runs that did not end before the deadline */
     bool deaf;            /* its socket is closed */
     bool reaped;          /* its pid may be another's */
-    bool condemned;       /* it was killed, and is not reaped yet */
-    bool refused;         /* its plugin: its owner tells */
-    enum run_error error; /* what its runs end with if it dies */
-    char note[1200];      /* why it was killed or refused; "" if for no reason known */
+    bool condemned;       /* killed, and not reaped yet */
+    bool refused;         /* its owner logs that */
+    enum run_error error; /* of its runs if it dies */
+    struct why note;      /* why it was killed or refused */
     const struct process_handler *handler;
     void *data;
 };
@@ -98,7 +122,7 @@ static void executor_ignored(void *data, uint32_t number)
 
     (void)number;
     if (process->handler->ignored)
-        process->handler->ignored(process->data);
+        process->handler->ignored(process->data, process);
 }
 
 static void process_open_plugin(struct process *process)
@@ -106,7 +130,7 @@ static void process_open_plugin(struct process *process)
     cJSON *json = cJSON_CreateObject();
     char *text;
 
-    cJSON_AddStringToObject(json, "path", "/proc/self/fd/3");
+    cJSON_AddStringToObject(json, "path", WORKER_IMAGE_PATH);
     cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
     cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
     cJSON_AddNumberToObject(json, "log", log_limit());
@@ -118,8 +142,8 @@ static void process_open_plugin(struct process *process)
 
 bool process_has_room(const struct process *process)
 {
-    return process->state == READY && !process->deaf && !process->condemned && !process->stuck &&
-           link_backlog(process->link) < LINK_BACKLOG_MAX;
+    return process->state == PROCESS_ready && !process->deaf && !process->condemned &&
+           !process->stuck && link_backlog(process->link) < LINK_BACKLOG_MAX;
 }
 
 void process_start(struct process *process, struct run *run, const struct run_agent *agent)
@@ -128,7 +152,7 @@ void process_start(struct process *process, struct run *run, const struct run_ag
                                              .credit = executor_credit,
                                              .input = executor_input,
                                              .ignored = executor_ignored};
-    uint32_t number = numbers_take(&process->runs, run);
+    uint32_t number = process_runs_add(&process->runs, run);
     struct buf *pairs = run_pairs(run, agent);
 
     process_send(process, WIRE_START, number, buf_data(pairs), buf_length(pairs));
@@ -137,16 +161,12 @@ void process_start(struct process *process, struct run *run, const struct run_ag
     run_start(run, agent, &executor, process, number);
 }
 
-__attribute__((format(printf, 2, 3))) static void process_condemn(struct process *process,
-                                                                  const char *format, ...)
+/* Kill the process; the first reason is the one that is told. */
+static void process_condemn(struct process *process, const char *reason)
 {
-    va_list args;
-
-    va_start(args, format);
     process->condemned = true;
-    if (!process->note[0])
-        vsnprintf(process->note, sizeof process->note, format, args);
-    va_end(args);
+    if (!*why_text(&process->note))
+        why_set(&process->note, 0, "%s", reason);
     if (!process->reaped)
         uv_process_kill(&process->child, SIGKILL);
 }
@@ -154,7 +174,7 @@ __attribute__((format(printf, 2, 3))) static void process_condemn(struct process
 void process_kill(struct process *process, enum run_error error, const char *reason)
 {
     process->error = error;
-    process_condemn(process, "%s", reason);
+    process_condemn(process, reason);
 }
 
 /* ---- the heartbeat ---- */
@@ -181,12 +201,12 @@ static void check_stuck(struct process *process)
     if (process->stuck || silent < process->spec.stuck_timeout * UINT64_C(1000))
         return;
     process->stuck = true;
-    log_plugin("a worker is stuck: its loop does not answer; fibers must not block or compute for "
-               "long file=%s generation=%llu pid=%d runs=%u",
-               image_file(process->spec.image), (unsigned long long)process->spec.generation,
-               process->child.pid, process->runs.live);
+    log_plugin("worker stuck: its loop does not answer; fibers must not block or compute for long "
+               "plugin=%s generation=%" PRIu64 " pid=%d runs=%" PRIu32 " file=%s",
+               process->name, process->spec.generation, process->child.pid, process->runs.live,
+               image_file(process->spec.image));
     if (process->handler->stuck)
-        process->handler->stuck(process->data);
+        process->handler->stuck(process->data, process);
 }
 
 static void cancel_runs(struct process *process)
@@ -201,7 +221,7 @@ static void cancel_runs(struct process *process)
 
 static void check_deadline(struct process *process)
 {
-    if (process->state != DRAINING || uv_now(process->loop) < process->deadline)
+    if (process->state != PROCESS_draining || uv_now(process->loop) < process->deadline)
         return;
     if (process->stuck)
         process_kill(process, RUN_ERROR_worker_stuck, "killed because its loop did not answer");
@@ -223,7 +243,7 @@ static void on_ping_time(uv_timer_t *timer)
     check_stuck(process);
     check_deadline(process);
     if (process->handler->pinged)
-        process->handler->pinged(process->data);
+        process->handler->pinged(process->data, process);
 }
 
 /* ---- the way out ---- */
@@ -237,9 +257,9 @@ static void on_kill_time(uv_timer_t *timer)
 
 void process_quit(struct process *process, uint64_t timeout_ms)
 {
-    if (process->state == LEAVING)
+    if (process->state == PROCESS_leaving)
         return;
-    process->state = LEAVING;
+    process->state = PROCESS_leaving;
     process_send(process, WIRE_QUIT, 0, NULL, 0);
     uv_timer_start(&process->timer, on_kill_time, timeout_ms, 0);
 }
@@ -249,23 +269,23 @@ void process_drain(struct process *process, uint64_t timeout_ms)
     uint64_t now = uv_now(process->loop);
     uint64_t deadline = time_after(now, timeout_ms);
 
-    if (process->state == LEAVING)
+    if (process->state == PROCESS_leaving)
         return;
-    if (process->state < READY || process->runs.live == 0) {
-        process_quit(process, QUIT_MS);
+    if (process->state < PROCESS_ready || process->runs.live == 0) {
+        process_quit(process, PROCESS_QUIT_MS);
         return;
     }
-    if (process->state != DRAINING || (deadline < process->deadline && !process->cancelled))
+    if (process->state != PROCESS_draining || (deadline < process->deadline && !process->cancelled))
         process->deadline = deadline;
-    process->state = DRAINING;
+    process->state = PROCESS_draining;
 }
 
 static void process_ended_run(struct process *process)
 {
-    if (process->state == DRAINING && process->runs.live == 0)
-        process_quit(process, QUIT_MS);
+    if (process->state == PROCESS_draining && process->runs.live == 0)
+        process_quit(process, PROCESS_QUIT_MS);
     if (process->handler->freed)
-        process->handler->freed(process->data);
+        process->handler->freed(process->data, process);
 }
 
 /* ---- from the worker ---- */
@@ -280,7 +300,7 @@ static const char *string_of(const cJSON *json, const char *name)
 void process_refuse(struct process *process, const char *reason)
 {
     process->refused = true;
-    process_condemn(process, "%s", reason);
+    process_condemn(process, reason);
 }
 
 void process_save_state(struct process *process)
@@ -293,34 +313,29 @@ void process_create(struct process *process, const struct process_setup *setup)
 {
     struct buf payload = {0};
 
-    process->state = CREATING;
+    process->state = PROCESS_creating;
     buf_printf(&payload, "%u%c%zu%c%s%c%s%c", setup->threads, 0, setup->stack, 0, setup->config, 0,
                setup->state ? setup->state : "", 0);
     process_send(process, WIRE_CREATE, 0, buf_data(&payload), buf_length(&payload));
     buf_finish(&payload);
 }
 
-static int process_greeted(struct process *process, const cJSON *json)
+static int on_hello(struct process *process, const struct wire_frame *frame)
 {
+    cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
     struct process_hello hello = {.name = string_of(json, "name"),
                                   .version = string_of(json, "version"),
                                   .description = string_of(json, "description"),
                                   .mode = string_of(json, "mode")};
+    int status = 0;
 
-    if (process->state == LEAVING)
-        return 0;
-    if (process->state != STARTING || !*hello.name)
-        return -EPROTO;
-    process->state = GREETED;
-    process->handler->hello(process->data, &hello);
-    return 0;
-}
-
-static int on_hello(struct process *process, const struct wire_frame *frame)
-{
-    cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
-    int status = process_greeted(process, json);
-
+    if (process->state == PROCESS_loading && *hello.name) {
+        process->state = PROCESS_greeted;
+        process->name = mem_strdup(hello.name);
+        process->handler->hello(process->data, process, &hello);
+    } else if (process->state != PROCESS_leaving) {
+        status = -EPROTO;
+    }
     cJSON_Delete(json);
     return status;
 }
@@ -328,14 +343,15 @@ static int on_hello(struct process *process, const struct wire_frame *frame)
 static int on_refused(struct process *process, const struct wire_frame *frame)
 {
     cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
+    char *reason;
 
-    if (json == NULL || process->state >= READY) {
+    if (json == NULL || process->state >= PROCESS_ready) {
         cJSON_Delete(json);
         return -EPROTO;
     }
-    process->refused = true;
-    process_condemn(process, "refused at %s: %s", string_of(json, "step"),
-                    string_of(json, "reason"));
+    reason = mem_printf("refused at %s: %s", string_of(json, "step"), string_of(json, "reason"));
+    process_refuse(process, reason);
+    free(reason);
     cJSON_Delete(json);
     return 0;
 }
@@ -350,27 +366,27 @@ static int on_state(struct process *process, const struct wire_frame *frame)
     state = mem_alloc(frame->length + 1);
     memcpy(state, frame->data, frame->length);
     if (process->handler->saved)
-        process->handler->saved(process->data, state);
+        process->handler->saved(process->data, process, state);
     free(state);
     return 0;
 }
 
 static int on_ready(struct process *process)
 {
-    if (process->state == LEAVING)
+    if (process->state == PROCESS_leaving)
         return 0;
-    if (process->state != CREATING)
+    if (process->state != PROCESS_creating)
         return -EPROTO;
-    process->state = READY;
-    process->answered_at = uv_now(process->loop);
+    process->state = PROCESS_ready;
+    process->since = process->answered_at = uv_now(process->loop);
     uv_timer_start(&process->timer, on_ping_time, PROCESS_PING_MS, PROCESS_PING_MS);
-    process->handler->ready(process->data);
+    process->handler->ready(process->data, process);
     return 0;
 }
 
 static int on_event(struct process *process, const struct wire_frame *frame)
 {
-    struct run *run = numbers_find(&process->runs, frame->run);
+    struct run *run = process_runs_find(&process->runs, frame->run);
     struct event event;
 
     if (run == NULL || wire_read_event(frame, &event.type, &event.type_length, &event.json,
@@ -381,21 +397,21 @@ static int on_event(struct process *process, const struct wire_frame *frame)
 
 static int on_end(struct process *process, const struct wire_frame *frame)
 {
-    struct run *run = numbers_find(&process->runs, frame->run);
+    struct run *run = process_runs_find(&process->runs, frame->run);
     struct wire_end end;
 
     if (run == NULL || wire_read_end(frame, &end) < 0)
         return -EPROTO;
     if (run_end(run, &end) < 0)
         return -EPROTO;
-    numbers_give_back(&process->runs, frame->run);
+    process_runs_remove(&process->runs, frame->run);
     process_ended_run(process);
     return 0;
 }
 
 static int on_waiting(struct process *process, const struct wire_frame *frame)
 {
-    struct run *run = numbers_find(&process->runs, frame->run);
+    struct run *run = process_runs_find(&process->runs, frame->run);
     uint32_t counts[2];
 
     memcpy(counts, frame->data, sizeof counts);
@@ -404,7 +420,7 @@ static int on_waiting(struct process *process, const struct wire_frame *frame)
 
 static int on_held(struct process *process, const struct wire_frame *frame)
 {
-    struct run *run = numbers_find(&process->runs, frame->run);
+    struct run *run = process_runs_find(&process->runs, frame->run);
     uint32_t tasks;
 
     if (run == NULL)
@@ -463,62 +479,50 @@ static void on_deaf_time(uv_timer_t *timer)
     process_condemn(process, LINK_CLOSED " but did not exit");
 }
 
-/* A socket that closes is how a death begins to show; its cause is told when it is reaped. */
+/* A death shows first as a socket that closes; its cause is known when the process is reaped. */
 static void on_link_ended(void *data, const char *reason)
 {
     struct process *process = data;
 
     process->deaf = true;
     if (strcmp(reason, LINK_CLOSED) != 0)
-        process_condemn(process, "%s", reason);
-    else if (process->state != LEAVING)
+        process_condemn(process, reason);
+    else if (process->state != PROCESS_leaving)
         uv_timer_start(&process->timer, on_deaf_time, DEAF_MS, 0);
 }
 
-/* What a worker that is not ready is at. */
+/* Say what a process that is not ready is doing. */
 static const char *process_step(const struct process *process)
 {
-    return process->state == STARTING ? "loading" : "in create() or selftest()";
+    return process->state == PROCESS_loading ? "loading" : "in create() or selftest()";
 }
 
 /* ---- its end ---- */
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_closed(void *owner)
 {
-    struct process *process = handle->data;
+    struct process *process = owner;
 
-    if (--process->handles > 0)
-        return;
     image_unref(process->spec.image);
-    numbers_finish(&process->runs);
+    process_runs_finish(&process->runs);
+    why_finish(&process->note);
+    free(process->name);
     free(process);
 }
 
-static void process_destroy(struct process *process)
+/* Say how the process ended, in words for people. */
+static void describe_end(const struct process *process, int64_t status, int signal, struct why *why)
 {
-    link_close(process->link);
-    uv_close((uv_handle_t *)&process->child, on_handle_closed);
-    uv_close((uv_handle_t *)&process->timer, on_handle_closed);
-}
-
-/* In words: how the process ended, and why if that is known. */
-static void describe_end(const struct process *process, int64_t status, int signal, char *text,
-                         size_t size)
-{
-    char how[160];
-
-    if (signal)
-        snprintf(how, sizeof how, "killed by signal %d (%s)", signal, strsignal(signal));
+    if (*why_text(&process->note))
+        why_set(why, 0, "%s", why_text(&process->note));
+    else if (signal)
+        why_set(why, 0, "killed by signal %d (%s)", signal, strsignal(signal));
     else
-        snprintf(how, sizeof how, "%sexited with status %d",
-                 process->deaf && status ? LINK_CLOSED "; " : "", (int)status);
-    if (process->note[0])
-        snprintf(text, size, "%s", process->note);
-    else if (process->state < READY)
-        snprintf(text, size, "%s: %s while %s", image_file(process->spec.image), how,
-                 process_step(process));
-    else
-        snprintf(text, size, "%s", how);
+        why_set(why, 0, "%sexited with status %d", process->deaf && status ? LINK_CLOSED "; " : "",
+                (int)status);
+    if (!*why_text(&process->note) && process->state < PROCESS_ready)
+        why_set(why, 0, "%s: %s while %s", image_file(process->spec.image), why_text(why),
+                process_step(process));
 }
 
 static void fail_runs(struct process *process, const char *reason)
@@ -537,21 +541,25 @@ static void fail_runs(struct process *process, const char *reason)
 static void on_exit_status(uv_process_t *child, int64_t status, int signal)
 {
     struct process *process = child->data;
+    struct why reason = {0};
     bool was_told;
-    char reason[1280];
 
     process->reaped = true;
     link_drain(process->link);
-    describe_end(process, status, signal, reason, sizeof reason);
-    was_told = process->state == LEAVING && status == 0 && signal == 0;
+    describe_end(process, status, signal, &reason);
+    was_told = process->state == PROCESS_leaving && status == 0 && signal == 0;
     if (!process->refused && !was_told)
-        log_plugin("a worker died: %s file=%s generation=%llu pid=%d runs=%u", reason,
-                   image_file(process->spec.image), (unsigned long long)process->spec.generation,
-                   child->pid, process->runs.live);
-    kill(-child->pid, SIGKILL); /* what it forked is of its process group */
-    fail_runs(process, reason);
-    process->handler->gone(process->data, reason, was_told);
-    process_destroy(process);
+        log_plugin("worker died: %s plugin=%s generation=%" PRIu64 " pid=%d %s=%d runs=%" PRIu32
+                   " file=%s",
+                   why_text(&reason), process->name ? process->name : "-", process->spec.generation,
+                   child->pid, signal ? "signal" : "status", signal ? signal : (int)status,
+                   process->runs.live, image_file(process->spec.image));
+    kill(-child->pid, SIGKILL);
+    fail_runs(process, why_text(&reason));
+    process->handler->gone(process->data, process, why_text(&reason), was_told);
+    why_finish(&reason);
+    link_close(process->link);
+    handles_close(&process->handles, on_closed, process, &process->child, &process->timer, NULL);
 }
 
 /* ---- its start ---- */
@@ -559,80 +567,46 @@ static void on_exit_status(uv_process_t *child, int64_t status, int signal)
 static void on_start_timeout(uv_timer_t *timer)
 {
     struct process *process = timer->data;
+    char *reason =
+        mem_printf("%s: not ready within %u s; it was %s", image_file(process->spec.image),
+                   process->spec.start_timeout, process_step(process));
 
-    process_condemn(process, "%s: not ready within %u s; it was %s",
-                    image_file(process->spec.image), process->spec.start_timeout,
-                    process_step(process));
-}
-
-static int spawn_child(struct process *process, int socket)
-{
-    uv_stdio_container_t stdio[4] = {
-        {.flags = UV_INHERIT_FD, .data.fd = socket},
-        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
-        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
-        {.flags = UV_INHERIT_FD, .data.fd = image_fd(process->spec.image)},
-    };
-    char *args[] = {"sluice", "worker", (char *)image_file(process->spec.image), NULL};
-    uv_process_options_t options = {
-        .file = "/proc/self/exe", /* this binary, even if its file was replaced */
-        .args = args,
-        .flags = UV_PROCESS_DETACHED, /* a terminal's Ctrl-C is for the front */
-        .stdio = stdio,
-        .stdio_count = 4,
-        .exit_cb = on_exit_status,
-    };
-
-    return uv_spawn(process->loop, &process->child, &options);
-}
-
-static int process_connect(struct process *process)
-{
-    static const struct link_handler handler = {.frame = on_frame, .ended = on_link_ended};
-    int pair[2];
-    int status;
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
-    status = spawn_child(process, pair[1]);
-    close(pair[1]);
-    if (status < 0) {
-        close(pair[0]);
-        return status;
-    }
-    status = link_open(process->loop, pair[0], WIRE_WORKER, &handler, process, &process->link);
-    if (status < 0)
-        log_fatal("a worker's link cannot be opened: %s", uv_strerror(status));
-    return 0;
+    process_condemn(process, reason);
+    free(reason);
 }
 
 int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
                   const struct process_handler *handler, void *data, struct process **out)
 {
+    static const struct link_handler link_handler = {.frame = on_frame, .ended = on_link_ended};
     struct process *process = mem_alloc(sizeof *process);
-    int status;
+    int fd, status;
 
     process->loop = loop;
     process->spec = *spec;
     image_ref(spec->image);
     process->handler = handler;
     process->data = data;
+    process->since = uv_now(loop);
     process->child.data = process->timer.data = process;
-    process->handles = 2;
     uv_timer_init(loop, &process->timer);
-    status = process_connect(process);
+    status = spawn_worker(loop, &process->child, spec->image, on_exit_status, &fd);
     if (status < 0) {
-        process->handles = 1 + (process->child.type == UV_PROCESS);
-        uv_close((uv_handle_t *)&process->timer, on_handle_closed);
         if (process->child.type == UV_PROCESS)
-            uv_close((uv_handle_t *)&process->child, on_handle_closed);
+            handles_close(&process->handles, on_closed, process, &process->child, NULL);
+        handles_close(&process->handles, on_closed, process, &process->timer, NULL);
         return status;
     }
+    status = link_open(loop, fd, WIRE_WORKER, &link_handler, process, &process->link);
+    if (status < 0)
+        log_fatal("cannot open the link of a worker: %s", uv_strerror(status));
     process_open_plugin(process);
     uv_timer_start(&process->timer, on_start_timeout, spec->start_timeout * UINT64_C(1000), 0);
     *out = process;
     return 0;
 }
+
+/* ---- what is known ---- */
 
 int process_pid(const struct process *process)
 {
@@ -654,21 +628,31 @@ size_t process_memory(const struct process *process)
     return process->memory;
 }
 
-const char *process_state(const struct process *process)
+uint64_t process_age_ms(const struct process *process)
 {
-    static const char *const states[] = {
-        [STARTING] = "starting", [GREETED] = "starting",  [CREATING] = "starting",
-        [READY] = "serving",     [DRAINING] = "draining", [LEAVING] = "leaving"};
-
-    return process->stuck ? "stuck" : states[process->state];
+    return uv_now(process->loop) - process->since;
 }
 
 bool process_is_ready(const struct process *process)
 {
-    return process->state == READY;
+    return process->state == PROCESS_ready;
 }
 
-uint64_t process_stray_emits(const struct process *process)
+void process_snapshot(const struct process *process, struct process_snapshot *out)
 {
-    return process->stray_emits;
+    static const char *const words[] = {
+#define X(name, word) word,
+        PROCESS_STATES(X)
+#undef X
+    };
+
+    *out = (struct process_snapshot){
+        .pid = process->child.pid,
+        .state = words[process->stuck ? PROCESS_stuck : process->state],
+        .live_runs = process->runs.live,
+        .started_runs = process->started,
+        .stray_emits = process->stray_emits,
+        .memory = process->memory,
+        .age_ms = process_age_ms(process),
+    };
 }

@@ -1,10 +1,10 @@
 /*
  * A worker process as the front sees it: started, asked to load one plugin,
- * given runs, drained, and in the end reaped. What happens to its runs when it
- * dies is done here; what happens next is its owner's business.
+ * given runs, drained, and in the end reaped. The process ends its runs when it
+ * dies; its owner decides what happens next.
  *
- *     STARTING ─hello─► CREATING ─ready─► READY ─drain─► DRAINING ─idle─► LEAVING ─► gone
- *         └────── refused, died, too slow ──────┴─ died, stuck ──┴── out of time ──┘
+ *     loading ─hello─► greeted ─create─► creating ─ready─► ready ─drain─► draining ─idle─► leaving
+ * ─► gone └───────── refused, died, too slow ────┴─ died, stuck ──┴──── out of time ────┘
  */
 #ifndef FLEET_PROCESS_H
 #define FLEET_PROCESS_H
@@ -17,6 +17,9 @@
 #include <uv.h>
 
 #define PROCESS_PING_MS 250
+
+/* How long a process without runs may take to leave. */
+#define PROCESS_QUIT_MS 2000
 
 struct process;
 
@@ -35,7 +38,7 @@ struct process_hello {
     const char *mode;        /* fiber or thread */
 };
 
-/* What the plugin is to be created with. */
+/* What the plugin is created with. */
 struct process_setup {
     unsigned threads;
     size_t stack;       /* bytes */
@@ -44,27 +47,40 @@ struct process_setup {
 };
 
 struct process_handler {
-    /* The plugin is loaded, and waits for process_create() or process_refuse(). */
-    void (*hello)(void *data, const struct process_hello *hello);
-    void (*ready)(void *data);
+    /* The plugin is loaded and waits for process_create() or process_refuse(). */
+    void (*hello)(void *data, struct process *process, const struct process_hello *hello);
+    void (*ready)(void *data, struct process *process);
     /* The answer to process_save_state(); "" for none. May be NULL. */
-    void (*saved)(void *data, const char *state);
-    /* Its loop does not answer; it takes no runs until it does. May be NULL. */
-    void (*stuck)(void *data);
-    /* One of its runs has ended. May be NULL. */
-    void (*freed)(void *data);
-    /* One of its agents ignores that its run was cancelled. May be NULL. */
-    void (*ignored)(void *data);
-    /* What is known of it was brought up to date, as every PROCESS_PING_MS. May be NULL. */
-    void (*pinged)(void *data);
+    void (*saved)(void *data, struct process *process, const char *state);
+    /* The loop does not answer; the process takes no runs until it does. May be NULL. */
+    void (*stuck)(void *data, struct process *process);
+    /* A run of this process has ended. May be NULL. */
+    void (*freed)(void *data, struct process *process);
+    /* An agent ignores that its run was cancelled. May be NULL. */
+    void (*ignored)(void *data, struct process *process);
+    /* The memory figure is new, as every PROCESS_PING_MS. May be NULL. */
+    void (*pinged)(void *data, struct process *process);
     /*
-     * The last call: it is reaped, and freed when this returns; its runs have
-     * been ended. reason is for people: the step at which it was refused, or
-     * how it died. was_told: it was drained or told to quit, and did.
+     * The last call: the process is reaped, its runs have been ended, and it is
+     * freed after the call. reason is for people: the step at which the plugin
+     * was refused, or how the process died. was_told: it left as drain or quit
+     * asked it to.
      */
-    void (*gone)(void *data, const char *reason, bool was_told);
+    void (*gone)(void *data, struct process *process, const char *reason, bool was_told);
 };
 
+/* What is known of a process; the word is the state's. */
+struct process_snapshot {
+    int pid;
+    const char *state;
+    size_t live_runs;
+    uint64_t started_runs; /* ever */
+    uint64_t stray_emits;  /* emits outside of a run */
+    size_t memory;         /* resident bytes at the last ping */
+    uint64_t age_ms;       /* since it became ready; before, since it was started */
+};
+
+/* Start a process; its handler is called from the loop only. Return -errno if it cannot start. */
 int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
                   const struct process_handler *handler, void *data, struct process **out);
 
@@ -72,39 +88,35 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
 void process_create(struct process *process, const struct process_setup *setup);
 void process_refuse(struct process *process, const char *reason);
 
-/* Asks for the plugin's state. */
+/* Ask for the plugin's state. */
 void process_save_state(struct process *process);
 
 int process_pid(const struct process *process);
-size_t process_live(const struct process *process);
+size_t process_live(const struct process *process);      /* runs */
 uint64_t process_started(const struct process *process); /* runs, ever */
-size_t process_memory(const struct process *process);    /* resident bytes, as of the last ping */
-
-/* How often its plugin emitted outside of a run. */
-uint64_t process_stray_emits(const struct process *process);
-
-/* A word for people: starting, serving, stuck, draining or leaving. */
-const char *process_state(const struct process *process);
+size_t process_memory(const struct process *process);
+uint64_t process_age_ms(const struct process *process);
+void process_snapshot(const struct process *process, struct process_snapshot *out);
 
 bool process_is_ready(const struct process *process);
 
-/* Whether it can take a run now: it is ready, answers, and reads what it is sent. */
+/* Return true if it can take a run now: it is ready, answers, and reads what it is sent. */
 bool process_has_room(const struct process *process);
 
-/* Starts the queued run. */
+/* Start the queued run. */
 void process_start(struct process *process, struct run *run, const struct run_agent *agent);
 
 /*
- * No more runs: it leaves when its last has ended. After timeout_ms those that
- * are left are cancelled, and what does not stop then is killed with it. A
- * second call may shorten the time.
+ * Take no more runs and leave when the last has ended. After timeout_ms the
+ * runs that are left are cancelled; if they do not stop, the process is killed.
+ * A second call may shorten the time.
  */
 void process_drain(struct process *process, uint64_t timeout_ms);
 
-/* Cancels its runs and tells it to leave; after timeout_ms it is killed. */
+/* Cancel the runs and leave; after timeout_ms the process is killed. */
 void process_quit(struct process *process, uint64_t timeout_ms);
 
-/* Ends it at once; its runs end with this error. The reason is for people. */
+/* Kill it; its runs end with this error. The reason is for people. */
 void process_kill(struct process *process, enum run_error error, const char *reason);
 
 #endif

@@ -1,87 +1,116 @@
+/*
+ * Deployments are made when their file is first seen and live as long as the
+ * registry: one whose file is gone is kept, removed, since its runs may still
+ * finish and the file may come back. The lists are short, so names are searched
+ * one by one, once a request.
+ *
+ * A name may stand for two deployments: a plugin that said it, and a file that is
+ * called so but was never loaded. The plugin goes first. Two plugins cannot have
+ * one name: the second is refused, and tried again when the first is removed.
+ *
+ * What leads to a swap, all through deployment_refresh(), which compares the
+ * file with its last copy and the settings with those in use:
+ *
+ *     the watched folder    one file                    on_changed()
+ *     SIGHUP, reload        every file, and new ones    registry_refresh()
+ *
+ * Starting: registry_open() makes a deployment for each file; when none of them
+ * is starting, settled() is called, once. Stopping: each deployment lets its
+ * workers quit; when all are empty, stopped() is called, once.
+ */
 #include "fleet/registry.h"
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "fleet/deployment.h"
 #include "fleet/watch.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-struct entry {
-    struct deployment *deployment;
-    TAILQ_ENTRY(entry) in_registry; /* in registry->entries */
-};
 
 struct registry {
     uv_loop_t *loop;
     const struct config *config;
     char *folder;
     struct watch *watch;
-    TAILQ_HEAD(, entry) entries;
-    bool opening; /* its first agents are not all created yet */
+    struct deployment **deployments;
+    unsigned count;
+    bool opening; /* the first deployments are not all made yet */
     bool is_settled;
     void (*settled)(void *data);
-    void (*stopped)(void *data); /* set: it is stopping */
+    void (*stopped)(void *data); /* NULL until registry_stop() */
     void *data;
 };
 
-/* ---- agents by name and file ---- */
+/* ---- by name and file ---- */
 
-/* One whose plugin said this name goes before one whose file is called so. */
-static struct deployment *registry_find_any(const struct registry *registry, const char *name)
+static struct deployment *registry_find_name(const struct registry *registry, const char *name)
 {
     struct deployment *by_file = NULL;
-    struct entry *entry;
 
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (strcmp(deployment_name(entry->deployment), name) != 0)
+    for (unsigned i = 0; i < registry->count; i++) {
+        struct deployment *deployment = registry->deployments[i];
+        if (strcmp(deployment_name(deployment), name) != 0)
             continue;
-        if (deployment_is_loaded(entry->deployment))
-            return entry->deployment;
-        by_file = entry->deployment;
+        if (deployment_is_loaded(deployment))
+            return deployment;
+        by_file = deployment;
     }
     return by_file;
 }
 
+struct deployment *registry_find(const struct registry *registry, const char *agent)
+{
+    struct deployment *found = registry_find_name(registry, agent);
+
+    return found && !deployment_is_removed(found) ? found : NULL;
+}
+
 static struct deployment *registry_find_file(const struct registry *registry, const char *file)
 {
-    struct entry *entry;
-
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (strcmp(deployment_file(entry->deployment), file) == 0)
-            return entry->deployment;
+    for (unsigned i = 0; i < registry->count; i++) {
+        if (strcmp(deployment_file(registry->deployments[i]), file) == 0)
+            return registry->deployments[i];
     }
     return NULL;
 }
 
-/* ---- what agents tell ---- */
+unsigned registry_count(const struct registry *registry)
+{
+    return registry->count;
+}
+
+const struct deployment *registry_deployment(const struct registry *registry, unsigned index)
+{
+    assert(index < registry->count);
+    return registry->deployments[index];
+}
+
+/* ---- what deployments tell ---- */
 
 static bool may_be_called(void *data, const struct deployment *deployment, const char *name,
-                          char *reason, size_t size)
+                          struct why *why)
 {
-    const struct registry *registry = data;
-    const struct deployment *other = registry_find_any(registry, name);
+    const struct deployment *other = registry_find_name(data, name);
 
     if (other == NULL || other == deployment || !deployment_is_loaded(other))
         return true;
-    snprintf(reason, size, "the agent '%s' is already that of %s", name, deployment_file(other));
+    why_set(why, 0, "the name '%s' is already that of the plugin in %s", name,
+            deployment_file(other));
     return false;
 }
 
 static void on_settled(void *data)
 {
     struct registry *registry = data;
-    struct entry *entry;
 
     if (registry->is_settled || registry->opening)
         return;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (deployment_is_starting(entry->deployment))
+    for (unsigned i = 0; i < registry->count; i++) {
+        if (deployment_is_starting(registry->deployments[i]))
             return;
     }
     registry->is_settled = true;
@@ -91,12 +120,11 @@ static void on_settled(void *data)
 static void on_emptied(void *data)
 {
     struct registry *registry = data;
-    struct entry *entry;
 
     if (registry->stopped == NULL)
         return;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (!deployment_is_empty(entry->deployment))
+    for (unsigned i = 0; i < registry->count; i++) {
+        if (!deployment_is_empty(registry->deployments[i]))
             return;
     }
     registry->stopped(registry->data);
@@ -104,34 +132,35 @@ static void on_emptied(void *data)
 
 /* ---- the folder ---- */
 
+/* Make a deployment of a file that has none, and swap to the file. */
 static void registry_add(struct registry *registry, const char *file, const struct reply *reply)
 {
     static const struct deployment_handler handler = {
         .may_be_called = may_be_called, .settled = on_settled, .emptied = on_emptied};
-    struct entry *entry = mem_alloc(sizeof *entry);
-
-    entry->deployment =
+    struct deployment *deployment =
         deployment_create(registry->loop, registry->config, file, &handler, registry);
-    TAILQ_INSERT_TAIL(&registry->entries, entry, in_registry);
-    deployment_reload(entry->deployment, reply);
+
+    registry->deployments =
+        mem_realloc(registry->deployments, (registry->count + 1) * sizeof *registry->deployments);
+    registry->deployments[registry->count++] = deployment;
+    deployment_reload(deployment, reply);
 }
 
-/* True if it swaps, and will reply. A name that becomes free may be what a refused one wants. */
+/* Return true if the deployment swaps and will reply. */
 static bool registry_refresh_one(struct registry *registry, struct deployment *deployment,
                                  const struct reply *reply)
 {
-    bool was_removed = deployment_is_removed(deployment),
-         swaps = deployment_refresh(deployment, reply);
-    struct entry *entry;
+    bool was_removed = deployment_is_removed(deployment);
+    bool swaps = deployment_refresh(deployment, reply);
 
-    if (was_removed || !deployment_is_removed(deployment))
-        return swaps;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-        deployment_retry(entry->deployment);
+    /* A refused plugin may have waited for the name that became free. */
+    for (unsigned i = 0; !was_removed && deployment_is_removed(deployment) && i < registry->count;
+         i++)
+        deployment_retry(registry->deployments[i]);
     return swaps;
 }
 
-/* A file of the folder is there, is another, or is gone. */
+/* A file appeared, changed or went away. */
 static void on_changed(void *data, const char *file)
 {
     struct registry *registry = data;
@@ -169,7 +198,7 @@ static void on_refreshed(void *data, const char *error)
     free(refresh);
 }
 
-/* Adds the files that are new; how many there are in all, or -errno. */
+/* Add the files that have no deployment. Return the number of files, or -errno. */
 static int registry_scan(struct registry *registry, struct refresh *refresh)
 {
     struct reply reply = {.done = on_refreshed, .data = refresh};
@@ -203,10 +232,10 @@ int registry_open(struct registry *registry, const char *folder)
     if (status < 0)
         return status;
     if (status == 0)
-        log_warn("there is no plugin (*.so) in the folder: plugins=%s", folder);
+        log_warn("no plugin (*.so) in the plugin folder plugins=%s", folder);
     status = watch_open(registry->loop, folder, on_changed, registry, &registry->watch);
     if (status < 0)
-        log_warn("the plugin folder cannot be watched; use `sluice reload`: %s plugins=%s",
+        log_warn("cannot watch the plugin folder: %s; use `sluice reload` plugins=%s",
                  uv_strerror(status), folder);
     on_settled(registry);
     return 0;
@@ -216,14 +245,15 @@ void registry_refresh(struct registry *registry, const struct reply *reply)
 {
     struct refresh *refresh = mem_alloc(sizeof *refresh);
     struct reply each = {.done = on_refreshed, .data = refresh};
-    struct entry *entry;
 
+    for (unsigned i = 0; i < registry->count; i++)
+        deployment_configure(registry->deployments[i]);
     if (reply)
         refresh->reply = *reply;
     refresh->pending = 1; /* this function's own */
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
+    for (unsigned i = 0; i < registry->count; i++) {
         refresh->pending++;
-        if (!registry_refresh_one(registry, entry->deployment, &each))
+        if (!registry_refresh_one(registry, registry->deployments[i], &each))
             refresh->pending--;
     }
     registry_scan(registry, refresh);
@@ -241,32 +271,25 @@ struct registry *registry_create(uv_loop_t *loop, const struct config *config,
     registry->config = config;
     registry->settled = settled;
     registry->data = data;
-    TAILQ_INIT(&registry->entries);
     return registry;
 }
 
 void registry_stop(struct registry *registry, void (*stopped)(void *data))
 {
-    struct entry *entry;
-
     watch_close(registry->watch);
     registry->watch = NULL;
-    TAILQ_FOREACH(entry, &registry->entries, in_registry)
-        deployment_stop(entry->deployment);
+    for (unsigned i = 0; i < registry->count; i++)
+        deployment_stop(registry->deployments[i]);
     registry->stopped = stopped;
     on_emptied(registry);
 }
 
 void registry_destroy(struct registry *registry)
 {
-    struct entry *entry;
-
     watch_close(registry->watch);
-    while ((entry = TAILQ_FIRST(&registry->entries))) {
-        TAILQ_REMOVE(&registry->entries, entry, in_registry);
-        deployment_destroy(entry->deployment);
-        free(entry);
-    }
+    for (unsigned i = 0; i < registry->count; i++)
+        deployment_destroy(registry->deployments[i]);
+    free(registry->deployments);
     free(registry->folder);
     free(registry);
 }
@@ -276,29 +299,20 @@ bool registry_is_settled(const struct registry *registry)
     return registry->is_settled;
 }
 
-/* ---- runs ---- */
+/* ---- commands of operators ---- */
 
-struct deployment *registry_find(const struct registry *registry, const char *agent)
-{
-    struct deployment *found = registry_find_any(registry, agent);
-
-    return found && !deployment_is_removed(found) ? found : NULL;
-}
-
-/* ---- what operators do ---- */
-
-/* The deployment, or a reply that there is none. */
+/* Return the deployment, or reply that there is none. */
 static struct deployment *registry_find_for(const struct registry *registry, const char *name,
                                             const struct reply *reply)
 {
-    struct deployment *deployment = registry_find_any(registry, name);
-    char error[160];
+    struct deployment *deployment = registry_find_name(registry, name);
+    struct why why = {0};
 
     if (deployment)
         return deployment;
-    snprintf(error, sizeof error, "there is no plugin '%.64s'; `sluice list` shows those there are",
-             name);
-    reply->done(reply->data, error);
+    why_set(&why, 0, "there is no plugin '%.64s'; `sluice list` shows those there are", name);
+    reply->done(reply->data, why_text(&why));
+    why_finish(&why);
     return NULL;
 }
 
@@ -326,34 +340,4 @@ void registry_drain(struct registry *registry, const char *name, const struct re
         return;
     deployment_drain(deployment);
     reply->done(reply->data, NULL);
-}
-
-static void each_deployment(const struct registry *registry, bool with_removed, struct buf *json,
-                            void (*append)(const struct deployment *deployment, struct buf *json))
-{
-    const struct entry *entry;
-    const char *comma = "";
-
-    TAILQ_FOREACH(entry, &registry->entries, in_registry) {
-        if (deployment_is_removed(entry->deployment) &&
-            (!with_removed || deployment_is_empty(entry->deployment)))
-            continue;
-        buf_puts(json, comma);
-        append(entry->deployment, json);
-        comma = ",";
-    }
-}
-
-void registry_describe(const struct registry *registry, struct buf *json)
-{
-    buf_puts(json, "{\"agents\":[");
-    each_deployment(registry, false, json, deployment_describe);
-    buf_puts(json, "]}");
-}
-
-void registry_report(const struct registry *registry, struct buf *json)
-{
-    buf_puts(json, "{\"plugins\":[");
-    each_deployment(registry, true, json, deployment_report);
-    buf_puts(json, "]}");
 }

@@ -1,3 +1,12 @@
+/*
+ * inotify(7), through libuv, tells of each name in the folder about which
+ * something happened; it does not tell when a writer is done. So each such file
+ * is looked at every LOOK_MS until two looks in a row see the same file, and
+ * then told. One event or a thousand lead to one call.
+ *
+ * A file that a pausing writer left half is told, too; image.c finds that out,
+ * and the writer's next bytes bring the next call.
+ */
 #include "fleet/watch.h"
 
 #include "base/mem.h"
@@ -7,15 +16,15 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 
-/* A file that did not change between two looks so far apart has been left alone. */
+/* A file that did not change for this long has been left alone. */
 #define LOOK_MS 40
 
-/* A file about which something happened lately. */
+/* A file that is being looked at. */
 struct change {
     struct watch *watch;
     char *file;
     uv_timer_t look;
-    struct stat seen; /* all zero: not there, or not looked at yet */
+    struct stat seen; /* all zero: it was not there */
     bool looked;
     TAILQ_ENTRY(change) in_watch; /* in watch->changes */
 };

@@ -1,7 +1,6 @@
 /*
- * Watches a folder's plugin files (*.so, not hidden) and tells of each that
- * appeared, changed or went away, once it has been left alone for a moment: so
- * a file that is being written is told of when its writer pauses.
+ * Watches the plugin files (*.so, not hidden) of a folder and tells of each
+ * that appeared, changed or went away, after nobody has touched it for a moment.
  */
 #ifndef FLEET_WATCH_H
 #define FLEET_WATCH_H
@@ -11,14 +10,14 @@
 
 struct watch;
 
-/* Whether it is the name of a plugin's file. */
+/* Return true if a plugin file may be called so. */
 bool watch_is_plugin(const char *name);
 
-/* file: its path, folder/name; valid until the callback returns. -errno */
+/* changed() gets the path, folder/name, valid until it returns. -errno */
 int watch_open(uv_loop_t *loop, const char *folder, void (*changed)(void *data, const char *file),
                void *data, struct watch **out);
 
-/* NULL is fine. */
+/* NULL is ignored. */
 void watch_close(struct watch *watch);
 
 #endif

@@ -1,8 +1,9 @@
 #include "ops/admin.h"
 
-#include "base/json.h"
+#include "base/json_writer.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ops/report.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -94,13 +95,12 @@ static void client_send(struct client *client)
 
 static void client_answer(struct client *client, const char *error)
 {
-    if (error) {
-        buf_puts(&client->answer, "{\"ok\":false,\"error\":");
-        json_append_string(&client->answer, error);
-        buf_puts(&client->answer, "}");
-    } else {
-        buf_puts(&client->answer, "{\"ok\":true}");
-    }
+    struct json_writer json = {.out = &client->answer};
+
+    json_open(&json, NULL, '{');
+    json_flag(&json, "ok", error == NULL);
+    json_text(&json, "error", error);
+    json_close(&json, '}');
     client_send(client);
 }
 
@@ -116,12 +116,12 @@ static void on_done(void *data, const char *error)
 
 static void do_list(struct client *client)
 {
-    struct buf report = {0};
+    struct json_writer json = {.out = &client->answer};
 
-    registry_report(client->admin->registry, &report);
-    buf_puts(&client->answer, "{\"ok\":true,");
-    buf_append(&client->answer, buf_data(&report) + 1, buf_length(&report) - 1);
-    buf_finish(&report);
+    json_open(&json, NULL, '{');
+    json_flag(&json, "ok", true);
+    report_plugins(client->admin->registry, &json);
+    json_close(&json, '}');
     client_send(client);
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "wire/link.h"
+#include "wire/worker_fds.h"
 #include "worker/host_table.h"
 #include "worker/worker.h"
 
@@ -224,7 +225,7 @@ static int on_frame(void *data, const struct wire_frame *frame)
  */
 static int main_take_socket(void)
 {
-    int type, fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    int type, fd = fcntl(WORKER_FD_SOCKET, F_DUPFD_CLOEXEC, 3);
     socklen_t length = sizeof type;
     int null = open("/dev/null", O_RDONLY);
 

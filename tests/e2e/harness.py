@@ -192,7 +192,7 @@ class Server:
 
     def worker_of(self, plugin):
         """The pid of the plugin's current worker."""
-        found = re.findall(rf"a worker serves plugin={re.escape(plugin)} .*pid=(\d+)", self.log())
+        found = re.findall(rf"worker ready plugin={re.escape(plugin)} .*pid=(\d+)", self.log())
         return int(found[-1])
 
     def signal(self, number):

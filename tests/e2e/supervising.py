@@ -69,7 +69,7 @@ class Watched:
         return run_sluice("reload", "--admin", self.admin, *args)
 
     def obituaries(self, *words):
-        return self.lines(" plugin front ", "a worker died: ", *words)
+        return self.lines(" plugin front ", "worker died: ", *words)
 
     def descriptors(self):
         """How many the front has open."""
@@ -125,8 +125,8 @@ class SupervisionTest(Test):
         wait_for(lambda: server.obituaries(f"pid={pid} "), f"the death of {pid} is logged")
         lines = server.obituaries(f"pid={pid} ")
         self.assertEqual(len(lines), 1, lines)
-        self.assertRegex(lines[0], rf"a worker died: .+ file=\S*/{plugin}\.so generation=\d+ "
-                                   rf"pid={pid} runs={runs}$")
+        self.assertRegex(lines[0], rf"worker died: .+ plugin=\S+ generation=\d+ pid={pid} "
+                                   rf"(signal|status)=\d+ runs={runs} file=\S*/{plugin}\.so$")
         self.assertTrue(any(text in lines[0] for text in messages), (messages, lines[0]))
 
     def bystanders(self, server, count=5):

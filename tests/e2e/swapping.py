@@ -176,8 +176,8 @@ class SwapTest(Test):
     def hang_up(self, server):
         """SIGHUP; returns when the configuration was read, or refused."""
         def seen():
-            return (len(server.lines("the configuration was read again")) +
-                    len(server.lines("the configuration is refused")))
+            return (len(server.lines("configuration reloaded")) +
+                    len(server.lines("configuration refused")))
 
         before = seen()
         server.signal(signal.SIGHUP)

@@ -252,7 +252,7 @@ class ModesTest(ChatTest):
                 connection.exchange("POST", f"/runs/{stream.run}/cancel", b"{}")
             stream.rest()
             self.assertEqual(stream.done["status"], "cancelled")
-        self.assertEqual(self.server.lines("a worker died"), [])
+        self.assertEqual(self.server.lines("worker died"), [])
 
 
 # ---- many at once ----

@@ -102,7 +102,7 @@ class CrashTest(Test):
     def test_death_is_logged_with_plugin_and_runs(self):
         self.start_live("e2e_crash")
         self.server.run("e2e_crash", {"how": "abort"})
-        lines = self.server.lines(" plugin front ", "a worker died", "signal 6", "e2e_crash.so",
+        lines = self.server.lines(" plugin front ", "worker died", "signal 6", "e2e_crash.so",
                                   "generation=1", f"runs={self.LIVE + 1}")
         self.assertEqual(len(lines), 1, self.server.lines("died"))
 

@@ -47,7 +47,7 @@ class FolderTest(Test):
         reason = agent[0]["reason"]
         for word in words:
             self.assertIn(word, reason)
-        lines = server.lines(" error front ", "a plugin is refused: ", reason,
+        lines = server.lines(" error front ", "plugin refused: ", reason,
                              f"file={server.plugin_folder}/")
         self.assertEqual(len(lines), 1, server.lines("refused"))
         return reason
@@ -99,7 +99,7 @@ class FolderTest(Test):
         self.assertEqual(sorted(agents), ["refused", "serving"])
         self.assertEqual(agents["serving"]["name"], "e2e_emit")
         self.assertRegex(agents["refused"]["reason"],
-                         r"^the agent 'e2e_emit' is already that of .*/(twin|e2e_emit)\.so$")
+                         r"^the name 'e2e_emit' is already that of the plugin in .*/(twin|e2e_emit)\.so$")
 
     def test_name_differs_from_the_file(self):
         server = self.start(fill=lambda folder: shutil.copy(
@@ -112,13 +112,13 @@ class FolderTest(Test):
         server.start()
         self.assertEqual(server.get("/agents").json(), {"agents": []})
         self.assertEqual(server.get("/readyz").status, 200)
-        self.assertEqual(len(server.lines("there is no plugin (*.so) in the folder")), 1)
+        self.assertEqual(len(server.lines("no plugin (*.so) in the plugin folder")), 1)
 
     def test_file_that_goes_while_its_plugin_starts(self):
         """The server does not wait for it any more."""
         server = self.prepare("fault_hang", settings={"host.start_timeout": 3600})
         server.start_process()
-        wait_for(lambda: server.lines("operators' commands are taken"), "the folder is watched")
+        wait_for(lambda: server.lines("admin socket open"), "the folder is watched")
         os.remove(os.path.join(server.plugin_folder, "fault_hang.so"))
         wait_for(server.find_address, "the server listens")
         self.assertEqual(server.post("fault_hang", {}).status, 404)

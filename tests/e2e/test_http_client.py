@@ -40,7 +40,7 @@ class HttpTest(SwapTest):
         """Workers end cleanly, with whatever is left in flight, and say so if they leak."""
         for server in self.servers:
             server.stop()
-            self.assertEqual(server.lines("a worker died"), [])
+            self.assertEqual(server.lines("worker died"), [])
             self.assertEqual(server.lines("killed"), [])
 
     def start_upstream(self, tls=None):

@@ -157,7 +157,7 @@ class ShutdownTest(Test):
     def test_while_plugins_start(self):
         server = self.prepare("fault_hang", "ticker", settings={"host.start_timeout": 600})
         server.start_process()
-        wait_for(lambda: server.lines("a plugin serves plugin=ticker"), "the other one serves")
+        wait_for(lambda: server.lines("now serving plugin=ticker"), "the other one serves")
         server.signal(signal.SIGTERM)
         server.check_end()
 

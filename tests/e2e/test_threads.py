@@ -89,7 +89,7 @@ class LateThreadTest(SupervisionTest):
             self.assertEqual(events[-1].json(), {"status": "finished"})
             self.assertIn("left", types(events))
         server.stop()
-        self.assertEqual(server.lines("a worker died"), [])
+        self.assertEqual(server.lines("worker died"), [])
         self.assertEqual(server.lines("killed"), [])
 
 
@@ -119,7 +119,7 @@ class LoopThreadTest(SwapTest):
                 self.assertEqual(server.get("/runs/" + kept.run).json()["status"], "running")
                 kept.close()
                 self.wait_generations(server, 2, name=agent)
-                self.assertEqual(server.lines("a worker died"), [])
+                self.assertEqual(server.lines("worker died"), [])
 
 
 if __name__ == "__main__":

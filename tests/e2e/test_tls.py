@@ -331,7 +331,7 @@ class IdentityTest(TlsTest):
         self.install(self.other.certificate, self.other.key)
         self.assertEqual(self.subject(server), "first")
         server.signal(signal.SIGHUP)
-        wait_for(lambda: server.lines("the configuration was read again"), "it is read again")
+        wait_for(lambda: server.lines("configuration reloaded"), "it is read again")
         server.tls = self.other.clients
         self.assertEqual(self.subject(server), "second")
         new = server.open("ticker", {"count": 20, "period_ms": 10})
@@ -487,7 +487,7 @@ class IdentityTest(TlsTest):
         os.unlink(self.identity.key)
         self.check_refusal(server, f"cannot read {self.identity.key}: No such file or directory")
         server.signal(signal.SIGHUP)
-        wait_for(lambda: server.lines("the configuration is refused", "cannot read"), "it says so")
+        wait_for(lambda: server.lines("configuration refused", "cannot read"), "it says so")
         count = stream.parser.count
         while stream.parser.count < count + 10:
             stream.read()

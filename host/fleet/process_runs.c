@@ -1,0 +1,44 @@
+#include "fleet/process_runs.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+uint32_t process_runs_add(struct process_runs *runs, struct run *run)
+{
+    uint32_t number;
+
+    if (runs->free_count == 0) {
+        uint32_t capacity = runs->capacity ? runs->capacity * 2 : 16;
+        runs->taken = mem_realloc(runs->taken, capacity * sizeof *runs->taken);
+        runs->free = mem_realloc(runs->free, capacity * sizeof *runs->free);
+        for (number = capacity; number-- > runs->capacity;) {
+            runs->taken[number] = NULL;
+            runs->free[runs->free_count++] = number;
+        }
+        runs->capacity = capacity;
+    }
+    number = runs->free[--runs->free_count];
+    runs->taken[number] = run;
+    runs->live++;
+    return number;
+}
+
+void process_runs_remove(struct process_runs *runs, uint32_t number)
+{
+    runs->taken[number] = NULL;
+    runs->free[runs->free_count++] = number;
+    runs->live--;
+}
+
+struct run *process_runs_find(const struct process_runs *runs, uint32_t number)
+{
+    return number < runs->capacity ? runs->taken[number] : NULL;
+}
+
+void process_runs_finish(struct process_runs *runs)
+{
+    free(runs->taken);
+    free(runs->free);
+    *runs = (struct process_runs){0};
+}

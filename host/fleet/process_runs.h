@@ -1,0 +1,30 @@
+/*
+ * The runs of one worker process, by the numbers they have on its link. A
+ * number is free again only after the worker has reported the run's end, so
+ * that a late frame cannot hit another run. A plain struct: zeroed is empty.
+ */
+#ifndef FLEET_PROCESS_RUNS_H
+#define FLEET_PROCESS_RUNS_H
+
+#include <stdint.h>
+
+struct run;
+
+struct process_runs {
+    struct run **taken; /* by number; NULL is free */
+    uint32_t capacity;
+    uint32_t *free; /* a stack of numbers */
+    uint32_t free_count;
+    uint32_t live;
+};
+
+/* Give the run a number. */
+uint32_t process_runs_add(struct process_runs *runs, struct run *run);
+void process_runs_remove(struct process_runs *runs, uint32_t number);
+
+/* Return the run with this number, or NULL. */
+struct run *process_runs_find(const struct process_runs *runs, uint32_t number);
+
+void process_runs_finish(struct process_runs *runs);
+
+#endif

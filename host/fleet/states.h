@@ -1,0 +1,50 @@
+/*
+ * What a plugin is doing: the states of its deployment, of each generation and
+ * of each worker process, side by side, with the words that operators and
+ * clients see. Each owner makes its transitions in one function.
+ */
+#ifndef FLEET_STATES_H
+#define FLEET_STATES_H
+
+/*
+ * A deployment: name, word, whether it takes runs, and why not (NULL: the
+ * reason of the last failure).
+ *
+ *     starting    no generation serves yet; runs wait for the first
+ *     serving     its current generation takes runs
+ *     crash_loop  the current generation's workers die as soon as they start
+ *     draining    the host stops: all workers leave
+ *     drained     its operator wants no runs here
+ *     removed     its file is gone
+ *     refused     no generation serves, and the last attempt failed
+ */
+#define DEPLOYMENT_STATES(X)                                 \
+    X(starting, "starting", true, NULL)                      \
+    X(serving, "serving", true, NULL)                        \
+    X(crash_loop, "crash-loop", false, NULL)                 \
+    X(draining, "draining", false, "the server is stopping") \
+    X(drained, "drained", false, "its operator drained it")  \
+    X(removed, "removed", false, "its file is gone")         \
+    X(refused, "refused", false, NULL)
+
+/* A generation: name, word. */
+#define GENERATION_STATES(X)    \
+    X(starting, "starting")     \
+    X(serving, "serving")       \
+    X(crash_loop, "crash-loop") \
+    X(draining, "draining")
+
+/*
+ * A worker process: name, word. A process whose loop does not answer is shown
+ * as stuck, whatever state it is in.
+ */
+#define PROCESS_STATES(X)   \
+    X(loading, "starting")  \
+    X(greeted, "starting")  \
+    X(creating, "starting") \
+    X(ready, "serving")     \
+    X(draining, "draining") \
+    X(leaving, "leaving")   \
+    X(stuck, "stuck")
+
+#endif

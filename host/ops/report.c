@@ -1,0 +1,109 @@
+/*
+ * The one place that makes JSON of snapshots. A text that is NULL or empty has
+ * no member. To show a new fact: put it into the snapshot of its owner
+ * (deployment.h, generation.h, process.h) and print it here.
+ */
+#include "ops/report.h"
+
+static void report_text(struct json_writer *json, const char *name, const char *text)
+{
+    if (text && *text)
+        json_text(json, name, text);
+}
+
+static void report_process(const struct process *process, struct json_writer *json)
+{
+    struct process_snapshot shot;
+
+    process_snapshot(process, &shot);
+    json_open(json, NULL, '{');
+    json_number(json, "pid", (uint64_t)shot.pid);
+    json_text(json, "state", shot.state);
+    json_number(json, "live_runs", shot.live_runs);
+    json_number(json, "started_runs", shot.started_runs);
+    json_number(json, "memory", shot.memory);
+    json_number(json, "age_s", shot.age_ms / 1000);
+    json_close(json, '}');
+}
+
+static void report_generation(const struct generation *generation, struct json_writer *json)
+{
+    struct generation_snapshot shot;
+
+    generation_snapshot(generation, &shot);
+    json_open(json, NULL, '{');
+    json_number(json, "generation", shot.number);
+    report_text(json, "version", shot.version);
+    report_text(json, "mode", shot.mode);
+    json_text(json, "state", shot.state);
+    report_text(json, "reason", shot.reason);
+    json_number(json, "restarts", shot.restarts);
+    json_number(json, "age_s", shot.age_ms / 1000);
+    json_open(json, "workers", '[');
+    for (unsigned i = 0; i < shot.processes; i++)
+        report_process(generation_process(generation, i), json);
+    json_close(json, ']');
+    json_close(json, '}');
+}
+
+void report_plugins(const struct registry *registry, struct json_writer *json)
+{
+    json_open(json, "plugins", '[');
+    for (unsigned i = 0; i < registry_count(registry); i++) {
+        const struct deployment *deployment = registry_deployment(registry, i);
+        struct deployment_snapshot shot;
+        if (deployment_is_removed(deployment) && deployment_is_empty(deployment))
+            continue;
+        deployment_snapshot(deployment, &shot);
+        json_open(json, NULL, '{');
+        json_text(json, "name", shot.name);
+        report_text(json, "file", shot.file);
+        json_text(json, "state", shot.state);
+        report_text(json, "last_error", shot.reason);
+        json_number(json, "queued_runs", shot.queued_runs);
+        json_number(json, "current", shot.current ? generation_number(shot.current) : 0);
+        json_open(json, "generations", '[');
+        for (unsigned at = 0; at < shot.generations; at++)
+            report_generation(deployment_generation(deployment, at), json);
+        json_close(json, ']');
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+static void report_agent(const struct deployment *deployment, struct json_writer *json)
+{
+    struct deployment_snapshot shot;
+    struct generation_snapshot current;
+
+    deployment_snapshot(deployment, &shot);
+    json_open(json, NULL, '{');
+    json_text(json, "name", shot.name);
+    json_text(json, "state", shot.state);
+    if (shot.current) {
+        generation_snapshot(shot.current, &current);
+        report_text(json, "version", current.version);
+        json_number(json, "generation", current.number);
+        report_text(json, "description", current.description);
+        report_text(json, "mode", current.mode);
+        json_number(json, "live_runs", current.live_runs);
+        json_number(json, "stray_emits", current.stray_emits);
+    }
+    if (!shot.serves)
+        report_text(json, "reason", shot.reason);
+    json_close(json, '}');
+}
+
+void report_agents(const struct registry *registry, struct buf *out)
+{
+    struct json_writer json = {.out = out};
+
+    json_open(&json, NULL, '{');
+    json_open(&json, "agents", '[');
+    for (unsigned i = 0; i < registry_count(registry); i++) {
+        if (!deployment_is_removed(registry_deployment(registry, i)))
+            report_agent(registry_deployment(registry, i), &json);
+    }
+    json_close(&json, ']');
+    json_close(&json, '}');
+}
