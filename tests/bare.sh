@@ -25,6 +25,7 @@ if ! command -v debootstrap >/dev/null; then
     apt-get install -y -q --no-install-recommends debootstrap
 fi
 # The mirror of the machine's own main archive; an archive of security updates cannot be bootstrapped.
+# shellcheck disable=SC2016 # apt-get expands it
 : "${MIRROR:=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' |
     grep -v security | sort -u | head -n 1)}"
 : "${MIRROR:?apt has no package lists: run apt-get update, or set MIRROR}"
@@ -69,6 +70,7 @@ SCRIPT
 
 # The mounts are made in a namespace that ends with the script.
 export root registry
+# shellcheck disable=SC2016 # the inner shell expands it
 exec_inside='
     set -eu
     mount --make-rprivate /

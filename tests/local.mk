@@ -247,7 +247,7 @@ tests/npm/stamp: $(TEST_CLIENTS)
 		else cat log >&2; echo "npm cannot install the clients: their tests are skipped" >&2; fi
 endif
 clean-local:
-	rm -rf tests/npm
+	rm -rf soak tests/npm
 
 # One command compiles and links a plugin, and writes into NAME.d what it read; NAME_fiber.so is
 # NAME.c in fiber mode, see tests/plugins/mode.h.
@@ -323,7 +323,7 @@ TESTS = \
 	$(E2E_TESTS)
 TEST_EXTENSIONS = .py
 PY_LOG_COMPILER = $(PYTHON)
-AM_TESTS_ENVIRONMENT = \
+TREE_ENVIRONMENT = \
 	SLUICE='$(abs_builddir)/sluice'; \
 	SLUICE_PLUGINS='$(abs_builddir)/plugins/.libs'; \
 	SLUICE_TEST_PLUGINS='$(abs_builddir)/tests/plugins'; \
@@ -333,13 +333,22 @@ AM_TESTS_ENVIRONMENT = \
 	export SLUICE SLUICE_PLUGINS SLUICE_TEST_PLUGINS SLUICE_TEST_CLIENTS SLUICE_SRCDIR \
 		PYTHONDONTWRITEBYTECODE;
 if SANITIZED
-AM_TESTS_ENVIRONMENT += SLUICE_SANITIZED=1; export SLUICE_SANITIZED;
+TREE_ENVIRONMENT += SLUICE_SANITIZED=1; export SLUICE_SANITIZED;
 endif
+# malloc() and free() fill memory, so that a read of what was never or is no longer there is seen.
+AM_TESTS_ENVIRONMENT = \
+	$(TREE_ENVIRONMENT) \
+	MALLOC_PERTURB_=$${MALLOC_PERTURB_:-165}; export MALLOC_PERTURB_;
 
 # A thousand streams, a hundred swaps, a report.
 swap-storm: all $(TEST_PLUGINS)
-	@$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/swap_storm.py
-.PHONY: swap-storm
+	@$(TREE_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/swap_storm.py
+
+# The tests again and again beside two busy processes; SOAK_ROUNDS says how often.
+SOAK_ROUNDS = 20
+soak: all
+	@sh $(srcdir)/tests/soak.sh $(builddir) $(SOAK_ROUNDS)
+.PHONY: soak swap-storm
 
 PROTOCOL_CASES = \
 	tests/protocols/README.md \
@@ -385,6 +394,9 @@ EXTRA_DIST += \
 	tests/plugins/swap_state.h \
 	tests/plugins/unit_probe.h \
 	tests/plugins/unit_probe_second.c \
+	tests/bare.sh \
+	tests/format.sh \
+	tests/soak.sh \
 	tests/summary.py \
 	$(E2E_TESTS) \
 	$(TEST_CLIENTS) \

@@ -52,8 +52,7 @@ static void link_dispatch(struct link *link)
         if (status < 0) {
             char reason[64];
 
-            snprintf(reason, sizeof reason, "it sent an invalid %s frame",
-                     wire_name(frame.type));
+            snprintf(reason, sizeof reason, "it sent an invalid %s frame", wire_name(frame.type));
             link_end(link, reason);
             return;
         }

@@ -72,7 +72,7 @@ tests/bench/agents/tick_next.c: tests/bench/agents/tick.c
 
 # Writes docs/benchmarks.md and its charts; BENCH_FLAGS are options of bench.py.
 bench: all $(BENCH_AGENTS) bench-programs
-	@$(AM_TESTS_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/bench/bench.py --build $(builddir) \
+	@$(TREE_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/bench/bench.py --build $(builddir) \
 		$(BENCH_FLAGS)
 .PHONY: bench
 

@@ -103,6 +103,15 @@ def memory_kib(pid, kind="Pss"):
     raise AssertionError(f"/proc/{pid}/smaps_rollup has no {kind}")
 
 
+def waited_for_cpu_s(*pids):
+    """How long the processes' main threads were ready to run while others had the CPUs."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/schedstat") as schedstat:
+            total += int(schedstat.read().split()[1])
+    return total / 1e9
+
+
 def run_sluice(*args, stdin=b"", env=None, cwd=None):
     """Runs the binary to its end."""
     return subprocess.run([BINARY, *args], input=stdin, capture_output=True, cwd=cwd,

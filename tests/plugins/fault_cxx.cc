@@ -9,12 +9,15 @@
 #include <stdexcept>
 #include <string>
 
-namespace {
+namespace
+{
 
 struct Noisy {
     std::string name;
 
-    explicit Noisy(const char *what) : name(what) {}
+    explicit Noisy(const char *what) : name(what)
+    {
+    }
     ~Noisy()
     {
         int status = emit_text("late");
@@ -36,6 +39,6 @@ int handle(void *, const char *input)
     return 0;
 }
 
-}
+} // namespace
 
 AGENT_PLUGIN(.name = "fault_cxx", .version = "1.0", .handle = handle)

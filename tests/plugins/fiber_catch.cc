@@ -17,7 +17,8 @@
 #include <string>
 #include <vector>
 
-namespace {
+namespace
+{
 
 unsigned arrived;
 
@@ -133,6 +134,6 @@ int handle(void *, const char *input)
     return tasks ? several(tasks, number_of(input, "\"meet\": ")) : one(input);
 }
 
-}
+} // namespace
 
 AGENT_PLUGIN(.mode = AGENT_FIBER, .name = "fiber_catch", .version = "1.0", .handle = handle)
