@@ -125,6 +125,8 @@ worker_sources = \
 	host/worker/httpclient.h \
 	host/worker/inputs.c \
 	host/worker/inputs.h \
+	host/worker/instance.c \
+	host/worker/instance.h \
 	host/worker/job.c \
 	host/worker/job.h \
 	host/worker/main.c \
@@ -236,15 +238,18 @@ libsluice_test_la_SOURCES = \
 	host/base/json.c \
 	host/base/log.c \
 	host/base/mem.c \
+	host/base/why.c \
 	host/wire/frames.c \
 	host/worker/emit.c \
 	host/worker/http_request.c \
+	host/worker/instance.c \
 	host/worker/vars.c
 libsluice_test_la_LDFLAGS = \
 	$(AM_LDFLAGS) \
 	-no-undefined \
 	-export-symbols-regex '^agent_test_'
 libsluice_test_la_LIBADD = \
+	$(CURL_LIBS) \
 	$(CJSON_LIBS) \
 	-lpthread \
 	-ldl

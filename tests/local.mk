@@ -201,6 +201,7 @@ TEST_PLUGINS = \
 	tests/plugins/fiber_shared.so \
 	tests/plugins/fiber_sleep.so \
 	tests/plugins/fiber_starve.so \
+	tests/plugins/harness_http.so \
 	tests/plugins/harness_tasks.so \
 	tests/plugins/slow_resolver.so \
 	tests/plugins/swap_bad_crash.so \

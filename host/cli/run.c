@@ -218,7 +218,7 @@ static int session_load(struct session *session, const struct settings *settings
 {
     const struct config_plugin *plugin;
     struct worker_settings worker_settings;
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
     char *config = NULL;
     int status = worker_open(session->worker, settings->plugin, settings->plugin, &refusal);
 
@@ -232,7 +232,8 @@ static int session_load(struct session *session, const struct settings *settings
         free(config);
     }
     if (status < 0)
-        fprintf(stderr, "sluice: refused at %s: %s\n", refusal.step, refusal.reason);
+        fprintf(stderr, "sluice: refused at %s: %s\n", refusal.step, why_text(&refusal.why));
+    refusal_finish(&refusal);
     return status;
 }
 

@@ -364,14 +364,21 @@ static int table_http_status(struct agent_http *http)
     if (task == NULL)
         return -ENXIO;
     run_lock();
-    status = exchange_status(http, task);
+    status = task->run->over ? -ECANCELED : exchange_status(http, task);
     run_unlock();
     return status;
 }
 
 static const char *table_http_header(struct agent_http *http, const char *name)
 {
-    return task_current() && name ? exchange_header(http, name) : NULL;
+    struct agent_task *task = task_current();
+    const char *value = NULL;
+
+    run_lock();
+    if (task && name && !task->run->over) /* else the exchange is gone */
+        value = exchange_header(http, name);
+    run_unlock();
+    return value;
 }
 
 static long table_http_read(struct agent_http *http, const char **data)
@@ -382,22 +389,30 @@ static long table_http_read(struct agent_http *http, const char **data)
     if (task == NULL)
         return -ENXIO;
     run_lock();
-    length = exchange_read(http, task, data);
+    length = task->run->over ? -ECANCELED : exchange_read(http, task, data);
     run_unlock();
     return length;
 }
 
 static const char *table_http_error(struct agent_http *http)
 {
-    return task_current() ? exchange_error(http) : "";
+    struct agent_task *task = task_current();
+    const char *message = "";
+
+    run_lock();
+    if (task && !task->run->over)
+        message = exchange_error(http);
+    run_unlock();
+    return message;
 }
 
 static void table_http_close(struct agent_http *http)
 {
-    if (task_current() == NULL)
-        return;
+    struct agent_task *task = task_current();
+
     run_lock();
-    exchange_close(http);
+    if (task && http && !task->run->over)
+        exchange_close(http);
     run_unlock();
 }
 

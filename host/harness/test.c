@@ -6,6 +6,7 @@
 #include "harness/exchange.h"
 #include "harness/run.h"
 #include "harness/table.h"
+#include "worker/instance.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,9 +19,7 @@
 #define RUN_ID "00000000000000000000000000"
 
 struct agent_test {
-    struct agent_plugin plugin;
-    void *self;
-    bool created;
+    struct instance instance;
     char *config;
     char *refusal; /* "" if it is fit */
     char *state;
@@ -74,21 +73,6 @@ bool test_is_loading(void)
 
 /* ---- open --------------------------------------------------------------- */
 
-__attribute__((format(printf, 2, 3))) static void refuse(struct agent_test *test,
-                                                         const char *format, ...)
-{
-    struct buf reason = {0};
-    va_list args;
-
-    va_start(args, format);
-    buf_vprintf(&reason, format, args);
-    va_end(args);
-    if (test->error)
-        buf_printf(&reason, ": %s", test->error);
-    free(test->refusal);
-    test->refusal = buf_steal(&reason);
-}
-
 /* The JSON, which must be some. */
 static const char *checked(const char *what, const char *json)
 {
@@ -97,36 +81,28 @@ static const char *checked(const char *what, const char *json)
     return json;
 }
 
-static int refuse_status(struct agent_test *test, const char *callback, int status)
+/* What it is refused for, with what it logged. */
+static void test_refuse(struct agent_test *test, struct refusal *refusal)
 {
-    refuse(test, "%s() returned %d (%s)", callback, status, strerror((int)(0u - (unsigned)status)));
-    return status;
-}
-
-/* create() and selftest(). */
-static int test_prepare(struct agent_test *test, const char *state)
-{
-    const struct agent_plugin *plugin = &test->plugin;
-    int status;
-
-    if (plugin->create && (status = plugin->create(test->config, state, &test->self)) < 0)
-        return refuse_status(test, "create", status);
-    test->created = true;
-    if (plugin->selftest && (status = plugin->selftest(test->self)) < 0)
-        return refuse_status(test, "selftest", status);
-    return 0;
+    if (test->error)
+        why_set(&refusal->why, 0, "%s: %s", why_text(&refusal->why), test->error);
+    mem_set(&test->refusal, why_text(&refusal->why));
+    refusal_finish(refusal);
 }
 
 static int test_create(struct agent_test *test, const char *state)
 {
+    struct refusal refusal = {0};
     int status;
 
     test_use(test);
     mem_set(&test->refusal, "");
     mem_set(&test->error, NULL);
     loading = true;
-    status = test_prepare(test, state);
+    status = instance_create(&test->instance, test->config, state, &refusal);
     loading = false;
+    if (status < 0)
+        test_refuse(test, &refusal);
     return status;
 }
 
@@ -134,32 +110,16 @@ static void test_destroy_plugin(struct agent_test *test)
 {
     test_use(test);
     loading = true;
-    if (test->created && test->plugin.destroy)
-        test->plugin.destroy(test->self);
+    instance_destroy(&test->instance);
     loading = false;
-    test->created = false;
-    test->self = NULL;
-}
-
-static bool abi_fits(const struct agent_plugin *theirs)
-{
-    return theirs && theirs->abi >> 16 == AGENT_ABI_MAJOR &&
-           (theirs->abi & 0xffff) <= AGENT_ABI_MINOR &&
-           theirs->size >= offsetof(struct agent_plugin, save_state);
 }
 
 static void test_load(struct agent_test *test, agent_test_entry *entry)
 {
-    const struct agent_plugin *theirs = entry(table_host());
-    struct agent_plugin *plugin = &test->plugin;
+    struct refusal refusal = {0};
 
-    if (!abi_fits(theirs)) {
-        refuse(test, "it was built for another ABI than %d.%d", AGENT_ABI_MAJOR, AGENT_ABI_MINOR);
-        return;
-    }
-    memcpy(plugin, theirs, theirs->size < sizeof *plugin ? theirs->size : sizeof *plugin);
-    if (plugin->name == NULL || plugin->version == NULL || plugin->handle == NULL)
-        refuse(test, "AGENT_PLUGIN() needs name, version and handle");
+    if (instance_declare(&test->instance, entry(table_host()), &refusal) < 0)
+        test_refuse(test, &refusal);
     else
         test_create(test, NULL);
 }
@@ -206,7 +166,7 @@ struct agent_test *agent_test_open_file(const char *path, const char *config)
         memcpy(&entry, &symbol, sizeof entry);
         test_load(test, entry);
     } else {
-        refuse(test, "%s", dlerror());
+        mem_set(&test->refusal, dlerror());
     }
     return test;
 }
@@ -243,44 +203,23 @@ const char *agent_test_refusal(struct agent_test *test)
 
 /* ---- state -------------------------------------------------------------- */
 
-static char *test_save(struct agent_test *test)
+const char *agent_test_state(struct agent_test *test)
 {
     char *state = NULL;
 
     test_use(test);
     loading = true;
-    if (test->created && test->plugin.save_state)
-        state = test->plugin.save_state(test->self);
-    loading = false;
-    return state;
-}
-
-/* What a host would pass on of it; "" for nothing. */
-static char *take_state(struct agent_test *test, const char *state)
-{
-    ssize_t length = state ? json_check(state, strlen(state)) : 0;
-    char *taken = mem_alloc((length > 0 ? (size_t)length : 0) + 1);
-
-    if (length < 0 || length > AGENT_STATE_MAX)
+    if (instance_save_state(&test->instance, &state) < 0)
         test_log(test, "warn", "save_state() returned what is not JSON, or too long");
-    else if (state)
-        json_compact(taken, state, strlen(state));
-    return taken;
-}
-
-const char *agent_test_state(struct agent_test *test)
-{
-    char *state = test_save(test);
-
-    free(test->state);
-    test->state = take_state(test, state);
+    loading = false;
+    mem_set(&test->state, state ? state : "");
     free(state);
     return test->state;
 }
 
 int agent_test_restart(struct agent_test *test, const char *state)
 {
-    if (test->plugin.handle == NULL)
+    if (test->instance.info.handle == NULL)
         return -ENODEV;
     test_destroy_plugin(test);
     return test_create(test, state && *state ? checked("the state", state) : NULL);
@@ -331,8 +270,8 @@ static void test_set_vars(struct agent_test *test, struct run *run, const char *
 {
     run_add_var(run, "input", input);
     run_add_var(run, "run.id", RUN_ID);
-    run_add_var(run, "run.agent", test->plugin.name);
-    run_add_var(run, "plugin.version", test->plugin.version);
+    run_add_var(run, "run.agent", test->instance.info.name);
+    run_add_var(run, "plugin.version", test->instance.info.version);
     run_add_var(run, "plugin.generation", "1");
     for (size_t i = 0; i < test->vars.count; i++) {
         const struct var *var = test->vars.items[i];
@@ -354,7 +293,7 @@ static int test_run(struct agent_test *test, const char *input, int (*fn)(void *
     test->last = run;
     test->next = run_create(test);
     run_unlock();
-    run->fibers = test->plugin.mode == AGENT_FIBER;
+    run->fibers = test->instance.info.mode == AGENT_FIBER;
     test_set_vars(test, run, input);
     run_execute(run, fn, arg);
     return run->returned;
@@ -369,7 +308,7 @@ static int call_handle(void *arg)
 {
     struct handle_call *call = arg;
 
-    return call->test->plugin.handle(call->test->self, call->input);
+    return instance_handle(&call->test->instance, call->input);
 }
 
 int agent_test_run(struct agent_test *test, const char *input)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "base/why.h"
 #include "wire/frames.h"
 #include "worker/emit.h"
 #include "worker/httpclient.h"
@@ -38,9 +39,12 @@ uint64_t host_table_stray_emits(void)
     return atomic_load(&stray_emits);
 }
 
-void host_table_last_error(char *text, size_t size)
+int host_table_add_last_error(struct why *why, int status)
 {
-    snprintf(text, size, "%s", last_error);
+    if (last_error[0])
+        why_set(why, status, "%s: %s", why_text(why), last_error);
+    last_error[0] = '\0';
+    return status;
 }
 
 static int stray_emit(const char *type)

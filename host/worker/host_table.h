@@ -9,10 +9,15 @@
 
 const struct agent_host *host_table(void);
 
-/* How often the plugin emitted outside of a run. */
+/* Return how often the plugin emitted outside of a run. */
 uint64_t host_table_stray_emits(void);
 
-/* Copies what the plugin last logged on this thread as an error outside of a run, or "". */
-void host_table_last_error(char *text, size_t size);
+/*
+ * Append ": TEXT" to the reason, where TEXT is what the plugin last logged on
+ * this thread as an error outside of a run; nothing if there is none. Forget
+ * it. Return status.
+ */
+struct why;
+int host_table_add_last_error(struct why *why, int status);
 
 #endif

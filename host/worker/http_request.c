@@ -3,21 +3,31 @@
 #include "agent.h"
 
 #include <ctype.h>
+#include <curl/curl.h>
 #include <string.h>
 #include <strings.h>
 
+/* Return whether libcurl's parser takes it for an http URL. It takes some that are guessed, so look
+ * at scheme, host and white space first. */
 static bool is_url(const char *url)
 {
     size_t scheme = url == NULL                            ? 0
                     : strncasecmp(url, "http://", 7) == 0  ? 7
                     : strncasecmp(url, "https://", 8) == 0 ? 8
                                                            : 0;
+    CURLU *parsed;
+    bool valid;
 
     for (const char *p = url; scheme && *p; p++) {
         if ((unsigned char)*p <= ' ' || *p == 0x7f)
             return false;
     }
-    return scheme && !strchr("/?#", url[scheme]);
+    if (scheme == 0 || strchr("/?#", url[scheme]))
+        return false;
+    parsed = curl_url();
+    valid = parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK;
+    curl_url_cleanup(parsed);
+    return valid;
 }
 
 static bool is_token(const char *text, size_t length)

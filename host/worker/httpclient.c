@@ -598,16 +598,6 @@ static void exchange_queue(struct agent_http *exchange)
 
 /* ---- the agent's side ---- */
 
-/* What libcurl takes for a URL, too. */
-static bool is_parsed(const char *url)
-{
-    CURLU *parsed = curl_url();
-    bool valid = parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK;
-
-    curl_url_cleanup(parsed);
-    return valid;
-}
-
 /* libcurl takes "Name:" for one that is not to be sent, and "Name;" for one without a value. */
 static void exchange_add_field(struct agent_http *exchange, const char *field)
 {
@@ -693,7 +683,7 @@ int exchange_open(struct task *task, const struct agent_http_request *request,
     struct sched *sched = job_sched(job); /* outlives the client, for a thread that is late */
     bool stopped;
 
-    if (!http_request_is_valid(request) || !is_parsed(request->url))
+    if (!http_request_is_valid(request))
         return -EINVAL;
     exchange = exchange_create(job_host(job)->http, request);
     sched_lock(sched);
@@ -729,9 +719,9 @@ static int exchange_await(struct agent_http *exchange, struct task *task,
 {
     bool closed = false;
 
+    if (exchange->waiter && !job_is_stopped(task->job))
+        return -EBUSY;
     while (!job_is_stopped(task->job) && !closed && !has(exchange)) {
-        if (exchange->waiter)
-            return -EBUSY;
         exchange->waiter = task;
         exchange->refs++;
         job_wait(task, NEVER);

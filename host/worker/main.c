@@ -74,12 +74,14 @@ static void main_send_json(struct worker_process *process, enum wire_type type, 
     cJSON_Delete(json);
 }
 
-static void main_refuse(struct worker_process *process, const struct plugin_refusal *refusal)
+/* Tell the front why the plugin is not fit to serve. */
+static void main_refuse(struct worker_process *process, struct refusal *refusal)
 {
     cJSON *json = cJSON_CreateObject();
 
     cJSON_AddStringToObject(json, "step", refusal->step);
-    cJSON_AddStringToObject(json, "reason", refusal->reason);
+    cJSON_AddStringToObject(json, "reason", why_text(&refusal->why));
+    refusal_finish(refusal);
     main_send_json(process, WIRE_REFUSED, json);
 }
 
@@ -107,7 +109,7 @@ static int main_open(struct worker_process *process, const cJSON *json)
     static const struct worker_sink sink = {.take = on_take, .left = on_left};
     const char *path = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "path"));
     const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "file"));
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
 
     if (path == NULL || file == NULL || process->worker)
         return -EPROTO;
@@ -134,7 +136,7 @@ static int on_open(struct worker_process *process, const struct wire_frame *fram
 
 static int on_create(struct worker_process *process, const struct wire_frame *frame)
 {
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
     struct worker_settings settings;
     const char *part[4];
     size_t at = 0;

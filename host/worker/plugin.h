@@ -1,19 +1,13 @@
 /*
- * One plugin: loaded, checked, created, tested. Whatever refuses it says at
- * which step and why, in words for its operator: the file, what was wanted and
- * what was found.
+ * One plugin: a file that was loaded, and the agent that it declares, created
+ * and tested. What refuses it names the file, what was wanted and what was found.
  *
  * libltdl is not thread safe: one thread opens plugins.
  */
 #ifndef WORKER_PLUGIN_H
 #define WORKER_PLUGIN_H
 
-#include "agent.h"
-
-struct plugin_refusal {
-    const char *step; /* open, entry, abi, create or selftest */
-    char reason[1024];
-};
+#include "worker/instance.h"
 
 struct plugin;
 
@@ -22,22 +16,23 @@ struct plugin;
  * calls it. -EINVAL and the refusal.
  */
 int plugin_open(const char *path, const char *file, const struct agent_host *host,
-                struct plugin **out, struct plugin_refusal *refusal);
+                struct plugin **out, struct refusal *refusal);
 
 /* Steps create and selftest; config is JSON, state is JSON or NULL. */
 int plugin_create(struct plugin *plugin, const char *config, const char *state,
-                  struct plugin_refusal *refusal);
+                  struct refusal *refusal);
 
-/* What it declared; host's ABI, members it does not have are zero. */
+/* Return what it declared; see struct instance. */
 const struct agent_plugin *plugin_info(const struct plugin *plugin);
 
-/* Its handle() with its self. */
+/* Call its handle() with its self. */
 int plugin_handle(const struct plugin *plugin, const char *input);
 
-/* Its state as JSON without white space, to be freed; NULL if it has none, or none that is fit. */
-char *plugin_save_state(const struct plugin *plugin, size_t most);
+/* Return its state as JSON without white space, to be freed; NULL if it has none, or if what it
+ * returned is refused, which is logged. */
+char *plugin_save_state(const struct plugin *plugin);
 
-/* Calls its destroy() if it was created; the code stays mapped. NULL is fine. */
+/* Call its destroy() if it was created; the code stays mapped. NULL is fine. */
 void plugin_destroy(struct plugin *plugin);
 
 #endif

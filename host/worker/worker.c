@@ -189,30 +189,18 @@ static bool withdraw_subtask_thread(void *data, struct agent_task *subtask)
 
 /* ---- loading ---- */
 
-static int add_logged(int status, struct plugin_refusal *refusal)
-{
-    char logged[512];
-    size_t length = strlen(refusal->reason);
-
-    host_table_last_error(logged, sizeof logged);
-    if (logged[0])
-        snprintf(refusal->reason + length, sizeof refusal->reason - length, ": %s", logged);
-    return status;
-}
-
-int worker_open(struct worker *worker, const char *path, const char *file,
-                struct plugin_refusal *refusal)
+int worker_open(struct worker *worker, const char *path, const char *file, struct refusal *refusal)
 {
     return plugin_open(path, file, host_table(), &worker->plugin, refusal);
 }
 
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
-                         const char *config, const char *state, struct plugin_refusal *refusal)
+                         const char *config, const char *state, struct refusal *refusal)
 {
     int status = plugin_create(worker->plugin, config, state, refusal);
 
     if (status < 0)
-        return add_logged(status, refusal);
+        return host_table_add_last_error(&refusal->why, status);
     if (worker_plugin(worker)->mode == AGENT_FIBER)
         worker->fibers = fiber_pool_create(worker->loop, settings->stack_size);
     else
@@ -408,7 +396,7 @@ void worker_send(struct worker *worker, int type, const void *data, size_t lengt
 
 void worker_save_state(struct worker *worker)
 {
-    char *state = plugin_save_state(worker->plugin, WIRE_STATE_MAX);
+    char *state = plugin_save_state(worker->plugin);
 
     worker_send(worker, WIRE_STATE, state, state ? strlen(state) : 0);
     free(state);

@@ -39,10 +39,9 @@ struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, vo
 void worker_destroy(struct worker *worker);
 
 /* The two halves of loading; see plugin.h. The reason has what the plugin logged. */
-int worker_open(struct worker *worker, const char *path, const char *file,
-                struct plugin_refusal *refusal);
+int worker_open(struct worker *worker, const char *path, const char *file, struct refusal *refusal);
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
-                         const char *config, const char *state, struct plugin_refusal *refusal);
+                         const char *config, const char *state, struct refusal *refusal);
 
 /* NULL unless worker_open() succeeded. */
 const struct agent_plugin *worker_plugin(const struct worker *worker);

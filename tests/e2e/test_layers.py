@@ -37,7 +37,7 @@ LIBRARIES = {
     "microhttpd.h": ("host/http/",),
     "gnutls/": ("host/http/", "host/base/digest.c"),
     "ltdl.h": ("host/worker/plugin.c",),
-    "curl/": ("host/worker/httpclient.c",),
+    "curl/": ("host/worker/httpclient.c", "host/worker/http_request.c"),
     "hiredis/": (),
     "ini.h": ("host/config/ini.c",),
 }

@@ -121,6 +121,35 @@ class TestingTest(unittest.TestCase):
         self.assertIn('heard {"a":1}', lines)
         self.check_same("harness_tasks", {"ask": True})
 
+    def test_urls(self):
+        lines = self.check_same("harness_http", {"urls": [
+            "http://127.0.0.1:9/", "HTTP://127.0.0.1:9/?q#f", "http://user@127.0.0.1:9/%7e",
+            "http://[::1]:9/", "http://127.0.0.1:99999/", "http://127.0.0.1:x/", "http://[::1/",
+            "http://[zz]:9/", "http:///x", "http://?x", "http://a b/", "ftp://127.0.0.1/",
+            "127.0.0.1:9", ""]})
+        self.assertIn("opened -22", lines)
+        self.assertIn("opened 0", lines)
+
+    def test_calls_after_the_run(self):
+        """A thread that is bound to a run uses its exchange when the run is over."""
+        self.check_same("harness_http", {"late": True})
+
+    def check_refused(self, plugin, *words):
+        path = plugin_path(plugin)
+        here = subprocess.run([self.tool, path, "{}"], check=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True).stderr
+        there = run_sluice("run", path).stderr.decode()
+        here = here.partition("the plugin was refused: ")[2]
+        there = there.partition(f"refused at abi: {path}: ")[2]
+        self.assertEqual(here, there)
+        for word in words:
+            self.assertIn(word, here)
+
+    def test_declarations(self):
+        self.check_refused("fault_name", "'fault/name'", "letters, digits")
+        self.check_refused("fault_handle", "handle", "not set")
+        self.check_refused("fault_abi", "ABI 7.3", "wanted is 1.0")
+
 
 if __name__ == "__main__":
     main()

@@ -22,18 +22,19 @@ CASE(no_worker)
 
 CASE(missing_file)
 {
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
     const char *path = plugin_path("unit_no_such_file");
 
     ck_assert_int_eq(worker_open(worker, path, path, &refusal), -EINVAL);
     ck_assert_str_eq(refusal.step, "open");
-    ck_assert_ptr_nonnull(strstr(refusal.reason, path));
+    ck_assert_ptr_nonnull(strstr(why_text(&refusal.why), path));
     ck_assert_ptr_null(worker_plugin(worker));
+    refusal_finish(&refusal);
 }
 
 CASE(created_and_tested)
 {
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
 
     open_plugin("unit_probe");
     ck_assert_int_eq(worker_plugin(worker)->mode, AGENT_THREAD);
@@ -44,39 +45,43 @@ CASE(created_and_tested)
     ck_assert_int_eq(life.destroyed, 0);
     ck_assert_str_eq(life.state, "{\"kept\":1}");
     ck_assert_ptr_eq(strstr(life.config, "{\"life\":"), life.config);
+    refusal_finish(&refusal);
 }
 
 CASE(create_without_state)
 {
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
 
     open_plugin("unit_probe_fiber");
     ck_assert_int_eq(worker_plugin(worker)->mode, AGENT_FIBER);
     ck_assert_int_eq(create_plugin(1, NULL, &refusal), 0);
     ck_assert_str_eq(life.state, "none");
+    refusal_finish(&refusal);
 }
 
 CASE(create_fails)
 {
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
 
     life.create_status = -ENOENT;
     open_plugin("unit_probe");
     ck_assert_int_lt(create_plugin(1, NULL, &refusal), 0);
     ck_assert_str_eq(refusal.step, "create");
-    ck_assert_ptr_nonnull(strstr(refusal.reason, "create() returned -2"));
-    ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in create"));
+    ck_assert_ptr_nonnull(strstr(why_text(&refusal.why), "create() returned -2"));
+    ck_assert_ptr_nonnull(strstr(why_text(&refusal.why), "the probe was told to fail in create"));
     ck_assert_int_eq(life.tested, 0);
+    refusal_finish(&refusal);
 }
 
 CASE(selftest_fails)
 {
-    struct plugin_refusal refusal;
+    struct refusal refusal = {0};
 
     life.selftest_status = -EIO;
     open_plugin("unit_probe");
     ck_assert_int_lt(create_plugin(1, NULL, &refusal), 0);
     ck_assert_str_eq(refusal.step, "selftest");
-    ck_assert_ptr_nonnull(strstr(refusal.reason, "selftest() returned -5"));
-    ck_assert_ptr_nonnull(strstr(refusal.reason, "the probe was told to fail in selftest"));
+    ck_assert_ptr_nonnull(strstr(why_text(&refusal.why), "selftest() returned -5"));
+    ck_assert_ptr_nonnull(strstr(why_text(&refusal.why), "the probe was told to fail in selftest"));
+    refusal_finish(&refusal);
 }

@@ -161,14 +161,14 @@ const char *plugin_path(const char *name)
 
 void open_plugin(const char *name)
 {
-    struct plugin_refusal refusal = {.step = "none"};
+    struct refusal refusal = {.step = "none"};
     int status = worker_open(worker, plugin_path(name), plugin_path(name), &refusal);
 
-    ck_assert_msg(status == 0, "%s: %s", refusal.step, refusal.reason);
+    ck_assert_msg(status == 0, "%s: %s", refusal.step, why_text(&refusal.why));
     ck_assert_str_eq(worker_plugin(worker)->name, name);
 }
 
-int create_plugin(unsigned threads, const char *state, struct plugin_refusal *refusal)
+int create_plugin(unsigned threads, const char *state, struct refusal *refusal)
 {
     struct worker_settings settings = {.threads = threads, .stack_size = 256 * 1024};
     char config[64];
@@ -197,7 +197,7 @@ void setup(void)
 
 static void setup_plugin(const char *name, unsigned threads)
 {
-    struct plugin_refusal refusal = {.step = "none"};
+    struct refusal refusal = {.step = "none"};
 
     setup();
     open_plugin(name);

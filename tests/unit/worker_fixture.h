@@ -86,7 +86,7 @@ void note_status(int status);
 void note_text(int slot, const char *text);
 const char *plugin_path(const char *name);
 void open_plugin(const char *name);
-int create_plugin(unsigned threads, const char *state, struct plugin_refusal *refusal);
+int create_plugin(unsigned threads, const char *state, struct refusal *refusal);
 void setup(void);
 void setup_threads(void);
 void setup_one_thread(void);
