@@ -18,7 +18,7 @@ if [ -z "$formatter" ]; then
     exit 0
 fi
 # What is frozen keeps the format that it was released with.
-find host sdk plugins tests -path tests/abi -prune -o \
+find host sdk plugins tests examples -path tests/abi -prune -o \
     \( -name '*.c' -o -name '*.h' -o -name '*.cc' \) -print0 | sort -z |
     xargs -0 "$formatter" --dry-run -Werror
 echo "format: checked with $("$formatter" --version)"

@@ -286,6 +286,7 @@ E2E_TESTS = \
 	tests/e2e/test_detach.py \
 	tests/e2e/test_docs.py \
 	tests/e2e/test_eventsource.py \
+	tests/e2e/test_examples.py \
 	tests/e2e/test_fault_plugins.py \
 	tests/e2e/test_faults.py \
 	tests/e2e/test_fibers.py \
@@ -382,6 +383,7 @@ EXTRA_DIST += \
 	tests/clients/page.mjs \
 	tests/e2e/browser.py \
 	tests/e2e/ending.py \
+	tests/e2e/examples.py \
 	tests/e2e/harness.py \
 	tests/e2e/listings.py \
 	tests/e2e/model.py \

@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import unittest
 
+from examples import Examples
+
 SRCDIR = pathlib.Path(os.environ["SLUICE_SRCDIR"]).resolve()
 BUILD = pathlib.Path(os.environ["SLUICE"]).resolve().parent
 
@@ -101,7 +103,7 @@ AGENT_PLUGIN(.name = "mine", .version = "0.1", .handle = handle)
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
 
 
-class Install(unittest.TestCase):
+class Install(Examples, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
@@ -256,6 +258,16 @@ class Install(unittest.TestCase):
                 done = self.sluice("run", str(plugin))
                 self.assertEqual(done.returncode, 0, done.stdout)
                 self.assertIn('event: refused\ndata: {"scope":"a"}\n', done.stdout)
+
+    @unittest.skipIf(SANITIZED, "what is linked with a sanitized library has to be, too")
+    def test_examples(self):
+        binaries = self.one("sluice.pc").parents[2] / "bin"
+        with tempfile.TemporaryDirectory() as folder:
+            self.try_examples(self.one("hello.c").parent, pathlib.Path(folder), {
+                **{k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")},
+                "PKG_CONFIG_SYSROOT_DIR": str(self.root),
+                "PKG_CONFIG_PATH": str(self.one("sluice.pc").parent),
+                "PATH": f"{binaries}:{os.environ['PATH']}"})
 
     def test_reference_plugins_are_where_serve_looks(self):
         folder = self.pkg_config("--variable=pluginsdir")[0]

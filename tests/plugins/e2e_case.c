@@ -35,8 +35,7 @@ static int handle(void *self, const char *input)
     int status = 0;
 
     (void)self;
-    cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(json, "events"))
-    {
+    cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(json, "events")) {
         if (status == 0)
             status = emit_event(item_text(pair, 0), item_text(pair, 1));
     }
