@@ -1,12 +1,27 @@
 /*
- * Stopping goes in three steps, looked at once a loop turn:
+ * The front is one libuv loop. This file makes its parts, in the order of
+ * front_open(), and hands each what it needs of the others; signals are events
+ * of the loop. Everything else is done by the parts.
  *
- *     DRAINING  no new runs; live ones may end until shutdown_timeout is over,
- *               or a second signal comes; the rest ends as failed
- *     FLUSHING  answers and streams may go out until FLUSH_MS is over
- *     LEAVING   HTTP is gone; workers are told to leave, and are reaped
+ * Starting: the port is open before the plugins are settled, so that a load
+ * balancer may ask /readyz; runs wait for their plugin meanwhile. The line
+ * "listening" follows when every plugin serves or is refused.
  *
- * The loop ends when nothing is left on it.
+ * Stopping begins with SIGINT or SIGTERM, which set `stopping`; nobody else
+ * knows or decides it. The steps, looked at once a loop turn:
+ *
+ *     drain   no new connections, no new runs; live runs may end until
+ *             shutdown_timeout is over or a second signal comes, then they fail
+ *     flush   answers and streams may leave until FLUSH_MS is over
+ *     leave   HTTP and the operators' socket are closed; workers are told to
+ *             leave and are reaped
+ *
+ * After that no handle is open, and uv_run() returns.
+ *
+ * Configuring again (SIGHUP, `sluice reload`): a whole new configuration is made
+ * and checked, with all files that it names, before anything of it is taken. Its
+ * content then replaces the old one's in place, the parts get what they keep of
+ * it, and the registry swaps what has changed.
  */
 #include "front.h"
 
@@ -44,10 +59,11 @@ struct front {
     struct admin *admin;
     struct api api;
     uv_signal_t interrupted, terminated, hung_up;
-    uv_timer_t deadline; /* of the step */
-    uv_prepare_t turn;   /* active while stopping */
-    enum { SERVING, DRAINING, FLUSHING, LEAVING } step;
-    bool late; /* the step's deadline is over */
+    bool stopping;
+    enum { FRONT_drain, FRONT_flush, FRONT_leave } step; /* of stopping */
+    uv_prepare_t turn;                                   /* active while stopping */
+    uv_timer_t deadline;                                 /* of the step */
+    bool late;                                           /* the step's deadline is over */
     char address[128];
 };
 
@@ -60,14 +76,15 @@ static void on_deadline(uv_timer_t *timer)
     front->late = true;
 }
 
-static void front_set_step(struct front *front, int step, uint64_t timeout_ms)
+static void front_enter(struct front *front, int step, uint64_t timeout_ms)
 {
     front->step = step;
     front->late = false;
     uv_timer_start(&front->deadline, on_deadline, timeout_ms, 0);
 }
 
-static void on_workers_stopped(void *data)
+/* Free the parts; no worker and no request is left. */
+static void front_close(void *data)
 {
     struct front *front = data;
 
@@ -82,54 +99,41 @@ static void on_workers_stopped(void *data)
     uv_close((uv_handle_t *)&front->turn, NULL);
 }
 
-static void front_drain(struct front *front)
-{
-    size_t live = runs_live(front->api.runs);
-
-    if (live > 0 && !front->late)
-        return;
-    if (live > 0)
-        log_warn("ended live runs: shutdown_timeout is over runs=%zu", live);
-    runs_fail_all(front->api.runs, RUN_ERROR_shutdown);
-    front_set_step(front, FLUSHING, FLUSH_MS);
-}
-
-static void front_flush(struct front *front)
-{
-    if (http_open_requests(front->http) > 0 && !front->late)
-        return;
-    http_destroy(front->http);
-    admin_close(front->admin);
-    front_set_step(front, LEAVING, 0);
-    registry_stop(front->api.registry, on_workers_stopped);
-}
-
 static void on_turn(uv_prepare_t *prepare)
 {
     struct front *front = prepare->data;
+    size_t live = runs_live(front->api.runs);
 
-    if (front->step == DRAINING)
-        front_drain(front);
-    if (front->step == FLUSHING)
-        front_flush(front);
+    if (front->step == FRONT_drain && (live == 0 || front->late)) {
+        if (live > 0)
+            log_warn("live runs failed: shutdown_timeout is over runs=%zu", live);
+        runs_fail_all(front->api.runs, RUN_ERROR_shutdown);
+        front_enter(front, FRONT_flush, FLUSH_MS);
+    }
+    if (front->step == FRONT_flush && (http_open_requests(front->http) == 0 || front->late)) {
+        http_destroy(front->http);
+        admin_close(front->admin);
+        front_enter(front, FRONT_leave, 0);
+        registry_stop(front->api.registry, front_close);
+    }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_stop_signal(uv_signal_t *handle, int number)
 {
     struct front *front = handle->data;
 
-    if (front->step == DRAINING)
-        front->late = true;
-    if (front->step != SERVING)
+    if (front->stopping) {
+        front->late |= front->step == FRONT_drain;
         return;
+    }
     log_info("stopping signal=%s runs=%zu", strsignal(number), runs_live(front->api.runs));
-    front->api.stopping = true;
+    front->stopping = true;
     http_quiesce(front->http);
-    front_set_step(front, DRAINING, front->config->shutdown_timeout * UINT64_C(1000));
+    front_enter(front, FRONT_drain, front->config->shutdown_timeout * UINT64_C(1000));
     uv_prepare_start(&front->turn, on_turn);
 }
 
-/* ---- changing ---- */
+/* ---- configuring again ---- */
 
 static struct runs_limits runs_limits(const struct config *config)
 {
@@ -144,7 +148,7 @@ static struct streams_times streams_times(const struct config *config)
                                   .stall_ms = config->stall * UINT64_C(1000)};
 }
 
-/* Hands the parts what they keep of the configuration. */
+/* Hand the parts what they keep of the configuration. */
 static void front_apply(struct front *front)
 {
     struct runs_limits limits = runs_limits(front->config);
@@ -159,22 +163,19 @@ static bool has_tls(const struct config *config)
     return *config->tls_certificate != '\0';
 }
 
-/* What is bound at the start stays as it is until the next one. */
+/* Say which changes wait for the next start. */
 static void warn_of_restart(const struct config *old, const struct config *new)
 {
-    if (strcmp(old->listen, new->listen) != 0 || strcmp(old->plugins, new->plugins) != 0 ||
-        strcmp(old->admin, new->admin) != 0 || old->max_connections != new->max_connections ||
-        old->max_connections_per_address != new->max_connections_per_address ||
-        old->connection_timeout != new->connection_timeout ||
-        old->request_timeout != new->request_timeout || old->max_headers != new->max_headers ||
-        old->max_body != new->max_body || has_tls(old) != has_tls(new))
-        log_warn(
-            "listen, plugins, admin, max_connections, max_connections_per_address, "
-            "connection_timeout, request_timeout, max_headers, max_body and whether there is a "
-            "tls_certificate change only when the server starts again");
+    struct buf keys = {0};
+
+    config_restart_keys(old, new, &keys);
+    if (buf_length(&keys) > 0)
+        log_warn("these settings change only when the server starts again keys=%.*s",
+                 (int)buf_length(&keys), buf_data(&keys));
+    buf_finish(&keys);
 }
 
-/* All of the configuration is taken, or nothing. */
+/* Take all of the new configuration, or nothing. */
 static int front_reconfigure(struct front *front, char *error, size_t error_size)
 {
     struct config *config = front->reread(front->data, error, error_size);
@@ -209,7 +210,7 @@ static void front_refresh(void *data, const struct reply *reply)
     struct front *front = data;
     char error[CONFIG_ERROR_SIZE] = "the server is stopping";
 
-    if (front->step != SERVING || front_reconfigure(front, error, sizeof error) < 0) {
+    if (front->stopping || front_reconfigure(front, error, sizeof error) < 0) {
         log_error("configuration refused, the old one stays in force: %s", error);
         if (reply)
             reply->done(reply->data, error);
@@ -244,7 +245,7 @@ static void format_address(const struct sockaddr_storage *address, char *text, s
     }
 }
 
-/* The socket and the address it got; -errno. */
+/* Return a socket that listens, or -errno; text is the address that it got. */
 static int front_listen(const struct config *config, char *text, size_t size)
 {
     struct sockaddr_storage address;
@@ -269,7 +270,7 @@ static int front_listen(const struct config *config, char *text, size_t size)
     return fd;
 }
 
-/* Each stream takes a descriptor. */
+/* Each connection takes a descriptor. */
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -298,8 +299,8 @@ static void front_watch_signals(struct front *front)
     uv_prepare_init(&front->loop, &front->turn);
     front->interrupted.data = front->terminated.data = front->hung_up.data = front;
     front->deadline.data = front->turn.data = front;
-    uv_signal_start(&front->interrupted, on_signal, SIGINT);
-    uv_signal_start(&front->terminated, on_signal, SIGTERM);
+    uv_signal_start(&front->interrupted, on_stop_signal, SIGINT);
+    uv_signal_start(&front->terminated, on_stop_signal, SIGTERM);
     uv_signal_start(&front->hung_up, on_hang_up, SIGHUP);
 }
 
@@ -352,7 +353,7 @@ static int front_open_http(struct front *front)
     }
     status = http_create(&front->loop, &settings, &api_handler, &front->api, &front->http);
     if (status < 0) {
-        fprintf(stderr, "sluice: libmicrohttpd does not start\n");
+        fprintf(stderr, "sluice: cannot start libmicrohttpd\n");
         close(settings.listen_fd);
     }
     return status;
@@ -368,7 +369,7 @@ static int front_open_plugins(struct front *front)
     return status;
 }
 
-/* Serving goes on without it: what it is for can be done with files and signals. */
+/* Open the operators' socket; without it the server serves, and files and signals still work. */
 static void front_open_admin(struct front *front)
 {
     const char *path = front->config->admin;
@@ -388,12 +389,31 @@ static void front_open_admin(struct front *front)
                  uv_strerror(status), path);
 }
 
+/* Make and open all parts; say on standard error why that fails. */
+static int front_open(struct front *front)
+{
+    struct runs_limits limits = runs_limits(front->config);
+    struct streams_times times = streams_times(front->config);
+    int status;
+
+    front_watch_signals(front);
+    front->api.config = front->config;
+    front->api.stopping = &front->stopping;
+    front->api.report_agents = report_agents;
+    front->api.runs = runs_create(&front->loop, &limits);
+    front->api.streams = streams_create(&front->loop, &times);
+    front->api.registry = registry_create(&front->loop, front->config, on_settled, front);
+    if ((status = front_open_access(front)) < 0 || (status = front_open_http(front)) < 0 ||
+        (status = front_open_plugins(front)) < 0)
+        return status;
+    front_open_admin(front);
+    return 0;
+}
+
 int front_main(struct config *config,
                struct config *(*reread)(void *data, char *error, size_t size), void *data)
 {
     struct front front = {.config = config, .reread = reread, .data = data};
-    struct runs_limits limits;
-    struct streams_times times;
     int status;
 
     log_open("front", "", log_limit());
@@ -405,26 +425,10 @@ int front_main(struct config *config,
         fprintf(stderr, "sluice: the event loop does not start: %s\n", uv_strerror(status));
         return 1;
     }
-    if (front_open_access(&front) < 0 || front_open_http(&front) < 0) {
-        access_destroy(front.api.access);
-        uv_loop_close(&front.loop);
-        tls_unload();
-        return 1;
-    }
-    front_watch_signals(&front);
-    front.api.config = config;
-    front.api.report_agents = report_agents;
-    limits = runs_limits(config);
-    times = streams_times(config);
-    front.api.runs = runs_create(&front.loop, &limits);
-    front.api.streams = streams_create(&front.loop, &times);
-    front.api.registry = registry_create(&front.loop, config, on_settled, &front);
-    status = front_open_plugins(&front);
+    status = front_open(&front);
     if (status < 0) {
         http_destroy(front.http);
-        on_workers_stopped(&front);
-    } else {
-        front_open_admin(&front);
+        front_close(&front);
     }
     uv_run(&front.loop, UV_RUN_DEFAULT);
     uv_loop_close(&front.loop);

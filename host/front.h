@@ -1,13 +1,12 @@
-/* The serving process, whole: made of the other files here, run until it is told to stop. */
+/* The serving process: makes its parts, runs them until it is told to stop, and stops them. */
 #ifndef FRONT_H
 #define FRONT_H
 
 #include "config/config.h"
 
 /*
- * Serves until SIGINT or SIGTERM. The exit status. reread: makes the
- * configuration anew for SIGHUP and `sluice reload`; NULL and an error if
- * something in it is refused.
+ * Serve until SIGINT or SIGTERM; return the exit status. reread() makes the
+ * configuration anew for SIGHUP and `sluice reload`, or returns NULL and an error.
  */
 int front_main(struct config *config,
                struct config *(*reread)(void *data, char *error, size_t size), void *data);

@@ -35,7 +35,7 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
     const struct config *config = api->config;
     int status;
 
-    if (api->stopping)
+    if (*api->stopping)
         return ADMISSION_stopping;
     if (deployment == NULL)
         return ADMISSION_no_such_agent;

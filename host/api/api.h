@@ -19,7 +19,7 @@ struct api {
     struct streams *streams;
     /* Appends what GET /agents answers. */
     void (*report_agents)(const struct registry *registry, struct buf *out);
-    bool stopping; /* no run starts any longer */
+    const bool *stopping; /* no run starts any longer; front.c sets it */
 };
 
 #endif

@@ -46,7 +46,7 @@ static void handle_health(const struct api *api, struct http_request *request, c
 
 static void handle_ready(const struct api *api, struct http_request *request, const char *name)
 {
-    if (api->stopping)
+    if (*api->stopping)
         problem_reply_busy(request, 503, "the server is stopping");
     else if (!registry_is_settled(api->registry))
         problem_reply_busy(request, 503, "the server is still starting its plugins");

@@ -32,38 +32,40 @@
 #define KEY_CHARS  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 #define NAME_CHARS KEY_CHARS "."
 
-#define HOST(kind, field)   SETTING_##kind, #field, offsetof(struct config, field)
-#define PLUGIN(kind, field) SETTING_##kind, #field, offsetof(struct config_plugin, field)
+#define HOST(kind, field, change) \
+    SETTING_##kind, #field, offsetof(struct config, field), SETTING_##change
+#define PLUGIN(kind, field) \
+    SETTING_##kind, #field, offsetof(struct config_plugin, field), SETTING_LIVE
 
 /* clang-format off */
 static const struct setting host_keys[] = {
-    {HOST(ADDRESS, listen), "127.0.0.1:8080", NULL, NULL, "where clients connect"},
-    {HOST(PATH, plugins), SLUICE_PLUGIN_DIR, NULL, NULL, "folder of the plugins"},
-    {HOST(SIZE, max_headers), "8K", "4K", "64K", "largest head of a request, about; memory of each connection"},
-    {HOST(SIZE, max_body), "1M", "1", "1M", "largest body of a request"},
-    {HOST(COUNT, max_connections), "16384", "1", "1048576", "most connections at a time"},
-    {HOST(COUNT, max_connections_per_address), "0", "0", "1048576", "of those, from one address; 0 is no limit"},
-    {HOST(COUNT, max_runs), "16384", "1", "1048576", "most live runs at a time"},
-    {HOST(COUNT, max_runs_per_client), "0", "0", "1048576", "of those, of one token or address; 0 is no limit"},
-    {HOST(SECONDS, connection_timeout), "30", "1", "3600", "for sending a request, or being idle"},
-    {HOST(SECONDS, request_timeout), "60", "1", "3600", "for a request to arrive whole, however it trickles"},
-    {HOST(SECONDS, heartbeat), "15", "1", "3600", "between comments on an idle stream"},
-    {HOST(SECONDS, stall), "30", "1", "3600", "until a client that does not read is disconnected"},
-    {HOST(SIZE, log_size), "1M", "1K", "64M", "events of one run that are kept for readers to come"},
-    {HOST(SIZE, log_budget), "256M", "1M", "1048576M", "memory for the events of all runs"},
-    {HOST(SECONDS, retention), "300", "0", "86400", "for which an ended run can be read"},
-    {HOST(SECONDS, start_timeout), "10", "1", "3600", "for a worker to become ready"},
-    {HOST(SECONDS, shutdown_timeout), "5", "0", "3600", "for live runs to end at shutdown"},
-    {HOST(SECONDS, stuck_timeout), "5", "1", "3600", "for a worker's loop to answer"},
-    {HOST(SECONDS, drain_timeout), "60", "0", "86400", "for the runs of a replaced worker to end"},
-    {HOST(COUNT, max_generations), "32", "2", "1024", "most live generations of one plugin"},
-    {HOST(PATH, admin), CONFIG_AUTO, NULL, NULL, "operators' socket"},
-    {HOST(HEADERS, forward_headers), "", NULL, NULL, "request headers that agents may read"},
-    {HOST(FILE, tokens), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},
-    {HOST(SWITCH, allow_anonymous), "no", NULL, NULL, "without tokens, also on other addresses than loopback"},
-    {HOST(ORIGINS, cors_origins), "", NULL, NULL, "whose web pages may use this server"},
-    {HOST(FILE, tls_certificate), "", NULL, NULL, "certificate chain for HTTPS, PEM"},
-    {HOST(FILE, tls_key), "", NULL, NULL, "its private key, PEM"},
+    {HOST(ADDRESS, listen, RESTART), "127.0.0.1:8080", NULL, NULL, "where clients connect"},
+    {HOST(PATH, plugins, RESTART), SLUICE_PLUGIN_DIR, NULL, NULL, "folder of the plugins"},
+    {HOST(SIZE, max_headers, RESTART), "8K", "4K", "64K", "largest head of a request, about; memory of each connection"},
+    {HOST(SIZE, max_body, RESTART), "1M", "1", "1M", "largest body of a request"},
+    {HOST(COUNT, max_connections, RESTART), "16384", "1", "1048576", "most connections at a time"},
+    {HOST(COUNT, max_connections_per_address, RESTART), "0", "0", "1048576", "of those, from one address; 0 is no limit"},
+    {HOST(COUNT, max_runs, LIVE), "16384", "1", "1048576", "most live runs at a time"},
+    {HOST(COUNT, max_runs_per_client, LIVE), "0", "0", "1048576", "of those, of one token or address; 0 is no limit"},
+    {HOST(SECONDS, connection_timeout, RESTART), "30", "1", "3600", "for sending a request, or being idle"},
+    {HOST(SECONDS, request_timeout, RESTART), "60", "1", "3600", "for a request to arrive whole, however it trickles"},
+    {HOST(SECONDS, heartbeat, LIVE), "15", "1", "3600", "between comments on an idle stream"},
+    {HOST(SECONDS, stall, LIVE), "30", "1", "3600", "until a client that does not read is disconnected"},
+    {HOST(SIZE, log_size, LIVE), "1M", "1K", "64M", "events of one run that are kept for readers to come"},
+    {HOST(SIZE, log_budget, LIVE), "256M", "1M", "1048576M", "memory for the events of all runs"},
+    {HOST(SECONDS, retention, LIVE), "300", "0", "86400", "for which an ended run can be read"},
+    {HOST(SECONDS, start_timeout, LIVE), "10", "1", "3600", "for a worker to become ready"},
+    {HOST(SECONDS, shutdown_timeout, LIVE), "5", "0", "3600", "for live runs to end at shutdown"},
+    {HOST(SECONDS, stuck_timeout, LIVE), "5", "1", "3600", "for a worker's loop to answer"},
+    {HOST(SECONDS, drain_timeout, LIVE), "60", "0", "86400", "for the runs of a replaced worker to end"},
+    {HOST(COUNT, max_generations, LIVE), "32", "2", "1024", "most live generations of one plugin"},
+    {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
+    {HOST(HEADERS, forward_headers, LIVE), "", NULL, NULL, "request headers that agents may read"},
+    {HOST(FILE, tokens, LIVE), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},
+    {HOST(SWITCH, allow_anonymous, LIVE), "no", NULL, NULL, "without tokens, also on other addresses than loopback"},
+    {HOST(ORIGINS, cors_origins, LIVE), "", NULL, NULL, "whose web pages may use this server"},
+    {HOST(FILE, tls_certificate, RESTART_IF_SET), "", NULL, NULL, "certificate chain for HTTPS, PEM"},
+    {HOST(FILE, tls_key, LIVE), "", NULL, NULL, "its private key, PEM"},
     {0},
 };
 
@@ -349,6 +351,14 @@ void config_swap(struct config *a, struct config *b)
     struct config held = *a;
     *a = *b;
     *b = held;
+}
+
+void config_restart_keys(const struct config *old, const struct config *new, struct buf *names)
+{
+    for (const struct setting *key = host_keys; key->name; key++) {
+        if (setting_needs_restart(key, old, new))
+            buf_printf(names, "%s%s", buf_length(names) > 0 ? "," : "", key->name);
+    }
 }
 
 static void keys_print(const struct setting *key, FILE *out)

@@ -26,6 +26,7 @@
 /* Longest config_plugin_json(), in bytes; a plugin with more is refused. */
 #define CONFIG_JSON_MAX (512 * 1024)
 
+struct buf;
 struct cJSON;
 
 struct config_plugin {
@@ -111,6 +112,12 @@ char *config_plugin_json(const struct config *config, const char *name);
 
 /* Exchanges all of two configurations, for those who know one by its place. */
 void config_swap(struct config *a, struct config *b);
+
+/*
+ * Append the names, separated by commas, of the settings of [host] whose change
+ * from old to new takes effect only when the server starts again.
+ */
+void config_restart_keys(const struct config *old, const struct config *new, struct buf *names);
 
 /* Writes a commented file with every key at its default. */
 void config_print_defaults(FILE *out);

@@ -177,6 +177,23 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
     return 0;
 }
 
+bool setting_needs_restart(const struct setting *setting, const void *from, const void *to)
+{
+    const char *a = (const char *)from + setting->offset, *b = (const char *)to + setting->offset;
+
+    if (setting->change == SETTING_LIVE)
+        return false;
+    if (setting->kind == SETTING_SIZE)
+        return *(const size_t *)a != *(const size_t *)b;
+    if (setting->kind == SETTING_SWITCH)
+        return *(const bool *)a != *(const bool *)b;
+    if (setting->min || setting->kind == SETTING_DISCONNECT)
+        return *(const unsigned *)a != *(const unsigned *)b;
+    if (setting->change == SETTING_RESTART_IF_SET)
+        return !**(char *const *)a != !**(char *const *)b;
+    return strcmp(*(char *const *)a, *(char *const *)b) != 0;
+}
+
 void setting_wants(const struct setting *setting, char *out, size_t out_size)
 {
     static const char *const words[] = {

@@ -9,6 +9,7 @@
 #define CONFIG_SETTING_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
@@ -26,10 +27,19 @@ enum setting_kind {
     SETTING_SIZE,       /* size_t, bytes */
 };
 
+/* When a new value takes effect. */
+enum setting_change {
+    SETTING_LIVE,          /* when the configuration is read again */
+    SETTING_RESTART,       /* when the server starts again */
+    SETTING_RESTART_IF_SET /* likewise whether it is set; a new value takes effect when read again
+                            */
+};
+
 struct setting {
     enum setting_kind kind;
-    const char *name;      /* NULL ends a table */
-    size_t offset;         /* of the field in the struct that owns it */
+    const char *name; /* NULL ends a table */
+    size_t offset;    /* of the field in the struct that owns it */
+    enum setting_change change;
     const char *initial;   /* the default */
     const char *min, *max; /* of a number, written as its values are; NULL: a text */
     const char *about;
@@ -37,6 +47,9 @@ struct setting {
 
 /* Sets the field in owner; -EINVAL if the text is not what the setting wants. */
 int setting_set(const struct setting *setting, const char *text, void *owner);
+
+/* Return true if going from the value in `from` to the value in `to` needs a restart. */
+bool setting_needs_restart(const struct setting *setting, const void *from, const void *to);
 
 /* What it wants, in words that follow "must be". */
 void setting_wants(const struct setting *setting, char *out, size_t out_size);

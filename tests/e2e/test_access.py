@@ -162,7 +162,7 @@ class ReloadTest(AccessTest):
 
     def test_broken_file_keeps_the_old(self):
         self.write_tokens(line_of("alice", "two") + "nonsense\n")
-        self.hang_up(lambda: self.server.lines("is refused", "tokens:2: no ':' in this line"),
+        self.hang_up(lambda: self.server.lines("configuration refused", "tokens:2: no ':' in this line"),
                      "the file is refused")
         self.assertEqual((self.status("one"), self.status("two")), (200, 401))
 

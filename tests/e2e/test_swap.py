@@ -168,7 +168,7 @@ class FolderTest(SwapTest):
         os.remove(self.file(server))
         write(self.file(server), data)
         self.wait_serves(server, "two", 2)
-        self.assertEqual(server.lines("file is gone"), [])
+        self.assertEqual(server.lines("plugin file removed"), [])
 
     def test_moved_to_another_name(self):
         server = self.serve_swap(swap="swap_one")
@@ -487,7 +487,7 @@ class ConfigurationTest(SwapTest):
         server = self.serve_swap(swap="swap_one", config="")
         write(server.config, b"[host]\nmax_body = 14K\n")
         self.hang_up(server)
-        self.assertEqual(len(server.lines("change only when the server starts again")), 1)
+        self.assertEqual(len(server.lines("change only when the server starts again keys=max_body")), 1)
         self.check_serves(server, "one", 1)
 
 

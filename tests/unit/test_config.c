@@ -1,4 +1,5 @@
 #include "../case.h"
+#include "base/buf.h"
 #include "config/config.h"
 #include "config/ini.h"
 #include "config/setting.h"
@@ -1081,4 +1082,62 @@ CASE(certificate_and_key_go_together)
     expect_fit(config->listen);
     set("host.tls_key=");
     expect_unfit(config->listen, "tls_certificate is set without tls_key; set both, or none");
+}
+
+/* What needs a restart when the configuration that these assignments make replaces the default. */
+static void expect_restart(const char *wanted, const char *first, const char *second)
+{
+    struct config *old = config_create();
+    struct buf names = {0};
+    char *text;
+
+    set(first);
+    if (second)
+        set(second);
+    config_restart_keys(old, config, &names);
+    text = buf_steal(&names);
+    ck_assert_str_eq(text, wanted);
+    free(text);
+    config_destroy(old);
+}
+
+CASES("restart", FIXTURE);
+
+CASE(live_settings_need_none)
+{
+    expect_restart("", "host.heartbeat=3", "host.log_size=2K");
+}
+
+CASE(unchanged_settings_need_none)
+{
+    expect_restart("", "host.listen=127.0.0.1:8080", "host.max_body=1024K");
+}
+
+CASE(settings_of_each_kind_need_one)
+{
+    expect_restart("listen,max_body", "host.max_body=2K", "host.listen=127.0.0.1:1");
+}
+
+CASE(counts_and_seconds_need_one)
+{
+    expect_restart("max_connections,request_timeout", "host.request_timeout=1",
+                   "host.max_connections=7");
+}
+
+CASE(certificate_needs_one_if_there_was_none)
+{
+    expect_restart("tls_certificate", "host.tls_certificate=chain.pem", "host.tls_key=key.pem");
+}
+
+CASE(another_certificate_needs_none)
+{
+    struct config *old = config_create();
+    struct buf names = {0};
+    char why[CONFIG_ERROR_SIZE];
+
+    ck_assert_int_eq(config_set(old, "host.tls_certificate=old.pem", why, sizeof why), 0);
+    set("host.tls_certificate=new.pem");
+    config_restart_keys(old, config, &names);
+    ck_assert_uint_eq(buf_length(&names), 0);
+    config_destroy(old);
 }
