@@ -33,16 +33,16 @@ static const char usage[] =
     "  curl -N --json '{\"question\":\"How is a plugin registered?\"}' \\\n"
     "      http://127.0.0.1:8080/agents/ask/runs\n";
 
-enum option_code { LISTEN = 256, PLUGINS, SET, DEFAULTS };
+enum option_code { SERVE_LISTEN = 256, SERVE_PLUGINS, SERVE_SET, SERVE_DEFAULTS };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
-    {"listen", required_argument, NULL, LISTEN},
-    {"plugins", required_argument, NULL, PLUGINS},
-    {"set", required_argument, NULL, SET},
+    {"listen", required_argument, NULL, SERVE_LISTEN},
+    {"plugins", required_argument, NULL, SERVE_PLUGINS},
+    {"set", required_argument, NULL, SERVE_SET},
     {"check", no_argument, NULL, 'n'},
     {"verbose", no_argument, NULL, 'v'},
-    {"defaults", no_argument, NULL, DEFAULTS},
+    {"defaults", no_argument, NULL, SERVE_DEFAULTS},
     {"help", no_argument, NULL, 'h'},
     {0},
 };
@@ -70,7 +70,7 @@ static bool read_request(int argc, char **argv, struct request *request)
             request->file = optarg;
         request->only_check |= code == 'n';
         request->only_help |= code == 'h';
-        request->only_defaults |= code == DEFAULTS;
+        request->only_defaults |= code == SERVE_DEFAULTS;
         if (code == 'v')
             log_open("front", "", LOG_DEBUG);
     }
@@ -94,11 +94,11 @@ static int apply_settings(int argc, char **argv, struct config *config, char *er
 
     optind = 0;
     while (status == 0 && (code = getopt_long(argc, argv, short_options, options, NULL)) != -1) {
-        if (code == LISTEN)
+        if (code == SERVE_LISTEN)
             status = set(config, "listen", error, size);
-        else if (code == PLUGINS)
+        else if (code == SERVE_PLUGINS)
             status = set(config, "plugins", error, size);
-        else if (code == SET)
+        else if (code == SERVE_SET)
             status = config_set(config, optarg, error, size);
     }
     return status;

@@ -6,12 +6,12 @@
 #include <getopt.h>
 #include <stdio.h>
 
-enum { SET = 256, TEXT };
+enum { SETTINGS_SET = 256, SETTINGS_TEXT };
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, SET},
-    {"text", no_argument, NULL, TEXT},        {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},         {0},
+    {"config", required_argument, NULL, 'c'},   {"set", required_argument, NULL, SETTINGS_SET},
+    {"text", no_argument, NULL, SETTINGS_TEXT}, {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},           {0},
 };
 
 static int take_option(struct settings *settings, int code, const char *command)
@@ -21,11 +21,11 @@ static int take_option(struct settings *settings, int code, const char *command)
 
     if (code == 'c')
         status = config_read(settings->config, optarg, error, sizeof error);
-    else if (code == SET)
+    else if (code == SETTINGS_SET)
         status = config_set(settings->config, optarg, error, sizeof error);
     else if (code == 'v')
         log_open(command, "", LOG_DEBUG);
-    else if (code == TEXT)
+    else if (code == SETTINGS_TEXT)
         settings->text = true;
     if (status < 0)
         fprintf(stderr, "sluice: %s\n", error);

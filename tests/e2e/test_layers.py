@@ -72,6 +72,14 @@ def room_of(path):
     return folder if folder else path.rpartition(".")[0]
 
 
+def enumerators(path):
+    """The names that the file's enums define, but for those that a macro makes."""
+    with open(os.path.join(SRCDIR, path), encoding="utf-8") as file:
+        text = re.sub(r"(?s)/\*.*?\*/|(?m:^[ \t]*#[^\n]*)", "", file.read())
+    for body in re.findall(r"\benum\b\s*\w*\s*\{([^}]*)\}", text):
+        yield from re.findall(r"(?:^|,)\s*([A-Z]\w*)(?=\s*[,=]|\s*$)", body)
+
+
 def upward_arrows(root=SRCDIR):
     """Each include of host/ that no arrow of ROOMS allows, as "file includes name"."""
     found = []
@@ -118,6 +126,14 @@ class LayerTest(unittest.TestCase):
             self.assertTrue(lowest, f"a circle among {sorted(left)}")
             for room in lowest:
                 del left[room]
+
+    def test_no_enumerator_exists_twice(self):
+        owners = {}
+        for path in sources("host"):
+            for name in enumerators(path):
+                owners.setdefault(name, set()).add(path)
+        self.assertIn("WIRE_FRONT", owners)
+        self.assertEqual({name: paths for name, paths in owners.items() if len(paths) > 1}, {})
 
     def test_an_arrow_upward_is_found(self):
         for path, name in (("host/run/run.c", "api/routes.h"), ("host/base/buf.h", "wire/link.h"),
