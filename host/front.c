@@ -30,6 +30,7 @@
 #include "api/routes.h"
 #include "api/stream.h"
 #include "base/log.h"
+#include "base/why.h"
 #include "http/tls.h"
 #include "ops/admin.h"
 #include "ops/report.h"
@@ -52,7 +53,7 @@
 struct front {
     uv_loop_t loop;
     struct config *config; /* its content changes, its place does not */
-    struct config *(*reread)(void *data, char *error, size_t size);
+    struct config *(*reread)(void *data, struct why *why);
     void *data; /* of reread() */
     struct http *http;
     bool is_https;
@@ -176,18 +177,17 @@ static void warn_of_restart(const struct config *old, const struct config *new)
 }
 
 /* Take all of the new configuration, or nothing. */
-static int front_reconfigure(struct front *front, char *error, size_t error_size)
+static int front_reconfigure(struct front *front, struct why *why)
 {
-    struct config *config = front->reread(front->data, error, error_size);
+    struct config *config = front->reread(front->data, why);
     struct access *access;
 
     if (config == NULL)
         return -EINVAL;
-    if (config_check(config, front->address, error, error_size) < 0 ||
-        access_create(config, &access, error, error_size) < 0)
+    if (config_check(config, front->address, why) < 0 || access_create(config, &access, why) < 0)
         goto destroy_config;
     if (front->is_https && has_tls(config) &&
-        tls_load(config->tls_certificate, config->tls_key, error, error_size) < 0)
+        tls_load(config->tls_certificate, config->tls_key, why) < 0)
         goto destroy_access;
     warn_of_restart(front->config, config);
     config_swap(front->config, config);
@@ -208,12 +208,15 @@ destroy_config:
 static void front_refresh(void *data, const struct reply *reply)
 {
     struct front *front = data;
-    char error[CONFIG_ERROR_SIZE] = "the server is stopping";
+    struct why why = {0};
+    int status = front->stopping ? why_set(&why, -EBUSY, "the server is stopping")
+                                 : front_reconfigure(front, &why);
 
-    if (front->stopping || front_reconfigure(front, error, sizeof error) < 0) {
-        log_error("configuration refused, the old one stays in force: %s", error);
+    if (status < 0) {
+        log_error("configuration refused, the old one stays in force: %s", why_text(&why));
         if (reply)
-            reply->done(reply->data, error);
+            reply->done(reply->data, why_text(&why));
+        why_finish(&why);
         return;
     }
     log_info("configuration reloaded");
@@ -306,24 +309,26 @@ static void front_watch_signals(struct front *front)
 
 static int front_open_access(struct front *front)
 {
-    char error[CONFIG_ERROR_SIZE];
-    int status = access_create(front->config, &front->api.access, error, sizeof error);
+    struct why why = {0};
+    int status = access_create(front->config, &front->api.access, &why);
 
     if (status < 0)
-        fprintf(stderr, "sluice: %s\n", error);
+        fprintf(stderr, "sluice: %s\n", why_text(&why));
+    why_finish(&why);
     return status;
 }
 
 static int front_open_tls(struct front *front, struct http_settings *settings)
 {
-    char error[CONFIG_ERROR_SIZE];
+    struct why why = {0};
     int status;
 
     if (!has_tls(front->config))
         return 0;
-    status = tls_load(front->config->tls_certificate, front->config->tls_key, error, sizeof error);
+    status = tls_load(front->config->tls_certificate, front->config->tls_key, &why);
     if (status < 0) {
-        fprintf(stderr, "sluice: %s\n", error);
+        fprintf(stderr, "sluice: %s\n", why_text(&why));
+        why_finish(&why);
         return status;
     }
     front->is_https = true;
@@ -410,8 +415,8 @@ static int front_open(struct front *front)
     return 0;
 }
 
-int front_main(struct config *config,
-               struct config *(*reread)(void *data, char *error, size_t size), void *data)
+int front_main(struct config *config, struct config *(*reread)(void *data, struct why *why),
+               void *data)
 {
     struct front front = {.config = config, .reread = reread, .data = data};
     int status;

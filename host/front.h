@@ -4,11 +4,13 @@
 
 #include "config/config.h"
 
+struct why;
+
 /*
  * Serve until SIGINT or SIGTERM; return the exit status. reread() makes the
  * configuration anew for SIGHUP and `sluice reload`, or returns NULL and an error.
  */
-int front_main(struct config *config,
-               struct config *(*reread)(void *data, char *error, size_t size), void *data);
+int front_main(struct config *config, struct config *(*reread)(void *data, struct why *why),
+               void *data);
 
 #endif

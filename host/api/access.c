@@ -19,9 +19,9 @@
 #define PREFLIGHT_AGE "600"
 
 struct access {
-    struct tokens *tokens; /* NULL: everyone may ask */
+    struct tokens *tokens; /* NULL: clients need none */
     char *origins;
-    char *headers; /* that pages may send */
+    char *headers; /* those that pages may send */
     bool only_local;
 };
 
@@ -40,13 +40,13 @@ static bool is_local(const char *host)
     name[length] = '\0';
     if (strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0)
         return true;
-    return inet_pton(AF_INET, name, &v4) == 1 && ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+    return inet_pton(AF_INET, name, &v4) == 1 && setting_is_loopback_v4(v4);
 }
 
 /*
- * A server that everyone on this machine may use is asked by its own names. By
- * any other, the asking page may be one that let its name lead here (DNS
- * rebinding), and would count as being of the same origin. False if answered.
+ * A server that everyone on this machine may use must be asked by this machine's
+ * names. A page that asks by another name may have let that name lead here (DNS
+ * rebinding), and would count as of the same origin. False if answered.
  */
 static bool check_host(const struct access *access, struct http_request *request)
 {
@@ -62,7 +62,8 @@ static bool check_host(const struct access *access, struct http_request *request
 
 /* ---- origins ---- */
 
-/* Whether the page comes from here: the browser says so, or the origin is the host it asks. */
+/* Whether this server sent the page: the browser says so, or the origin is the host that is asked.
+ */
 static bool is_same_origin(const struct http_request *request, const char *origin)
 {
     const char *site = http_header(request, "Sec-Fetch-Site");
@@ -165,7 +166,7 @@ static bool is_event_source(const struct http_request *request)
     return *path != '/' && strcmp(path + strcspn(path, "/"), after) == 0;
 }
 
-/* What was presented, NULL if nothing. */
+/* Return the token that the client presents, or NULL. */
 static const char *token_of(const struct http_request *request)
 {
     static const char scheme[] = "Bearer ";
@@ -185,7 +186,7 @@ static void refuse_token(struct http_request *request, bool presented)
                             : "send a token, as Authorization: Bearer TOKEN");
 }
 
-/* The subject, NULL if the request was answered. */
+/* Return the subject; NULL if the request was answered. */
 static const char *check_token(const struct access *access, struct http_request *request)
 {
     const char *token, *subject;
@@ -219,14 +220,14 @@ static char *headers_of(const char *forwarded)
     return buf_steal(&list);
 }
 
-int access_create(const struct config *config, struct access **out, char *error, size_t error_size)
+int access_create(const struct config *config, struct access **out, struct why *why)
 {
     struct tokens *tokens = NULL;
     struct access *access;
     int status = 0;
 
     if (*config->tokens)
-        status = tokens_load(config->tokens, &tokens, error, error_size);
+        status = tokens_load(config->tokens, &tokens, why);
     if (status < 0)
         return status;
     access = mem_alloc(sizeof *access);

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/why.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -20,7 +21,7 @@ struct hash {
     uint64_t words[HASH_WORDS];
 };
 
-/* One entry has the same place in both. */
+/* An entry has the same index in both arrays. */
 struct tokens {
     struct hash *hashes;
     char (*subjects)[TOKENS_SUBJECT_MAX + 1];
@@ -45,7 +46,7 @@ static bool hash_read(const char *text, struct hash *out)
     return true;
 }
 
-/* Without branches: what it takes must not tell how much of a hash is right. */
+/* Without branches, so that the time it takes does not tell how much of a hash is right. */
 static size_t hash_equals(const struct hash *a, const struct hash *b)
 {
     uint64_t differ = 0;
@@ -87,11 +88,23 @@ static void tokens_add(struct tokens *tokens, const char *subject, const struct 
     strcpy(tokens->subjects[tokens->count++], subject);
 }
 
-/* Takes the line apart in place; why it is refused, without its text, which may be a secret. */
-static const char *line_take(struct tokens *tokens, char *line)
+/*
+ * Take a line, which is cut apart in place. Return NULL, or why it is refused,
+ * without its text, which may be a secret.
+ */
+static const char *line_take(struct tokens *tokens, char *line, size_t length)
 {
-    char *hex = strchr(line, ':');
     struct hash hash;
+    char *hex;
+
+    if (strlen(line) != length)
+        return "a NUL byte; the file must be text";
+    while (length > 0 && strchr(" \t\r\n", line[length - 1]))
+        line[--length] = '\0';
+    line += strspn(line, " \t");
+    if (*line == '\0' || *line == '#')
+        return NULL;
+    hex = strchr(line, ':');
 
     if (hex == NULL)
         return "no ':' in this line; write SUBJECT:SHA256, as `sluice token` does";
@@ -99,79 +112,38 @@ static const char *line_take(struct tokens *tokens, char *line)
     if (!tokens_is_subject(line))
         return "the subject before the ':' must be " TOKENS_SUBJECT_WANTS;
     if (!hash_read(hex, &hash))
-        return "behind the ':' must be a token's SHA-256 in 64 hexadecimal digits";
+        return "after the ':' there must be a token's SHA-256 in 64 hexadecimal digits";
     if (tokens->count == TOKENS_MAX)
         return "the file has more than 65536 tokens";
     tokens_add(tokens, line, &hash);
     return NULL;
 }
 
-/* Without the blanks at both ends, in place. */
-static char *line_trim(char *line)
+int tokens_load(const char *file, struct tokens **out, struct why *why)
 {
-    size_t length = strlen(line);
-
-    while (length > 0 && strchr(" \t\r\n", line[length - 1]))
-        line[--length] = '\0';
-    return line + strspn(line, " \t");
-}
-
-static const char *line_read(struct tokens *tokens, char *line, size_t length)
-{
-    if (strlen(line) != length)
-        return "a NUL byte; the file must be text";
-    line = line_trim(line);
-    return *line && *line != '#' ? line_take(tokens, line) : NULL;
-}
-
-static int file_read(struct tokens *tokens, FILE *stream, const char *file, char *error,
-                     size_t error_size)
-{
-    const char *why = NULL;
-    char *line = NULL;
+    FILE *stream = fopen(file, "re");
+    struct tokens *tokens = mem_alloc(sizeof *tokens);
+    const char *refused = NULL;
     size_t size = 0, number = 0;
+    char *line = NULL;
+    struct stat meta;
     ssize_t length;
     int status = 0;
 
-    while (why == NULL && (length = getline(&line, &size, stream)) >= 0) {
-        number++;
-        why = line_read(tokens, line, (size_t)length);
-    }
-    if (why) {
-        snprintf(error, error_size, "%s:%zu: %s", file, number, why);
-        status = -EINVAL;
-    } else if (ferror(stream)) {
-        status = -errno;
-        snprintf(error, error_size, "%s: cannot be read: %s", file, strerror(errno));
-    }
-    free(line);
-    return status;
-}
-
-static void warn_of_others(FILE *stream, const char *file)
-{
-    struct stat meta;
-
-    if (fstat(fileno(stream), &meta) == 0 && meta.st_mode & S_IRWXO)
+    if (stream && fstat(fileno(stream), &meta) == 0 && meta.st_mode & S_IRWXO)
         log_warn("other users of this machine can open the file of tokens; chmod 600 it file=%s",
                  file);
-}
-
-int tokens_load(const char *file, struct tokens **out, char *error, size_t error_size)
-{
-    FILE *stream = fopen(file, "re");
-    struct tokens *tokens;
-    int status;
-
-    if (stream == NULL) {
-        status = -errno;
-        snprintf(error, error_size, "%s: cannot be read: %s", file, strerror(errno));
-        return status;
+    while (stream && refused == NULL && (length = getline(&line, &size, stream)) >= 0) {
+        number++;
+        refused = line_take(tokens, line, (size_t)length);
     }
-    warn_of_others(stream, file);
-    tokens = mem_alloc(sizeof *tokens);
-    status = file_read(tokens, stream, file, error, error_size);
-    fclose(stream);
+    if (refused)
+        status = why_set(why, -EINVAL, "%s:%zu: %s", file, number, refused);
+    else if (stream == NULL || ferror(stream))
+        status = why_set(why, -errno, "%s: cannot be read: %s", file, strerror(errno));
+    free(line);
+    if (stream)
+        fclose(stream);
     if (status == 0)
         *out = tokens;
     else
@@ -193,11 +165,11 @@ size_t tokens_count(const struct tokens *tokens)
     return tokens->count;
 }
 
-/* ---- a client's ---- */
+/* ---- a client's token ---- */
 
 const char *tokens_subject(const struct tokens *tokens, const char *token)
 {
-    size_t found = 0; /* of an entry, counted from 1 */
+    size_t found = 0; /* index of an entry, counted from 1 */
     struct hash hash;
 
     hash_token(token, &hash);

@@ -2,6 +2,7 @@
 
 #include "api/access.h"
 #include "base/log.h"
+#include "base/why.h"
 #include "config/config.h"
 #include "front.h"
 #include "http/tls.h"
@@ -33,7 +34,7 @@ static const char usage[] =
     "  curl -N --json '{\"question\":\"How is a plugin registered?\"}' \\\n"
     "      http://127.0.0.1:8080/agents/ask/runs\n";
 
-enum option_code { SERVE_LISTEN = 256, SERVE_PLUGINS, SERVE_SET, SERVE_DEFAULTS };
+enum { SERVE_LISTEN = 256, SERVE_PLUGINS, SERVE_SET, SERVE_DEFAULTS };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -49,7 +50,7 @@ static const struct option options[] = {
 
 static const char short_options[] = "c:nvh";
 
-/* What is asked for besides settings. */
+/* The command line, and what it asks for besides settings. */
 struct request {
     int argc;
     char **argv;
@@ -79,74 +80,76 @@ static bool read_request(int argc, char **argv, struct request *request)
     return optind == argc;
 }
 
-static int set(struct config *config, const char *key, char *error, size_t size)
+static int set(struct config *config, const char *key, struct why *why)
 {
     char assignment[4096];
 
     snprintf(assignment, sizeof assignment, "host.%s=%s", key, optarg);
-    return config_set(config, assignment, error, size);
+    return config_set(config, assignment, why);
 }
 
-/* The command line's settings, after the file's. */
-static int apply_settings(int argc, char **argv, struct config *config, char *error, size_t size)
+/* Apply the settings of the command line, which override the file's. */
+static int apply_settings(int argc, char **argv, struct config *config, struct why *why)
 {
     int code, status = 0;
 
     optind = 0;
     while (status == 0 && (code = getopt_long(argc, argv, short_options, options, NULL)) != -1) {
         if (code == SERVE_LISTEN)
-            status = set(config, "listen", error, size);
+            status = set(config, "listen", why);
         else if (code == SERVE_PLUGINS)
-            status = set(config, "plugins", error, size);
+            status = set(config, "plugins", why);
         else if (code == SERVE_SET)
-            status = config_set(config, optarg, error, size);
+            status = config_set(config, optarg, why);
     }
     return status;
 }
 
-/* The configuration that file and command line make; NULL and why if it is refused. */
-static struct config *make_config(void *data, char *error, size_t size)
+/* Make the configuration from file and command line; NULL and why if something is refused. */
+static struct config *make_config(void *data, struct why *why)
 {
     const struct request *request = data;
     struct config *config = config_create();
 
-    if ((request->file && config_read(config, request->file, error, size) < 0) ||
-        apply_settings(request->argc, request->argv, config, error, size) < 0 ||
-        config_check(config, config->listen, error, size) < 0) {
+    if ((request->file && config_read(config, request->file, why) < 0) ||
+        apply_settings(request->argc, request->argv, config, why) < 0 ||
+        config_check(config, config->listen, why) < 0) {
         config_destroy(config);
         return NULL;
     }
     return config;
 }
 
-/* What serving would refuse later is refused now. */
+/* Refuse now what serving would refuse later. */
 static int check(const struct config *config)
 {
-    char error[CONFIG_ERROR_SIZE];
+    struct why why = {0};
     struct access *access = NULL;
     int status;
 
     log_open("front", "", LOG_WARN);
-    status = access_create(config, &access, error, sizeof error);
+    status = access_create(config, &access, &why);
     if (status == 0 && *config->tls_certificate)
-        status = tls_load(config->tls_certificate, config->tls_key, error, sizeof error);
+        status = tls_load(config->tls_certificate, config->tls_key, &why);
     tls_unload();
     access_destroy(access);
     if (status < 0)
-        fprintf(stderr, "sluice: %s\n", error);
+        fprintf(stderr, "sluice: %s\n", why_text(&why));
     else
         printf("the configuration is fine\n");
+    why_finish(&why);
     return status < 0;
 }
 
 static int serve(struct request *request)
 {
-    char error[CONFIG_ERROR_SIZE];
-    struct config *config = make_config(request, error, sizeof error);
+    struct why why = {0};
+    struct config *config = make_config(request, &why);
     int status = 0;
 
     if (config == NULL) {
-        fprintf(stderr, "sluice: %s\n", error);
+        fprintf(stderr, "sluice: %s\n", why_text(&why));
+        why_finish(&why);
         return 1;
     }
     if (request->only_check)

@@ -1,6 +1,7 @@
 #include "cli/settings.h"
 
 #include "base/log.h"
+#include "base/why.h"
 #include "cli/cli.h"
 
 #include <getopt.h>
@@ -16,19 +17,20 @@ static const struct option options[] = {
 
 static int take_option(struct settings *settings, int code, const char *command)
 {
-    char error[CONFIG_ERROR_SIZE];
+    struct why why = {0};
     int status = 0;
 
     if (code == 'c')
-        status = config_read(settings->config, optarg, error, sizeof error);
+        status = config_read(settings->config, optarg, &why);
     else if (code == SETTINGS_SET)
-        status = config_set(settings->config, optarg, error, sizeof error);
+        status = config_set(settings->config, optarg, &why);
     else if (code == 'v')
         log_open(command, "", LOG_DEBUG);
     else if (code == SETTINGS_TEXT)
         settings->text = true;
     if (status < 0)
-        fprintf(stderr, "sluice: %s\n", error);
+        fprintf(stderr, "sluice: %s\n", why_text(&why));
+    why_finish(&why);
     return status;
 }
 

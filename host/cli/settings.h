@@ -1,4 +1,4 @@
-/* What `run` and `check` take alike: a plugin, its configuration, how much to log. */
+/* The options that `run` and `check` share: a plugin, its configuration, how much to log. */
 #ifndef CLI_SETTINGS_H
 #define CLI_SETTINGS_H
 
@@ -15,12 +15,12 @@
 struct settings {
     struct config *config;
     const char *plugin; /* path */
-    char **extra;       /* further arguments */
+    char **extra;       /* arguments after the plugin */
     int extra_count;
     bool text; /* --text */
 };
 
-/* False if there is nothing to do but to exit with the status. */
+/* Return false if the command must exit with the status now. */
 bool settings_read(int argc, char **argv, const char *usage, struct settings *settings,
                    int *status);
 

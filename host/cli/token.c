@@ -1,6 +1,6 @@
 /*
- * The line of a new token goes to standard output, for the file; the token
- * itself to standard error, for whoever looks on.
+ * The line of a new token goes to standard output, so that it can be appended to
+ * the file; the token itself goes to standard error, so that a person sees it.
  */
 #include "cli/cli.h"
 
@@ -16,7 +16,7 @@ static const char usage[] =
     "usage: sluice token [OPTION]... SUBJECT\n"
     "\n"
     "Makes a token that lets a client in as SUBJECT. Prints its line for the file\n"
-    "that host.tokens names to standard output, and the token, which is kept nowhere,\n"
+    "that host.tokens names to standard output, and the token, which is not stored,\n"
     "to standard error. SUBJECT is " TOKENS_SUBJECT_WANTS ".\n"
     "\n"
     "  -h, --help              print this\n"
@@ -25,7 +25,7 @@ static const char usage[] =
     "  sluice token alice >> tokens\n"
     "  sluice serve --set host.tokens=tokens\n";
 
-#define PREFIX     "slc_" /* by which people and scanners for leaked secrets know it */
+#define PREFIX     "slc_" /* people and scanners for leaked secrets recognise tokens by it */
 #define TOKEN_BITS 256
 #define TOKEN_SIZE (sizeof PREFIX + TOKEN_BITS / 4)
 
@@ -35,7 +35,7 @@ static int make_token(char token[TOKEN_SIZE])
     char *end = stpcpy(token, PREFIX);
 
     if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) {
-        fprintf(stderr, "sluice: the system gives no random bytes: %s\n", strerror(errno));
+        fprintf(stderr, "sluice: cannot get random bytes: %s\n", strerror(errno));
         return 1;
     }
     for (size_t i = 0; i < sizeof bytes; i++)
@@ -49,7 +49,7 @@ static int print_token(const char *subject, const char *token)
 
     tokens_hash(token, hash);
     if (printf("%s:%s\n", subject, hash) < 0 || fflush(stdout) == EOF) {
-        fprintf(stderr, "sluice: the token's line cannot be written: %s\n", strerror(errno));
+        fprintf(stderr, "sluice: cannot write the token's line: %s\n", strerror(errno));
         return 1;
     }
     fprintf(stderr, "sluice: the token of %s follows; it cannot be shown again\n%s\n", subject,
@@ -80,7 +80,7 @@ int cli_token(int argc, char **argv)
     if (code != -1)
         return cli_misused("token");
     if (optind + 1 != argc) {
-        fprintf(stderr, "sluice token: one SUBJECT is wanted\n");
+        fprintf(stderr, "sluice token: give one SUBJECT\n");
         return cli_misused("token");
     }
     return token_of(argv[optind]);

@@ -1,14 +1,13 @@
 /*
  * To add a key of the host: a field in struct config, or in struct
- * config_plugin for one of a plugin's section, and a line in host_keys or
+ * config_plugin for a key of a plugin's section, and a line in host_keys or
  * plugin_keys below; docs/configuration.md has a table of each.
  *
  * Both sources, a line of the file and a --set, end in assign(). A key of the
- * host is read as its setting wants it; any other of a plugin's section is the
+ * host is read as its setting wants; any other key of a plugin's section is the
  * author's and kept as text.
  *
- * Functions that return a char * for why something is refused return NULL if it
- * is not.
+ * Functions that refuse something return -EINVAL and say why.
  */
 #include "config/config.h"
 
@@ -16,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/why.h"
 #include "config/ini.h"
 #include "config/setting.h"
 
@@ -23,7 +23,6 @@
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +83,7 @@ static const struct setting plugin_keys[] = {
 };
 /* clang-format on */
 
-/* What cJSON made. */
+/* Return what cJSON made; out of memory is fatal. */
 static void *present(void *made)
 {
     if (made == NULL)
@@ -116,37 +115,37 @@ static const struct setting *key_find(const struct setting *key, const char *nam
     return NULL;
 }
 
-static char *key_set(const struct setting *key, const char *value, void *owner)
+static int key_set(const struct setting *key, const char *value, void *owner, struct why *why)
 {
     char wants[128];
 
     if (setting_set(key, value, owner) == 0)
-        return NULL;
+        return 0;
     setting_wants(key, wants, sizeof wants);
-    return mem_printf("%s must be %s, not '%.64s'", key->name, wants, value);
+    return why_set(why, -EINVAL, "%s must be %s, not '%.64s'", key->name, wants, value);
 }
 
-static char *key_unknown(const char *name)
+static int key_unknown(const char *name, struct why *why)
 {
-    struct buf why = {0};
-
-    buf_printf(&why, "unknown key '%.64s' in [host]; keys are", name);
+    why_set(why, -EINVAL, "unknown key '%.64s' in [host]; keys are", name);
     for (const struct setting *key = host_keys; key->name; key++)
-        buf_printf(&why, "%s %s", key == host_keys ? "" : ",", key->name);
-    return buf_steal(&why);
+        why_set(why, -EINVAL, "%s%s %s", why_text(why), key == host_keys ? "" : ",", key->name);
+    return -EINVAL;
 }
 
-/* One of the author's keys. */
-static char *pair_set(struct config_plugin *plugin, const char *key, const char *value)
+/* Set one of the author's keys. */
+static int pair_set(struct config_plugin *plugin, const char *key, const char *value,
+                    struct why *why)
 {
     const cJSON *old = cJSON_GetObjectItemCaseSensitive(plugin->pairs, key);
     ssize_t length = json_escaped_length(value, strlen(value));
 
     if (!is_word(key, KEY_CHARS))
-        return mem_printf("'%.80s' is not a key; a key has 1 to %d letters, digits, '-' and '_'",
-                          key, WORD_MAX);
+        return why_set(why, -EINVAL,
+                       "'%.80s' is not a key; a key has 1 to %d letters, digits, '-' and '_'", key,
+                       WORD_MAX);
     if (length < 0)
-        return mem_printf("the value of %s is not UTF-8", key);
+        return why_set(why, -EINVAL, "the value of %s is not UTF-8", key);
     plugin->json_size += (size_t)length;
     if (old)
         plugin->json_size -=
@@ -154,29 +153,27 @@ static char *pair_set(struct config_plugin *plugin, const char *key, const char 
     else
         plugin->json_size += strlen(key) + strlen("\"\":\"\",");
     if (plugin->json_size > CONFIG_JSON_MAX)
-        return mem_printf("with %s, [plugin %s] has more than %d KiB of keys and values", key,
-                          plugin->name, CONFIG_JSON_MAX / 1024);
+        return why_set(why, -EINVAL, "with %s, [plugin %s] has more than %d KiB of keys and values",
+                       key, plugin->name, CONFIG_JSON_MAX / 1024);
     if (old)
         cJSON_ReplaceItemInObjectCaseSensitive(plugin->pairs, key,
                                                present(cJSON_CreateString(value)));
     else
         present(cJSON_AddStringToObject(plugin->pairs, key, value));
-    return NULL;
+    return 0;
 }
 
 /* plugin NULL is [host]. */
-static char *assign(struct config *config, struct config_plugin *plugin, const char *name,
-                    const char *value)
+static int assign(struct config *config, struct config_plugin *plugin, const char *name,
+                  const char *value, struct why *why)
 {
     const struct setting *key = key_find(plugin ? plugin_keys : host_keys, name);
 
     if (key)
-        return key_set(key, value, plugin ? (void *)plugin : (void *)config);
+        return key_set(key, value, plugin ? (void *)plugin : (void *)config, why);
     if (*name == '\0')
-        return mem_strdup("no key before the '='");
-    if (plugin)
-        return pair_set(plugin, name, value);
-    return key_unknown(name);
+        return why_set(why, -EINVAL, "no key before the '='");
+    return plugin ? pair_set(plugin, name, value, why) : key_unknown(name, why);
 }
 
 static void section_init(struct config_plugin *plugin)
@@ -195,14 +192,16 @@ static struct config_plugin *section_find(const struct config *config, const cha
     return plugin;
 }
 
-/* Finds the section, or makes it. */
-static char *section_open(struct config *config, const char *name, struct config_plugin **out)
+/* Find the section, or make it. */
+static int section_open(struct config *config, const char *name, struct config_plugin **out,
+                        struct why *why)
 {
     struct config_plugin *plugin = section_find(config, name), **link = &config->sections;
 
     if (plugin == NULL) {
         if (!is_word(name, NAME_CHARS))
-            return mem_printf(
+            return why_set(
+                why, -EINVAL,
                 "'%.80s' is not a plugin's name; it has 1 to %d letters, digits, '-', '_' and '.'",
                 name, WORD_MAX);
         plugin = mem_alloc(sizeof *plugin);
@@ -213,110 +212,89 @@ static char *section_open(struct config *config, const char *name, struct config
         *link = plugin;
     }
     *out = plugin;
-    return NULL;
+    return 0;
 }
 
-/* A line of the file. */
-static char *line_assign(void *data, const char *kind, const char *name, const char *key,
-                         const char *value)
+/* Take a line of the file. */
+static int line_assign(void *data, const char *kind, const char *name, const char *key,
+                       const char *value, struct why *why)
 {
     struct config_plugin *plugin = NULL;
     struct config *config = data;
-    char *why = NULL;
+    int status = 0;
 
     if (*kind == '\0' && key)
-        return mem_printf("'%.64s' is outside a section; put it below [host] or [plugin NAME]",
-                          key);
+        return why_set(why, -EINVAL,
+                       "'%.64s' is outside a section; put it below [host] or [plugin NAME]", key);
     if (strcmp(kind, "plugin") == 0 && *name)
-        why = section_open(config, name, &plugin);
+        status = section_open(config, name, &plugin, why);
     else if (strcmp(kind, "host") != 0 || *name)
-        why = mem_printf("[%.64s%s%.64s] is not a section; sections are [host] and [plugin NAME]",
+        status = why_set(why, -EINVAL,
+                         "[%.64s%s%.64s] is not a section; sections are [host] and [plugin NAME]",
                          kind, *name ? " " : "", name);
-    if (why || key == NULL)
-        return why;
-    return assign(config, plugin, key, value);
+    return status < 0 || key == NULL ? status : assign(config, plugin, key, value, why);
 }
 
-/* Takes the assignment apart in place. */
-static char *text_assign(struct config *config, char *text)
+/* Take a --set, which is cut apart in place. */
+static int text_assign(struct config *config, char *text, struct why *why)
 {
-    char *value = strchr(text, '='), *key, *why;
+    char *value = strchr(text, '='), *key;
     struct config_plugin *plugin;
 
     if (value) {
         *value++ = '\0';
         if (strncmp(text, "host.", 5) == 0)
-            return assign(config, NULL, text + 5, value);
+            return assign(config, NULL, text + 5, value, why);
         if (strncmp(text, "plugin.", 7) == 0 && (key = strrchr(text + 7, '.'))) {
             *key++ = '\0';
-            why = section_open(config, text + 7, &plugin);
-            return why ? why : assign(config, plugin, key, value);
+            return section_open(config, text + 7, &plugin, why) < 0
+                       ? -EINVAL
+                       : assign(config, plugin, key, value, why);
         }
     }
-    return mem_strdup("write host.KEY=VALUE or plugin.NAME.KEY=VALUE");
+    return why_set(why, -EINVAL, "write host.KEY=VALUE or plugin.NAME.KEY=VALUE");
 }
 
-/* Frees the message, if there is one, and shows it as one line. */
-static int report(char *message, char *error, size_t error_size)
+/* Foreign text in a reason must not break the line that shows it. */
+static int show_as_line(int status, struct why *why)
 {
-    if (message == NULL)
-        return 0;
-    for (char *at = message; *at; at++) {
+    for (char *at = why->text; status < 0 && *at; at++) {
         if (iscntrl((unsigned char)*at))
             *at = '?';
     }
-    snprintf(error, error_size, "%s", message);
-    free(message);
-    return -EINVAL;
-}
-
-int config_read(struct config *config, const char *file, char *error, size_t error_size)
-{
-    char *message = NULL;
-    int status = ini_read(file, line_assign, config, &message);
-
-    report(message, error, error_size);
     return status;
 }
 
-int config_set(struct config *config, const char *assignment, char *error, size_t error_size)
+int config_read(struct config *config, const char *file, struct why *why)
 {
-    char *text = mem_strdup(assignment), *why = text_assign(config, text);
-    char *message = why ? mem_printf("--set %.200s: %s", assignment, why) : NULL;
+    return show_as_line(ini_read(file, line_assign, config, why), why);
+}
 
+int config_set(struct config *config, const char *assignment, struct why *why)
+{
+    char *text = mem_strdup(assignment);
+    int status = text_assign(config, text, why);
+
+    if (status < 0)
+        why_set(why, status, "--set %.200s: %s", assignment, why_text(why));
     free(text);
-    free(why);
-    return report(message, error, error_size);
+    return show_as_line(status, why);
 }
 
-/* Whether only this machine can reach it. */
-static bool is_loopback(const char *listen)
+int config_check(const struct config *config, const char *listen, struct why *why)
 {
-    struct sockaddr_storage address = {0};
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&address)->sin6_addr;
-
-    if (setting_address(listen, &address) < 0)
-        return false;
-    if (address.ss_family == AF_INET)
-        return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    return IN6_IS_ADDR_LOOPBACK(v6) ||
-           (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == IN_LOOPBACKNET);
-}
-
-int config_check(const struct config *config, const char *listen, char *error, size_t error_size)
-{
-    char *why = NULL;
+    int status = 0;
 
     if (!*config->tls_certificate != !*config->tls_key)
-        why = mem_printf("%s is set without %s; set both, or none",
+        status = why_set(why, -EINVAL, "%s is set without %s; set both, or none",
                          *config->tls_key ? "tls_key" : "tls_certificate",
                          *config->tls_key ? "tls_certificate" : "tls_key");
-    else if (!*config->tokens && !config->allow_anonymous && !is_loopback(listen))
-        why = mem_printf("others can reach %s: set host.tokens to a file of tokens, which `sluice "
+    else if (!*config->tokens && !config->allow_anonymous && !setting_is_loopback(listen))
+        status = why_set(why, -EINVAL,
+                         "others can reach %s: set host.tokens to a file of tokens, which `sluice "
                          "token` makes, or host.allow_anonymous to yes if everyone may start runs",
                          listen);
-    return report(why, error, error_size);
+    return show_as_line(status, why);
 }
 
 struct config *config_create(void)

@@ -7,11 +7,10 @@
  *     config_set()     once for each --set; overrides the file
  *     config_check()   all of it
  *
- * A call that refuses something says where and why in error: one line without a
- * newline, cut to fit; CONFIG_ERROR_SIZE bytes are enough. The configuration is
- * then half changed: destroy it.
+ * A call that refuses something says where and why, in one line without a
+ * newline. The configuration is then half changed: destroy it.
  *
- * The settings themselves are public; nothing but this file changes them.
+ * The settings themselves are public; only config.c changes them.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -21,13 +20,12 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#define CONFIG_ERROR_SIZE 1024
-
 /* Longest config_plugin_json(), in bytes; a plugin with more is refused. */
 #define CONFIG_JSON_MAX (512 * 1024)
 
 struct buf;
 struct cJSON;
+struct why;
 
 struct config_plugin {
     struct config_plugin *next;
@@ -82,35 +80,35 @@ struct config {
 /* As a path: let the host choose. */
 #define CONFIG_AUTO "auto"
 
-/* Every setting has its default. */
+/* Return a configuration in which every setting has its default. */
 struct config *config_create(void);
 
 /* -errno if the file cannot be read, -EINVAL if something in it is refused. */
-int config_read(struct config *config, const char *file, char *error, size_t error_size);
+int config_read(struct config *config, const char *file, struct why *why);
 
 /* assignment: host.KEY=VALUE or plugin.NAME.KEY=VALUE. -EINVAL if it is refused. */
-int config_set(struct config *config, const char *assignment, char *error, size_t error_size);
+int config_set(struct config *config, const char *assignment, struct why *why);
 
 /*
- * Whether the settings go together, with listen given as it is or will be
- * bound; -EINVAL. After all of the above.
+ * Check, after all of the above, whether the settings go together; -EINVAL.
+ * listen: the address as it is, or will be, bound.
  */
-int config_check(const struct config *config, const char *listen, char *error, size_t error_size);
+int config_check(const struct config *config, const char *listen, struct why *why);
 
-/* The address and port of listen. */
+/* Return the address and port of listen. */
 void config_address(const struct config *config, struct sockaddr_storage *out);
 
-/* A plugin's settings, the defaults if it has no section; never NULL. */
+/* Return the plugin's settings, the defaults if it has no section; never NULL. */
 const struct config_plugin *config_plugin(const struct config *config, const char *name);
 
 /*
- * What the plugin's create() gets: a JSON object with a string member for each
- * of the author's keys, without the host's; at most CONFIG_JSON_MAX bytes. The
- * caller frees it.
+ * Return what the plugin's create() gets: a JSON object with a string member for
+ * each of the author's keys, without the host's; at most CONFIG_JSON_MAX bytes.
+ * The caller frees it.
  */
 char *config_plugin_json(const struct config *config, const char *name);
 
-/* Exchanges all of two configurations, for those who know one by its place. */
+/* Swap contents, so that pointers to either config stay valid. */
 void config_swap(struct config *a, struct config *b);
 
 /*
@@ -119,10 +117,10 @@ void config_swap(struct config *a, struct config *b);
  */
 void config_restart_keys(const struct config *old, const struct config *new, struct buf *names);
 
-/* Writes a commented file with every key at its default. */
+/* Write a commented file with every key at its default. */
 void config_print_defaults(FILE *out);
 
-/* NULL is fine. */
+/* config may be NULL. */
 void config_destroy(struct config *config);
 
 #endif

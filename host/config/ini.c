@@ -1,19 +1,20 @@
 /*
  * inih tells keys from values and values from comments. It silently cuts lines
  * longer than its buffer (200 bytes as a rule) and sections longer than 49, and
- * takes an indented line for more of the value above. So the reader that it gets
- * its lines from, here,
+ * takes an indented line for more of the value above. So the reader here, from
+ * which inih gets its lines,
  *
  *   - opens the sections itself and shows inih an empty line instead;
- *   - of a line that is too long shows it the key alone, and keeps the value;
+ *   - shows inih only the key of a line that is too long, and keeps the value;
  *   - refuses indented lines, lines beyond INI_LINE_MAX and NUL bytes;
  *   - notices a line for which inih did not call the handler: it has no '='.
  *
- * Functions that return a char * return NULL, or why something is refused.
+ * Functions that refuse something return -EINVAL and say why in reader->why.
  */
 #include "config/ini.h"
 
 #include "base/mem.h"
+#include "base/why.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -37,10 +38,11 @@ struct reader {
     ini_take *take;
     void *data;
     FILE *file;
-    int error;  /* of reading the file */
-    char *why;  /* what is wrong in line; NULL: nothing so far */
-    char *kind; /* of the section */
-    char *name; /* of the section; in kind's memory */
+    int error;       /* of reading the file */
+    int refused;     /* -EINVAL after a refusal */
+    struct why *why; /* of the refusal */
+    char *kind;      /* of the section */
+    char *name;      /* of the section; in kind's memory */
     struct seen *seen;
     unsigned line;
     bool pending;      /* inih has a line with a key; its handler is not called yet */
@@ -48,7 +50,7 @@ struct reader {
     char text[INI_LINE_MAX + 1];
 };
 
-/* Without the white space at both ends, in place. */
+/* Cut the white space off both ends, in place. */
 static char *text_trim(char *text)
 {
     size_t length;
@@ -75,35 +77,35 @@ static bool line_read(struct reader *r)
     if (ferror(r->file))
         r->error = errno;
     else if (c == '\0')
-        r->why = mem_strdup("a NUL byte; the file must be UTF-8 text");
+        r->refused = why_set(r->why, -EINVAL, "a NUL byte; the file must be UTF-8 text");
     else if (c != EOF && c != '\n')
-        r->why = mem_printf("the line is longer than %d bytes", INI_LINE_MAX);
+        r->refused = why_set(r->why, -EINVAL, "the line is longer than %d bytes", INI_LINE_MAX);
     else
         return c == '\n' || length > 0;
     return false;
 }
 
-static char *section_open(struct reader *r, char *line)
+static int section_open(struct reader *r, char *line)
 {
     char *end = strchr(line, ']'), *text;
 
     if (end == NULL)
-        return mem_printf("'%.64s' has no ']'", line);
+        return why_set(r->why, -EINVAL, "'%.64s' has no ']'", line);
     *end++ = '\0';
     text = text_trim(line + 1);
     end += strspn(end, BLANKS);
     if (*end && *end != ';' && *end != '#')
-        return mem_printf("only a comment may follow [%.64s] on its line", text);
+        return why_set(r->why, -EINVAL, "only a comment may follow [%.64s] on its line", text);
     free(r->kind);
     r->kind = mem_strdup(text);
     r->name = r->kind + strcspn(r->kind, BLANKS);
     if (*r->name)
         *r->name++ = '\0';
     r->name += strspn(r->name, BLANKS);
-    return r->take(r->data, r->kind, r->name, NULL, NULL);
+    return r->take(r->data, r->kind, r->name, NULL, NULL, r->why);
 }
 
-/* A value as inih takes it: up to an inline comment, trimmed. */
+/* Cut a value as inih does: at an inline comment, then trimmed. */
 static char *value_cut(char *text)
 {
     char *comment = strchr(text, ';');
@@ -115,7 +117,7 @@ static char *value_cut(char *text)
     return text_trim(text);
 }
 
-/* Shows inih a line, or as much of its key as fits. */
+/* Show inih a line, or as much of its key as fits. */
 static void key_show(struct reader *r, char *line, char *out, size_t out_size)
 {
     size_t length = strlen(line), most = out_size - 2;
@@ -132,22 +134,23 @@ static void key_show(struct reader *r, char *line, char *out, size_t out_size)
     r->pending = true;
 }
 
-/* Shows inih a line with a key, deals with any other. */
-static char *line_take(struct reader *r, char *out, size_t out_size)
+/* Show inih a line with a key; deal with any other line here. */
+static int line_take(struct reader *r, char *out, size_t out_size)
 {
     bool marked = r->line == 1 && strncmp(r->text, BYTE_ORDER_MARK, 3) == 0;
     char *start = r->text + (marked ? 3 : 0), *line = text_trim(start);
 
     out[0] = '\0';
     if (*line == '\0' || *line == ';' || *line == '#')
-        return NULL;
+        return 0;
     if (line > start)
-        return mem_strdup("the line is indented; begin it at the left edge, and write each value "
-                          "on one line");
+        return why_set(r->why, -EINVAL,
+                       "the line is indented; begin it at the left edge, and write each value "
+                       "on one line");
     if (*line == '[')
         return section_open(r, line);
     key_show(r, line, out, out_size);
-    return NULL;
+    return 0;
 }
 
 /* For inih: the next line; NULL ends the reading. */
@@ -156,14 +159,15 @@ static char *next_line(char *out, int out_size, void *data)
     struct reader *r = data;
 
     if (r->pending)
-        r->why = mem_strdup("no '=' in this line; write KEY = VALUE");
-    if (r->why || !line_read(r))
+        r->refused = why_set(r->why, -EINVAL, "no '=' in this line; write KEY = VALUE");
+    if (r->refused < 0 || !line_read(r))
         return NULL;
-    r->why = line_take(r, out, (size_t)out_size);
-    return r->why ? NULL : out;
+    r->refused = line_take(r, out, (size_t)out_size);
+    return r->refused < 0 ? NULL : out;
 }
 
-static char *seen_add(struct reader *r, const char *key)
+/* Refuse a key that the file has set before. */
+static int seen_add(struct reader *r, const char *key)
 {
     struct seen *seen = mem_alloc(sizeof *seen), *old = r->seen;
 
@@ -173,7 +177,8 @@ static char *seen_add(struct reader *r, const char *key)
     r->seen = seen;
     while (old && strcmp(old->name, seen->name) != 0)
         old = old->next;
-    return old ? mem_printf("%.64s is set twice, first in line %u", key, old->line) : NULL;
+    return old ? why_set(r->why, -EINVAL, "%.64s is set twice, first in line %u", key, old->line)
+               : 0;
 }
 
 /* For inih: the key and value of the line it was shown; 0 if they are refused. */
@@ -185,10 +190,10 @@ static int key_take(void *data, const char *section, const char *key, const char
     if (value == NULL)
         return 0;
     r->pending = false;
-    r->why = seen_add(r, key);
-    if (r->why == NULL)
-        r->why = r->take(r->data, r->kind, r->name, key, r->value ? r->value : value);
-    return r->why == NULL;
+    r->refused = seen_add(r, key);
+    if (r->refused == 0)
+        r->refused = r->take(r->data, r->kind, r->name, key, r->value ? r->value : value, r->why);
+    return r->refused == 0;
 }
 
 static void reader_destroy(struct reader *r)
@@ -202,26 +207,26 @@ static void reader_destroy(struct reader *r)
     if (r->file)
         fclose(r->file);
     free(r->kind);
-    free(r->why);
     free(r);
 }
 
-int ini_read(const char *file, ini_take *take, void *data, char **message)
+int ini_read(const char *file, ini_take *take, void *data, struct why *why)
 {
     struct reader *r = mem_alloc(sizeof *r);
-    int error;
+    int status;
 
     r->take = take;
     r->data = data;
     r->kind = r->name = mem_strdup("");
+    r->why = why;
     r->file = fopen(file, "re");
     if (r->file == NULL || ini_parse_stream(next_line, r, key_take, r) < 0)
         r->error = errno;
-    error = r->error ? r->error : r->why ? EINVAL : 0;
+    status = r->error ? -r->error : r->refused;
     if (r->error)
-        *message = mem_printf("%s: cannot be read: %s", file, strerror(r->error));
-    else if (r->why)
-        *message = mem_printf("%s:%u: %s", file, r->line, r->why);
+        why_set(why, status, "%s: cannot be read: %s", file, strerror(r->error));
+    else if (r->refused < 0)
+        why_set(why, status, "%s:%u: %s", file, r->line, why_text(why));
     reader_destroy(r);
-    return -error;
+    return status;
 }

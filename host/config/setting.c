@@ -5,9 +5,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
-#include <netinet/in.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +15,10 @@
 #define SEPARATORS   "," BLANKS
 #define HEADER_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!#$%&'*+^`|~"
 
-/* A whole number; one that is a size may have a suffix. */
-static bool number_read(const char *text, bool is_size, unsigned long long *out)
+/* Read a whole number; a size may have a suffix. */
+static bool number_read(const char *text, bool is_size, uint64_t *out)
 {
-    unsigned long long number;
+    uint64_t number;
     int shift = 0;
     char *end;
 
@@ -34,7 +32,7 @@ static bool number_read(const char *text, bool is_size, unsigned long long *out)
         shift = 20;
     else if (*end)
         return false;
-    if (errno || number > ULLONG_MAX >> shift)
+    if (errno || number > UINT64_MAX >> shift)
         return false;
     *out = number << shift;
     return true;
@@ -62,8 +60,8 @@ int setting_address(const char *text, struct sockaddr_storage *out)
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
     bool six = *text == '[';
     char host[INET6_ADDRSTRLEN]; /* 46 bytes */
-    unsigned long long port;
-    int length = 0; /* of what is before the port */
+    uint64_t port;
+    int length = 0; /* of the text before the port */
 
     sscanf(text, six ? "[%45[^]]]:%n" : "%45[^:]:%n", host, &length);
     if (length == 0 || !number_read(text + length, false, &port) || port > 65535)
@@ -77,9 +75,28 @@ int setting_address(const char *text, struct sockaddr_storage *out)
     return 0;
 }
 
+bool setting_is_loopback_v4(struct in_addr address)
+{
+    return ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+bool setting_is_loopback(const char *text)
+{
+    struct sockaddr_storage address = {0};
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&address)->sin6_addr;
+    struct in_addr v4;
+
+    if (setting_address(text, &address) < 0)
+        return false;
+    if (address.ss_family == AF_INET)
+        return setting_is_loopback_v4(((const struct sockaddr_in *)&address)->sin_addr);
+    memcpy(&v4, v6->s6_addr + 12, sizeof v4);
+    return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && setting_is_loopback_v4(v4));
+}
+
 int setting_number(const char *text, unsigned min, unsigned max, unsigned *out)
 {
-    unsigned long long number;
+    uint64_t number;
 
     if (!number_read(text, false, &number) || number < min || number > max)
         return -EINVAL;
@@ -154,7 +171,7 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
 {
     void *field = (char *)owner + setting->offset;
     bool is_size = setting->kind == SETTING_SIZE;
-    unsigned long long number, min, max;
+    uint64_t number, min, max;
 
     if (setting->kind == SETTING_SWITCH)
         return switch_set(text, field);

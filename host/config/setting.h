@@ -1,6 +1,6 @@
 /*
  * A setting: its name, the kind and range of its value, and the field that
- * holds it. Which settings there are is for others to say.
+ * holds it. config.c has the tables of settings.
  *
  * To add a kind: a name below, its words in setting_wants(), and what it takes
  * in is_text() or setting_set().
@@ -9,6 +9,7 @@
 #define CONFIG_SETTING_H
 
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
@@ -45,34 +46,40 @@ struct setting {
     const char *about;
 };
 
-/* Sets the field in owner; -EINVAL if the text is not what the setting wants. */
+/* Set the field in owner; -EINVAL if the text is not what the setting wants. */
 int setting_set(const struct setting *setting, const char *text, void *owner);
 
 /* Return true if going from the value in `from` to the value in `to` needs a restart. */
 bool setting_needs_restart(const struct setting *setting, const void *from, const void *to);
 
-/* What it wants, in words that follow "must be". */
+/* Write what the setting wants, in words that follow "must be". */
 void setting_wants(const struct setting *setting, char *out, size_t out_size);
 
-/* What a run does when its last client left: stop at once, never, or after so many seconds. */
+/* When a run stops after its last client left: at once, never, or after a number of seconds. */
 #define DISCONNECT_CANCEL      0u
 #define DISCONNECT_CONTINUE    UINT_MAX
 #define DISCONNECT_SECONDS_MAX 86400u
 #define DISCONNECT_WANTS       "cancel, continue, or 1 to 86400 seconds"
 
-/* Reads cancel, continue or a number of seconds; -EINVAL. */
+/* Read cancel, continue or a number of seconds; -EINVAL. */
 int setting_disconnect(const char *text, unsigned *out);
 
 /*
- * The next word of a text that has them separated by commas and blanks: its
- * length, 0 if there is none; *text is then at its start.
+ * Find the next word of a text whose words are separated by commas and blanks:
+ * move *text to its start and return its length, 0 if there is none.
  */
 size_t setting_word(const char **text);
 
-/* A whole number in decimal from min to max; -EINVAL. */
+/* Read a whole decimal number from min to max; -EINVAL. */
 int setting_number(const char *text, unsigned min, unsigned max, unsigned *out);
 
-/* The socket address of a numeric ADDRESS:PORT; -EINVAL if it is none. */
+/* Read the socket address of a numeric ADDRESS:PORT; -EINVAL if it is none. */
 int setting_address(const char *text, struct sockaddr_storage *out);
+
+/* Whether a numeric ADDRESS:PORT is one that only this machine can reach. */
+bool setting_is_loopback(const char *text);
+
+/* Whether an IPv4 address is in 127.0.0.0/8; in network byte order. */
+bool setting_is_loopback_v4(struct in_addr address);
 
 #endif

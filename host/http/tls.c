@@ -1,9 +1,24 @@
+/*
+ * Loading, tls_load(), in five steps; a failure leaves the identity in use as it
+ * is:
+ *
+ *     1. read both files
+ *     2. stop here if their digests are those of the identity in use
+ *     3. parse the chain and the key, and check that they belong together
+ *     4. log until when the certificate is valid
+ *     5. put the new identity in front of the list
+ *
+ * on_retrieve() hands GnuTLS pointers into the first identity. A handshake may
+ * use them until it ends, so a replaced identity stays in the list for longer
+ * than any handshake may take, and is destroyed at the next load after that.
+ */
 #include "http/tls.h"
 
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "base/why.h"
 
 #include <errno.h>
 #include <gnutls/abstract.h>
@@ -17,7 +32,7 @@
 
 #define CHAIN_MAX 16
 
-/* No handshake takes as long: connection_timeout is less. */
+/* Longer than any handshake: connection_timeout is at most an hour. */
 #define RETIREMENT (4000 * CLOCK_S)
 
 struct identity {
@@ -29,16 +44,8 @@ struct identity {
     struct identity *older;
 };
 
-/* The one in use, and behind it those that handshakes may still use. */
+/* The identity in use, and after it those that handshakes may still use. */
 static struct identity *current;
-
-/* The files while they are read. */
-struct source {
-    const char *certificate_path, *key_path;
-    gnutls_datum_t certificate, key;
-    char *error;
-    size_t error_size;
-};
 
 static void identity_destroy(struct identity *identity)
 {
@@ -63,47 +70,13 @@ static void forget_retired(void)
 
 /* ---- reading ---- */
 
-__attribute__((format(printf, 2, 3))) static int refuse(const struct source *source,
-                                                        const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(source->error, source->error_size, format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
-static int read_file(const struct source *source, const char *name, const char *path,
-                     gnutls_datum_t *out)
+static int read_file(const char *name, const char *path, gnutls_datum_t *out, struct why *why)
 {
     errno = 0;
     if (gnutls_load_file(path, out) == 0)
         return 0;
-    return refuse(source, "%s: cannot read %s: %s", name, path,
-                  errno ? strerror(errno) : "not a file that can be read whole");
-}
-
-static int source_open(struct source *source)
-{
-    int status =
-        read_file(source, "tls_certificate", source->certificate_path, &source->certificate);
-
-    return status < 0 ? status : read_file(source, "tls_key", source->key_path, &source->key);
-}
-
-static void source_close(struct source *source)
-{
-    gnutls_free(source->certificate.data);
-    if (source->key.data)
-        gnutls_memset(source->key.data, 0, source->key.size);
-    gnutls_free(source->key.data);
-}
-
-static void source_digest(const struct source *source, unsigned char digests[2][DIGEST_SIZE])
-{
-    digest_make(source->certificate.data, source->certificate.size, digests[0]);
-    digest_make(source->key.data, source->key.size, digests[1]);
+    return why_set(why, -EINVAL, "%s: cannot read %s: %s", name, path,
+                   errno ? strerror(errno) : "not a file that can be read whole");
 }
 
 /* Whether the key is that of the chain's first certificate. */
@@ -124,28 +97,7 @@ static bool identity_matches(const struct identity *identity)
     return same;
 }
 
-static int identity_read(struct identity *identity, const struct source *source)
-{
-    unsigned length = CHAIN_MAX;
-    int status = gnutls_pcert_list_import_x509_raw(identity->chain, &length, &source->certificate,
-                                                   GNUTLS_X509_FMT_PEM, 0);
-
-    if (status < 0)
-        return refuse(source, "tls_certificate: %s has no chain of 1 to %d certificates in PEM: %s",
-                      source->certificate_path, CHAIN_MAX, gnutls_strerror(status));
-    identity->length = length;
-    status =
-        gnutls_privkey_import_x509_raw(identity->key, &source->key, GNUTLS_X509_FMT_PEM, NULL, 0);
-    if (status < 0)
-        return refuse(source, "tls_key: %s has no private key in PEM without a password: %s",
-                      source->key_path, gnutls_strerror(status));
-    if (!identity_matches(identity))
-        return refuse(source, "tls_key: the key in %s is not that of the first certificate in %s",
-                      source->key_path, source->certificate_path);
-    return 0;
-}
-
-/* ---- the one in use ---- */
+/* ---- the identity in use ---- */
 
 static void identity_log(const struct identity *identity, const char *path)
 {
@@ -160,51 +112,77 @@ static void identity_log(const struct identity *identity, const char *path)
     gnutls_x509_crt_deinit(certificate);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&until, &utc));
     if (until < time(NULL))
-        log_warn("the certificate has expired file=%s until=%s", path, text);
+        log_warn("certificate has expired file=%s until=%s", path, text);
     else
-        log_info("the certificate is loaded file=%s until=%s", path, text);
+        log_info("certificate loaded file=%s until=%s", path, text);
 }
 
-static void identity_use(struct identity *identity)
+int tls_load(const char *certificate_path, const char *key_path, struct why *why)
 {
+    struct identity *identity = mem_alloc(sizeof *identity);
+    gnutls_datum_t certificate = {0}, key = {0};
+    unsigned length = CHAIN_MAX;
+    int status;
+
+    gnutls_privkey_init(&identity->key);
+
+    /* 1. read */
+    status = read_file("tls_certificate", certificate_path, &certificate, why);
+    if (status < 0)
+        goto destroy;
+    status = read_file("tls_key", key_path, &key, why);
+    if (status < 0)
+        goto destroy;
+
+    /* 2. compare */
+    digest_make(certificate.data, certificate.size, identity->digests[0]);
+    digest_make(key.data, key.size, identity->digests[1]);
+    if (current && memcmp(current->digests, identity->digests, sizeof identity->digests) == 0)
+        goto destroy;
+
+    /* 3. parse */
+    status = gnutls_pcert_list_import_x509_raw(identity->chain, &length, &certificate,
+                                               GNUTLS_X509_FMT_PEM, 0);
+    if (status < 0) {
+        status = why_set(why, -EINVAL,
+                         "tls_certificate: %s has no chain of 1 to %d certificates in PEM: %s",
+                         certificate_path, CHAIN_MAX, gnutls_strerror(status));
+        goto destroy;
+    }
+    identity->length = length;
+    status = gnutls_privkey_import_x509_raw(identity->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (status < 0) {
+        status =
+            why_set(why, -EINVAL, "tls_key: %s has no private key in PEM without a password: %s",
+                    key_path, gnutls_strerror(status));
+        goto destroy;
+    }
+    if (!identity_matches(identity)) {
+        status = why_set(why, -EINVAL,
+                         "tls_key: the key in %s is not that of the first certificate in %s",
+                         key_path, certificate_path);
+        goto destroy;
+    }
+
+    /* 4. log */
+    identity_log(identity, certificate_path);
+
+    /* 5. use */
     if (current)
         current->retired = clock_now();
     identity->older = current;
     current = identity;
     forget_retired();
-}
+    identity = NULL;
 
-static int source_load(const struct source *source)
-{
-    struct identity *identity = mem_alloc(sizeof *identity);
-    int status;
-
-    gnutls_privkey_init(&identity->key);
-    source_digest(source, identity->digests);
-    if (current && memcmp(current->digests, identity->digests, sizeof identity->digests) == 0) {
+destroy:
+    if (identity)
         identity_destroy(identity);
-        return 0;
-    }
-    status = identity_read(identity, source);
-    if (status < 0) {
-        identity_destroy(identity);
-        return status;
-    }
-    identity_log(identity, source->certificate_path);
-    identity_use(identity);
-    return 0;
-}
-
-int tls_load(const char *certificate, const char *key, char *error, size_t size)
-{
-    struct source source = {
-        .certificate_path = certificate, .key_path = key, .error = error, .error_size = size};
-    int status = source_open(&source);
-
-    if (status == 0)
-        status = source_load(&source);
-    source_close(&source);
-    return status;
+    gnutls_free(certificate.data);
+    if (key.data)
+        gnutls_memset(key.data, 0, key.size);
+    gnutls_free(key.data);
+    return status < 0 ? -EINVAL : 0;
 }
 
 static int on_retrieve(gnutls_session_t session, const gnutls_datum_t *authorities, int count,

@@ -1,21 +1,21 @@
 /*
  * The server's TLS identity: a chain of certificates and the private key of the
- * first one, from two PEM files. It can be loaded again while the server
- * serves: handshakes to come use the new one, those under way may still use the
- * old one, and what is already encrypted does not need one.
+ * first certificate, from two PEM files. It can be loaded again while the server
+ * serves: later handshakes use the new identity, handshakes under way may still
+ * use the old one, and open connections need none.
  *
- * There is one in the process, as GnuTLS asks for it without saying whose.
+ * A process has one identity, because GnuTLS does not say for whom it asks.
  */
 #ifndef HTTP_TLS_H
 #define HTTP_TLS_H
 
-#include <stddef.h>
+struct why;
 
 /*
- * -EINVAL and one line in error that says what is wrong with which file; what
- * was loaded before then stays. Does nothing if both files are as they were.
+ * Load both files; do nothing if they are as they were. -EINVAL and why: which
+ * file, and what is wrong with it; the identity that was loaded before stays.
  */
-int tls_load(const char *certificate, const char *key, char *error, size_t size);
+int tls_load(const char *certificate_path, const char *key_path, struct why *why);
 
 /* For http_settings.retrieve_certificate. */
 void *tls_retriever(void);

@@ -437,7 +437,7 @@ class IdentityTest(TlsTest):
         server = self.start("ticker")
         for _ in range(3):
             self.assertEqual(self.reload(server).returncode, 0)
-        self.assertEqual(len(server.lines("the certificate is loaded")), 1)
+        self.assertEqual(len(server.lines("certificate loaded")), 1)
         self.check_serves(server)
 
     def bad_files(self):

@@ -1,5 +1,6 @@
 #include "../case.h"
 #include "base/buf.h"
+#include "base/why.h"
 #include "config/config.h"
 #include "config/ini.h"
 #include "config/setting.h"
@@ -25,17 +26,18 @@
     "cors_origins, tls_certificate, tls_key"
 
 static struct config *config;
-static char error[CONFIG_ERROR_SIZE];
+static struct why why;
 
 static void setup(void)
 {
     config = config_create();
-    strcpy(error, "untouched");
+    why_set(&why, 0, "untouched");
 }
 
 static void teardown(void)
 {
     config_destroy(config);
+    why_finish(&why);
     unlink(FILE_NAME);
 }
 
@@ -51,32 +53,32 @@ static void file_write(const void *data, size_t length)
 static int read_bytes(const void *data, size_t length)
 {
     file_write(data, length);
-    return config_read(config, FILE_NAME, error, sizeof error);
+    return config_read(config, FILE_NAME, &why);
 }
 
 static void expect_read(const char *text)
 {
     int status = read_bytes(text, strlen(text));
-    ck_assert_msg(status == 0, "%s", error);
-    ck_assert_str_eq(error, "untouched");
+    ck_assert_msg(status == 0, "%s", why_text(&why));
+    ck_assert_str_eq(why_text(&why), "untouched");
 }
 
 static void expect_refusal(const char *text, const char *message)
 {
     ck_assert_int_eq(read_bytes(text, strlen(text)), -EINVAL);
-    ck_assert_str_eq(error, message);
+    ck_assert_str_eq(why_text(&why), message);
 }
 
 static void set(const char *assignment)
 {
-    int status = config_set(config, assignment, error, sizeof error);
-    ck_assert_msg(status == 0, "%s", error);
+    int status = config_set(config, assignment, &why);
+    ck_assert_msg(status == 0, "%s", why_text(&why));
 }
 
 static void expect_set_refusal(const char *assignment, const char *message)
 {
-    ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
-    ck_assert_str_eq(error, message);
+    ck_assert_int_eq(config_set(config, assignment, &why), -EINVAL);
+    ck_assert_str_eq(why_text(&why), message);
 }
 
 static void expect_json(const char *plugin, const char *json)
@@ -462,7 +464,7 @@ CASE(printed_defaults_are_a_file)
     ck_assert_ptr_nonnull(file);
     config_print_defaults(file);
     ck_assert_int_eq(fclose(file), 0);
-    ck_assert_msg(config_read(config, FILE_NAME, error, sizeof error) == 0, "%s", error);
+    ck_assert_msg(config_read(config, FILE_NAME, &why) == 0, "%s", why_text(&why));
     ck_assert_str_eq(config->listen, "127.0.0.1:8080");
     ck_assert_uint_eq(config_plugin(config, "NAME")->stack, 262144);
     expect_json("NAME", "{}");
@@ -526,7 +528,7 @@ CASE(long_address)
 
     memset(assignment + 13, '1', 200);
     strcpy(assignment + 213, "]:1");
-    ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
+    ck_assert_int_eq(config_set(config, assignment, &why), -EINVAL);
 }
 
 /* ---- refused files ---- */
@@ -535,8 +537,8 @@ CASES("refused", FIXTURE);
 
 CASE(missing_file)
 {
-    ck_assert_int_eq(config_read(config, "none.ini", error, sizeof error), -ENOENT);
-    ck_assert_str_eq(error, "none.ini: cannot be read: No such file or directory");
+    ck_assert_int_eq(config_read(config, "none.ini", &why), -ENOENT);
+    ck_assert_str_eq(why_text(&why), "none.ini: cannot be read: No such file or directory");
 }
 
 CASE(unreadable_file)
@@ -545,14 +547,14 @@ CASE(unreadable_file)
         return;
     file_write("", 0);
     ck_assert_int_eq(chmod(FILE_NAME, 0), 0);
-    ck_assert_int_eq(config_read(config, FILE_NAME, error, sizeof error), -EACCES);
-    ck_assert_str_eq(error, "sluice.ini: cannot be read: Permission denied");
+    ck_assert_int_eq(config_read(config, FILE_NAME, &why), -EACCES);
+    ck_assert_str_eq(why_text(&why), "sluice.ini: cannot be read: Permission denied");
 }
 
 CASE(folder_as_file)
 {
-    ck_assert_int_eq(config_read(config, ".", error, sizeof error), -EISDIR);
-    ck_assert_str_eq(error, ".: cannot be read: Is a directory");
+    ck_assert_int_eq(config_read(config, ".", &why), -EISDIR);
+    ck_assert_str_eq(why_text(&why), ".: cannot be read: Is a directory");
 }
 
 CASE(unknown_key)
@@ -749,7 +751,7 @@ CASE(plugin_names)
     memset(text + 8, 'n', 65);
     strcpy(text + 73, "]\n");
     ck_assert_int_eq(read_bytes(text, strlen(text)), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(error, "nnn' is not a plugin's name"));
+    ck_assert_ptr_nonnull(strstr(why_text(&why), "nnn' is not a plugin's name"));
 }
 
 CASE(key_outside_a_section)
@@ -800,7 +802,7 @@ CASE(key_set_twice)
                    "sluice.ini:3: heartbeat is set twice, first in line 2");
     expect_refusal("[plugin p]\nk = 1\n[host]\nheartbeat = 1\n[plugin p]\nk = 2\n",
                    "sluice.ini:6: k is set twice, first in line 2");
-    strcpy(error, "untouched");
+    why_set(&why, 0, "untouched");
     expect_read("[plugin p]\nk = 1\n[plugin q]\nk = 2\nheartbeat = 1\n[host]\nheartbeat = 1\n");
 }
 
@@ -825,7 +827,7 @@ CASE(line_beyond_the_longest)
 
     expect_refusal(text, "sluice.ini:2: the line is longer than 65536 bytes");
     text[strlen(text) - 2] = '\n';
-    strcpy(error, "untouched");
+    why_set(&why, 0, "untouched");
     expect_read(text);
     free(text);
 }
@@ -835,7 +837,7 @@ CASE(nul_byte)
     static const char text[] = "[host]\nheartbeat = 1\0\n";
 
     ck_assert_int_eq(read_bytes(text, sizeof text - 1), -EINVAL);
-    ck_assert_str_eq(error, "sluice.ini:2: a NUL byte; the file must be UTF-8 text");
+    ck_assert_str_eq(why_text(&why), "sluice.ini:2: a NUL byte; the file must be UTF-8 text");
 }
 
 CASE(not_utf8)
@@ -858,16 +860,23 @@ CASE(first_error_is_told)
                    "sluice.ini:2: no '=' in this line; write KEY = VALUE");
 }
 
-CASE(small_error_buffer)
+/* A reason is whole, however long the names in it are, and one line. */
+CASE(long_reason)
 {
-    char small[16];
+    char name[300];
 
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    name[100] = '\n';
+    ck_assert_int_eq(config_read(config, name, &why), -ENAMETOOLONG);
+    ck_assert_uint_eq(strlen(why_text(&why)),
+                      strlen(name) + strlen(": cannot be read: File name too long"));
+    ck_assert_ptr_null(strchr(why_text(&why), '\n'));
     file_write("[host]\nx = 1\n", 13);
-    ck_assert_int_eq(config_read(config, FILE_NAME, small, sizeof small), -EINVAL);
-    ck_assert_str_eq(small, "sluice.ini:2: u");
-    ck_assert_int_eq(config_read(config, FILE_NAME, small, 4), -EINVAL);
-    ck_assert_str_eq(small, "slu");
-    ck_assert_int_eq(config_read(config, FILE_NAME, NULL, 0), -EINVAL);
+    ck_assert_int_eq(config_read(config, FILE_NAME, &why), -EINVAL);
+    ck_assert_uint_gt(strlen(why_text(&why)), 400);
+    ck_assert_ptr_nonnull(strstr(why_text(&why), "sluice.ini:2: unknown key 'x'"));
+    ck_assert_ptr_nonnull(strstr(why_text(&why), ", tls_key"));
 }
 
 /* ---- --set ---- */
@@ -955,8 +964,8 @@ CASE(set_long)
 
     strcpy(assignment, "host.max_runs=");
     memset(assignment + 14, '1', 90000);
-    ck_assert_int_eq(config_set(config, assignment, error, sizeof error), -EINVAL);
-    ck_assert_ptr_nonnull(strstr(error, "1: max_runs must be 1 to 1048576, not '1"));
+    ck_assert_int_eq(config_set(config, assignment, &why), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(why_text(&why), "1: max_runs must be 1 to 1048576, not '1"));
     memcpy(assignment, "plugin.prompt.k=", 16);
     set(assignment);
     ck_assert_uint_eq(strlen(first_value("prompt")), 90000 - 2);
@@ -973,7 +982,7 @@ static int set_filled(char key, char character, size_t length)
 
     memset(assignment + head, character, length);
     assignment[(size_t)head + length] = '\0';
-    status = config_set(config, assignment, error, sizeof error);
+    status = config_set(config, assignment, &why);
     free(assignment);
     return status;
 }
@@ -995,7 +1004,7 @@ CASE(json_of_the_longest_value)
     ck_assert_uint_eq(json_length(), CONFIG_JSON_MAX - 1);
     ck_assert_int_eq(set_filled('k', 'x', CONFIG_JSON_MAX - 8), -EINVAL);
     ck_assert_ptr_nonnull(
-        strstr(error, "x: with k, [plugin p] has more than 512 KiB of keys and values"));
+        strstr(why_text(&why), "x: with k, [plugin p] has more than 512 KiB of keys and values"));
 }
 
 CASE(json_counts_escapes)
@@ -1033,14 +1042,14 @@ CASE(json_too_long_in_a_file)
 
 static void expect_fit(const char *listen)
 {
-    int status = config_check(config, listen, error, sizeof error);
-    ck_assert_msg(status == 0, "%s: %s", listen, error);
+    int status = config_check(config, listen, &why);
+    ck_assert_msg(status == 0, "%s: %s", listen, why_text(&why));
 }
 
 static void expect_unfit(const char *listen, const char *message)
 {
-    ck_assert_int_eq(config_check(config, listen, error, sizeof error), -EINVAL);
-    ck_assert_str_eq(error, message);
+    ck_assert_int_eq(config_check(config, listen, &why), -EINVAL);
+    ck_assert_str_eq(why_text(&why), message);
 }
 
 CASES("checked", FIXTURE);
@@ -1133,9 +1142,8 @@ CASE(another_certificate_needs_none)
 {
     struct config *old = config_create();
     struct buf names = {0};
-    char why[CONFIG_ERROR_SIZE];
 
-    ck_assert_int_eq(config_set(old, "host.tls_certificate=old.pem", why, sizeof why), 0);
+    ck_assert_int_eq(config_set(old, "host.tls_certificate=old.pem", &why), 0);
     set("host.tls_certificate=new.pem");
     config_restart_keys(old, config, &names);
     ck_assert_uint_eq(buf_length(&names), 0);

@@ -1,5 +1,6 @@
 #include "../case.h"
 #include "api/tokens.h"
+#include "base/why.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,17 +17,18 @@
 #define HASH_OF_TWO "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
 
 static struct tokens *tokens;
-static char error[512];
+static struct why why;
 
 static void setup(void)
 {
     tokens = NULL;
-    strcpy(error, "untouched");
+    why_set(&why, 0, "untouched");
 }
 
 static void teardown(void)
 {
     tokens_destroy(tokens);
+    why_finish(&why);
     unlink(FILE_NAME);
 }
 
@@ -38,22 +40,22 @@ static int load_bytes(const void *data, size_t length)
     ck_assert_int_eq(fchmod(fileno(file), 0600), 0);
     ck_assert_uint_eq(fwrite(data, 1, length, file), length);
     ck_assert_int_eq(fclose(file), 0);
-    return tokens_load(FILE_NAME, &tokens, error, sizeof error);
+    return tokens_load(FILE_NAME, &tokens, &why);
 }
 
 static void expect_load(const char *text, size_t count)
 {
     int status = load_bytes(text, strlen(text));
 
-    ck_assert_msg(status == 0, "%s", error);
-    ck_assert_str_eq(error, "untouched");
+    ck_assert_msg(status == 0, "%s", why_text(&why));
+    ck_assert_str_eq(why_text(&why), "untouched");
     ck_assert_uint_eq(tokens_count(tokens), count);
 }
 
 static void expect_refusal(const char *text, const char *message)
 {
     ck_assert_int_eq(load_bytes(text, strlen(text)), -EINVAL);
-    ck_assert_str_eq(error, message);
+    ck_assert_str_eq(why_text(&why), message);
     ck_assert_ptr_null(tokens);
 }
 
@@ -167,7 +169,7 @@ CASE(bad_subject)
 CASE(bad_hash)
 {
     const char *message =
-        "tokens:2: behind the ':' must be a token's SHA-256 in 64 hexadecimal digits";
+        "tokens:2: after the ':' there must be a token's SHA-256 in 64 hexadecimal digits";
 
     expect_refusal("\nalice:\n", message);
     expect_refusal("\nalice:secret\n", message);
@@ -184,7 +186,7 @@ CASE(nul_byte)
     static const char text[] = "alice:" HASH_OF_ONE "\0\n";
 
     ck_assert_int_eq(load_bytes(text, sizeof text - 1), -EINVAL);
-    ck_assert_str_eq(error, "tokens:1: a NUL byte; the file must be text");
+    ck_assert_str_eq(why_text(&why), "tokens:1: a NUL byte; the file must be text");
 }
 
 static char *many_lines(size_t count)
@@ -216,15 +218,15 @@ CASE(too_many_entries)
 
 CASE(missing_file)
 {
-    ck_assert_int_eq(tokens_load("none", &tokens, error, sizeof error), -ENOENT);
-    ck_assert_str_eq(error, "none: cannot be read: No such file or directory");
+    ck_assert_int_eq(tokens_load("none", &tokens, &why), -ENOENT);
+    ck_assert_str_eq(why_text(&why), "none: cannot be read: No such file or directory");
     ck_assert_ptr_null(tokens);
 }
 
 CASE(folder_as_file)
 {
-    ck_assert_int_eq(tokens_load(".", &tokens, error, sizeof error), -EISDIR);
-    ck_assert_str_eq(error, ".: cannot be read: Is a directory");
+    ck_assert_int_eq(tokens_load(".", &tokens, &why), -EISDIR);
+    ck_assert_str_eq(why_text(&why), ".: cannot be read: Is a directory");
     ck_assert_ptr_null(tokens);
 }
 
