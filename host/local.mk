@@ -115,6 +115,8 @@ ops_sources = \
 worker_sources = \
 	host/worker/emit.c \
 	host/worker/emit.h \
+	host/worker/exchange.c \
+	host/worker/exchange.h \
 	host/worker/execution.c \
 	host/worker/execution.h \
 	host/worker/host_table.c \

@@ -1,6 +1,6 @@
 #include "worker/execution.h"
 
-#include "worker/httpclient.h"
+#include "worker/exchange.h"
 #include "worker/job.h"
 #include "worker/subtask.h"
 

@@ -13,7 +13,7 @@
 #include "base/why.h"
 #include "wire/frames.h"
 #include "worker/emit.h"
-#include "worker/httpclient.h"
+#include "worker/exchange.h"
 #include "worker/inputs.h"
 #include "worker/job.h"
 #include "worker/subtask.h"

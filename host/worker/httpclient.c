@@ -1,28 +1,32 @@
 /*
- * The fields of an exchange that both sides use are guarded by the scheduler's
- * lock. libcurl calls back on the loop, from within calls that are made without
- * the lock; what would end a transfer is never done in such a callback, but
- * queued.
+ * Requests on libcurl's multi interface and the worker's loop. A transfer is an
+ * exchange as libcurl sees it; it belongs to the loop:
+ *
+ *     queued ──► begun ──► finished ──► abandoned, when the agent has closed it
+ *       ▲          │
+ *       └──────────┘ held up, and read again
+ *
+ * Agents never call libcurl. What they want done is queued, and done at the end
+ * of the turn. libcurl calls back from within calls that are made without the
+ * lock, so a callback takes the lock for what belongs to the exchange. What would
+ * end a transfer is never done in such a callback.
  *
  * HTTP/1.1, and a connection for each exchange at a time, unless its agent asks
  * for HTTP/2: libcurl takes up to 32 MiB of a response then that is paused, and
  * what happens to one connection happens to many runs.
  *
  * What a server may cost: EXCHANGE_HIGH and one write of libcurl's (16 KiB)
- * that are not read, once more as much that is being read, MAX_HEADERS, and what
+ * that are not read, as much again that is being read, the headers, and what
  * 16 KiB of gzip become, which libcurl keeps while it is paused.
  */
 #include "worker/httpclient.h"
 
-#include "agent.h"
-#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "worker/http_request.h"
-#include "worker/job.h"
+#include "worker/exchange.h"
+#include "worker/sched.h"
 
-#include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -30,21 +34,19 @@
 #include <string.h>
 #include <strings.h>
 
-#define EXCHANGE_HIGH (256u * 1024)
-
-/* Exchanges that are begun, resumed or ended in one turn of the loop. */
+/* Transfers that are begun, resumed or ended in one turn of the loop. */
 #define TURN_MAX 256
 
-#define MAX_HEADERS   (64u * 1024)
 #define MAX_REDIRECTS 5
 #define UPLOAD_BUFFER (16 * 1024) /* the least that libcurl takes */
 
 struct http_client {
     uv_loop_t *loop;
     struct sched *sched;
+    struct http_driver driver;
     CURLM *multi; /* made when it is needed first */
     uv_timer_t timer;
-    STAILQ_HEAD(, agent_http) queue; /* that want something of the loop */
+    STAILQ_HEAD(, transfer) queue; /* that want something of the loop; locked */
 };
 
 /* A socket of libcurl's, as long as libcurl has it. */
@@ -54,41 +56,19 @@ struct curl_socket {
     curl_socket_t fd;
 };
 
-struct agent_http {
+struct transfer {
     struct http_client *client;
-    unsigned refs;       /* the loop's, and that of the call that waits */
-    struct job *job;     /* NULL when it is closed */
-    struct task *waiter; /* NULL if none waits */
+    struct agent_http *exchange;
+    CURL *easy;
     struct curl_slist *fields;
-    char *url, *method, *body;
-    size_t body_length;
-    uint32_t connect_timeout_ms, idle_timeout_ms, timeout_ms;
-    size_t max_bytes;
-    bool http2;
-    CURL *easy;        /* the loop's, as is what follows, up to head */
     uv_timer_t *idle;  /* runs while the transfer does */
-    uint64_t began_at; /* of the clock */
+    uint64_t began_at; /* of clock_now() */
     uint64_t active_at;
     curl_off_t sent;
-    size_t received;
     char reason[CURL_ERROR_SIZE]; /* libcurl's, for an error */
-    struct buf head;              /* the response's header lines, each terminated */
-    int status;                   /* of the response; 0 while its headers are not whole */
-    struct buf data;              /* that the agent has not read */
-    struct buf piece;             /* the agent's: what it has read last */
-    bool paused;
-    bool queued;
-    bool done;
-    int error; /* negative errno; 0 if all is well */
-    char message[CURL_ERROR_SIZE];
-    STAILQ_ENTRY(agent_http) in_queue; /* in client->queue */
-    TAILQ_ENTRY(agent_http) in_job;    /* in exchanges->list */
+    bool queued;                  /* locked */
+    STAILQ_ENTRY(transfer) in_queue;
 };
-
-void exchanges_init(struct exchanges *exchanges)
-{
-    TAILQ_INIT(&exchanges->list);
-}
 
 /* ---- libcurl on the loop ---- */
 
@@ -182,71 +162,34 @@ static void client_open_multi(struct http_client *client)
 
 /* ---- what comes ---- */
 
-static void exchange_wake(struct agent_http *exchange)
+static bool follows_redirects(const struct exchange_request *request)
 {
-    if (exchange->waiter)
-        sched_wake(exchange->client->sched, &exchange->waiter->waiter);
-}
-
-/* Its first error counts. Locked. */
-__attribute__((format(printf, 3, 4))) static void exchange_fail(struct agent_http *exchange,
-                                                                int error, const char *format, ...)
-{
-    va_list args;
-
-    if (exchange->error)
-        return;
-    exchange->error = error;
-    va_start(args, format);
-    vsnprintf(exchange->message, sizeof exchange->message, format, args);
-    va_end(args);
-}
-
-/* A value in the head; NULL if there is none. Locked. */
-static const char *exchange_find(const struct agent_http *exchange, const char *name)
-{
-    const char *line = buf_data(&exchange->head), *end = line + buf_length(&exchange->head);
-    size_t length = strlen(name);
-
-    for (; line < end; line += strlen(line) + 1) {
-        if (strncasecmp(line, name, length) == 0 && line[length] == ':')
-            return line + length + 1 + strspn(line + length + 1, " \t");
-    }
-    return NULL;
-}
-
-static bool follows_redirects(const struct agent_http *exchange)
-{
-    return exchange->body == NULL && strcmp(exchange->method, "GET") == 0;
-}
-
-/* Whether libcurl goes on to another URL. */
-static bool is_followed(const struct agent_http *exchange, long status)
-{
-    const char *location = exchange_find(exchange, "Location");
-
-    return follows_redirects(exchange) && status >= 300 && status < 400 && location && *location;
+    return request->body == NULL && strcmp(request->method, "GET") == 0;
 }
 
 /* The head is whole; another follows if it is an interim response's, or a redirect's. Locked. */
-static void exchange_take_status(struct agent_http *exchange)
+static void transfer_take_status(struct transfer *transfer)
 {
+    const struct exchange_request *request = exchange_request(transfer->exchange);
+    const char *location;
     long status = 0;
 
-    curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status < 200 || is_followed(exchange, status))
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    location = exchange_find_header(transfer->exchange, "Location");
+    if (status < 200 ||
+        (follows_redirects(request) && status >= 300 && status < 400 && location && *location))
         return;
-    exchange->status = (int)status;
-    exchange_wake(exchange);
+    exchange_set_status(transfer->exchange, (int)status);
 }
 
-/* A header's line, the status line before the first, or the empty line behind the last. Locked. */
-static bool exchange_take_line(struct agent_http *exchange, const char *line, size_t length)
+/* Take a header's line, the status line before the first, or the empty line after the last.
+ * Locked. */
+static bool transfer_take_line(struct transfer *transfer, const char *line, size_t length)
 {
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         length--;
     if (length == 0) {
-        exchange_take_status(exchange);
+        transfer_take_status(transfer);
         return true;
     }
     while (line[length - 1] == ' ' || line[length - 1] == '\t') {
@@ -254,67 +197,41 @@ static bool exchange_take_line(struct agent_http *exchange, const char *line, si
             return true;
     }
     if (length > 5 && strncmp(line, "HTTP/", 5) == 0)
-        buf_consume(&exchange->head, buf_length(&exchange->head));
-    if (buf_length(&exchange->head) + length > MAX_HEADERS)
-        return false;
-    buf_append(&exchange->head, line, length);
-    buf_append(&exchange->head, "", 1);
-    return true;
+        exchange_drop_headers(transfer->exchange);
+    return exchange_add_header(transfer->exchange, line, length);
 }
 
-static void exchange_note_activity(struct agent_http *exchange)
+static void transfer_note_activity(struct transfer *transfer)
 {
-    exchange->active_at = clock_now();
+    transfer->active_at = clock_now();
 }
 
 static size_t on_header(char *line, size_t one, size_t length, void *data)
 {
-    struct agent_http *exchange = data;
+    struct transfer *transfer = data;
+    struct agent_http *exchange = transfer->exchange;
     bool taken = true;
 
     (void)one;
-    exchange_note_activity(exchange);
-    sched_lock(exchange->client->sched);
-    if (exchange->job && exchange->status == 0) /* else they are trailers */
-        taken = exchange_take_line(exchange, line, length);
-    if (!taken)
-        exchange_fail(exchange, -EPROTO, "the response has more than %u bytes of headers",
-                      MAX_HEADERS);
-    sched_unlock(exchange->client->sched);
+    transfer_note_activity(transfer);
+    sched_lock(transfer->client->sched);
+    if (!exchange_is_closed(exchange) && exchange_get_status(exchange) == 0) /* else a trailer */
+        taken = transfer_take_line(transfer, line, length);
+    sched_unlock(transfer->client->sched);
     return taken ? length : 0;
-}
-
-/* Locked. */
-static size_t exchange_take(struct agent_http *exchange, const char *data, size_t length)
-{
-    if (exchange->job == NULL)
-        return 0;
-    if (buf_length(&exchange->data) >= EXCHANGE_HIGH) {
-        exchange->paused = true;
-        return CURL_WRITEFUNC_PAUSE;
-    }
-    exchange->received += length;
-    if (exchange->received > exchange->max_bytes) {
-        exchange_fail(exchange, -EMSGSIZE, "the response has more than %zu bytes",
-                      exchange->max_bytes);
-        return 0;
-    }
-    buf_append(&exchange->data, data, length);
-    exchange_wake(exchange);
-    return length;
 }
 
 static size_t on_data(char *data, size_t one, size_t length, void *user)
 {
-    struct agent_http *exchange = user;
-    size_t taken;
+    struct transfer *transfer = user;
+    int status;
 
     (void)one;
-    exchange_note_activity(exchange);
-    sched_lock(exchange->client->sched);
-    taken = exchange_take(exchange, data, length);
-    sched_unlock(exchange->client->sched);
-    return taken;
+    transfer_note_activity(transfer);
+    sched_lock(transfer->client->sched);
+    status = exchange_add_data(transfer->exchange, data, length);
+    sched_unlock(transfer->client->sched);
+    return status == 0 ? length : status == -EAGAIN ? CURL_WRITEFUNC_PAUSE : 0;
 }
 
 static int error_of(CURLcode code)
@@ -338,83 +255,81 @@ static int error_of(CURLcode code)
     }
 }
 
-static void exchange_finish(struct agent_http *exchange, CURLcode code)
+static void transfer_finish(struct transfer *transfer, CURLcode code)
 {
-    const char *reason = exchange->reason[0] ? exchange->reason : curl_easy_strerror(code);
+    const char *reason = transfer->reason[0] ? transfer->reason : curl_easy_strerror(code);
+    struct agent_http *exchange = transfer->exchange;
 
-    uv_timer_stop(exchange->idle);
-    sched_lock(exchange->client->sched);
+    uv_timer_stop(transfer->idle);
+    sched_lock(transfer->client->sched);
     if (code != CURLE_OK)
         exchange_fail(exchange, error_of(code), "%s", reason);
-    else if (exchange->status == 0)
+    else if (exchange_get_status(exchange) == 0)
         exchange_fail(exchange, -ECONNRESET, "the connection ended within the headers");
-    exchange->done = true;
-    exchange_wake(exchange);
-    sched_unlock(exchange->client->sched);
+    exchange_end(exchange);
+    sched_unlock(transfer->client->sched);
 }
 
 static void on_finished(struct http_client *client)
 {
-    struct agent_http *exchange;
+    struct transfer *transfer;
     CURLMsg *message;
     int left;
 
     while ((message = curl_multi_info_read(client->multi, &left))) {
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&exchange);
-        exchange_finish(exchange, message->data.result);
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        transfer_finish(transfer, message->data.result);
     }
 }
 
 /* ---- time ---- */
 
-static uint64_t exchange_idle_end(const struct agent_http *exchange)
+static uint64_t transfer_idle_end(const struct transfer *transfer)
 {
-    return exchange->active_at + exchange->idle_timeout_ms * CLOCK_MS;
+    return transfer->active_at + exchange_request(transfer->exchange)->idle_timeout_ms * CLOCK_MS;
 }
 
-static bool exchange_is_paused(struct agent_http *exchange)
-{
-    bool paused;
-
-    sched_lock(exchange->client->sched);
-    paused = exchange->paused;
-    sched_unlock(exchange->client->sched);
-    return paused;
-}
-
-/* Connecting has a time limit of its own, and so has an agent that does not read none. */
-static bool exchange_may_rest(struct agent_http *exchange)
+/*
+ * Return whether the transfer may go on: the idle time is not over. It does not
+ * run while connecting, which has a limit of its own, nor while the agent does
+ * not read.
+ */
+static bool transfer_may_go_on(struct transfer *transfer)
 {
     curl_off_t connected_us = 0, sent = 0;
     uint64_t connected_at;
+    bool held_up;
 
-    curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
-    curl_easy_getinfo(exchange->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
-    if (connected_us == 0 || sent != exchange->sent || exchange_is_paused(exchange))
-        exchange_note_activity(exchange);
-    exchange->sent = sent;
-    connected_at = exchange->began_at + (uint64_t)connected_us * 1000;
-    if (connected_at > exchange->active_at)
-        exchange->active_at = connected_at;
-    return clock_now() < exchange_idle_end(exchange);
+    curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    sched_lock(transfer->client->sched);
+    held_up = exchange_is_held_up(transfer->exchange);
+    sched_unlock(transfer->client->sched);
+    if (connected_us == 0 || sent != transfer->sent || held_up)
+        transfer_note_activity(transfer);
+    transfer->sent = sent;
+    connected_at = transfer->began_at + (uint64_t)connected_us * 1000;
+    if (connected_at > transfer->active_at)
+        transfer->active_at = connected_at;
+    return clock_now() < transfer_idle_end(transfer);
 }
 
-/* It fires when the time would be over if nothing had come since it was started. */
+/* The time is over, unless something came since the timer was started. */
 static void on_idle(uv_timer_t *timer)
 {
-    struct agent_http *exchange = timer->data;
+    struct transfer *transfer = timer->data;
 
-    if (exchange_may_rest(exchange)) {
+    if (transfer_may_go_on(transfer)) {
         uv_timer_start(timer, on_idle,
-                       exchange_idle_end(exchange) / CLOCK_MS + 1 - uv_now(timer->loop), 0);
+                       transfer_idle_end(transfer) / CLOCK_MS + 1 - uv_now(timer->loop), 0);
         return;
     }
-    curl_multi_remove_handle(exchange->client->multi, exchange->easy);
-    snprintf(exchange->reason, sizeof exchange->reason, "nothing came for %u ms",
-             (unsigned)exchange->idle_timeout_ms);
-    exchange_finish(exchange, CURLE_OPERATION_TIMEDOUT);
+    curl_multi_remove_handle(transfer->client->multi, transfer->easy);
+    snprintf(transfer->reason, sizeof transfer->reason, "nothing came for %u ms",
+             (unsigned)exchange_request(transfer->exchange)->idle_timeout_ms);
+    transfer_finish(transfer, CURLE_OPERATION_TIMEDOUT);
 }
 
 static void on_idle_closed(uv_handle_t *handle)
@@ -422,161 +337,177 @@ static void on_idle_closed(uv_handle_t *handle)
     free(handle);
 }
 
-static void exchange_start_idle(struct agent_http *exchange)
+static void transfer_start_idle(struct transfer *transfer)
 {
-    exchange->began_at = exchange->active_at = clock_now();
-    exchange->idle = mem_alloc(sizeof *exchange->idle);
-    exchange->idle->data = exchange;
-    uv_timer_init(exchange->client->loop, exchange->idle);
-    uv_timer_start(exchange->idle, on_idle, exchange->idle_timeout_ms, 0);
+    transfer->began_at = transfer->active_at = clock_now();
+    transfer->idle = mem_alloc(sizeof *transfer->idle);
+    transfer->idle->data = transfer;
+    uv_timer_init(transfer->client->loop, transfer->idle);
+    uv_timer_start(transfer->idle, on_idle, exchange_request(transfer->exchange)->idle_timeout_ms,
+                   0);
 }
 
 /* ---- what the loop does for an agent ---- */
 
-static void exchange_set_request(struct agent_http *exchange)
+/* libcurl takes "Name:" for a header that is not to be sent, and "Name;" for one without a value.
+ */
+static void transfer_add_field(struct transfer *transfer, const char *field)
 {
-    CURL *easy = exchange->easy;
+    size_t length = strcspn(field, ":");
+    char *bare = NULL;
 
-    curl_easy_setopt(easy, CURLOPT_URL, exchange->url);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->fields);
-    if (exchange->body) {
+    if (field[length + 1 + strspn(field + length + 1, " \t")] == '\0') {
+        bare = mem_copy(field, length + 1);
+        bare[length] = ';';
+    }
+    transfer->fields = curl_slist_append(transfer->fields, bare ? bare : field);
+    free(bare);
+}
+
+/* Keep libcurl from adding this header, unless the agent has it. */
+static void transfer_omit_field(struct transfer *transfer, const char *name)
+{
+    size_t length = strlen(name) - 1;
+
+    for (const struct curl_slist *field = transfer->fields; field; field = field->next) {
+        if (strncasecmp(field->data, name, length) == 0 &&
+            (field->data[length] == ':' || field->data[length] == ';'))
+            return;
+    }
+    transfer->fields = curl_slist_append(transfer->fields, name);
+}
+
+/* Return whether requests of this method say how long their body is even if they have none. */
+static bool has_body(const char *method)
+{
+    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
+           strcmp(method, "PATCH") == 0;
+}
+
+static void transfer_set_request(struct transfer *transfer)
+{
+    const struct exchange_request *request = exchange_request(transfer->exchange);
+    bool is_head = strcmp(request->method, "HEAD") == 0;
+    CURL *easy = transfer->easy;
+
+    for (char **header = request->headers; *header; header++)
+        transfer_add_field(transfer, *header);
+    transfer_omit_field(transfer, "Expect:");
+    transfer_omit_field(transfer, "Content-Type:");
+    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->fields);
+    if (request->body || has_body(request->method)) {
         curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body_length);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, exchange->body);
-    } else if (strcmp(exchange->method, "HEAD") == 0) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
+    } else if (is_head) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    } else if (follows_redirects(exchange)) {
+    } else if (follows_redirects(request)) {
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
     }
-    if (strcmp(exchange->method, "HEAD") != 0)
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, exchange->method);
+    if (!is_head)
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-static void exchange_set_limits(struct agent_http *exchange)
+static void transfer_set_transport(struct transfer *transfer)
 {
-    CURL *easy = exchange->easy;
+    const struct exchange_request *request = exchange_request(transfer->exchange);
+    const char *authorities = getenv("SSL_CERT_FILE");
+    CURL *easy = transfer->easy;
 
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)exchange->connect_timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)exchange->timeout_ms);
-}
-
-static void exchange_set_protocols(struct agent_http *exchange)
-{
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 #if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(exchange->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 #else
-    curl_easy_setopt(exchange->easy, CURLOPT_REDIR_PROTOCOLS,
-                     (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 #if LIBCURL_VERSION_NUM >= 0x075700 /* else the loop may wait for a resolver's thread */
-    curl_easy_setopt(exchange->easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
-}
-
-static void exchange_set_transport(struct agent_http *exchange)
-{
-    const char *authorities = getenv("SSL_CERT_FILE");
-    CURL *easy = exchange->easy;
-
     if (authorities && *authorities)
         curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     (long)(exchange->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)exchange->http2);
+                     (long)(request->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)request->http2);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
                      "gzip, deflate"); /* others expand without bound */
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     /* libcurl 8 keeps a request in a buffer of this size as long as the exchange lasts. */
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "sluice/" PACKAGE_VERSION);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->reason);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 }
 
-static void exchange_begin(struct agent_http *exchange)
+static void transfer_begin(struct transfer *transfer)
 {
-    client_open_multi(exchange->client);
-    exchange->easy = curl_easy_init();
-    if (exchange->easy == NULL)
+    client_open_multi(transfer->client);
+    transfer->easy = curl_easy_init();
+    if (transfer->easy == NULL)
         log_fatal("libcurl has no memory");
-    exchange_set_request(exchange);
-    exchange_set_limits(exchange);
-    exchange_set_protocols(exchange);
-    exchange_set_transport(exchange);
-    exchange_start_idle(exchange);
-    curl_multi_add_handle(exchange->client->multi, exchange->easy);
+    transfer_set_request(transfer);
+    transfer_set_transport(transfer);
+    transfer_start_idle(transfer);
+    curl_multi_add_handle(transfer->client->multi, transfer->easy);
 }
 
-/* Locked; and the loop's is gone. */
-static void exchange_unref(struct agent_http *exchange)
+static void transfer_resume(struct transfer *transfer)
 {
-    if (--exchange->refs > 0)
-        return;
-    curl_slist_free_all(exchange->fields);
-    free(exchange->url);
-    free(exchange->method);
-    free(exchange->body);
-    buf_finish(&exchange->head);
-    buf_finish(&exchange->data);
-    buf_finish(&exchange->piece);
-    free(exchange);
+    transfer_note_activity(transfer);
+    curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
 }
 
-/* Ends the transfer. */
-static void exchange_abandon(struct agent_http *exchange)
+static void transfer_abandon(struct transfer *transfer)
 {
-    struct http_client *client = exchange->client;
+    struct http_client *client = transfer->client;
 
-    if (exchange->easy) {
-        curl_multi_remove_handle(client->multi, exchange->easy);
-        curl_easy_cleanup(exchange->easy);
-        uv_close((uv_handle_t *)exchange->idle, on_idle_closed);
+    if (transfer->easy) {
+        curl_multi_remove_handle(client->multi, transfer->easy);
+        curl_easy_cleanup(transfer->easy);
+        uv_close((uv_handle_t *)transfer->idle, on_idle_closed);
     }
+    curl_slist_free_all(transfer->fields);
     sched_lock(client->sched);
-    exchange_unref(exchange);
+    exchange_unref(transfer->exchange);
     sched_unlock(client->sched);
+    free(transfer);
 }
 
-static void exchange_resume(struct agent_http *exchange)
+/* Return the next that wants something, and whether its exchange is closed. */
+static struct transfer *client_pop(struct http_client *client, bool *closed)
 {
-    exchange_note_activity(exchange);
-    curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
-}
-
-/* The next that wants something, and whether it is closed. */
-static struct agent_http *client_pop(struct http_client *client, bool *closed)
-{
-    struct agent_http *exchange;
+    struct transfer *transfer;
 
     sched_lock(client->sched);
-    exchange = STAILQ_FIRST(&client->queue);
-    if (exchange) {
+    transfer = STAILQ_FIRST(&client->queue);
+    if (transfer) {
         STAILQ_REMOVE_HEAD(&client->queue, in_queue);
-        exchange->queued = false;
-        *closed = exchange->job == NULL;
+        transfer->queued = false;
+        *closed = exchange_is_closed(transfer->exchange);
     }
     sched_unlock(client->sched);
-    return exchange;
+    return transfer;
 }
 
-/* What is left waits for the next turn: connecting takes the kernel long when ports are scarce. */
+/* The rest waits for the next turn: connecting takes the kernel long when ports are scarce. */
 void http_client_turn(struct http_client *client)
 {
-    struct agent_http *exchange;
+    struct transfer *transfer;
     bool closed;
 
-    for (int i = 0; i < TURN_MAX && (exchange = client_pop(client, &closed)); i++) {
+    for (int i = 0; i < TURN_MAX && (transfer = client_pop(client, &closed)); i++) {
         if (closed)
-            exchange_abandon(exchange);
-        else if (exchange->easy == NULL)
-            exchange_begin(exchange);
+            transfer_abandon(transfer);
+        else if (transfer->easy == NULL)
+            transfer_begin(transfer);
         else
-            exchange_resume(exchange);
+            transfer_resume(transfer);
     }
     if (client->multi)
         on_finished(client);
@@ -586,243 +517,24 @@ void http_client_turn(struct http_client *client)
     sched_unlock(client->sched);
 }
 
-/* Locked. */
-static void exchange_queue(struct agent_http *exchange)
+/* Queue what the agent wants. Any thread; locked. */
+static void client_attend(void *data, struct agent_http *exchange)
 {
-    if (exchange->queued)
+    struct http_client *client = data;
+    struct transfer *transfer = exchange_transfer(exchange);
+
+    sched_assert_locked(client->sched);
+    if (transfer == NULL) {
+        transfer = mem_alloc(sizeof *transfer);
+        transfer->client = client;
+        transfer->exchange = exchange;
+        exchange_set_transfer(exchange, transfer);
+    }
+    if (transfer->queued)
         return;
-    exchange->queued = true;
-    STAILQ_INSERT_TAIL(&exchange->client->queue, exchange, in_queue);
-    sched_poke(exchange->client->sched);
-}
-
-/* ---- the agent's side ---- */
-
-/* libcurl takes "Name:" for one that is not to be sent, and "Name;" for one without a value. */
-static void exchange_add_field(struct agent_http *exchange, const char *field)
-{
-    size_t length = strcspn(field, ":");
-    char *bare = NULL;
-
-    if (field[length + 1 + strspn(field + length + 1, " \t")] == '\0') {
-        bare = mem_copy(field, length + 1);
-        bare[length] = ';';
-    }
-    exchange->fields = curl_slist_append(exchange->fields, bare ? bare : field);
-    free(bare);
-}
-
-/* Takes out what libcurl would add, unless the agent has it. */
-static void exchange_omit_field(struct agent_http *exchange, const char *name)
-{
-    size_t length = strlen(name) - 1;
-
-    for (const struct curl_slist *field = exchange->fields; field; field = field->next) {
-        if (strncasecmp(field->data, name, length) == 0 &&
-            (field->data[length] == ':' || field->data[length] == ';'))
-            return;
-    }
-    exchange->fields = curl_slist_append(exchange->fields, name);
-}
-
-static void exchange_set_fields(struct agent_http *exchange, const char *const *fields)
-{
-    for (; fields && *fields; fields++)
-        exchange_add_field(exchange, *fields);
-    exchange_omit_field(exchange, "Expect:");
-    exchange_omit_field(exchange, "Content-Type:");
-}
-
-/* Methods whose requests say how long their body is even if they have none. */
-static bool has_body(const char *method)
-{
-    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
-           strcmp(method, "PATCH") == 0;
-}
-
-static void exchange_set_body(struct agent_http *exchange, const struct agent_http_request *request)
-{
-    if (request->body) {
-        exchange->body_length = http_request_body_length(request);
-        exchange->body = mem_copy(request->body, exchange->body_length);
-    } else if (has_body(exchange->method)) {
-        exchange->body = mem_strdup("");
-    }
-}
-
-static uint32_t number_or(uint32_t number, uint32_t other)
-{
-    return number ? number : other;
-}
-
-static struct agent_http *exchange_create(struct http_client *client,
-                                          const struct agent_http_request *request)
-{
-    struct agent_http *exchange = mem_alloc(sizeof *exchange);
-
-    exchange->client = client;
-    exchange->refs = 1;
-    exchange->url = mem_strdup(request->url);
-    exchange->method = mem_strdup(http_request_method(request));
-    exchange_set_body(exchange, request);
-    exchange_set_fields(exchange, request->headers);
-    exchange->connect_timeout_ms =
-        number_or(request->connect_timeout_ms, HTTP_REQUEST_CONNECT_TIMEOUT_MS);
-    exchange->idle_timeout_ms = number_or(request->idle_timeout_ms, HTTP_REQUEST_IDLE_TIMEOUT_MS);
-    exchange->http2 = request->http2 != 0;
-    exchange->timeout_ms = request->timeout_ms;
-    exchange->max_bytes = request->max_bytes ? request->max_bytes : HTTP_REQUEST_MAX_BYTES;
-    return exchange;
-}
-
-int exchange_open(struct task *task, const struct agent_http_request *request,
-                  struct agent_http **out)
-{
-    struct agent_http *exchange;
-    struct job *job = task->job;
-    struct sched *sched = job_sched(job); /* outlives the client, for a thread that is late */
-    bool stopped;
-
-    if (!http_request_is_valid(request))
-        return -EINVAL;
-    exchange = exchange_create(job_host(job)->http, request);
-    sched_lock(sched);
-    stopped = job_is_stopped(job);
-    if (stopped) {
-        exchange_unref(exchange);
-    } else {
-        exchange->job = job;
-        TAILQ_INSERT_TAIL(&job_exchanges(job)->list, exchange, in_job);
-        exchange_queue(exchange);
-        *out = exchange;
-    }
-    sched_unlock(sched);
-    return stopped ? -ECANCELED : 0;
-}
-
-static bool has_status(const struct agent_http *exchange)
-{
-    return exchange->status != 0 || exchange->done;
-}
-
-static bool has_data(const struct agent_http *exchange)
-{
-    return buf_length(&exchange->data) > 0 || exchange->done;
-}
-
-/*
- * Waits for this: 0; -ECANCELED if the run is to stop; -EBUSY if another call
- * waits. The agent may close the exchange meanwhile; -ECANCELED then. Locked.
- */
-static int exchange_await(struct agent_http *exchange, struct task *task,
-                          bool (*has)(const struct agent_http *exchange))
-{
-    bool closed = false;
-
-    if (exchange->waiter && !job_is_stopped(task->job))
-        return -EBUSY;
-    while (!job_is_stopped(task->job) && !closed && !has(exchange)) {
-        exchange->waiter = task;
-        exchange->refs++;
-        job_wait(task, NEVER);
-        exchange->waiter = NULL;
-        closed = exchange->job == NULL;
-        exchange_unref(exchange);
-    }
-    return closed || job_is_stopped(task->job) ? -ECANCELED : 0;
-}
-
-int exchange_status(struct agent_http *exchange, struct task *task)
-{
-    struct sched *sched = job_sched(task->job);
-    int status;
-
-    sched_lock(sched);
-    status = exchange_await(exchange, task, has_status);
-    if (status == 0)
-        status = exchange->status ? exchange->status : exchange->error;
-    sched_unlock(sched);
-    return status;
-}
-
-/* Locked. */
-static long exchange_take_piece(struct agent_http *exchange, const char **data)
-{
-    buf_consume(&exchange->piece, buf_length(&exchange->piece));
-    if (buf_length(&exchange->data) == 0)
-        return exchange->error;
-    buf_swap(&exchange->piece, &exchange->data);
-    if (exchange->paused) {
-        exchange->paused = false;
-        exchange_queue(exchange);
-    }
-    *data = buf_data(&exchange->piece);
-    return (long)buf_length(&exchange->piece);
-}
-
-long exchange_read(struct agent_http *exchange, struct task *task, const char **data)
-{
-    struct sched *sched = job_sched(task->job);
-    long length;
-
-    sched_lock(sched);
-    length = exchange_await(exchange, task, has_data);
-    if (length == 0)
-        length = exchange_take_piece(exchange, data);
-    sched_unlock(sched);
-    return length;
-}
-
-/* The head does not change any more once there is a status. */
-const char *exchange_header(struct agent_http *exchange, struct task *task, const char *name)
-{
-    struct sched *sched = job_sched(task->job);
-    const char *value = NULL;
-
-    sched_lock(sched);
-    if (!job_is_over(task->job) && exchange->status)
-        value = exchange_find(exchange, name);
-    sched_unlock(sched);
-    return value;
-}
-
-/* Nor does the message once there is an error. */
-const char *exchange_error(struct agent_http *exchange, struct task *task)
-{
-    struct sched *sched = job_sched(task->job);
-    const char *message;
-
-    sched_lock(sched);
-    message = !job_is_over(task->job) && exchange->error ? exchange->message : "";
-    sched_unlock(sched);
-    return message;
-}
-
-/* Locked. */
-static void exchange_leave(struct agent_http *exchange)
-{
-    TAILQ_REMOVE(&job_exchanges(exchange->job)->list, exchange, in_job);
-    exchange->job = NULL;
-    exchange_wake(exchange);
-    exchange_queue(exchange);
-}
-
-void exchange_close(struct agent_http *exchange, struct task *task)
-{
-    struct sched *sched = job_sched(task->job);
-
-    sched_lock(sched);
-    if (!job_is_over(task->job)) /* else it is closed */
-        exchange_leave(exchange);
-    sched_unlock(sched);
-}
-
-void exchanges_close_all(struct job *job)
-{
-    struct agent_http *exchange;
-
-    while ((exchange = TAILQ_FIRST(&job_exchanges(job)->list)))
-        exchange_leave(exchange);
+    transfer->queued = true;
+    STAILQ_INSERT_TAIL(&client->queue, transfer, in_queue);
+    sched_poke(client->sched);
 }
 
 /* ---- the whole ---- */
@@ -833,10 +545,16 @@ struct http_client *http_client_create(uv_loop_t *loop, struct sched *sched)
 
     client->loop = loop;
     client->sched = sched;
+    client->driver = (struct http_driver){.attend = client_attend, .data = client};
     STAILQ_INIT(&client->queue);
     uv_timer_init(loop, &client->timer);
     client->timer.data = client;
     return client;
+}
+
+const struct http_driver *http_client_driver(const struct http_client *client)
+{
+    return &client->driver;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -24,7 +24,7 @@
 #include "base/time.h"
 #include "wire/frames.h"
 #include "worker/emit.h"
-#include "worker/httpclient.h"
+#include "worker/exchange.h"
 #include "worker/inputs.h"
 #include "worker/outbox.h"
 #include "worker/subtask.h"

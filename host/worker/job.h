@@ -14,7 +14,7 @@
 
 struct emit;
 struct exchanges;
-struct http_client;
+struct http_driver;
 struct inputs;
 struct outbox;
 struct subtask_executor;
@@ -27,7 +27,7 @@ struct job_host {
     struct sched *sched;
     struct outbox *outbox;
     const struct subtask_executor *executor;
-    struct http_client *http;
+    const struct http_driver *http;
 };
 
 /* pairs: key NUL value NUL ..., copied. One reference. Return NULL if they are malformed. Not

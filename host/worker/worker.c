@@ -38,6 +38,7 @@ struct worker {
     struct plugin *plugin;
     struct fiber_pool *fibers; /* one of these two, by the plugin's mode */
     struct threads *threads;
+    struct http_client *http;
     struct job_host job_host;
     struct subtask_executor subtasks;
     struct job **jobs; /* by number; with live: guarded by the scheduler's lock */
@@ -95,7 +96,7 @@ static void on_turn_closed(void *data)
         outbox_follow_up(outbox);
         worker_unlock(worker);
     }
-    http_client_turn(worker->job_host.http);
+    http_client_turn(worker->http);
     if (!worker->quitting || worker->left)
         return;
     worker_lock(worker);
@@ -114,10 +115,11 @@ struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, vo
     worker->loop = loop;
     worker->sink = sink;
     worker->data = data;
+    worker->http = http_client_create(loop, sched);
     worker->job_host = (struct job_host){.sched = sched,
                                          .outbox = outbox_create(sched, sink->take, data),
                                          .executor = &worker->subtasks,
-                                         .http = http_client_create(loop, sched)};
+                                         .http = http_client_driver(worker->http)};
     return worker;
 }
 
@@ -128,7 +130,7 @@ void worker_destroy(struct worker *worker)
     threads_destroy(worker->threads);
     fiber_pool_destroy(worker->fibers);
     plugin_destroy(worker->plugin);
-    http_client_destroy(worker->job_host.http);
+    http_client_destroy(worker->http);
     worker_lock(worker);
     outbox_unref(worker->job_host.outbox);
     worker_unlock(worker);
