@@ -37,6 +37,7 @@ check_PROGRAMS = \
 	tests/unit/test_index \
 	tests/unit/test_json \
 	tests/unit/test_log \
+	tests/unit/test_lookup \
 	tests/unit/test_pack \
 	tests/unit/test_request \
 	tests/unit/test_ring \
@@ -96,6 +97,11 @@ tests_unit_test_worker_scope_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_
 tests_unit_test_worker_sleep_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_sleep.c
 tests_unit_test_worker_task_ends_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_task_ends.c
 tests_unit_test_worker_tasks_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_tasks.c
+
+# Its runs_lookup() answers when a test says so.
+tests_unit_test_lookup_LDFLAGS = \
+	$(AM_LDFLAGS) \
+	-Wl,--wrap=runs_lookup
 
 tests_unit_test_sse_CPPFLAGS = \
 	$(PLUGIN_CPPFLAGS) \

@@ -10,6 +10,7 @@
 #include "api/routes.h"
 
 #include "api/access.h"
+#include "api/admission.h"
 #include "api/api.h"
 #include "api/runs.h"
 #include "base/buf.h"
@@ -47,7 +48,7 @@ static void handle_health(const struct api *api, struct http_request *request, c
 static void handle_ready(const struct api *api, struct http_request *request, const char *name)
 {
     if (*api->stopping)
-        problem_reply_busy(request, 503, "the server is stopping");
+        admission_refuse(request, ADMISSION_stopping, NULL);
     else if (!registry_is_settled(api->registry))
         problem_reply_busy(request, 503, "the server is still starting its plugins");
     else
