@@ -70,16 +70,23 @@ int conn_socket(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
+/* libmicrohttpd 1.0 answers in one union a connection: the next question overwrites the answer. */
+static gnutls_session_t conn_tls(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+    return info ? info->tls_session : NULL;
+}
+
 struct conn *conn_create(struct MHD_Connection *connection, bool chunked,
                          const struct conn_handler *handler, void *data)
 {
-    const union MHD_ConnectionInfo *tls =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
     struct conn *conn = mem_alloc(sizeof *conn);
 
     conn->connection = connection;
     conn->fd = conn_socket(connection);
-    conn->tls = tls ? tls->tls_session : NULL;
+    conn->tls = conn_tls(connection);
     conn->chunked = chunked;
     conn->handler = handler;
     conn->data = data;
