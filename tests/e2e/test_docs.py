@@ -7,6 +7,7 @@ import subprocess
 import unittest
 
 from listings import SRCDIR, Document, ListingsTest
+from test_layers import ROOMS
 
 # A reader may leave parameters unused; nothing else.
 STRICT = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
@@ -45,6 +46,11 @@ class Guides(ListingsTest):
 
     def test_writing_agents(self):
         self.try_all("docs/writing-agents.md")
+
+    def test_internals_has_the_rooms_and_their_arrows(self):
+        rows = re.findall(r"^\| `([a-z/]+)` \| [^|]* \| ?([a-z/ ]*?) ?\|$",
+                          Document("docs/internals.md").text.partition("## Tests")[0], re.M)
+        self.assertEqual(dict(rows), ROOMS)
 
     def test_readme_leads_there(self):
         links = re.findall(r"\]\((docs/[\w-]+\.md)\)", Document("README.md").text)
