@@ -27,7 +27,7 @@ static const char usage[] =
     "  sluice COMMAND --help   what a command takes\n"
     "  sluice --version        the version\n";
 
-static int role_worker(int argc, char **argv)
+static int run_worker(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
@@ -42,7 +42,7 @@ static const struct {
     {"check", cli_check},       {"token", cli_token},
     {"list", cli_list},         {"reload", cli_reload},
     {"rollback", cli_rollback}, {"drain", cli_drain},
-    {"worker", role_worker}, /* what serve and check start */
+    {"worker", run_worker}, /* started by serve and check, not by people */
 };
 
 int cli_misused(const char *subcommand)
@@ -51,7 +51,7 @@ int cli_misused(const char *subcommand)
     return 2;
 }
 
-/* What is closed among 0 to 2 would become a descriptor of ours, and get what is printed. */
+/* If fd 0 to 2 is closed, the next open() would reuse it and receive our output. */
 static void fill_standard_descriptors(void)
 {
     int fd;

@@ -1,4 +1,4 @@
-/* list, reload, rollback, drain: a question to a running server over its operators' socket. */
+/* list, reload, rollback, drain: each sends one question to a running server's admin socket. */
 #include "cli/cli.h"
 
 #include "ops/admin.h"
@@ -77,7 +77,7 @@ static int open_socket(const char *given)
     return -1;
 }
 
-/* The answer, NULL if there is none. */
+/* Return the answer, or NULL. */
 static cJSON *ask(int fd, const char *command, const char *name)
 {
     cJSON *question = cJSON_CreateObject(), *answer;
@@ -105,7 +105,7 @@ static cJSON *ask(int fd, const char *command, const char *name)
 
 /* ---- list ---- */
 
-/* Names come from files and plugins: what would command the terminal is masked. */
+/* Return a member's text with control bytes masked: plugins choose names, terminals obey them. */
 static const char *text_of(const cJSON *json, const char *name)
 {
     char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
@@ -178,7 +178,7 @@ static void print_list(const cJSON *answer, bool json)
 
 /* ---- the commands ---- */
 
-/* False if there is nothing to do but to exit with the status. */
+/* Return false if the command must exit with the status at once. */
 static bool read_question(int argc, char **argv, const char *usage, struct question *question,
                           int *status)
 {
@@ -222,7 +222,7 @@ static int put_question(const char *command, const struct question *question)
     return ok ? 0 : 1;
 }
 
-/* names: how many are wanted, 0, 1, or -1 for at most one. */
+/* names: the number of names to take, 0, 1, or -1 for at most one. */
 static int command(int argc, char **argv, const char *usage, int names)
 {
     struct question question = {0};
@@ -230,7 +230,7 @@ static int command(int argc, char **argv, const char *usage, int names)
 
     if (!read_question(argc, argv, usage, &question, &status))
         return status;
-    signal(SIGPIPE, SIG_IGN); /* a server that closes at once is told of in words */
+    signal(SIGPIPE, SIG_IGN); /* a write to a server that has closed fails with words */
     given = argc - optind;
     if (given > 1 || (names >= 0 && given != names)) {
         fprintf(stderr, "sluice %s: %s\n", argv[0],

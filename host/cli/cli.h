@@ -1,7 +1,7 @@
 /*
- * The subcommands: each takes its own arguments, argv[0] being its name, and
- * returns the exit status: 0, 1 if what was asked for failed, 2 if it was
- * asked for in the wrong way.
+ * The subcommands: each reads its own arguments, argv[0] being its name, and
+ * returns the exit status: 0, 1 if the command failed, 2 if its arguments were
+ * wrong.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -15,7 +15,7 @@ int cli_reload(int argc, char **argv);
 int cli_rollback(int argc, char **argv);
 int cli_drain(int argc, char **argv);
 
-/* Says on standard error how to get help on a subcommand; returns 2. */
+/* Say on standard error how to get help on a subcommand; return 2. */
 int cli_misused(const char *subcommand);
 
 #endif

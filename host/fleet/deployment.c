@@ -1,16 +1,21 @@
 /*
- * Two axes. What serves: `current`, one of the generations or none. What is
- * under way: `swap.candidate`, the generation that is to become current, or
- * none. Generations that are neither drain: they finish their runs and close.
+ * Two axes. `current` is the generation that serves, or none. `swap.candidate`
+ * is the generation that is being started to become current, or none. All other
+ * generations drain: they finish their runs and close.
  *
  *                      no candidate                    candidate
  *     no current       drained, removed, refused       starting
  *     current          serving, crash_loop             serving, crash_loop: a swap is under way
  *
- *     starting ──ready──► serving ⇄ crash_loop         serving ◄─ a worker is ready
- *       ▲    └─failed─► rest  │  │                     crash_loop ◄─ all workers die at once
- *       │                     │  └─ operator ─► drained
- *       └──── swap ◄── rest   └──── file gone ► removed       any state ─ host stops ─► draining
+ *                   ┌───────────── a swap begins ──────────────┐
+ *                   ▼                                          │
+ *     created ► starting ──── failed ───► refused, drained, removed: `rest`
+ *                   │                                          ▲
+ *                 ready                                        │ operator drains, file is gone
+ *                   ▼                                          │
+ *                serving ⇄ crash_loop ─────────────────────────┘
+ *
+ *     any state ── the host stops ──► draining
  *
  * `rest` is the state that a deployment without a current generation has when
  * nothing is under way: refused, drained or removed. A failed candidate leads
@@ -28,7 +33,7 @@
  *   6. ready: the candidate becomes current; the old one drains, and its image
  *      is kept for a rollback.
  *
- * One swap is under way at a time. What is asked for meanwhile is remembered in
+ * One swap is under way at a time. A swap asked for meanwhile is remembered in
  * `swap.wanted` and begins when the candidate has become current or failed, or,
  * if max_generations live already, when one of those has closed. Several wishes
  * for the file become one: the file is read as it is then.
@@ -105,7 +110,7 @@ static void deployment_set_state(struct deployment *deployment, enum deployment_
     deployment->state = state;
     if (state == DEPLOYMENT_serving)
         deployment->rest = DEPLOYMENT_refused;
-    if (state >= DEPLOYMENT_drained)
+    if (state >= DEPLOYMENT_drained) /* the last three of the table */
         deployment->rest = state;
     if (reason)
         mem_set(&deployment->reason, reason);

@@ -26,7 +26,7 @@ struct deployment_handler {
     void (*emptied)(void *data);
 };
 
-/* What is known of a deployment; valid until the loop goes on. The word is the state's. */
+/* The facts of a deployment, valid until the loop goes on; state is the word for people. */
 struct deployment_snapshot {
     const char *name, *file;
     const char *state;

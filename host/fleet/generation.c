@@ -163,7 +163,7 @@ static void generation_fail(struct generation *generation, const char *reason)
 
 /* ---- deaths ---- */
 
-/* A seat that crashes has had CRASH_LOOP deaths and has no worker that is ready. */
+/* Return true if every seat has had CRASH_LOOP deaths and no worker is ready. */
 static bool generation_is_crashing(const struct generation *generation)
 {
     for (unsigned i = 0; i < generation->seat_count; i++) {
@@ -302,7 +302,7 @@ static void on_hello(void *data, struct process *process, const struct process_h
 {
     struct generation *generation = data;
 
-    if (generation->name) { /* a later worker of a plugin that is known already */
+    if (generation->name) { /* a later worker of the same plugin */
         generation_create_in(generation, process);
         return;
     }

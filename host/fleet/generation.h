@@ -47,7 +47,7 @@ struct generation_handler {
     void (*closed)(void *data, struct generation *generation);
 };
 
-/* What is known of a generation; valid until the loop goes on. The word is the state's. */
+/* The facts of a generation, valid until the loop goes on; state is the word for people. */
 struct generation_snapshot {
     uint64_t number;
     const char *name, *version, *description, *mode; /* NULL until the plugin is loaded */

@@ -161,7 +161,7 @@ void process_start(struct process *process, struct run *run, const struct run_ag
     run_start(run, agent, &executor, process, number);
 }
 
-/* Kill the process; the first reason is the one that is told. */
+/* Kill the process; the first reason goes into the obituary. */
 static void process_condemn(struct process *process, const char *reason)
 {
     process->condemned = true;
@@ -278,14 +278,6 @@ void process_drain(struct process *process, uint64_t timeout_ms)
     if (process->state != PROCESS_draining || (deadline < process->deadline && !process->cancelled))
         process->deadline = deadline;
     process->state = PROCESS_draining;
-}
-
-static void process_ended_run(struct process *process)
-{
-    if (process->state == PROCESS_draining && process->runs.live == 0)
-        process_quit(process, PROCESS_QUIT_MS);
-    if (process->handler->freed)
-        process->handler->freed(process->data, process);
 }
 
 /* ---- from the worker ---- */
@@ -405,7 +397,10 @@ static int on_end(struct process *process, const struct wire_frame *frame)
     if (run_end(run, &end) < 0)
         return -EPROTO;
     process_runs_remove(&process->runs, frame->run);
-    process_ended_run(process);
+    if (process->state == PROCESS_draining && process->runs.live == 0)
+        process_quit(process, PROCESS_QUIT_MS);
+    if (process->handler->freed)
+        process->handler->freed(process->data, process);
     return 0;
 }
 

@@ -30,7 +30,7 @@ struct process_spec {
     unsigned stuck_timeout; /* seconds without an answer to a ping until it counts as stuck */
 };
 
-/* What a plugin says of itself; valid until the callback returns. */
+/* The plugin's own data, valid until the callback returns. */
 struct process_hello {
     const char *name;
     const char *version;
@@ -38,7 +38,7 @@ struct process_hello {
     const char *mode;        /* fiber or thread */
 };
 
-/* What the plugin is created with. */
+/* The arguments of the plugin's create(). */
 struct process_setup {
     unsigned threads;
     size_t stack;       /* bytes */
@@ -69,7 +69,7 @@ struct process_handler {
     void (*gone)(void *data, struct process *process, const char *reason, bool was_told);
 };
 
-/* What is known of a process; the word is the state's. */
+/* The facts of a process; state is the word for people. */
 struct process_snapshot {
     int pid;
     const char *state;

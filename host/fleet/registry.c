@@ -8,8 +8,8 @@
  * called so but was never loaded. The plugin goes first. Two plugins cannot have
  * one name: the second is refused, and tried again when the first is removed.
  *
- * What leads to a swap, all through deployment_refresh(), which compares the
- * file with its last copy and the settings with those in use:
+ * Two causes lead to a swap, both through deployment_refresh(), which compares
+ * the file with its last copy and the settings with those in use:
  *
  *     the watched folder    one file                    on_changed()
  *     SIGHUP, reload        every file, and new ones    registry_refresh()

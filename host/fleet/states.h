@@ -1,7 +1,6 @@
 /*
- * What a plugin is doing: the states of its deployment, of each generation and
- * of each worker process, side by side, with the words that operators and
- * clients see. Each owner makes its transitions in one function.
+ * The states of a deployment, of its generations and of their worker processes,
+ * side by side, with the words that operators and clients see.
  */
 #ifndef FLEET_STATES_H
 #define FLEET_STATES_H
@@ -17,6 +16,8 @@
  *     drained     its operator wants no runs here
  *     removed     its file is gone
  *     refused     no generation serves, and the last attempt failed
+ *
+ * In the last three no generation serves and none is being started.
  */
 #define DEPLOYMENT_STATES(X)                                 \
     X(starting, "starting", true, NULL)                      \

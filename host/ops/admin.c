@@ -1,3 +1,11 @@
+/*
+ * A connection asks once: its first line is the question, reading stops, and
+ * the answer's end closes it. A swap may take minutes, so a reply may find its
+ * connection closed; the client's references count the handle and the replies
+ * that are due.
+ *
+ * To add a command: a line in `commands`, and one in ops/admin.h.
+ */
 #include "ops/admin.h"
 
 #include "base/json_writer.h"
@@ -25,13 +33,12 @@ struct admin {
     TAILQ_HEAD(, client) clients;
 };
 
-/* Replies of the registry may come when the connection is closed: hence two references. */
+/* A reply of the registry may come after the connection was closed: each holds a reference. */
 struct client {
     uv_pipe_t pipe;
-    struct admin *admin; /* NULL when it is closed */
+    struct admin *admin; /* NULL after the connection was closed */
     unsigned refs;
     struct buf line;
-    bool asked;
     uv_write_t write;
     struct buf answer;
     TAILQ_ENTRY(client) in_admin; /* in admin->clients */
@@ -143,34 +150,30 @@ static const struct {
     {"drain", NULL, registry_drain},
 };
 
-static void client_command(struct client *client, const char *command, const char *name)
-{
-    struct reply reply = {.done = on_done, .data = client};
+#define COMMANDS (sizeof commands / sizeof *commands)
 
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (command == NULL || strcmp(command, commands[i].name) != 0)
-            continue;
-        if (commands[i].alone) {
-            commands[i].alone(client);
-        } else if (name) {
-            client->refs++;
-            commands[i].named(client->admin->registry, name, &reply);
-        } else {
-            client_answer(client, "this command wants a name");
-        }
-        return;
-    }
-    client_answer(client, "there is no such command");
-}
-
+/* Carry out the line of this length: the first, and the only one. */
 static void client_ask(struct client *client, size_t length)
 {
     cJSON *json = cJSON_ParseWithLength(buf_data(&client->line), length);
+    const char *command = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "command"));
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "name"));
+    struct reply reply = {.done = on_done, .data = client};
+    size_t i = 0;
 
-    client->asked = true;
     uv_read_stop((uv_stream_t *)&client->pipe);
-    client_command(client, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "command")),
-                   cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "name")));
+    while (i < COMMANDS && (command == NULL || strcmp(command, commands[i].name) != 0))
+        i++;
+    if (i == COMMANDS) {
+        client_answer(client, "there is no such command");
+    } else if (commands[i].alone) {
+        commands[i].alone(client);
+    } else if (name == NULL) {
+        client_answer(client, "this command needs a name");
+    } else {
+        client->refs++;
+        commands[i].named(client->admin->registry, name, &reply);
+    }
     cJSON_Delete(json);
 }
 
@@ -223,7 +226,7 @@ static void on_connection(uv_stream_t *listener, int status)
 
 /* ---- the socket ---- */
 
-/* The folder is the user's alone: so nobody else can put a socket there. */
+/* Make the socket's folder for this user alone, so that nobody else can put a socket there. */
 static int make_folder(const char *path)
 {
     char *folder = mem_strdup(path);
@@ -244,7 +247,7 @@ static int make_folder(const char *path)
     return status;
 }
 
-/* Whether somebody answers at the path; if not, what is left there is removed. */
+/* Remove a socket that nobody listens on; -EADDRINUSE if a server answers, -EEXIST for a file. */
 static int clear_path(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
