@@ -220,18 +220,15 @@ sluice_SOURCES = \
 # The library with which authors test their agents.
 
 harness_sources = \
-	host/harness/exchange.c \
-	host/harness/exchange.h \
 	host/harness/list.c \
 	host/harness/list.h \
-	host/harness/run.c \
-	host/harness/run.h \
-	host/harness/table.c \
-	host/harness/table.h \
+	host/harness/record.c \
+	host/harness/record.h \
+	host/harness/script.c \
+	host/harness/script.h \
 	host/harness/test.c \
-	host/harness/test.h \
-	host/harness/turn.c \
-	host/harness/turn.h
+	host/harness/virtual_clock.c \
+	host/harness/virtual_clock.h
 
 lib_LTLIBRARIES += libsluice-test.la
 libsluice_test_la_SOURCES = \
@@ -243,9 +240,19 @@ libsluice_test_la_SOURCES = \
 	host/base/why.c \
 	host/wire/frames.c \
 	host/worker/emit.c \
+	host/worker/exchange.c \
+	host/worker/execution.c \
+	host/worker/host_table.c \
 	host/worker/http_request.c \
+	host/worker/inputs.c \
 	host/worker/instance.c \
+	host/worker/job.c \
+	host/worker/outbox.c \
+	host/worker/sched.c \
+	host/worker/subtask.c \
+	host/worker/task.c \
 	host/worker/vars.c
+libsluice_test_la_CPPFLAGS = $(AM_CPPFLAGS) -DSCHED_CHECKS
 libsluice_test_la_LDFLAGS = \
 	$(AM_LDFLAGS) \
 	-no-undefined \

@@ -1,16 +1,38 @@
-#include "harness/test.h"
+/*
+ * The host in a test: the worker's own code, with
+ *
+ *     a virtual clock   in place of the loop, its fibers and its pool of threads
+ *     a record          in place of the link to the front
+ *     a script          in place of libcurl, and of clients
+ *
+ * The plugin gets the worker's table of functions. Those that a test may count
+ * (events, and calls that wait) are wrapped: they tell the script, and go on to
+ * the worker's.
+ *
+ * A run is one job with a clock of its own. The clock outlives the run for as
+ * long as the agent holds a capture of it.
+ */
+#include "agent_test.h"
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "harness/exchange.h"
-#include "harness/run.h"
-#include "harness/table.h"
+#include "base/time.h"
+#include "harness/record.h"
+#include "harness/script.h"
+#include "harness/virtual_clock.h"
+#include "wire/frames.h"
+#include "worker/emit.h"
+#include "worker/execution.h"
+#include "worker/host_table.h"
 #include "worker/instance.h"
+#include "worker/job.h"
+#include "worker/outbox.h"
+#include "worker/vars.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdarg.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,57 +45,172 @@ struct agent_test {
     char *config;
     char *refusal; /* "" if it is fit */
     char *state;
-    struct list vars; /* struct var: for all runs */
-    struct run *next; /* that is being scripted */
-    struct run *last; /* that is read back */
-    char *log;        /* lines */
-    char *error;      /* that was logged last as one */
+    struct list vars;      /* struct var: for all runs */
+    struct script *script; /* of the next run */
+    struct record record;  /* of the last run */
+    char *log;             /* lines */
     unsigned strays;
 };
 
-/* What happens outside of a run is that of this one. */
-static struct agent_test *used_last;
+/* The run that goes on: the data of its clock. */
+struct run {
+    struct agent_test *test;
+    struct script *script;
+    struct virtual_clock *clock;
+    struct outbox *outbox;
+    struct job *job;
+    bool gave_up;
+};
 
-static _Thread_local bool loading; /* it is in create(), selftest(), save_state() or destroy() */
+/* What happens outside of a run belongs to this one. */
+static struct agent_test *used_last;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of that, and of logs and strays */
 
 /* ---- what the plugin does at any time ----------------------------------- */
 
-void test_log(struct agent_test *test, const char *level, const char *text)
+/* test is NULL for the one used last. */
+static void test_log(struct agent_test *test, const char *level, const char *text)
 {
     char *longer;
 
+    pthread_mutex_lock(&lock);
     if (test == NULL)
         test = used_last;
-    if (test == NULL)
-        return;
-    longer = mem_printf("%s%s: %s\n", test->log, level, text);
-    free(test->log);
-    test->log = longer;
-    if (strcmp(level, "error") == 0)
-        mem_set(&test->error, text);
+    if (test) {
+        longer = mem_printf("%s%s: %s\n", test->log, level, text);
+        free(test->log);
+        test->log = longer;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
-void test_count_stray(void)
+static void count_stray(void)
 {
+    pthread_mutex_lock(&lock);
     if (used_last)
         used_last->strays++;
+    pthread_mutex_unlock(&lock);
 }
 
 static void test_use(struct agent_test *test)
 {
-    run_lock();
+    pthread_mutex_lock(&lock);
     used_last = test;
-    run_unlock();
+    pthread_mutex_unlock(&lock);
 }
 
-bool test_is_loading(void)
+/* Return the run of this task, or NULL if it has ended. Locked. */
+static struct run *run_of(const struct task *task)
 {
-    return loading;
+    return virtual_clock_data(job_sched(task->job));
+}
+
+static void on_log(enum agent_log_level level, const char *text)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    struct task *task = task_current();
+    struct agent_test *test = NULL;
+
+    if (task) {
+        sched_lock(job_sched(task->job));
+        test = run_of(task) ? run_of(task)->test : NULL;
+        sched_unlock(job_sched(task->job));
+    }
+    test_log(test, names[level], text);
+}
+
+/* Count an event that the worker's code is about to take. */
+static void count_emit(struct task *task, const struct emit *emit)
+{
+    struct run *run;
+
+    sched_lock(job_sched(task->job));
+    run = run_of(task);
+    if (run && emit_size(emit, task->scope) <= AGENT_EVENT_MAX)
+        script_count_emit(run->script);
+    sched_unlock(job_sched(task->job));
+}
+
+static int test_emit_event(const char *type, const char *json)
+{
+    struct task *task = task_current();
+    struct emit emit;
+
+    if (task == NULL)
+        count_stray();
+    else if (emit_of_event(&emit, type, json) == 0)
+        count_emit(task, &emit);
+    return host_table()->emit_event(type, json);
+}
+
+static int test_emit_text(const char *utf8)
+{
+    struct task *task = task_current();
+    struct emit emit;
+
+    if (task == NULL)
+        count_stray();
+    else if (emit_of_text(&emit, utf8) == 0)
+        count_emit(task, &emit);
+    return host_table()->emit_text(utf8);
+}
+
+static void count_wait(void)
+{
+    struct task *task = task_current();
+    struct run *run;
+
+    if (task == NULL)
+        return;
+    sched_lock(job_sched(task->job));
+    run = run_of(task);
+    if (run)
+        script_count_wait(run->script);
+    sched_unlock(job_sched(task->job));
+}
+
+static int test_sleep(uint32_t ms)
+{
+    count_wait();
+    return host_table()->sleep(ms);
+}
+
+static int test_run_input(uint32_t timeout_ms, const char **json)
+{
+    if (json)
+        count_wait();
+    return host_table()->run_input(timeout_ms, json);
+}
+
+static int test_http_status(struct agent_http *http)
+{
+    count_wait();
+    return host_table()->http_status(http);
+}
+
+static long test_http_read(struct agent_http *http, const char **data)
+{
+    count_wait();
+    return host_table()->http_read(http, data);
+}
+
+static struct agent_host table;
+
+static void make_table(void)
+{
+    table = *host_table();
+    table.emit_event = test_emit_event;
+    table.emit_text = test_emit_text;
+    table.sleep = test_sleep;
+    table.run_input = test_run_input;
+    table.http_status = test_http_status;
+    table.http_read = test_http_read;
+    host_table_set_log(on_log);
 }
 
 /* ---- open --------------------------------------------------------------- */
 
-/* The JSON, which must be some. */
+/* Return the JSON, which must be some. */
 static const char *checked(const char *what, const char *json)
 {
     if (json == NULL || json_check(json, strlen(json)) < 0)
@@ -81,11 +218,8 @@ static const char *checked(const char *what, const char *json)
     return json;
 }
 
-/* What it is refused for, with what it logged. */
 static void test_refuse(struct agent_test *test, struct refusal *refusal)
 {
-    if (test->error)
-        why_set(&refusal->why, 0, "%s: %s", why_text(&refusal->why), test->error);
     mem_set(&test->refusal, why_text(&refusal->why));
     refusal_finish(refusal);
 }
@@ -97,28 +231,32 @@ static int test_create(struct agent_test *test, const char *state)
 
     test_use(test);
     mem_set(&test->refusal, "");
-    mem_set(&test->error, NULL);
-    loading = true;
+    host_table_forget_error();
+    virtual_clock_set_loop(true);
     status = instance_create(&test->instance, test->config, state, &refusal);
-    loading = false;
-    if (status < 0)
+    virtual_clock_set_loop(false);
+    if (status < 0) {
+        host_table_add_last_error(&refusal.why);
         test_refuse(test, &refusal);
+    }
     return status;
 }
 
 static void test_destroy_plugin(struct agent_test *test)
 {
     test_use(test);
-    loading = true;
+    virtual_clock_set_loop(true);
     instance_destroy(&test->instance);
-    loading = false;
+    virtual_clock_set_loop(false);
 }
 
 static void test_load(struct agent_test *test, agent_test_entry *entry)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct refusal refusal = {0};
 
-    if (instance_declare(&test->instance, entry(table_host()), &refusal) < 0)
+    pthread_once(&once, make_table);
+    if (instance_declare(&test->instance, entry(&table), &refusal) < 0)
         test_refuse(test, &refusal);
     else
         test_create(test, NULL);
@@ -131,8 +269,8 @@ static struct agent_test *test_alloc(const char *config)
     log_open("agent_test", "", LOG_INFO);
     test->config = mem_strdup(checked("the configuration", config ? config : "{}"));
     test->refusal = mem_strdup("");
-    test->next = run_create(test);
-    test->last = run_create(test);
+    test->script = script_create();
+    record_init(&test->record);
     test->log = mem_strdup("");
     return test;
 }
@@ -145,23 +283,16 @@ struct agent_test *agent_test_open(agent_test_entry *entry, const char *config)
     return test;
 }
 
-/* With a slash in it, or the dynamic linker looks elsewhere. */
-static void *open_file(const char *path)
-{
-    char *place = strchr(path, '/') ? mem_strdup(path) : mem_printf("./%s", path);
-    void *module = dlopen(place, RTLD_NOW | RTLD_LOCAL);
-
-    free(place);
-    return module;
-}
-
 struct agent_test *agent_test_open_file(const char *path, const char *config)
 {
     struct agent_test *test = test_alloc(config);
-    void *module = open_file(path);
+    /* With a slash in it, or the dynamic linker looks elsewhere. */
+    char *place = strchr(path, '/') ? mem_strdup(path) : mem_printf("./%s", path);
+    void *module = dlopen(place, RTLD_NOW | RTLD_LOCAL);
     void *symbol = module ? dlsym(module, "agent_plugin_entry") : NULL;
     agent_test_entry *entry;
 
+    free(place);
     if (symbol) {
         memcpy(&entry, &symbol, sizeof entry);
         test_load(test, entry);
@@ -171,28 +302,19 @@ struct agent_test *agent_test_open_file(const char *path, const char *config)
     return test;
 }
 
-static void run_leave(struct run *run)
-{
-    run->test = NULL;
-    run_unref(run);
-}
-
 void agent_test_close(struct agent_test *test)
 {
     if (test == NULL)
         return;
     test_destroy_plugin(test);
-    run_lock();
-    used_last = NULL;
-    run_leave(test->next);
-    run_leave(test->last);
-    run_unlock();
+    test_use(NULL);
+    script_destroy(test->script);
+    record_finish(&test->record);
     list_finish(&test->vars, free);
     free(test->log);
     free(test->config);
     free(test->refusal);
     free(test->state);
-    free(test->error);
     free(test);
 }
 
@@ -201,17 +323,15 @@ const char *agent_test_refusal(struct agent_test *test)
     return test->refusal;
 }
 
-/* ---- state -------------------------------------------------------------- */
-
 const char *agent_test_state(struct agent_test *test)
 {
     char *state = NULL;
 
     test_use(test);
-    loading = true;
+    virtual_clock_set_loop(true);
     if (instance_save_state(&test->instance, &state) < 0)
         test_log(test, "warn", "save_state() returned what is not JSON, or too long");
-    loading = false;
+    virtual_clock_set_loop(false);
     mem_set(&test->state, state ? state : "");
     free(state);
     return test->state;
@@ -236,67 +356,157 @@ void agent_test_set(struct agent_test *test, const char *key, const char *value)
 
 void agent_test_input(struct agent_test *test, uint64_t at_ms, const char *json)
 {
-    run_script_input(test->next, at_ms, checked("what the client says", json));
+    script_input(test->script, at_ms, checked("what the client says", json));
 }
 
 void agent_test_cancel_at_emit(struct agent_test *test, unsigned n)
 {
-    test->next->cancel_emit = n;
+    script_cancel_at_emit(test->script, n);
 }
 
 void agent_test_cancel_at_wait(struct agent_test *test, unsigned n)
 {
-    test->next->cancel_wait = n;
+    script_cancel_at_wait(test->script, n);
 }
 
 void agent_test_cancel_at(struct agent_test *test, uint64_t at_ms)
 {
-    test->next->cancel_ms = at_ms;
+    script_cancel_at(test->script, at_ms);
 }
 
 void agent_test_answer(struct agent_test *test, const struct agent_test_response *answer)
 {
-    list_add(&test->next->answers, answer_create(answer));
+    script_answer(test->script, answer);
 }
 
 /* ---- run ---------------------------------------------------------------- */
 
-static void run_add_var(struct run *run, const char *key, const char *value)
+static void on_frames(void *data, struct buf *frames)
 {
-    run->first = run_push(run, run->first, key, value);
+    struct run *run = data;
+    uint64_t now = sched_now(virtual_clock_sched(run->clock));
+
+    record_take(&run->test->record, frames, now / CLOCK_MS);
 }
 
-static void test_set_vars(struct agent_test *test, struct run *run, const char *input)
+/* Record what was emitted before time passes. */
+static void on_settle(void *data)
 {
-    run_add_var(run, "input", input);
-    run_add_var(run, "run.id", RUN_ID);
-    run_add_var(run, "run.agent", test->instance.info.name);
-    run_add_var(run, "plugin.version", test->instance.info.version);
-    run_add_var(run, "plugin.generation", "1");
+    struct run *run = data;
+
+    outbox_close_turn(run->outbox);
+    outbox_hand_over(run->outbox);
+}
+
+static bool on_give_up(void *data)
+{
+    struct run *run = data;
+
+    if (run->gave_up || job_is_stopped(run->job))
+        return false;
+    run->gave_up = true;
+    test_log(run->test, "warn", "the run waits for what never comes, and is cancelled");
+    job_cancel(run->job);
+    return true;
+}
+
+static void on_requested(void *data, struct agent_test_requested *request)
+{
+    struct run *run = data;
+
+    list_add(&run->test->record.requests, request);
+}
+
+static void on_warn(void *data, const char *text)
+{
+    struct run *run = data;
+
+    test_log(run->test, "warn", text);
+}
+
+/* Return the last value that the test has set, or NULL. */
+static const char *test_var(const struct agent_test *test, const char *key)
+{
+    const char *value = NULL;
+
     for (size_t i = 0; i < test->vars.count; i++) {
         const struct var *var = test->vars.items[i];
-        run_add_var(run, var->key, var->value);
+        if (strcmp(var->key, key) == 0)
+            value = var->value;
     }
+    return value;
+}
+
+static void test_append_vars(const struct agent_test *test, const char *input, struct buf *pairs)
+{
+    const struct agent_plugin *plugin = &test->instance.info;
+
+    wire_append_pair(pairs, "input", input);
+    wire_append_pair(pairs, "run.id", RUN_ID);
+    wire_append_pair(pairs, "run.agent", plugin->name);
+    wire_append_pair(pairs, "plugin.version", plugin->version);
+    wire_append_pair(pairs, "plugin.generation", "1");
+    for (size_t i = 0; i < test->vars.count; i++) {
+        const struct var *var = test->vars.items[i];
+        const char *value = test_var(test, var->key);
+        if (value)
+            wire_append_pair(pairs, var->key, value);
+    }
+}
+
+static void run_begin(struct run *run, const char *input, const struct subtask_executor *executor)
+{
+    static const struct script_handler handler = {.requested = on_requested, .warn = on_warn};
+    struct sched *sched = virtual_clock_sched(run->clock);
+    struct job_host host = {.sched = sched,
+                            .outbox = outbox_create(sched, on_frames, run),
+                            .executor = executor,
+                            .http = script_driver(run->script)};
+    struct buf pairs = {0};
+
+    test_append_vars(run->test, input, &pairs);
+    run->outbox = host.outbox;
+    run->job = job_create(&host, 1, buf_data(&pairs), buf_length(&pairs));
+    buf_finish(&pairs);
+    sched_lock(sched);
+    job_add_credit(run->job, SIZE_MAX / 2); /* its reader is never behind */
+    script_play(run->script, run->clock, run->job, &handler, run);
+    sched_unlock(sched);
+    virtual_clock_begin(run->clock);
+}
+
+/* Locked; not locked on return. */
+static void run_end(struct run *run, int status)
+{
+    execution_end(run->job, status);
+    on_settle(run);
+    outbox_unref(run->outbox);
+    job_unref(run->job);
+    virtual_clock_end(run->clock);
+    script_destroy(run->script);
 }
 
 static int test_run(struct agent_test *test, const char *input, int (*fn)(void *arg), void *arg)
 {
-    struct run *run = test->next;
+    static const struct clock_owner owner = {.settle = on_settle, .give_up = on_give_up};
+    struct run run = {.test = test, .script = test->script};
+    struct subtask_executor executor;
+    int status;
 
     if (*test->refusal) {
         fprintf(stderr, "agent_test: the plugin was refused: %s\n", test->refusal);
         return -ENODEV;
     }
     test_use(test);
-    run_lock();
-    run_leave(test->last);
-    test->last = run;
-    test->next = run_create(test);
-    run_unlock();
-    run->fibers = test->instance.info.mode == AGENT_FIBER;
-    test_set_vars(test, run, input);
-    run_execute(run, fn, arg);
-    return run->returned;
+    test->script = script_create();
+    record_finish(&test->record);
+    record_init(&test->record);
+    run.clock = virtual_clock_create(&owner, &run, test->instance.info.mode == AGENT_FIBER);
+    executor = virtual_clock_executor(run.clock);
+    run_begin(&run, input, &executor);
+    status = execution_run(run.job, NULL, fn, arg);
+    run_end(&run, status);
+    return status;
 }
 
 struct handle_call {
@@ -328,59 +538,54 @@ int agent_test_call(struct agent_test *test, int (*fn)(void *arg), void *arg)
 
 size_t agent_test_events(struct agent_test *test)
 {
-    return test->last->events.count;
+    return test->record.events.count;
 }
 
 const struct agent_test_emitted *agent_test_event(struct agent_test *test, size_t i)
 {
     static const struct agent_test_emitted none = {.type = "", .json = ""};
 
-    return i < test->last->events.count ? test->last->events.items[i] : &none;
+    return i < test->record.events.count ? test->record.events.items[i] : &none;
 }
 
 const char *agent_test_text(struct agent_test *test)
 {
-    return run_text(test->last);
+    return record_text(&test->record);
 }
 
 const char *agent_test_transcript(struct agent_test *test)
 {
-    return run_transcript(test->last);
+    return record_transcript(&test->record);
 }
 
 const char *agent_test_status(struct agent_test *test)
 {
-    return test->last->status;
-}
-
-static const char *present(const char *text)
-{
-    return text ? text : "";
+    return test->record.status;
 }
 
 const char *agent_test_code(struct agent_test *test)
 {
-    return present(test->last->code);
+    return test->record.code;
 }
 
 const char *agent_test_message(struct agent_test *test)
 {
-    return present(test->last->message);
+    return test->record.message;
 }
 
 const char *agent_test_result(struct agent_test *test)
 {
-    return present(test->last->result);
+    return test->record.result;
 }
 
 uint64_t agent_test_elapsed_ms(struct agent_test *test)
 {
-    return test->last->now_ms;
+    return test->record.elapsed_ms;
 }
 
 size_t agent_test_requests(struct agent_test *test)
 {
-    return test->last->requests.count;
+    return test->record.requests.count;
 }
 
 const struct agent_test_requested *agent_test_request(struct agent_test *test, size_t i)
@@ -388,7 +593,7 @@ const struct agent_test_requested *agent_test_request(struct agent_test *test, s
     static const struct agent_test_requested none = {
         .method = "", .url = "", .headers = "", .body = ""};
 
-    return i < test->last->requests.count ? test->last->requests.items[i] : &none;
+    return i < test->record.requests.count ? test->record.requests.items[i] : &none;
 }
 
 const char *agent_test_log(struct agent_test *test)

@@ -33,18 +33,27 @@ _Static_assert(AGENT_EVENT_MAX + AGENT_TYPE_MAX + WIRE_CHARGE <= WIRE_WINDOW, "a
 
 static atomic_uint_fast64_t stray_emits;
 static _Thread_local char last_error[1024];
+static void (*own_log)(enum agent_log_level level, const char *text); /* NULL: the host's */
 
 uint64_t host_table_stray_emits(void)
 {
     return atomic_load(&stray_emits);
 }
 
-int host_table_add_last_error(struct why *why, int status)
+void host_table_add_last_error(struct why *why)
 {
     if (last_error[0])
-        why_set(why, status, "%s: %s", why_text(why), last_error);
+        why_set(why, 0, "%s: %s", why_text(why), last_error);
+}
+
+void host_table_forget_error(void)
+{
     last_error[0] = '\0';
-    return status;
+}
+
+void host_table_set_log(void (*log)(enum agent_log_level level, const char *text))
+{
+    own_log = log;
 }
 
 static int stray_emit(const char *type)
@@ -369,7 +378,10 @@ static void host_log(enum agent_log_level level, const char *format, va_list arg
         snprintf(last_error, sizeof last_error, "%s", text);
     if ((unsigned)level >= sizeof levels / sizeof *levels)
         level = AGENT_LOG_INFO;
-    log_line(levels[level], "%s%s%s", text, run ? " run=" : "", run ? run : "");
+    if (own_log)
+        own_log(level, text);
+    else
+        log_line(levels[level], "%s%s%s", text, run ? " run=" : "", run ? run : "");
 }
 
 const struct agent_host *host_table(void)

@@ -13,11 +13,14 @@ const struct agent_host *host_table(void);
 uint64_t host_table_stray_emits(void);
 
 /*
- * Append ": TEXT" to the reason, where TEXT is what the plugin last logged on
- * this thread as an error outside of a run; nothing if there is none. Forget
- * it. Return status.
+ * Append ": TEXT" to a reason, where TEXT is what the plugin last logged on this
+ * thread as an error outside of a run; nothing if there is none.
  */
 struct why;
-int host_table_add_last_error(struct why *why, int status);
+void host_table_add_last_error(struct why *why);
+void host_table_forget_error(void);
+
+/* Give what plugins log to this function, on their thread, in place of the host's log. */
+void host_table_set_log(void (*log)(enum agent_log_level level, const char *text));
 
 #endif

@@ -201,8 +201,10 @@ int worker_create_plugin(struct worker *worker, const struct worker_settings *se
 {
     int status = plugin_create(worker->plugin, config, state, refusal);
 
-    if (status < 0)
-        return host_table_add_last_error(&refusal->why, status);
+    if (status < 0) {
+        host_table_add_last_error(&refusal->why);
+        return status;
+    }
     if (worker_plugin(worker)->mode == AGENT_FIBER)
         worker->fibers = fiber_pool_create(worker->loop, settings->stack_size);
     else

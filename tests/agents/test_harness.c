@@ -517,6 +517,71 @@ CASE(many_tasks)
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 1000);
 }
 
+static int jump_about(void *arg)
+{
+    unsigned n = *(unsigned *)arg;
+    char json[16];
+
+    snprintf(json, sizeof json, "%u", n);
+    for (unsigned i = 0; i < 3; i++) {
+        emit_event("jump", json);
+        agent_sleep((n * 7 + i) % 5);
+    }
+    return 0;
+}
+
+static int let_many_jump(void *arg)
+{
+    static unsigned numbers[20];
+    struct agent_task *tasks[20];
+
+    (void)arg;
+    for (unsigned i = 0; i < 20; i++) {
+        numbers[i] = i;
+        ck_assert_int_eq(task_spawn(jump_about, &numbers[i], &tasks[i]), 0);
+    }
+    for (unsigned i = 20; i-- > 0;)
+        ck_assert_int_eq(task_join(tasks[i]), 0);
+    return 0;
+}
+
+CASE(each_run_is_the_same)
+{
+    char *first;
+
+    agent_test_call(test, let_many_jump, NULL);
+    first = strdup(agent_test_transcript(test));
+    ck_assert_uint_eq(agent_test_events(test), 60);
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(atoi(agent_test_event(test, (size_t)i)->json), i);
+        agent_test_call(test, let_many_jump, NULL);
+        ck_assert_str_eq(agent_test_transcript(test), first);
+    }
+    free(first);
+}
+
+static int emit_a_lot(void *arg)
+{
+    char *json = malloc(AGENT_EVENT_MAX + 1);
+    int status = 0;
+
+    (void)arg;
+    memset(json, '1', AGENT_EVENT_MAX);
+    json[AGENT_EVENT_MAX] = '\0';
+    for (unsigned i = 0; i < 12 && status == 0; i++)
+        status = emit_event("long", json);
+    free(json);
+    return status;
+}
+
+/* More than the worker's code keeps at once. */
+CASE(much_without_a_wait)
+{
+    ck_assert_int_eq(agent_test_call(test, emit_a_lot, NULL), 0);
+    ck_assert_uint_eq(agent_test_events(test), 12);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 0);
+}
+
 /* ---- threads of the agent's own ---- */
 
 static struct agent_ctx *kept;
