@@ -128,16 +128,20 @@ static void teardown(void)
     ck_assert_int_eq(uv_loop_close(&loop), 0);
 }
 
-/* Send a request for the run, as far as its lookup. after: of the path, after the run's id. */
+/*
+ * Send a request for the run, as far as its lookup. after: of the path, after
+ * the run's id. body NULL: one that is too large and does not come.
+ */
 static void ask(const char *method, const char *after, const char *headers, const char *body)
 {
     struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = port};
     char text[1024];
-    int length = snprintf(text, sizeof text,
-                          "%s /runs/%s%s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: "
-                          "%zu\r\n\r\n%s",
-                          method, run_id(run), after, headers, strlen(body), body);
+    int length =
+        snprintf(text, sizeof text,
+                 "%s /runs/%s%s HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: "
+                 "%zu\r\n\r\n%s",
+                 method, run_id(run), after, headers, body ? strlen(body) : 3000, body ? body : "");
 
     client = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_eq(connect(client, (struct sockaddr *)&to, sizeof to), 0);
@@ -251,4 +255,12 @@ CASE(server_ends)
     http = NULL;
     answer_lookup();
     ck_assert(!run_has_ended(run));
+}
+
+/* A body that is too large is not waited for: neither before the lookup nor after it. */
+CASE(body_too_large)
+{
+    ask("POST", "/input", "Content-Type: application/json\r\n", NULL);
+    answer_lookup();
+    expect("413", "the body has more than");
 }
