@@ -9,6 +9,7 @@ import signal
 import socket
 import unittest
 
+from browser import CHROMIUM
 from listings import SRCDIR, Document, ListingsTest
 
 README = Document("README.md")
@@ -18,6 +19,14 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+BROWSE = (f"{CHROMIUM} --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
+          "--no-proxy-server --virtual-time-budget=10000 --dump-dom")
+
+
+def with_ports(text, ports):
+    return re.sub("|".join(ports), lambda found: ports[found[0]], text)
 
 
 def without_ids(stream):
@@ -70,10 +79,29 @@ class Readme(ListingsTest):
             socket.create_connection(("127.0.0.1", int(address)))
         os.close(terminal)
 
+    def script(self):
+        """
+        The README's commands, with free ports; its files are written. Once the page is served,
+        a browser shows it.
+        """
+        ports = {"8080": str(free_port()), "8000": str(free_port())}
+        blocks = README.blocks("sh")[1:]
+        if CHROMIUM:
+            served = next(n for n, block in enumerate(blocks) if "http.server" in block)
+            address = re.search("`(http://localhost:8000/.*)`", README.text)[1]
+            blocks[served] += (f"until curl -sf -o page.fetched {address}; do sleep 0.1; done\n"
+                               f"HOME=$PWD {BROWSE} --user-data-dir=profile {address} >page.seen\n")
+        script = "".join(blocks)
+        for name, text in README.files().items():
+            (self.path / name).write_text(with_ports(text, ports))
+        return with_ports(script, ports)
+
+    def test_hello_is_the_example(self):
+        example = (SRCDIR / "examples" / "hello.c").read_text()
+        self.assertEqual(README.files()["hello.c"], example.partition("*/\n")[2])
+
     def test_commands_in_order(self):
-        (self.path / "hello.c").write_text(README.blocks("c")[0])
-        script = "".join(README.blocks("sh")[1:]).replace("8080", str(free_port()))
-        output = self.shell(script)
+        output = self.shell(self.script())
         self.assertIn("hello 1.0, thread mode: fit to serve\n", output)
         stream, listing = README.blocks("")
         self.assertIn(without_ids(stream), without_ids(output))
@@ -83,6 +111,8 @@ class Readme(ListingsTest):
         self.assertEqual(len(documents), 2)
         self.assertEqual(documents[0], documents[1])
         self.assertTrue((self.path / "root").is_dir())
+        if CHROMIUM:
+            self.assertIn('<pre id="out">hello hello</pre>', (self.path / "page.seen").read_text())
 
     def test_names_only_files_that_exist(self):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.text):
