@@ -28,12 +28,16 @@ wire_sources = \
 	host/wire/worker_fds.h
 
 run_sources = \
+	host/run/event.c \
+	host/run/event.h \
 	host/run/eventlog.c \
 	host/run/eventlog.h \
 	host/run/pack.c \
 	host/run/pack.h \
 	host/run/quota.c \
 	host/run/quota.h \
+	host/run/record.c \
+	host/run/record.h \
 	host/run/request.h \
 	host/run/ring.c \
 	host/run/ring.h \
@@ -41,6 +45,9 @@ run_sources = \
 	host/run/run.h
 
 protocol_sources = \
+	host/protocol/encoder.h \
+	host/protocol/feed.c \
+	host/protocol/feed.h \
 	host/protocol/native.c \
 	host/protocol/native.h
 

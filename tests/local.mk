@@ -30,7 +30,7 @@ check_PROGRAMS = \
 	tests/unit/test_buf \
 	tests/unit/test_client \
 	tests/unit/test_config \
-	tests/unit/test_encode_sse \
+	tests/unit/test_feed \
 	tests/unit/test_eventlog \
 	tests/unit/test_fiber \
 	tests/unit/test_http \
@@ -38,8 +38,10 @@ check_PROGRAMS = \
 	tests/unit/test_json \
 	tests/unit/test_log \
 	tests/unit/test_lookup \
+	tests/unit/test_native \
 	tests/unit/test_pack \
 	tests/unit/test_request \
+	tests/unit/test_protocols \
 	tests/unit/test_ring \
 	tests/unit/test_run_budget \
 	tests/unit/test_run_cancel \

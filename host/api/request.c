@@ -222,5 +222,5 @@ enum admission request_read_after(const struct request_view *view, const struct 
     if (id == NULL && number && read_number(number, &position.after) < 0)
         return ADMISSION_bad_after;
     *after = position.after;
-    return *after <= run_log(run)->last ? ADMISSION_granted : ADMISSION_no_such_event;
+    return *after <= eventlog_last(run_log(run)) ? ADMISSION_granted : ADMISSION_no_such_event;
 }

@@ -69,11 +69,11 @@ static void answer(const struct api *api, struct http_request *request, struct r
     snprintf(location, sizeof location, "/runs/%s", run_id(run));
     http_add_header(request, "Location", location);
     if (how == ANSWER_WAIT)
-        collect_open(request, run);
+        collect_open(request, run, &encoder_native);
     else if (how == ANSWER_DETACH)
         reply_state(request, 202, run);
     else
-        stream_open(api->streams, request, run, after);
+        stream_open(api->streams, request, run, &encoder_native, after);
 }
 
 /* ---- finding a run ---- */
@@ -151,8 +151,9 @@ static void read_on(const struct lookup *lookup, struct run *run)
     if (refusal == ADMISSION_granted)
         answer(lookup->api, lookup->request, run, lookup->answer, after);
     else
-        admission_refuse(lookup->request, refusal,
-                         &(struct admission_facts){.event = after, .last = run_log(run)->last});
+        admission_refuse(
+            lookup->request, refusal,
+            &(struct admission_facts){.event = after, .last = eventlog_last(run_log(run))});
 }
 
 /* A client that was cut may send its request once more: it reads on, and starts no second run. */
@@ -243,14 +244,15 @@ static void read_events(const struct lookup *lookup, struct run *run)
     enum admission refusal = request_read_after(&view, run, &after);
 
     if (refusal != ADMISSION_granted)
-        admission_refuse(request, refusal,
-                         &(struct admission_facts){.event = after, .last = run_log(run)->last});
-    else if (run_has_ended(run) && after == run_log(run)->last)
+        admission_refuse(
+            request, refusal,
+            &(struct admission_facts){.event = after, .last = eventlog_last(run_log(run))});
+    else if (run_has_ended(run) && after == eventlog_last(run_log(run)))
         http_reply(request, 204, NULL, &nothing);
     else if (strcmp(http_method(request), "HEAD") == 0)
-        http_reply(request, 200, ENCODE_SSE_CONTENT_TYPE, &nothing);
+        http_reply(request, 200, encoder_native.content_type, &nothing);
     else
-        stream_open(lookup->api->streams, request, run, after);
+        stream_open(lookup->api->streams, request, run, &encoder_native, after);
 }
 
 void api_runs_events(const struct api *api, struct http_request *request, const char *id)

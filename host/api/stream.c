@@ -1,45 +1,64 @@
+/*
+ * A stream sends when it is dirty, at the end of the loop's turn:
+ *
+ *                  opened, and the run has events
+ *     opening ──────────────────────────────────► clean ◄──► dirty
+ *        │ opened                                    ▲  appended, beat, writable
+ *        └──────► waiting ───────────────────────────┘
+ *                   the first event, or FIRST_MS
+ *
+ * A send that the socket did not take whole blocks the stream: it is no longer
+ * made dirty until the socket is writable. Its feed (protocol/feed.h) remembers what
+ * was begun, and the next send begins with exactly those bytes, as the open
+ * chunk and the TLS record need it.
+ *
+ * Each dirty stream sends once, then the next stream, and so on until nothing is
+ * left or blocked. So readers of one run ask for the same block of encoded events
+ * one after the other, and a long log does not keep others waiting.
+ *
+ * A stream ends in one of three ways: its run has ended and all is sent
+ * (stream_end); its client has left (on_left); it is given up (stream_abandon). Only
+ * the last two leave the run, whose time to linger may begin.
+ */
 #include "api/stream.h"
 
-#include "base/iov.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "protocol/native.h"
-#include "run/pack.h"
+#include "protocol/feed.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define CHECK_MS 500
 
-/* So long the headers wait for an agent's first event, to leave in one packet with it. */
+/* Time that the headers wait for an agent's first event, to leave in one packet with it. */
 #define FIRST_MS 1
 
-/* So much is sent at once: what has begun to be sent is sent as it is. */
+/* Maximum bytes of events in one send. */
 #define SEND_MAX (64u * 1024)
 
-/* A client that could not be sent all, and has as much to read as this, is behind. */
+/* A client whose socket is full, and whose unread events cost this much, is behind. */
 #define BEHIND (32u * 1024)
 
 enum stream_state {
-    OPENING, /* nothing can be sent yet */
-    WAITING, /* for its first event, or FIRST_MS */
-    CLEAN,
-    DIRTY, /* to be flushed when the loop's turn ends */
+    STREAM_OPENING, /* nothing can be sent yet */
+    STREAM_WAITING, /* for its first event, or FIRST_MS */
+    STREAM_CLEAN,
+    STREAM_DIRTY, /* to be flushed when the loop's turn ends */
 };
 
 struct stream {
     struct subscriber subscriber; /* first */
     struct streams *streams;
     struct http_request *request;
-    struct buf own; /* goes before the log's bytes */
+    struct feed feed;
     enum stream_state state;
-    bool blocked;               /* the socket took no more */
-    bool behind;                /* what is text is packed */
-    size_t begun;               /* bytes that the next send must begin with, as the last one did */
-    uint64_t sent_at;           /* ms of the loop's clock: the last progress */
-    size_t unsent;              /* while blocked: what was on its way then */
-    TAILQ_ENTRY(stream) in_all; /* in streams->all */
-    TAILQ_ENTRY(stream) in_state; /* in streams->waiting or streams->dirty, as its state is */
+    bool blocked;                 /* the socket is full */
+    bool behind;                  /* text is packed */
+    uint64_t sent_at;             /* ms of the loop's clock: the last progress */
+    size_t unsent;                /* while blocked: bytes that were on their way then */
+    TAILQ_ENTRY(stream) in_all;   /* in streams->all */
+    TAILQ_ENTRY(stream) in_state; /* in streams->waiting or streams->dirty, by its state */
 };
 
 TAILQ_HEAD(stream_list, stream);
@@ -51,6 +70,7 @@ struct streams {
     uv_timer_t check;
     struct streams_times times;
     int handles; /* not yet closed */
+    struct feed_blocks *blocks;
     struct stream_list all;
     struct stream_list waiting;
     struct stream_list dirty;
@@ -60,26 +80,26 @@ static void stream_set_state(struct stream *stream, enum stream_state state)
 {
     struct streams *streams = stream->streams;
 
-    if (stream->state == WAITING)
+    if (stream->state == STREAM_WAITING)
         TAILQ_REMOVE(&streams->waiting, stream, in_state);
-    else if (stream->state == DIRTY)
+    else if (stream->state == STREAM_DIRTY)
         TAILQ_REMOVE(&streams->dirty, stream, in_state);
     stream->state = state;
-    if (state == WAITING)
+    if (state == STREAM_WAITING)
         TAILQ_INSERT_TAIL(&streams->waiting, stream, in_state);
-    else if (state == DIRTY)
+    else if (state == STREAM_DIRTY)
         TAILQ_INSERT_TAIL(&streams->dirty, stream, in_state);
 }
 
 static void stream_forget(struct stream *stream)
 {
-    stream_set_state(stream, CLEAN);
+    stream_set_state(stream, STREAM_CLEAN);
     TAILQ_REMOVE(&stream->streams->all, stream, in_all);
-    buf_finish(&stream->own);
+    feed_close(&stream->feed);
     free(stream);
 }
 
-/* It made progress now, or counts as if it had. */
+/* The stream makes progress now, or counts as if it did. */
 static void stream_stamp(struct stream *stream, bool blocked)
 {
     stream->blocked = blocked;
@@ -90,54 +110,6 @@ static void stream_stamp(struct stream *stream, bool blocked)
 
 /* ---- sending ---- */
 
-static uint64_t stream_backlog(const struct stream *stream)
-{
-    return run_log(stream->subscriber.run)->ring.end - stream->subscriber.cursor;
-}
-
-/* How far to send from the log now; what can be packed is put into own. */
-static uint64_t stream_view_end(struct stream *stream)
-{
-    struct subscriber *subscriber = &stream->subscriber;
-    const struct eventlog *log = run_log(subscriber->run);
-    uint64_t at = subscriber->cursor;
-
-    if (stream->begun > 0)
-        return at + stream->begun - buf_length(&stream->own);
-    if (!stream->behind)
-        return stream_backlog(stream) > SEND_MAX ? at + SEND_MAX : log->ring.end;
-    if (!eventlog_is_boundary(log, at))
-        return eventlog_event_end(log, at);
-    if (buf_length(&stream->own) == 0)
-        run_consume(subscriber, pack_text(log, run_id(subscriber->run), at, &stream->own));
-    return buf_length(&stream->own) > 0 ? subscriber->cursor : pack_find(log, at, SEND_MAX);
-}
-
-/* What to send now; last says whether the run's events end with it. */
-static int stream_view(struct stream *stream, struct iovec pieces[3], bool *last)
-{
-    struct run *run = stream->subscriber.run;
-    uint64_t end = stream_view_end(stream);
-    int count = 0;
-
-    *last = run_has_ended(run) && end == run_log(run)->ring.end;
-    if (buf_length(&stream->own) > 0)
-        pieces[count++] = (struct iovec){(void *)buf_data(&stream->own), buf_length(&stream->own)};
-    return count + ring_view(&run_log(run)->ring, stream->subscriber.cursor, end, pieces + count);
-}
-
-static void stream_account(struct stream *stream, size_t sent)
-{
-    size_t own = buf_length(&stream->own);
-
-    if (own > sent)
-        own = sent;
-    buf_consume(&stream->own, own);
-    if (own > 0 && buf_length(&stream->own) == 0) /* it is seldom needed again */
-        buf_finish(&stream->own);
-    run_consume(&stream->subscriber, stream->subscriber.cursor + sent - own);
-}
-
 static void stream_end(struct stream *stream)
 {
     struct http_request *request = stream->request;
@@ -145,26 +117,6 @@ static void stream_end(struct stream *stream)
     run_unsubscribe(&stream->subscriber);
     stream_forget(stream);
     http_stream_end(request);
-}
-
-/* One send; whether the socket may take more. A socket in error is told by left(). */
-static bool stream_send(struct stream *stream)
-{
-    struct iovec pieces[3];
-    bool last;
-    int count = stream_view(stream, pieces, &last);
-    size_t sent, all = pieces_length(pieces, count);
-    bool blocked = http_stream_send(stream->request, pieces, count, last, &sent) < 0;
-
-    stream_account(stream, sent);
-    stream->begun = all - sent;
-    if (sent > 0 || blocked != stream->blocked)
-        stream_stamp(stream, blocked);
-    if (blocked && stream_backlog(stream) >= BEHIND)
-        stream->behind = true;
-    if (stream_backlog(stream) == 0)
-        stream->behind = false;
-    return !blocked;
 }
 
 static void stream_abandon(struct stream *stream)
@@ -176,17 +128,42 @@ static void stream_abandon(struct stream *stream)
     http_stream_reset(request);
 }
 
-/* Sends what there is. */
+/* Send once; return true if the socket may take more. left() tells of a socket in error. */
+static bool stream_send(struct stream *stream)
+{
+    struct feed *feed = &stream->feed;
+    struct feed_blocks *blocks = stream->streams->blocks;
+    struct iovec pieces[2];
+    bool last, blocked;
+    size_t sent;
+    int count;
+
+    feed_pack(feed, stream->behind);
+    count = feed_view(feed, blocks, SEND_MAX, pieces, &last);
+    last = last && run_has_ended(stream->subscriber.run);
+    blocked = http_stream_send(stream->request, pieces, count, last, &sent) < 0;
+    feed_sent(feed, blocks, sent);
+    run_consume(&stream->subscriber, &feed->cursor);
+    if (sent > 0 || blocked != stream->blocked)
+        stream_stamp(stream, blocked);
+    if (blocked && feed_backlog(feed) >= BEHIND)
+        stream->behind = true;
+    if (feed_backlog(feed) == 0)
+        stream->behind = false;
+    return !blocked;
+}
+
+/* Send once, and again after the other dirty streams if more is to be sent. */
 static void stream_flush(struct stream *stream)
 {
-    bool more = true;
+    bool more;
 
     if (stream->blocked)
         return;
-    do
-        more = stream_send(stream);
-    while (more && stream_backlog(stream) > 0);
-    if (more && run_has_ended(stream->subscriber.run))
+    more = stream_send(stream);
+    if (more && feed_backlog(&stream->feed) > 0)
+        stream_set_state(stream, STREAM_DIRTY);
+    else if (more && run_has_ended(stream->subscriber.run))
         stream_end(stream);
     else if (http_stream_watch(stream->request) < 0)
         stream_abandon(stream);
@@ -198,7 +175,7 @@ static void on_turn_end(uv_idle_t *idle)
     struct stream *stream;
 
     while ((stream = TAILQ_FIRST(&streams->dirty))) {
-        stream_set_state(stream, CLEAN);
+        stream_set_state(stream, STREAM_CLEAN);
         stream_flush(stream);
     }
     uv_idle_stop(idle);
@@ -208,11 +185,11 @@ static void stream_touch(struct stream *stream)
 {
     struct streams *streams = stream->streams;
 
-    if (stream->state == DIRTY || stream->state == OPENING || stream->blocked)
+    if (stream->state == STREAM_DIRTY || stream->state == STREAM_OPENING || stream->blocked)
         return;
     if (TAILQ_EMPTY(&streams->dirty))
         uv_idle_start(&streams->turn_end, on_turn_end);
-    stream_set_state(stream, DIRTY);
+    stream_set_state(stream, STREAM_DIRTY);
 }
 
 static void on_first_time(uv_timer_t *timer)
@@ -229,16 +206,17 @@ static void on_appended(struct subscriber *subscriber)
     stream_touch((struct stream *)subscriber);
 }
 
-/* Most agents say something soon, and many all they have to say. */
+/* Wait for the agent's first event: most agents say something soon, and many all they have to say.
+ */
 static void on_opened(void *data)
 {
     struct stream *stream = data;
     struct streams *streams = stream->streams;
-    bool has_events = run_log(stream->subscriber.run)->last > 1; /* than the host's first */
+    bool has_events = eventlog_last(run_log(stream->subscriber.run)) > 1; /* the host's first */
 
     if (!has_events && TAILQ_EMPTY(&streams->waiting))
         uv_timer_start(&streams->first, on_first_time, FIRST_MS, 0);
-    stream_set_state(stream, has_events ? CLEAN : WAITING);
+    stream_set_state(stream, has_events ? STREAM_CLEAN : STREAM_WAITING);
     if (has_events)
         stream_touch(stream);
 }
@@ -261,22 +239,8 @@ static void on_left(void *data)
 
 /* ---- opening ---- */
 
-/* The gap's id is that of the last event in it: who resumes behind it is not told again. */
-static void stream_tell_gap(struct stream *stream, const char *id, const struct run_gap *gap)
-{
-    struct event event = {.sequence = gap->to, .type = "gap", .type_length = strlen("gap")};
-    struct buf json = {0};
-
-    buf_printf(&json, "{\"from\":%llu,\"to\":%llu}", (unsigned long long)gap->from,
-               (unsigned long long)gap->to);
-    event.json = buf_data(&json);
-    event.json_length = buf_length(&json);
-    encode_sse_event(&stream->own, id, &event);
-    buf_finish(&json);
-}
-
 void stream_open(struct streams *streams, struct http_request *request, struct run *run,
-                 uint64_t after)
+                 const struct encoder *encoder, uint64_t after)
 {
     static const struct http_stream_handler handler = {
         .opened = on_opened, .writable = on_writable, .left = on_left};
@@ -289,27 +253,27 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     stream->sent_at = uv_now(streams->loop);
     TAILQ_INSERT_TAIL(&streams->all, stream, in_all);
     run_subscribe(run, &stream->subscriber, after, &gap);
-    encode_sse_begin(&stream->own, run_id(run), after);
-    if (gap.to > 0)
-        stream_tell_gap(stream, run_id(run), &gap);
-    http_stream(request, ENCODE_SSE_CONTENT_TYPE, &handler, stream);
+    feed_open(&stream->feed, encoder, run_identity(run), run_log(run), &stream->subscriber.cursor,
+              after, &gap);
+    http_stream(request, encoder->content_type, &handler, stream);
 }
 
 /* ---- time ---- */
 
-/* Only a stream that has sent everything is idle: a heartbeat never cuts an event. */
+/* Only a stream that has sent everything gets a heartbeat: so none cuts an event. */
 static void stream_beat(struct stream *stream)
 {
-    bool idle = stream->state == CLEAN;
+    bool idle = stream->state == STREAM_CLEAN;
 
     stream_stamp(stream, false);
     if (!idle)
         return;
-    buf_puts(&stream->own, ENCODE_SSE_HEARTBEAT);
+    feed_beat(&stream->feed);
     stream_touch(stream);
 }
 
-/* Nothing was sent for long: either its client reads slowly what is on its way, or not at all. */
+/* Nothing was sent for the stall time: the client reads slowly what is on its way, or not at all.
+ */
 static void stream_check_stall(struct stream *stream)
 {
     if (http_stream_unsent(stream->request) < stream->unsent) {
@@ -320,7 +284,7 @@ static void stream_check_stall(struct stream *stream)
     stream_abandon(stream);
 }
 
-/* A walk over all, twice a second, is less than keeping them in order at each event. */
+/* A walk over all streams, twice a second, is cheaper than to keep them in order at each event. */
 static void on_check(uv_timer_t *timer)
 {
     struct streams *streams = timer->data;
@@ -343,6 +307,7 @@ struct streams *streams_create(uv_loop_t *loop, const struct streams_times *time
     streams->loop = loop;
     streams->times = *times;
     streams->handles = 3;
+    streams->blocks = feed_blocks_create();
     TAILQ_INIT(&streams->all);
     TAILQ_INIT(&streams->waiting);
     TAILQ_INIT(&streams->dirty);
@@ -363,8 +328,10 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct streams *streams = handle->data;
 
-    if (--streams->handles == 0)
-        free(streams);
+    if (--streams->handles > 0)
+        return;
+    feed_blocks_destroy(streams->blocks);
+    free(streams);
 }
 
 void streams_destroy(struct streams *streams)

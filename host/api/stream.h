@@ -1,23 +1,25 @@
 /*
- * Streams: clients that read a run's log as server-sent events. What was
- * appended during a loop turn goes out at its end, with one send a stream.
+ * Streams: clients that read a run's events as they come, in the frames of an
+ * encoder. What was appended during a loop turn goes out at its end, with one send a
+ * stream.
  *
- * Policy: a stream queues nothing of its own but its beginning, a heartbeat or
- * one packed event; what its client has not read stays in the run's log, whose
- * size the run's credit bounds, and holds the agent back. A client that is
- * behind is sent its text in fewer, larger events (pack.h). One that makes no
- * progress for the stall time is disconnected, by a reset, and can resume.
+ * Policy: a stream queues nothing of its own but its beginning and a heartbeat; what
+ * its client has not read stays in the run's log, whose size the run's credit
+ * bounds, and holds the agent back. A client that is behind is sent its text in
+ * fewer, larger events (pack.h). A client that makes no progress for the stall time is
+ * disconnected by a reset, and can resume.
  */
 #ifndef API_STREAM_H
 #define API_STREAM_H
 
 #include "http/http.h"
+#include "protocol/encoder.h"
 #include "run/run.h"
 
 struct streams;
 
 struct streams_times {
-    uint64_t heartbeat_ms; /* an idle stream is sent a comment after so long */
+    uint64_t heartbeat_ms; /* an idle stream is sent a heartbeat after this time */
     uint64_t stall_ms;
 };
 
@@ -25,11 +27,11 @@ struct streams *streams_create(uv_loop_t *loop, const struct streams_times *time
 
 void streams_set_times(struct streams *streams, const struct streams_times *times);
 
-/* When no stream is open any more. */
+/* No stream may be open. */
 void streams_destroy(struct streams *streams);
 
-/* Answers with the run's events behind this number, to their end. */
+/* Answer with the run's events after this number, to their end. */
 void stream_open(struct streams *streams, struct http_request *request, struct run *run,
-                 uint64_t after);
+                 const struct encoder *encoder, uint64_t after);
 
 #endif

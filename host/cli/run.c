@@ -64,39 +64,29 @@ static void print_text(const struct event *event)
     cJSON_Delete(json);
 }
 
-static void print_events(const struct eventlog *log, uint64_t from)
-{
-    struct iovec pieces[2];
-    int count = ring_view(&log->ring, from, log->ring.end, pieces);
-
-    for (int i = 0; i < count; i++)
-        fwrite(pieces[i].iov_base, 1, pieces[i].iov_len, stdout);
-}
-
-static void print_texts(const struct eventlog *log, uint64_t from)
-{
-    struct buf scratch = {0};
-    struct event event;
-
-    while (from < log->ring.end) {
-        from = eventlog_read(log, from, &scratch, &event);
-        print_text(&event);
-    }
-    buf_finish(&scratch);
-}
-
+/* Print the events that are not printed. */
 static void on_appended(struct subscriber *subscriber)
 {
     struct session *session = (struct session *)subscriber;
     const struct eventlog *log = run_log(subscriber->run);
+    struct log_cursor cursor = subscriber->cursor;
+    struct buf scratch = {0}, frames = {0};
+    struct event event;
 
-    if (session->text)
-        print_texts(log, subscriber->cursor);
-    else
-        print_events(log, subscriber->cursor);
+    while (cursor.at < log->end.at) {
+        eventlog_read(log, &cursor, &scratch, &event);
+        if (session->text)
+            print_text(&event);
+        else
+            encoder_native.event(NULL, run_identity(subscriber->run), &event, &frames);
+    }
+    if (buf_length(&frames) > 0)
+        fwrite(buf_data(&frames), 1, buf_length(&frames), stdout);
+    buf_finish(&frames);
+    buf_finish(&scratch);
     if (fflush(stdout) == EOF && session->unwritten == 0)
         session->unwritten = errno;
-    run_consume(subscriber, log->ring.end);
+    run_consume(subscriber, &cursor);
 }
 
 /* ---- the worker ---- */

@@ -1,13 +1,21 @@
 #include "protocol/native.h"
 
-#include <assert.h>
-#include <errno.h>
+#include "base/json.h"
+#include "run/pack.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <string.h>
+
+/* ---- the stream ---- */
 
 #define EVENT_FIELD "event: "
 #define DATA_FIELD  "\ndata: "
 #define ID_FIELD    "\nid: "
 #define END         "\n\n"
+
+/* Maximum digits of a number. */
+#define DIGITS_MAX 20
 
 static char *put(char *to, const char *text, size_t length)
 {
@@ -17,7 +25,7 @@ static char *put(char *to, const char *text, size_t length)
 
 static char *put_number(char *to, uint64_t number)
 {
-    char digits[20];
+    char digits[DIGITS_MAX];
     size_t at = sizeof digits;
 
     do {
@@ -27,82 +35,172 @@ static char *put_number(char *to, uint64_t number)
     return put(to, digits + at, sizeof digits - at);
 }
 
-size_t encode_sse_head(char head[ENCODE_SSE_HEAD_MAX], const struct event *event)
+static void native_begin(void *state, const struct run_identity *run, uint64_t after,
+                         struct buf *out)
 {
-    char *to = head;
+    (void)state;
+    buf_printf(out, "retry: 1000" ID_FIELD "%s.%" PRIu64 END, run->id, after);
+}
 
-    assert(event->type_length + strlen(EVENT_FIELD DATA_FIELD) <= ENCODE_SSE_HEAD_MAX);
+static void native_event(void *state, const struct run_identity *run, const struct event *event,
+                         struct buf *out)
+{
+    char *begin =
+        buf_reserve(out, strlen(EVENT_FIELD DATA_FIELD ID_FIELD "." END) + event->type_length +
+                             event->json_length + RUN_ID_LENGTH + DIGITS_MAX);
+    char *to = begin;
+
+    (void)state;
     to = put(to, EVENT_FIELD, strlen(EVENT_FIELD));
     to = put(to, event->type, event->type_length);
     to = put(to, DATA_FIELD, strlen(DATA_FIELD));
-    return (size_t)(to - head);
-}
-
-size_t encode_sse_tail(char tail[ENCODE_SSE_TAIL_MAX], const char *run_id,
-                       const struct event *event)
-{
-    size_t id_length = strlen(run_id);
-    char *to = tail;
-
-    assert(id_length + 20 + strlen(ID_FIELD "." END) <= ENCODE_SSE_TAIL_MAX);
+    to = put(to, event->json, event->json_length);
     to = put(to, ID_FIELD, strlen(ID_FIELD));
-    to = put(to, run_id, id_length);
-    to = put(to, ".", 1);
+    to = put(to, run->id, RUN_ID_LENGTH);
+    *to++ = '.';
     to = put_number(to, event->sequence);
     to = put(to, END, strlen(END));
-    return (size_t)(to - tail);
+    buf_commit(out, (size_t)(to - begin));
 }
 
-void encode_sse_begin(struct buf *out, const char *run_id, uint64_t after)
+/* The gap's id is that of the last event in it: a client that resumes there is not told again. */
+static void native_gap(void *state, const struct run_identity *run, const struct run_gap *gap,
+                       struct buf *out)
 {
-    buf_printf(out, "retry: 1000" ID_FIELD "%s.%llu" END, run_id, (unsigned long long)after);
+    struct buf json = {0};
+    struct event event = {.sequence = gap->to, .type = "gap", .type_length = strlen("gap")};
+
+    buf_printf(&json, "{\"from\":%" PRIu64 ",\"to\":%" PRIu64 "}", gap->from, gap->to);
+    event.json = buf_data(&json);
+    event.json_length = buf_length(&json);
+    native_event(state, run, &event, out);
+    buf_finish(&json);
 }
 
-void encode_sse_event(struct buf *out, const char *run_id, const struct event *event)
+static void native_heartbeat(const void *state, struct buf *out)
 {
-    buf_commit(out, encode_sse_head(buf_reserve(out, ENCODE_SSE_HEAD_MAX), event));
-    buf_append(out, event->json, event->json_length);
-    buf_commit(out, encode_sse_tail(buf_reserve(out, ENCODE_SSE_TAIL_MAX), run_id, event));
+    (void)state;
+    buf_puts(out, ":" END);
 }
 
-/* The text behind the field, which must be here; NULL otherwise. */
-static const char *skip(const char *at, const char *end, const char *field)
-{
-    size_t length = strlen(field);
+/* ---- the document ---- */
 
-    if (at == NULL || (size_t)(end - at) < length || memcmp(at, field, length) != 0)
+struct native_document {
+    struct buf text;  /* the inside of a JSON string */
+    struct buf usage; /* JSON of the last usage event */
+    struct buf done;  /* JSON of the done event */
+    bool truncated;
+};
+
+static void document_gap(void *data, const struct run_gap *gap)
+{
+    struct native_document *document = data;
+
+    (void)gap;
+    document->truncated = true;
+}
+
+/* Return room for more text; NULL, from then on, if there is none. */
+static char *reserve_text(struct native_document *document, const struct document_room *room,
+                          size_t length)
+{
+    char *to;
+
+    if (document->truncated || buf_length(&document->text) + length > NATIVE_TEXT_MAX ||
+        !room->take(room->data, length)) {
+        document->truncated = true;
         return NULL;
-    return at + length;
+    }
+    to = buf_reserve(&document->text, length);
+    buf_commit(&document->text, length);
+    return to;
 }
 
-static const char *line_end(const char *at, const char *end)
+static void add_text(struct native_document *document, const struct document_room *room,
+                     const struct event *event)
 {
-    return at ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+    const char *inside, *delta;
+    size_t length;
+    ssize_t escaped;
+    cJSON *json;
+    char *to;
+
+    if (pack_delta(event, &inside, &length)) {
+        to = length > 0 ? reserve_text(document, room, length) : NULL;
+        if (to)
+            memcpy(to, inside, length);
+        return;
+    }
+    /* The text has other members besides its delta. */
+    json = cJSON_ParseWithLength(event->json, event->json_length);
+    delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
+    escaped = delta ? json_escaped_length(delta, strlen(delta)) : 0;
+    to = escaped > 0 ? reserve_text(document, room, (size_t)escaped) : NULL;
+    if (to)
+        json_escape(to, delta, strlen(delta));
+    cJSON_Delete(json);
 }
 
-static uint64_t read_number(const char *at, const char *end)
+static void keep(struct buf *kept, const struct event *event)
 {
-    uint64_t number = 0;
-
-    while (at && at < end && *at >= '0' && *at <= '9')
-        number = number * 10 + (uint64_t)(*at++ - '0');
-    return number;
+    buf_consume(kept, buf_length(kept));
+    buf_append(kept, event->json, event->json_length);
 }
 
-int encode_sse_read(const char *text, size_t length, struct event *event)
+static void document_event(void *data, const struct event *event, const struct document_room *room)
 {
-    const char *end = text + length;
-    const char *type = skip(text, end, EVENT_FIELD), *type_end = line_end(type, end);
-    const char *json = skip(type_end, end, DATA_FIELD), *json_end = line_end(json, end);
-    const char *id = skip(json_end, end, ID_FIELD), *id_end = line_end(id, end);
-    const char *dot = id_end ? memchr(id, '.', (size_t)(id_end - id)) : NULL;
+    struct native_document *document = data;
 
-    if (dot == NULL || skip(id_end, end, END) != end)
-        return -EINVAL;
-    *event = (struct event){.sequence = read_number(dot + 1, id_end),
-                            .type = type,
-                            .type_length = (size_t)(type_end - type),
-                            .json = json,
-                            .json_length = (size_t)(json_end - json)};
-    return 0;
+    if (event_is(event, "text"))
+        add_text(document, room, event);
+    else if (event_is(event, "usage"))
+        keep(&document->usage, event);
+    else if (event_is(event, "done"))
+        keep(&document->done, event);
 }
+
+/* The done event's JSON is an object: its members end the document. */
+static void document_end(void *data, const struct run_identity *run, struct buf *out)
+{
+    struct native_document *document = data;
+
+    run_identity_describe(run, out);
+    buf_puts(out, ",\"text\":\"");
+    buf_append(out, buf_data(&document->text), buf_length(&document->text));
+    buf_puts(out, document->truncated ? "\",\"truncated\":true" : "\"");
+    if (buf_length(&document->usage) > 0) {
+        buf_puts(out, ",\"usage\":");
+        buf_append(out, buf_data(&document->usage), buf_length(&document->usage));
+    }
+    buf_puts(out, ",");
+    buf_append(out, buf_data(&document->done) + 1, buf_length(&document->done) - 1);
+    buf_puts(out, "\n");
+}
+
+static void document_finish(void *data)
+{
+    struct native_document *document = data;
+
+    buf_finish(&document->text);
+    buf_finish(&document->usage);
+    buf_finish(&document->done);
+}
+
+static const struct document_encoder document_native = {
+    .content_type = "application/json",
+    .size = sizeof(struct native_document),
+    .gap = document_gap,
+    .event = document_event,
+    .end = document_end,
+    .finish = document_finish,
+};
+
+const struct encoder encoder_native = {
+    .name = "native",
+    .content_type = "text/event-stream",
+    .begin = native_begin,
+    .event = native_event,
+    .gap = native_gap,
+    .heartbeat = native_heartbeat,
+    .document = &document_native,
+};

@@ -1,101 +1,115 @@
+/*
+ * Records (record.h) in a ring of bytes. A cursor carries, besides its offset, the
+ * number and the cost of all events before it, so that both are known at each
+ * place without an index: whoever walks adds them up, and the log keeps those of
+ * its two ends.
+ */
 #include "run/eventlog.h"
 
+#include "base/mem.h"
+#include "run/record.h"
+#include "wire/frames.h"
+
 #include <assert.h>
-#include <string.h>
+#include <stdlib.h>
 
-/* An event's JSON has no line breaks, so two of them in a row are an event's end. */
-static uint64_t find_end(const struct ring *ring, uint64_t at)
+struct log {
+    struct eventlog ends; /* first; their offsets are those of the ring */
+    struct ring ring;
+    struct record_types types;
+};
+
+struct eventlog *eventlog_create(void)
 {
-    while (at < ring->end) {
-        struct iovec pieces[2];
-        const char *found;
+    struct log *log = mem_alloc(sizeof *log);
 
-        ring_view(ring, at, ring->end, pieces);
-        found = memchr(pieces[0].iov_base, '\n', pieces[0].iov_len);
-        at += found ? (size_t)(found - (char *)pieces[0].iov_base) + 1 : pieces[0].iov_len;
-        if (found && at < ring->end && ring_byte(ring, at) == '\n')
-            return at + 1;
-    }
-    return at;
+    return &log->ends;
 }
 
-void eventlog_append(struct eventlog *log, const char *run_id, struct event *event)
+static const struct log *whole(const struct eventlog *ends)
 {
-    char head[ENCODE_SSE_HEAD_MAX], tail[ENCODE_SSE_TAIL_MAX];
-    struct iovec pieces[3] = {{.iov_base = head},
-                              {.iov_base = (void *)event->json, .iov_len = event->json_length},
-                              {.iov_base = tail}};
-
-    event->sequence = ++log->last;
-    pieces[0].iov_len = encode_sse_head(head, event);
-    pieces[2].iov_len = encode_sse_tail(tail, run_id, event);
-    ring_append(&log->ring, pieces, 3);
+    return (const struct log *)ends;
 }
 
-uint64_t eventlog_behind(const struct eventlog *log, uint64_t sequence)
+void eventlog_destroy(struct eventlog *ends)
 {
-    uint64_t at = log->ring.start;
+    struct log *log = (struct log *)ends;
 
-    for (uint64_t number = log->dropped; number < sequence && at < log->ring.end; number++)
-        at = find_end(&log->ring, at);
-    return at;
-}
-
-bool eventlog_is_boundary(const struct eventlog *log, uint64_t at)
-{
-    const struct ring *ring = &log->ring;
-
-    return at == ring->start || at == ring->end ||
-           (at >= ring->start + 2 && ring_byte(ring, at - 1) == '\n' &&
-            ring_byte(ring, at - 2) == '\n');
-}
-
-uint64_t eventlog_event_end(const struct eventlog *log, uint64_t at)
-{
-    const struct ring *ring = &log->ring;
-
-    if (at > ring->start && at < ring->end && ring_byte(ring, at - 1) == '\n' &&
-        ring_byte(ring, at) == '\n') /* between the last two bytes of an event */
-        return at + 1;
-    return find_end(ring, at);
-}
-
-uint64_t eventlog_read(const struct eventlog *log, uint64_t at, struct buf *scratch,
-                       struct event *event)
-{
-    uint64_t end = find_end(&log->ring, at);
-    struct iovec pieces[2];
-    int status;
-
-    if (ring_view(&log->ring, at, end, pieces) == 2) {
-        buf_consume(scratch, buf_length(scratch));
-        for (int i = 0; i < 2; i++)
-            buf_append(scratch, pieces[i].iov_base, pieces[i].iov_len);
-        pieces[0] = (struct iovec){(void *)buf_data(scratch), buf_length(scratch)};
-    }
-    status = encode_sse_read(pieces[0].iov_base, pieces[0].iov_len, event);
-    assert(status == 0);
-    (void)status;
-    return end;
-}
-
-void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto)
-{
-    uint64_t at = log->ring.start;
-
-    while (upto - at > keep) {
-        uint64_t end = find_end(&log->ring, at);
-        if (end > upto)
-            break;
-        at = end;
-        log->dropped++;
-    }
-    if (at > log->ring.start)
-        ring_trim(&log->ring, at);
-}
-
-void eventlog_finish(struct eventlog *log)
-{
+    if (log == NULL)
+        return;
     ring_finish(&log->ring);
-    *log = (struct eventlog){0};
+    record_types_finish(&log->types);
+    free(log);
+}
+
+static void cursor_pass(struct log_cursor *cursor, const struct record_head *head)
+{
+    cursor->at += head->size;
+    cursor->sequence++;
+    cursor->cost += wire_charge(head->type_length, head->json_length);
+}
+
+void eventlog_append(struct eventlog *ends, struct event *event)
+{
+    struct log *log = (struct log *)ends;
+    struct record_head head = record_append(&log->ring, &log->types, event);
+
+    cursor_pass(&ends->end, &head);
+    event->sequence = ends->end.sequence;
+}
+
+void eventlog_skip(const struct eventlog *ends, struct log_cursor *cursor, uint64_t events)
+{
+    const struct log *log = whole(ends);
+
+    for (; events > 0; events--) {
+        struct record_head head = record_head(&log->ring, &log->types, cursor->at);
+        cursor_pass(cursor, &head);
+    }
+}
+
+struct log_cursor eventlog_seek(const struct eventlog *ends, uint64_t sequence)
+{
+    struct log_cursor cursor = ends->start;
+
+    if (sequence >= ends->end.sequence)
+        return ends->end;
+    if (sequence > cursor.sequence)
+        eventlog_skip(ends, &cursor, sequence - cursor.sequence);
+    return cursor;
+}
+
+void eventlog_read(const struct eventlog *ends, struct log_cursor *cursor, struct buf *scratch,
+                   struct event *event)
+{
+    const struct log *log = whole(ends);
+    struct record_head head;
+
+    assert(cursor->at < ends->end.at);
+    head = record_read(&log->ring, &log->types, cursor->at, scratch, event);
+    cursor_pass(cursor, &head);
+    event->sequence = cursor->sequence;
+}
+
+void eventlog_drop(struct eventlog *ends, size_t keep, uint64_t upto)
+{
+    struct log *log = (struct log *)ends;
+    struct log_cursor *start = &ends->start;
+    uint64_t from = start->at;
+
+    while (upto - start->at > keep) {
+        struct record_head head = record_head(&log->ring, &log->types, start->at);
+        if (start->at + head.size > upto)
+            break;
+        cursor_pass(start, &head);
+    }
+    if (start->at > from)
+        ring_trim(&log->ring, start->at);
+}
+
+size_t eventlog_memory(const struct eventlog *ends)
+{
+    const struct log *log = whole(ends);
+
+    return log->ring.capacity + record_types_memory(&log->types);
 }

@@ -1,49 +1,61 @@
 /*
- * The events of one run, numbered from 1 without gaps and kept encoded, as
- * encode_sse.h has them, in a ring of bytes: what a stream sends is a view of
- * it. Offsets are those of the ring; the start and the end of the log are
- * always between two events. A plain struct: zeroed is empty.
+ * The events of one run, numbered from 1 without gaps. They know no protocol: an
+ * encoder makes frames of them (protocol/encoder.h).
  *
- * It does no I/O and knows no reader: run.h says what is kept, and how long.
+ * Who reads a log has a cursor, a place between two events, and moves it with
+ * the verbs below. A cursor must be one that a verb has set, and the events after
+ * it must still be kept: run.h says which are.
+ *
+ * A log does no I/O and knows no reader.
  */
 #ifndef RUN_EVENTLOG_H
 #define RUN_EVENTLOG_H
 
 #include "base/buf.h"
-#include "protocol/native.h"
-#include "run/ring.h"
+#include "run/event.h"
 
-#include <stdbool.h>
-
-struct eventlog {
-    struct ring ring;
-    uint64_t last;    /* number of the newest event, 0 for none */
-    uint64_t dropped; /* number of the newest event that is not kept any more, 0 for none */
+struct log_cursor {
+    uint64_t at;       /* offset of the event that comes next, in bytes of the log */
+    uint64_t sequence; /* number of the event before, 0 for none */
+    uint64_t cost;     /* of all events before, as wire_charge() has it */
 };
 
-/* Numbers, encodes and appends an event. */
-void eventlog_append(struct eventlog *log, const char *run_id, struct event *event);
+/* Only the verbs change it; what else a log has is eventlog.c's. */
+struct eventlog {
+    struct log_cursor start; /* before the oldest event that is kept */
+    struct log_cursor end;   /* after the newest event */
+};
 
-/* The offset behind the event of this number, or of the oldest that is kept if that is later. */
-uint64_t eventlog_behind(const struct eventlog *log, uint64_t sequence);
+struct eventlog *eventlog_create(void);
+void eventlog_destroy(struct eventlog *log);
 
-/* The end of the event in which the offset lies; the offset itself if it is the log's end. */
-uint64_t eventlog_event_end(const struct eventlog *log, uint64_t at);
+/* Number an event and append it. */
+void eventlog_append(struct eventlog *log, struct event *event);
 
-/* Whether the offset is between two events. */
-bool eventlog_is_boundary(const struct eventlog *log, uint64_t at);
+/* Return the place after the event of this number, at least the start and at most the end. */
+struct log_cursor eventlog_seek(const struct eventlog *log, uint64_t sequence);
 
 /*
- * Reads the event at the offset, which is between two events and not the
- * end; returns the offset behind it. The event points into the log, or into
- * scratch if it lies across the ring's seam: valid until either changes.
+ * Read the event after the cursor and move the cursor past it; the cursor must
+ * not be at the end. The event points into the log, or into scratch: it is valid
+ * until one of them changes.
  */
-uint64_t eventlog_read(const struct eventlog *log, uint64_t at, struct buf *scratch,
-                       struct event *event);
+void eventlog_read(const struct eventlog *log, struct log_cursor *cursor, struct buf *scratch,
+                   struct event *event);
 
-/* Forgets the oldest events while there are more than keep bytes of them before upto. */
+/* Move the cursor past this number of events. */
+void eventlog_skip(const struct eventlog *log, struct log_cursor *cursor, uint64_t events);
+
+/* Forget the oldest events while there are more than keep bytes of them before the offset upto. */
 void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto);
 
-void eventlog_finish(struct eventlog *log);
+/* Bytes that the log has allocated. */
+size_t eventlog_memory(const struct eventlog *log);
+
+/* Return the number of the newest event, 0 for none. */
+static inline uint64_t eventlog_last(const struct eventlog *log)
+{
+    return log->end.sequence;
+}
 
 #endif

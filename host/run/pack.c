@@ -5,7 +5,7 @@
 #define BEFORE "{\"delta\":\""
 #define AFTER  "\"}"
 
-/* Most bytes between the quotes of a packed event. */
+/* Maximum bytes between the quotes of a packed event. */
 #define INSIDE_MAX (PACK_MAX - strlen(BEFORE AFTER))
 
 bool pack_delta(const struct event *event, const char **inside, size_t *length)
@@ -25,56 +25,39 @@ bool pack_delta(const struct event *event, const char **inside, size_t *length)
     return at == end && memcmp(end, AFTER, after) == 0;
 }
 
-uint64_t pack_text(const struct eventlog *log, const char *run_id, uint64_t from, struct buf *out)
+void pack_read(const struct eventlog *log, struct log_cursor *cursor, uint64_t limit,
+               struct pack *pack, struct event *event)
 {
-    struct buf scratch = {0}, json = {0};
-    struct event event, packed = {.type = "text", .type_length = 4};
-    uint64_t at = from;
-    size_t length, packed_length = 0;
-    unsigned count = 0;
+    struct buf *joined = &pack->joined;
     const char *inside;
+    size_t length;
 
-    buf_puts(&json, BEFORE);
-    while (at < log->ring.end) {
-        uint64_t next = eventlog_read(log, at, &scratch, &event);
-        if (!pack_delta(&event, &inside, &length) || packed_length + length > INSIDE_MAX)
+    eventlog_read(log, cursor, &pack->scratch, event);
+    if (!pack_delta(event, &inside, &length))
+        return;
+    buf_consume(joined, buf_length(joined));
+    buf_puts(joined, BEFORE);
+    buf_append(joined, inside, length);
+    while (cursor->at < limit) {
+        struct log_cursor next = *cursor;
+        struct event following;
+        eventlog_read(log, &next, &pack->scratch, &following);
+        if (!pack_delta(&following, &inside, &length) ||
+            buf_length(joined) - strlen(BEFORE) + length > INSIDE_MAX)
             break;
-        buf_append(&json, inside, length);
-        packed_length += length;
-        packed.sequence = event.sequence;
-        count++;
-        at = next;
+        buf_append(joined, inside, length);
+        *cursor = next;
     }
-    buf_puts(&json, AFTER);
-    packed.json = buf_data(&json);
-    packed.json_length = buf_length(&json);
-    if (count >= 2)
-        encode_sse_event(out, run_id, &packed);
-    buf_finish(&json);
-    buf_finish(&scratch);
-    return count >= 2 ? at : from;
+    buf_puts(joined, AFTER);
+    *event = (struct event){.sequence = cursor->sequence,
+                            .type = "text",
+                            .type_length = strlen("text"),
+                            .json = buf_data(joined),
+                            .json_length = buf_length(joined)};
 }
 
-uint64_t pack_find(const struct eventlog *log, uint64_t from, size_t most)
+void pack_finish(struct pack *pack)
 {
-    size_t length, last_length = PACK_MAX;
-    uint64_t at = from, last = from; /* the event before */
-    struct buf scratch = {0};
-    struct event event;
-    const char *inside;
-    bool found = false;
-
-    while (at < log->ring.end && last - from < most) {
-        uint64_t next = eventlog_read(log, at, &scratch, &event);
-        if (!pack_delta(&event, &inside, &length))
-            length = PACK_MAX;
-        found = length + last_length <= INSIDE_MAX;
-        if (found)
-            break;
-        last = at;
-        last_length = length;
-        at = next;
-    }
-    buf_finish(&scratch);
-    return found || at < log->ring.end ? last : at;
+    buf_finish(&pack->scratch);
+    buf_finish(&pack->joined);
 }

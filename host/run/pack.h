@@ -1,33 +1,36 @@
 /*
  * Packing: for a reader that is behind, consecutive `text` events become one
- * with their deltas joined and the id of the last. It reads the same text, and
- * an id still means "all up to here". Only events that are exactly
+ * with their deltas joined and the number of the last. The reader gets the same
+ * text, and a number still means "all up to here". Only events that are exactly
  * {"delta":"..."} are packed; all others stay as they are.
  *
- * No I/O.
+ * Packing works on events, before any encoder. No I/O.
  */
 #ifndef RUN_PACK_H
 #define RUN_PACK_H
 
 #include "run/eventlog.h"
 
-/* Most bytes of a packed event's JSON. */
+/* Maximum bytes of a packed event's JSON. */
 #define PACK_MAX (16u * 1024)
 
-/* Whether the event can be packed; what is between the quotes of its delta, if so. */
+/* What pack_read() needs besides the log: a plain struct, zeroed is empty. */
+struct pack {
+    struct buf scratch;
+    struct buf joined;
+};
+
+/* Return true if the event can be packed; set what is between the quotes of its delta. */
 bool pack_delta(const struct event *event, const char **inside, size_t *length);
 
 /*
- * Appends one event for those that are packed from the offset on, which is
- * between two events; returns the offset behind them. If there are not at
- * least two: the offset itself, and nothing is appended.
+ * As eventlog_read(), but reads as many events as one can stand for, none of them
+ * at or after the offset limit, which is between two events. The same start and
+ * limit always give the same event. It points into the log or into pack.
  */
-uint64_t pack_text(const struct eventlog *log, const char *run_id, uint64_t from, struct buf *out);
+void pack_read(const struct eventlog *log, struct log_cursor *cursor, uint64_t limit,
+               struct pack *pack, struct event *event);
 
-/*
- * The next offset from here on, between two events, at which two could be
- * packed; the log's end, or one that is at least most bytes on, if none is before.
- */
-uint64_t pack_find(const struct eventlog *log, uint64_t from, size_t most);
+void pack_finish(struct pack *pack);
 
 #endif

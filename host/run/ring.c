@@ -1,6 +1,5 @@
 #include "run/ring.h"
 
-#include "base/iov.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -9,7 +8,7 @@
 
 #define CAPACITY_MIN 512
 
-static void ring_write(struct ring *ring, uint64_t at, const void *data, size_t length)
+void ring_put(struct ring *ring, uint64_t at, const void *data, size_t length)
 {
     size_t from = (size_t)at & (ring->capacity - 1);
     size_t first = ring->capacity - from;
@@ -29,7 +28,7 @@ static void ring_resize(struct ring *ring, size_t capacity)
 
     resized.bytes = mem_realloc(NULL, capacity);
     for (int i = 0; i < count; i++) {
-        ring_write(&resized, at, pieces[i].iov_base, pieces[i].iov_len);
+        ring_put(&resized, at, pieces[i].iov_base, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
     free(ring->bytes);
@@ -45,16 +44,15 @@ static void ring_grow(struct ring *ring, size_t length)
     ring_resize(ring, capacity);
 }
 
-void ring_append(struct ring *ring, const struct iovec *pieces, int count)
+char *ring_claim(struct ring *ring, size_t length)
 {
-    size_t length = ring_length(ring) + pieces_length(pieces, count);
+    size_t from;
 
-    if (length > ring->capacity)
-        ring_grow(ring, length);
-    for (int i = 0; i < count; i++) {
-        ring_write(ring, ring->end, pieces[i].iov_base, pieces[i].iov_len);
-        ring->end += pieces[i].iov_len;
-    }
+    if (ring_length(ring) + length > ring->capacity)
+        ring_grow(ring, ring_length(ring) + length);
+    from = (size_t)ring->end & (ring->capacity - 1);
+    ring->end += length;
+    return ring->capacity - from >= length ? ring->bytes + from : NULL;
 }
 
 int ring_view(const struct ring *ring, uint64_t from, uint64_t to, struct iovec pieces[2])
@@ -76,7 +74,8 @@ int ring_view(const struct ring *ring, uint64_t from, uint64_t to, struct iovec 
     return 2;
 }
 
-/* A ring that is at most a quarter full shrinks to half full: it then takes as much again. */
+/* A ring that is at most a quarter full shrinks until it is more, so that it does not grow at once.
+ */
 void ring_trim(struct ring *ring, uint64_t upto)
 {
     size_t capacity = ring->capacity;

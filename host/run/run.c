@@ -31,25 +31,22 @@
 struct run {
     /* What each event looks at comes first, in few lines of the processor's cache. */
     enum run_state state;
-    unsigned slowest_count; /* subscribers at slowest; 0: there is no subscriber */
-    uint64_t slowest;       /* the least cursor of the subscribers */
-    uint64_t spent;         /* of its credit, since the start */
-    uint64_t returned;      /* of what was spent */
+    unsigned slowest_count;    /* subscribers at slowest; 0: there is no subscriber */
+    struct log_cursor slowest; /* the least cursor of the subscribers */
+    uint64_t spent;            /* of its credit, since the start */
+    uint64_t returned;         /* of what was spent */
     struct runs *runs;
     TAILQ_HEAD(, subscriber) subscribers;
-    struct eventlog log;
+    struct eventlog *log;
     size_t memory; /* what runs->memory counts of it */
     struct buf pairs;
     const struct executor *executor; /* NULL unless it executes the run */
     void *executor_data;
     uint32_t number;
-    char id[RUN_ID_LENGTH + 1];
+    struct run_identity identity; /* its texts are the run's */
 
     unsigned refs;
     UT_hash_handle by_id; /* in runs->by_id */
-    char *agent;
-    char *version; /* NULL while queued */
-    uint64_t generation;
     char *subject;
     struct client *client; /* while live; may be NULL */
     char *key;             /* what runs->by_key compares; NULL for none */
@@ -183,7 +180,7 @@ static void runs_evict(struct runs *runs)
 
 static void run_account(struct run *run)
 {
-    size_t memory = RUN_SIZE + run->log.ring.capacity + buf_length(&run->pairs);
+    size_t memory = RUN_SIZE + eventlog_memory(run->log) + buf_length(&run->pairs);
 
     run->runs->memory += memory - run->memory;
     run->memory = memory;
@@ -199,16 +196,16 @@ static size_t runs_share(const struct runs *runs)
     return share < runs->limits.log_size ? share : runs->limits.log_size;
 }
 
-/* All subscribers have read up to here. */
-static uint64_t run_read_upto(const struct run *run)
+/* Return the place up to which all subscribers have read. */
+static const struct log_cursor *run_read_upto(const struct run *run)
 {
-    return run->slowest_count > 0 ? run->slowest : run->log.ring.end;
+    return run->slowest_count > 0 ? &run->slowest : &run->log->end;
 }
 
-/* Drops what is too much for readers to come, but nothing behind upto. */
+/* Drop events that are too much for readers to come, but none after the offset upto. */
 static void run_drop(struct run *run, uint64_t upto)
 {
-    eventlog_drop(&run->log, runs_share(run->runs), earlier(upto, run_read_upto(run)));
+    eventlog_drop(run->log, runs_share(run->runs), earlier(upto, run_read_upto(run)->at));
     run_account(run);
 }
 
@@ -295,7 +292,7 @@ bool runs_make_room(struct runs *runs)
 
     if (runs->memory >= runs->limits.log_budget) {
         TAILQ_FOREACH(run, &runs->live, in_list)
-            run_drop(run, run->log.ring.end);
+            run_drop(run, run->log->end.at);
     }
     runs_evict(runs);
     return runs->memory < runs->limits.log_budget;
@@ -350,7 +347,7 @@ static void run_enter(struct run *run, const struct run_request *request)
 {
     struct runs *runs = run->runs;
 
-    HASH_ADD(by_id, runs->by_id, id, RUN_ID_LENGTH, run);
+    HASH_ADD(by_id, runs->by_id, identity.id, RUN_ID_LENGTH, run);
     if (request->client)
         run->client = client_take(&runs->clients, request->client);
     if (request->key) {
@@ -366,7 +363,7 @@ static void run_enter(struct run *run, const struct run_request *request)
 int run_create(struct runs *runs, struct run_request *request, struct run **out)
 {
     struct run *run = mem_alloc(sizeof *run);
-    int status = make_id(runs, run->id);
+    int status = make_id(runs, run->identity.id);
 
     if (status < 0) {
         free(run);
@@ -374,7 +371,8 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     }
     run->refs = 2; /* the table's and the caller's */
     run->runs = runs;
-    run->agent = mem_strdup(request->agent);
+    run->identity.agent = mem_strdup(request->agent);
+    run->log = eventlog_create();
     run->subject = mem_strdup(request->subject);
     if (request->input) {
         buf_append(&run->pairs, "input", sizeof "input");
@@ -415,10 +413,10 @@ void run_unref(struct run *run)
     if (--run->refs > 0)
         return;
     run->runs->memory -= run->memory;
-    eventlog_finish(&run->log);
+    eventlog_destroy(run->log);
     buf_finish(&run->pairs);
-    free(run->agent);
-    free(run->version);
+    free((char *)run->identity.agent);
+    free((char *)run->identity.version);
     free(run->subject);
     free(run->key);
     free(run->error_code);
@@ -433,12 +431,17 @@ const char *run_error_code(enum run_error error)
 
 const char *run_id(const struct run *run)
 {
-    return run->id;
+    return run->identity.id;
+}
+
+const struct run_identity *run_identity(const struct run *run)
+{
+    return &run->identity;
 }
 
 const char *run_agent_name(const struct run *run)
 {
-    return run->agent;
+    return run->identity.agent;
 }
 
 const char *run_subject(const struct run *run)
@@ -463,7 +466,7 @@ bool run_has_ended(const struct run *run)
 
 const struct eventlog *run_log(const struct run *run)
 {
-    return &run->log;
+    return run->log;
 }
 
 struct buf *run_pairs(struct run *run, const struct run_agent *agent)
@@ -471,7 +474,7 @@ struct buf *run_pairs(struct run *run, const struct run_agent *agent)
     char generation[24];
 
     snprintf(generation, sizeof generation, "%llu", (unsigned long long)agent->generation);
-    wire_append_pair(&run->pairs, "run.id", run->id);
+    wire_append_pair(&run->pairs, "run.id", run->identity.id);
     wire_append_pair(&run->pairs, "run.agent", agent->name);
     wire_append_pair(&run->pairs, "plugin.version", agent->version);
     wire_append_pair(&run->pairs, "plugin.generation", generation);
@@ -489,22 +492,11 @@ static void describe_error(const struct run *run, struct buf *json)
     buf_puts(json, "}");
 }
 
-void run_describe_agent(const struct run *run, struct buf *json)
-{
-    buf_printf(json, "{\"run\":\"%s\",\"agent\":", run->id);
-    json_append_string(json, run->agent);
-    if (run->version) {
-        buf_puts(json, ",\"version\":");
-        json_append_string(json, run->version);
-        buf_printf(json, ",\"generation\":%llu", (unsigned long long)run->generation);
-    }
-}
-
 void run_describe(const struct run *run, struct buf *json)
 {
-    run_describe_agent(run, json);
+    run_identity_describe(&run->identity, json);
     buf_printf(json, ",\"status\":\"%s\",\"events\":%llu", states[run->state].name,
-               (unsigned long long)run->log.last);
+               (unsigned long long)eventlog_last(run->log));
     if (run->held && !run_has_ended(run))
         buf_puts(json, ",\"held\":true");
     if (run->cancelling && !run_has_ended(run))
@@ -516,15 +508,13 @@ void run_describe(const struct run *run, struct buf *json)
 /* ---- events ---- */
 
 /*
- * Gives back the credit of what everybody has read. What is unread cost at most
- * twice its bytes, since an encoded event is at least half of what it was
- * charged: so no index of events is needed, and when all is read the sum is
- * exact.
+ * Give back the credit of what everybody has read. The first event is the run's
+ * own and was not charged; while it is unread, as much too little is given back.
  */
 static void run_return_credit(struct run *run)
 {
     uint64_t credit = run->spent - run->returned;
-    uint64_t unread = 2 * (run->log.ring.end - run_read_upto(run));
+    uint64_t unread = run->log->end.cost - run_read_upto(run)->cost;
 
     if (run->executor == NULL || credit < unread + CREDIT_STEP)
         return;
@@ -536,12 +526,12 @@ static void run_return_credit(struct run *run)
 /* Numbers and appends an event, drops what need not be kept, and tells the subscribers. */
 static void run_publish(struct run *run, struct event *event)
 {
-    uint64_t before = run->log.ring.end;
+    uint64_t before = run->log->end.at;
     struct subscriber *subscriber, *next;
     struct runs *runs = run->runs;
 
-    eventlog_append(&run->log, run->id, event);
-    run_drop(run, run_has_ended(run) ? before : run->log.ring.end);
+    eventlog_append(run->log, event);
+    run_drop(run, run_has_ended(run) ? before : run->log->end.at);
     if (runs->memory > runs->limits.log_budget)
         runs_evict(runs);
     for (subscriber = TAILQ_FIRST(&run->subscribers); subscriber; subscriber = next) {
@@ -567,13 +557,13 @@ void run_start(struct run *run, const struct run_agent *agent, const struct exec
     struct buf json = {0};
 
     run->state = RUN_running;
-    run->version = mem_strdup(agent->version);
-    run->generation = agent->generation;
+    run->identity.version = mem_strdup(agent->version);
+    run->identity.generation = agent->generation;
     run->executor = executor;
     run->executor_data = data;
     run->number = number;
     run_ref(run);
-    run_describe_agent(run, &json);
+    run_identity_describe(&run->identity, &json);
     buf_puts(&json, "}");
     run_publish_own(run, "run", &json);
     buf_finish(&json);
@@ -740,7 +730,7 @@ void run_cancel(struct run *run)
 static void run_give_up(struct run *run)
 {
     log_plugin("an agent ignores that its run was cancelled plugin=%s generation=%llu run=%s",
-               run->agent, (unsigned long long)run->generation, run->id);
+               run->identity.agent, (unsigned long long)run->identity.generation, run->identity.id);
     run->ignored_at = NEVER;
     if (!run_has_ended(run))
         run_set_cancelled(run);
@@ -772,18 +762,18 @@ static void run_find_slowest(struct run *run)
 
     run->slowest_count = 0;
     TAILQ_FOREACH(subscriber, &run->subscribers, in_run) {
-        if (run->slowest_count == 0 || subscriber->cursor < run->slowest) {
+        if (run->slowest_count == 0 || subscriber->cursor.at < run->slowest.at) {
             run->slowest = subscriber->cursor;
             run->slowest_count = 0;
         }
-        run->slowest_count += subscriber->cursor == run->slowest;
+        run->slowest_count += subscriber->cursor.at == run->slowest.at;
     }
 }
 
 /* A subscriber is not at this offset any more. */
 static void run_left_offset(struct run *run, uint64_t offset)
 {
-    if (offset != run->slowest || --run->slowest_count > 0)
+    if (offset != run->slowest.at || --run->slowest_count > 0)
         return;
     run_find_slowest(run);
     run_return_credit(run);
@@ -792,15 +782,16 @@ static void run_left_offset(struct run *run, uint64_t offset)
 void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t after,
                    struct run_gap *gap)
 {
-    const struct eventlog *log = &run->log;
+    uint64_t dropped;
 
     if (!run_has_ended(run)) /* else ever more would stay unread, for one reader after another */
-        run_drop(run, log->ring.end);
+        run_drop(run, run->log->end.at);
     *gap = (struct run_gap){0};
-    if (after < log->dropped)
-        *gap = (struct run_gap){.from = after + 1, .to = log->dropped};
+    dropped = run->log->start.sequence;
+    if (after < dropped)
+        *gap = (struct run_gap){.from = after + 1, .to = dropped};
     subscriber->run = run_ref(run);
-    subscriber->cursor = eventlog_behind(log, after);
+    subscriber->cursor = eventlog_seek(run->log, after);
     TAILQ_INSERT_TAIL(&run->subscribers, subscriber, in_run);
     run_find_slowest(run);
     run->deserted_at = NEVER;
@@ -813,7 +804,7 @@ void run_unsubscribe(struct subscriber *subscriber)
 
     TAILQ_REMOVE(&run->subscribers, subscriber, in_run);
     subscriber->run = NULL;
-    run_left_offset(run, subscriber->cursor);
+    run_left_offset(run, subscriber->cursor.at);
     run_unref(run);
 }
 
@@ -831,12 +822,12 @@ void run_leave(struct subscriber *subscriber)
     run_unref(run);
 }
 
-void run_consume(struct subscriber *subscriber, uint64_t upto)
+void run_consume(struct subscriber *subscriber, const struct log_cursor *upto)
 {
-    uint64_t from = subscriber->cursor;
+    uint64_t from = subscriber->cursor.at;
 
-    if (upto == from)
+    if (upto->at == from)
         return;
-    subscriber->cursor = upto;
+    subscriber->cursor = *upto;
     run_left_offset(subscriber->run, from);
 }

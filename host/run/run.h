@@ -46,9 +46,6 @@
 #include <sys/queue.h>
 #include <uv.h>
 
-/* Run ids are 128 random bits in base 32 (Crockford's alphabet, lower case). */
-#define RUN_ID_LENGTH 26
-
 #define RUN_SHARE_LEAST (16u * 1024)
 
 /* Inputs that the agent has not taken yet: so many, then further ones are refused. */
@@ -92,7 +89,7 @@ struct subscriber {
     /* There is more to read. It may read, and unsubscribe itself. */
     void (*appended)(struct subscriber *self);
     struct run *run;
-    uint64_t cursor;                /* in the run's log: what it has not read yet */
+    struct log_cursor cursor;       /* before the first event that it has not read */
     TAILQ_ENTRY(subscriber) in_run; /* in run->subscribers */
 };
 
@@ -111,11 +108,6 @@ struct run_agent {
     const char *name;
     const char *version;
     uint64_t generation;
-};
-
-/* The events from..to are not kept any more; to is 0 if there is no gap. */
-struct run_gap {
-    uint64_t from, to;
 };
 
 /* The code, as clients see it. */
@@ -178,15 +170,13 @@ struct run *run_ref(struct run *run);
 void run_unref(struct run *run);
 
 const char *run_id(const struct run *run);
+const struct run_identity *run_identity(const struct run *run);
 const char *run_agent_name(const struct run *run);
 const char *run_subject(const struct run *run);
 const unsigned char *run_digest(const struct run *run);
 enum run_state run_get_state(const struct run *run);
 bool run_has_ended(const struct run *run);
 const struct eventlog *run_log(const struct run *run);
-
-/* Appends a JSON object's first members, which say what is run; the caller closes it. */
-void run_describe_agent(const struct run *run, struct buf *json);
 
 /* Appends what GET /runs/{id} answers. */
 void run_describe(const struct run *run, struct buf *json);
@@ -235,8 +225,8 @@ void run_unsubscribe(struct subscriber *subscriber);
 /* Unsubscribes one whose client left: if it was the last, the run's time to linger begins. */
 void run_leave(struct subscriber *subscriber);
 
-/* The subscriber has read up to here. */
-void run_consume(struct subscriber *subscriber, uint64_t upto);
+/* The subscriber has read all events before the cursor. */
+void run_consume(struct subscriber *subscriber, const struct log_cursor *upto);
 
 /* What a reader keeps of it counts for the budget, too: false if there is no room for it. */
 bool run_take_memory(struct run *run, size_t bytes);

@@ -2,6 +2,7 @@
 #include "../case.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "protocol/native.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,19 +141,36 @@ struct reader reader;
 
 size_t unread(const struct reader *self)
 {
-    return (size_t)(run_log(self->subscriber.run)->ring.end - self->subscriber.cursor);
+    return (size_t)(run_log(self->subscriber.run)->end.at - self->subscriber.cursor.at);
 }
 
 void reader_read(struct reader *self, size_t most)
 {
-    const struct ring *ring = &run_log(self->subscriber.run)->ring;
-    uint64_t upto = self->subscriber.cursor + (unread(self) < most ? unread(self) : most);
-    struct iovec pieces[2];
-    int count = ring_view(ring, self->subscriber.cursor, upto, pieces);
+    const struct eventlog *log = run_log(self->subscriber.run);
+    struct log_cursor cursor = self->subscriber.cursor;
+    struct buf scratch = {0}, frames = {0};
 
-    for (int i = 0; i < count; i++)
-        buf_append(&self->text, pieces[i].iov_base, pieces[i].iov_len);
-    run_consume(&self->subscriber, upto);
+    while (most > 0 && cursor.at < log->end.at) {
+        struct log_cursor next = cursor;
+        struct event event;
+        size_t length;
+        eventlog_read(log, &next, &scratch, &event);
+        encoder_native.event(NULL, run_identity(self->subscriber.run), &event, &frames);
+        length = buf_length(&frames) - self->begun;
+        if (length > most)
+            length = most;
+        buf_append(&self->text, buf_data(&frames) + self->begun, length);
+        most -= length;
+        self->begun += length;
+        if (self->begun == buf_length(&frames)) {
+            self->begun = 0;
+            cursor = next;
+        }
+        buf_consume(&frames, buf_length(&frames));
+    }
+    run_consume(&self->subscriber, &cursor);
+    buf_finish(&scratch);
+    buf_finish(&frames);
 }
 
 static void on_appended(struct subscriber *subscriber)
@@ -349,5 +367,5 @@ void set_log_size(size_t log_size)
 
 size_t log_length(void)
 {
-    return ring_length(&run_log(run)->ring);
+    return (size_t)(run_log(run)->end.at - run_log(run)->start.at);
 }

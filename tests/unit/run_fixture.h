@@ -58,6 +58,7 @@ int finish(void);
 struct reader {
     struct subscriber subscriber; /* first */
     struct buf text;              /* all bytes read */
+    size_t begun;                 /* bytes read of the event at the cursor */
     bool lazy;                    /* reads only in reader_read() */
     unsigned leave_at;            /* unsubscribes in this call of appended(); 0: never */
     unsigned told;                /* calls of appended() */
@@ -65,9 +66,10 @@ struct reader {
 
 extern struct reader reader;
 
+/* Return the bytes of the log's events that are not read whole. */
 size_t unread(const struct reader *self);
 
-/* Read at most this number of bytes. */
+/* Read at most this number of bytes of the native stream. */
 void reader_read(struct reader *self, size_t most);
 struct run_gap subscribe_after(struct reader *self, uint64_t after);
 void subscribe(struct reader *self);

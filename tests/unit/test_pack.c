@@ -1,5 +1,4 @@
-/* Packing of logs that the cases fill. read_packed() reads like a reader that is behind: as
- * stream.c does, it calls pack_text() and pack_find() in turns. */
+/* Packing, of logs that the cases fill. */
 #include "../case.h"
 #include "run/pack.h"
 
@@ -7,21 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RUN "7q3vj5k8m2n4p6r9s1t0w2xyzh"
+/* The smallest ring of a log. */
+#define RING_MIN 512
 
-static struct eventlog eventlog;
-static struct buf out;
+static struct eventlog *eventlog;
+static struct pack pack;
 
 static void setup(void)
 {
-    eventlog = (struct eventlog){0};
-    out = (struct buf){0};
+    eventlog = eventlog_create();
+    pack = (struct pack){.scratch = {0}};
 }
 
 static void teardown(void)
 {
-    eventlog_finish(&eventlog);
-    buf_finish(&out);
+    eventlog_destroy(eventlog);
+    pack_finish(&pack);
 }
 
 static void append_bytes(const char *type, const char *json, size_t length)
@@ -29,7 +29,7 @@ static void append_bytes(const char *type, const char *json, size_t length)
     struct event event = {
         .type = type, .type_length = strlen(type), .json = json, .json_length = length};
 
-    eventlog_append(&eventlog, RUN, &event);
+    eventlog_append(eventlog, &event);
 }
 
 static void append(const char *type, const char *json)
@@ -50,85 +50,96 @@ static void append_letters(size_t length, char letter)
     buf_finish(&json);
 }
 
-/* Pack from the start, and check the result: one event of this JSON, with the id of the event of
- * this number, which is the last that was packed. */
-static void expect_packed(const char *json, uint64_t number)
+/* Read the next event, packed, and check that its number and the cursor agree. */
+static struct event read_next(struct log_cursor *cursor, uint64_t limit)
 {
+    struct log_cursor again = *cursor;
     struct event event;
-    uint64_t behind = pack_text(&eventlog, RUN, eventlog.ring.start, &out);
 
-    ck_assert_uint_eq(behind, eventlog_behind(&eventlog, number));
-    ck_assert_int_eq(encode_sse_read(buf_data(&out), buf_length(&out), &event), 0);
+    pack_read(eventlog, cursor, limit, &pack, &event);
+    ck_assert_uint_le(cursor->at, limit);
+    ck_assert_uint_eq(event.sequence, cursor->sequence);
+    eventlog_skip(eventlog, &again, cursor->sequence - again.sequence);
+    ck_assert_mem_eq(&again, cursor, sizeof again);
+    return event;
+}
+
+static void expect_event(struct event event, const char *type, const char *json, uint64_t number)
+{
     ck_assert_uint_eq(event.sequence, number);
-    ck_assert_uint_eq(event.type_length, 4);
-    ck_assert_mem_eq(event.type, "text", 4);
+    ck_assert_uint_eq(event.type_length, strlen(type));
+    ck_assert_mem_eq(event.type, type, event.type_length);
     ck_assert_uint_eq(event.json_length, strlen(json));
     ck_assert_mem_eq(event.json, json, event.json_length);
 }
 
-/* Check that nothing is packed at the start. */
-static void expect_not_packed(void)
+/* Check what is read first: one event of this JSON, with the number of the last that it stands for.
+ */
+static void expect_packed(const char *json, uint64_t number)
 {
-    ck_assert_uint_eq(pack_text(&eventlog, RUN, eventlog.ring.start, &out), eventlog.ring.start);
-    ck_assert_uint_eq(buf_length(&out), 0);
-}
+    struct log_cursor cursor = eventlog->start;
 
-/* ---- pack_text ---- */
+    expect_event(read_next(&cursor, eventlog->end.at), "text", json, number);
+}
 
 CASES("pack", .setup = setup, .teardown = teardown);
 
-CASE(empty_log)
-{
-    expect_not_packed();
-}
-
-CASE(one_is_not_packed)
+CASE(one_stays_as_it_is)
 {
     append("text", "{\"delta\":\"a\"}");
-    expect_not_packed();
+    expect_packed("{\"delta\":\"a\"}", 1);
 }
 
 CASE(two_become_one)
 {
-    char wanted[256];
-
     append("text", "{\"delta\":\"Hello, \"}");
     append("text", "{\"delta\":\"world\"}");
     expect_packed("{\"delta\":\"Hello, world\"}", 2);
-    snprintf(wanted, sizeof wanted, "event: text\ndata: {\"delta\":\"Hello, world\"}\nid: %s.2\n\n",
-             RUN);
-    ck_assert_uint_eq(buf_length(&out), strlen(wanted));
-    ck_assert_mem_eq(buf_data(&out), wanted, strlen(wanted));
 }
 
 CASE(up_to_another_event)
 {
+    struct log_cursor cursor = eventlog->start;
+    uint64_t end;
+
     append("text", "{\"delta\":\"a\"}");
     append("text", "{\"delta\":\"b\"}");
     append("text", "{\"delta\":\"c\"}");
     append("step", "{\"name\":\"x\"}");
     append("text", "{\"delta\":\"d\"}");
-    expect_packed("{\"delta\":\"abc\"}", 3);
+    end = eventlog->end.at;
+    expect_event(read_next(&cursor, end), "text", "{\"delta\":\"abc\"}", 3);
+    expect_event(read_next(&cursor, end), "step", "{\"name\":\"x\"}", 4);
+    expect_event(read_next(&cursor, end), "text", "{\"delta\":\"d\"}", 5);
+    ck_assert_uint_eq(cursor.at, end);
+}
+
+/* What comes after the limit is not read, so that what was begun stays as it is. */
+CASE(up_to_the_limit)
+{
+    struct log_cursor cursor;
+
+    append("text", "{\"delta\":\"a\"}");
+    append("text", "{\"delta\":\"b\"}");
+    append("text", "{\"delta\":\"c\"}");
+    cursor = eventlog->start;
+    expect_event(read_next(&cursor, eventlog_seek(eventlog, 2).at), "text", "{\"delta\":\"ab\"}",
+                 2);
+    cursor = eventlog->start;
+    expect_event(read_next(&cursor, eventlog_seek(eventlog, 1).at), "text", "{\"delta\":\"a\"}", 1);
 }
 
 CASE(from_any_event)
 {
+    struct log_cursor cursor;
+
     append("step", "{\"name\":\"x\"}");
     append("text", "{\"delta\":\"a\"}");
     append("text", "{\"delta\":\"b\"}");
-    expect_not_packed();
-    ck_assert_uint_eq(pack_text(&eventlog, RUN, eventlog_behind(&eventlog, 1), &out),
-                      eventlog.ring.end);
-    ck_assert_ptr_nonnull(memmem(buf_data(&out), buf_length(&out), "{\"delta\":\"ab\"}", 14));
-}
-
-CASE(behind_what_is_in_the_buffer)
-{
-    append("text", "{\"delta\":\"a\"}");
-    append("text", "{\"delta\":\"b\"}");
-    buf_puts(&out, "before");
-    pack_text(&eventlog, RUN, 0, &out);
-    ck_assert_mem_eq(buf_data(&out), "beforeevent: ", 13);
+    cursor = eventlog_seek(eventlog, 1);
+    expect_event(read_next(&cursor, eventlog->end.at), "text", "{\"delta\":\"ab\"}", 3);
+    cursor = eventlog_seek(eventlog, 2);
+    expect_event(read_next(&cursor, eventlog->end.at), "text", "{\"delta\":\"b\"}", 3);
 }
 
 CASE(empty_deltas)
@@ -189,10 +200,17 @@ static const struct {
 
 CASE_LOOP(other_events_are_not_packed, 0, OTHERS)
 {
+    struct log_cursor cursor = eventlog->start;
+    const char *inside;
+    size_t length;
+
     append(others[_i].type, others[_i].json);
     append(others[_i].type, others[_i].json);
-    expect_not_packed();
-    ck_assert_uint_eq(pack_find(&eventlog, 0, SIZE_MAX), eventlog.ring.end);
+    for (uint64_t number = 1; number <= 2; number++) {
+        struct event event = read_next(&cursor, eventlog->end.at);
+        expect_event(event, others[_i].type, others[_i].json, number);
+        ck_assert(!pack_delta(&event, &inside, &length));
+    }
 }
 
 CASE_LOOP(other_events_end_what_is_packed, 0, OTHERS)
@@ -203,105 +221,54 @@ CASE_LOOP(other_events_end_what_is_packed, 0, OTHERS)
     expect_packed("{\"delta\":\"xy\"}", 2);
 }
 
-CASE_LOOP(across_the_seam, 0, 200)
+CASE_LOOP(across_the_seam, 0, 60)
 {
-    struct event event;
-
-    eventlog.ring.start = eventlog.ring.end = 512 - (uint64_t)_i;
+    append_letters(RING_MIN - 20 - (size_t)_i, 'x');
+    eventlog_drop(eventlog, 0, eventlog->end.at);
     append("text", "{\"delta\":\"abc\"}");
     append("text", "{\"delta\":\"def\"}");
     append("text", "{\"delta\":\"ghi\"}");
-    ck_assert_uint_eq(pack_text(&eventlog, RUN, eventlog.ring.start, &out), eventlog.ring.end);
-    ck_assert_int_eq(encode_sse_read(buf_data(&out), buf_length(&out), &event), 0);
-    ck_assert_uint_eq(event.json_length, 21);
-    ck_assert_mem_eq(event.json, "{\"delta\":\"abcdefghi\"}", 21);
+    expect_packed("{\"delta\":\"abcdefghi\"}", 4);
 }
 
 /* ---- the most ---- */
 
-static size_t packed_json_length(void)
-{
-    struct event event;
-
-    ck_assert_int_eq(encode_sse_read(buf_data(&out), buf_length(&out), &event), 0);
-    return event.json_length;
-}
-
 CASE(no_more_than_the_most)
 {
-    uint64_t at = 0;
+    struct log_cursor cursor = eventlog->start;
 
     for (int i = 0; i < 100; i++)
         append_letters(1000, (char)('a' + i % 26));
-    while (at < eventlog.ring.end) {
-        at = pack_text(&eventlog, RUN, at, &out);
-        ck_assert_uint_le(packed_json_length(), PACK_MAX);
-        buf_finish(&out);
+    while (cursor.at < eventlog->end.at) {
+        struct event event = read_next(&cursor, eventlog->end.at);
+        ck_assert_uint_le(event.json_length, PACK_MAX);
+        ck_assert_uint_gt(event.json_length, cursor.sequence < 100 ? PACK_MAX - 1000 : 0);
     }
 }
 
 /* Lengths around that at which two deltas just fit. */
 CASE_LOOP(exactly_the_most, 0, 12)
 {
+    struct log_cursor cursor = eventlog->start;
     size_t inside = PACK_MAX - strlen("{\"delta\":\"\"}");
-    uint64_t found;
+    struct event event;
 
     append_letters(inside - 5, 'a');
     append_letters((size_t)_i, 'b');
-    found = pack_find(&eventlog, 0, SIZE_MAX);
-    if (_i <= 5) {
-        ck_assert_uint_eq(found, 0);
-        ck_assert_uint_eq(pack_text(&eventlog, RUN, 0, &out), eventlog.ring.end);
-        ck_assert_uint_eq(packed_json_length(), PACK_MAX - 5 + (size_t)_i);
-    } else {
-        ck_assert_uint_eq(found, eventlog.ring.end);
-        expect_not_packed();
-    }
+    event = read_next(&cursor, eventlog->end.at);
+    ck_assert_uint_eq(event.sequence, _i <= 5 ? 2 : 1);
+    ck_assert_uint_eq(event.json_length, PACK_MAX - 5 + (size_t)(_i <= 5 ? _i : 0));
 }
 
 CASE(larger_than_the_most)
 {
+    struct log_cursor cursor = eventlog->start;
+
     append_letters(2 * PACK_MAX, 'a');
-    append_letters(2, 'b');
+    append_letters(0, 'b');
     append_letters(2, 'c');
-    expect_not_packed();
-    ck_assert_uint_eq(pack_find(&eventlog, 0, SIZE_MAX), eventlog_behind(&eventlog, 1));
-}
-
-/* ---- pack_find ---- */
-
-CASE(find_in_an_empty_log)
-{
-    ck_assert_uint_eq(pack_find(&eventlog, 0, SIZE_MAX), 0);
-}
-
-CASE(find_the_next_pair)
-{
-    append("run", "{}");
-    append("text", "{\"delta\":\"a\"}");
-    append("step", "{}");
-    append("text", "{\"delta\":\"b\"}");
-    append("text", "{\"delta\":\"c\"}");
-    ck_assert_uint_eq(pack_find(&eventlog, 0, SIZE_MAX), eventlog_behind(&eventlog, 3));
-    ck_assert_uint_eq(pack_find(&eventlog, eventlog_behind(&eventlog, 3), SIZE_MAX),
-                      eventlog_behind(&eventlog, 3));
-    ck_assert_uint_eq(pack_find(&eventlog, eventlog_behind(&eventlog, 4), SIZE_MAX),
-                      eventlog.ring.end);
-}
-
-CASE(find_no_further_than_the_most)
-{
-    uint64_t found;
-
-    for (int i = 0; i < 50; i++)
-        append("step", "{}");
-    append("text", "{\"delta\":\"b\"}");
-    append("text", "{\"delta\":\"c\"}");
-    found = pack_find(&eventlog, 0, 1000);
-    ck_assert(eventlog_is_boundary(&eventlog, found));
-    ck_assert_uint_ge(found, 1000);
-    ck_assert_uint_le(found, 1200);
-    ck_assert_uint_eq(pack_find(&eventlog, 0, 1), eventlog_behind(&eventlog, 1));
+    ck_assert_uint_eq(read_next(&cursor, eventlog->end.at).sequence, 1);
+    ck_assert_uint_eq(read_next(&cursor, eventlog->end.at).sequence, 3);
 }
 
 /* ---- a reader that is behind ---- */
@@ -339,10 +306,10 @@ static void append_random(void)
     }
 }
 
-/* What a reader got of a stream. */
+/* All that a reader got. */
 struct seen {
     struct buf order; /* all events in order, neighbouring deltas joined */
-    uint64_t last;    /* id */
+    uint64_t last;    /* number of the last event */
     size_t events;
 };
 
@@ -377,82 +344,25 @@ static void see_event(struct seen *seen, const struct event *event)
     }
 }
 
-static void see_log(struct seen *seen, uint64_t from, uint64_t to)
-{
-    struct buf scratch = {0};
-    struct event event;
-
-    ck_assert(eventlog_is_boundary(&eventlog, to));
-    while (from < to) {
-        from = eventlog_read(&eventlog, from, &scratch, &event);
-        see_event(seen, &event);
-    }
-    buf_finish(&scratch);
-}
-
-static void see_packed(struct seen *seen)
-{
-    struct event event;
-
-    ck_assert_int_eq(encode_sse_read(buf_data(&out), buf_length(&out), &event), 0);
-    ck_assert_uint_le(event.json_length, PACK_MAX);
-    see_event(seen, &event);
-    buf_finish(&out);
-}
-
-/* Return whether two events at this offset could be packed. */
-static bool can_pack(uint64_t at)
-{
-    struct buf text = {0};
-    uint64_t behind = pack_text(&eventlog, RUN, at, &text);
-
-    buf_finish(&text);
-    return behind != at;
-}
-
-/* Check that nothing can be packed between the two offsets, which pack_find() skipped. */
-static void expect_none_skipped(uint64_t from, uint64_t to)
-{
-    struct buf scratch = {0};
-    struct event event;
-
-    while (from < to) {
-        ck_assert(!can_pack(from));
-        from = eventlog_read(&eventlog, from, &scratch, &event);
-    }
-    buf_finish(&scratch);
-}
-
-static void read_packed(struct seen *seen, size_t most)
-{
-    uint64_t at = 0;
-
-    while (at < eventlog.ring.end) {
-        uint64_t next = pack_text(&eventlog, RUN, at, &out);
-        if (next > at) {
-            see_packed(seen);
-        } else {
-            next = pack_find(&eventlog, at, most);
-            ck_assert_uint_gt(next, at);
-            ck_assert(next - at >= most || next == eventlog.ring.end || can_pack(next));
-            expect_none_skipped(at, next);
-            see_log(seen, at, next);
-        }
-        at = next;
-    }
-    ck_assert_uint_eq(at, eventlog.ring.end);
-}
-
 CASE_LOOP(reads_the_same, 0, 20)
 {
     struct seen plain = {.events = 0}, packed = {.events = 0};
+    struct log_cursor cursor = eventlog->start;
+    struct event event;
 
     srand((unsigned)_i);
     for (int i = 0; i < 600; i++)
         append_random();
-    see_log(&plain, 0, eventlog.ring.end);
-    read_packed(&packed, 1 + (size_t)rand() % 70000);
-    ck_assert_uint_eq(packed.last, eventlog.last);
+    while (cursor.at < eventlog->end.at) {
+        eventlog_read(eventlog, &cursor, &pack.scratch, &event);
+        see_event(&plain, &event);
+    }
+    cursor = eventlog->start;
+    while (cursor.at < eventlog->end.at) {
+        event = read_next(&cursor, eventlog->end.at);
+        see_event(&packed, &event);
+    }
+    ck_assert_uint_eq(packed.last, eventlog_last(eventlog));
     ck_assert_uint_lt(packed.events, plain.events);
     ck_assert_uint_eq(buf_length(&packed.order), buf_length(&plain.order));
     ck_assert_mem_eq(buf_data(&packed.order), buf_data(&plain.order), buf_length(&plain.order));

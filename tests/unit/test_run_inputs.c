@@ -74,7 +74,7 @@ CASE(waits_for_input)
     ck_assert_int_eq(run_get_state(run), RUN_waiting);
     ck_assert_int_eq(run_set_waiting(run, 1, 0), 0);
     ck_assert_int_eq(run_get_state(run), RUN_running);
-    ck_assert_uint_eq(run_log(run)->last, 1); /* waiting is no event */
+    ck_assert_uint_eq(eventlog_last(run_log(run)), 1); /* waiting is no event */
 }
 
 CASE_LOOP(ends_while_it_waits, 0, 3)

@@ -23,7 +23,7 @@ CASE(hardly_any_history)
     append_kilobytes(300);
     ck_assert_uint_eq(stream_of(&reader).events, 301);
     ck_assert_uint_le(log_length(), 2 * 1024);
-    ck_assert_uint_le(run_log(run)->ring.capacity, 4 * 1024);
+    ck_assert_uint_le(eventlog_memory(run_log(run)), 4 * 1024 + 1 + WIRE_TYPE_MAX); /* one type */
 }
 
 CASE(unread_takes_nothing_from_history)
@@ -87,7 +87,7 @@ CASE(gap)
     append_kilobytes(100);
     subscribe_after(&late, 0); /* drops what has been read */
     run_unsubscribe(&late.subscriber);
-    dropped = run_log(run)->dropped;
+    dropped = run_log(run)->start.sequence;
     ck_assert_uint_gt(dropped, 80);
     for (uint64_t after = 0; after <= 101; after++) {
         told_gap = subscribe_after(&late, after);
@@ -132,8 +132,10 @@ CASE(large_event_that_is_read_in_part)
     reader_read(&reader, 899900);
     while (told.credit >= 1024)
         append_kilobytes(1);
-    ck_assert_uint_gt(log_length(), 900000 + 900000);
-    ck_assert_uint_le(log_length(), 900000 + WIRE_WINDOW + OWN_EVENTS);
+    ck_assert_uint_gt(log_length(), WIRE_WINDOW - 20 * 1024);
+    ck_assert_uint_le(log_length(), WIRE_WINDOW + OWN_EVENTS);
+    reader_read(&reader, 100);
+    ck_assert_uint_gt(told.credit, 900000 - CREDIT_STEP);
 }
 
 /* Each reader comes before the agent has used the credit that the previous reader gave back. */

@@ -17,7 +17,7 @@ CASE(new_run_is_queued)
     ck_assert(!run_has_ended(run));
     ck_assert_str_eq(run_agent_name(run), "echo");
     ck_assert_str_eq(run_subject(run), "");
-    ck_assert_uint_eq(run_log(run)->last, 0);
+    ck_assert_uint_eq(eventlog_last(run_log(run)), 0);
     ck_assert_uint_eq(runs_live(runs), 1);
 }
 

@@ -1,0 +1,249 @@
+/*
+ * How a send is resumed. A reader's place is the cursor of an event and the bytes
+ * of that event's frames that are sent. Encoders are pure, so the frames need
+ * not be kept: they are encoded again from the cursor. What must be the same
+ * the second time is where the events are cut into frames, and that depends on
+ * two choices: whether text is packed, and up to which offset (limit), since a
+ * packed event grows with the log. Both are made when nothing is begun, and stay
+ * until the reader is between two frames again:
+ *
+ *     begun == 0 and sent == 0     choose: limit is the log's end
+ *     else                         the limit and packing of before
+ *
+ * Blocks. A block is the frames of the events from a cursor on, about as much as
+ * one send takes. It is made when a feed needs it and stays until its place is
+ * needed, because readers that are up to date ask for the same bytes one after
+ * the other: 100 readers of a run cost one encoding of its events. A block is
+ * found by the run's id, the encoder and the two choices; what a log has at an
+ * offset never changes, so a block is never stale. The callers should ask for one
+ * block after the other for all readers, not for all blocks for each reader.
+ *
+ * A block has an index, the end of each frame, so that a short send moves the
+ * cursor without encoding. Frames of an encoder with state are encoded once more
+ * then, from the cursor, to get the state at the new place.
+ */
+#include "protocol/feed.h"
+
+#include "base/mem.h"
+#include "run/pack.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCKS     4
+#define FRAMES_MAX 1024
+
+/* Frames of an event take about this more than its JSON. */
+#define FRAME_SIZE 128
+
+struct frame {
+    uint32_t end;    /* offset in the block's bytes */
+    uint32_t events; /* that it stands for */
+};
+
+struct block {
+    const struct encoder *encoder; /* NULL: the block is empty */
+    char run[RUN_ID_LENGTH];
+    bool packing;
+    uint64_t limit;
+    struct log_cursor to;
+    void *state; /* of the encoder, at `to` */
+    struct buf bytes;
+    unsigned count;
+    struct frame frames[FRAMES_MAX];
+};
+
+struct feed_blocks {
+    uint64_t from[BLOCKS]; /* offset of each block's first event */
+    unsigned next;         /* the block to be made next */
+    struct block *current; /* of the last view; NULL: it had only the feed's own bytes */
+    size_t viewed;         /* bytes of the last view */
+    struct pack pack;
+    struct block blocks[BLOCKS];
+};
+
+struct feed_blocks *feed_blocks_create(void)
+{
+    return mem_alloc(sizeof(struct feed_blocks));
+}
+
+void feed_blocks_destroy(struct feed_blocks *blocks)
+{
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        buf_finish(&blocks->blocks[i].bytes);
+        free(blocks->blocks[i].state);
+    }
+    pack_finish(&blocks->pack);
+    free(blocks);
+}
+
+/* Fold the events from the cursor to the offset into the state. */
+static void fold(const struct feed *feed, void *state, struct log_cursor cursor, uint64_t to)
+{
+    struct buf scratch = {0}, nothing = {0};
+    struct event event;
+
+    while (feed->encoder->state_size > 0 && cursor.at < to) {
+        eventlog_read(feed->log, &cursor, &scratch, &event);
+        feed->encoder->event(state, feed->run, &event, &nothing);
+        buf_consume(&nothing, buf_length(&nothing));
+    }
+    buf_finish(&scratch);
+    buf_finish(&nothing);
+}
+
+void feed_open(struct feed *feed, const struct encoder *encoder, const struct run_identity *run,
+               const struct eventlog *log, const struct log_cursor *cursor, uint64_t after,
+               const struct run_gap *gap)
+{
+    *feed = (struct feed){.encoder = encoder, .run = run, .log = log, .cursor = *cursor};
+    if (encoder->state_size > 0)
+        feed->state = mem_alloc(encoder->state_size);
+    encoder->begin(feed->state, run, after, &feed->own);
+    fold(feed, feed->state, log->start, cursor->at);
+    if (gap->to > 0)
+        encoder->gap(feed->state, run, gap, &feed->own);
+}
+
+void feed_close(struct feed *feed)
+{
+    buf_finish(&feed->own);
+    free(feed->state);
+}
+
+void feed_pack(struct feed *feed, bool packing)
+{
+    if (feed->begun == 0 && feed->sent == 0)
+        feed->packing = packing;
+}
+
+void feed_beat(struct feed *feed)
+{
+    assert(feed->begun == 0 && feed->sent == 0);
+    feed->encoder->heartbeat(feed->state, &feed->own);
+}
+
+static bool block_is(const struct block *block, const struct feed *feed)
+{
+    return block->limit == feed->limit && block->packing == feed->packing &&
+           block->encoder == feed->encoder && memcmp(block->run, feed->run->id, RUN_ID_LENGTH) == 0;
+}
+
+/* Encode events from the feed's cursor on, about `most` bytes and at least one event. */
+static void block_fill(struct block *block, const struct feed *feed, struct feed_blocks *blocks,
+                       size_t most)
+{
+    const struct encoder *encoder = feed->encoder;
+    struct log_cursor cursor = feed->cursor;
+    struct event event;
+
+    memcpy(block->run, feed->run->id, RUN_ID_LENGTH);
+    block->encoder = encoder;
+    block->packing = feed->packing;
+    block->limit = feed->limit;
+    block->count = 0;
+    buf_consume(&block->bytes, buf_length(&block->bytes));
+    free(block->state);
+    block->state = NULL;
+    if (encoder->state_size > 0) {
+        block->state = mem_alloc(encoder->state_size);
+        memcpy(block->state, feed->state, encoder->state_size);
+    }
+    while (cursor.at < feed->limit && block->count < FRAMES_MAX) {
+        struct log_cursor next = cursor;
+        if (feed->packing)
+            pack_read(feed->log, &next, feed->limit, &blocks->pack, &event);
+        else
+            eventlog_read(feed->log, &next, &blocks->pack.scratch, &event);
+        if (block->count > 0 && buf_length(&block->bytes) + event.json_length + FRAME_SIZE > most)
+            break;
+        encoder->event(block->state, feed->run, &event, &block->bytes);
+        if (encoder->end && event_is(&event, "done"))
+            encoder->end(block->state, feed->run, &block->bytes);
+        block->frames[block->count++] =
+            (struct frame){.end = (uint32_t)buf_length(&block->bytes),
+                           .events = (uint32_t)(next.sequence - cursor.sequence)};
+        cursor = next;
+    }
+    block->to = cursor;
+}
+
+/* Return the block with the frames from the feed's cursor on, which are not none. */
+static struct block *find_block(const struct feed *feed, struct feed_blocks *blocks, size_t most)
+{
+    unsigned chosen = blocks->next;
+
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        if (blocks->from[i] == feed->cursor.at && block_is(&blocks->blocks[i], feed))
+            return &blocks->blocks[i];
+    }
+    blocks->next = (chosen + 1) % BLOCKS;
+    blocks->from[chosen] = feed->cursor.at;
+    block_fill(&blocks->blocks[chosen], feed, blocks, most);
+    return &blocks->blocks[chosen];
+}
+
+int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct iovec pieces[2],
+              bool *last)
+{
+    uint64_t end = feed->log->end.at;
+    size_t own = buf_length(&feed->own), left = 0, length;
+    struct block *block = NULL;
+    int count = 0;
+
+    if (feed->begun == 0 && feed->sent == 0)
+        feed->limit = end;
+    if (feed->cursor.at < feed->limit && (feed->begun == 0 || feed->begun > own)) {
+        block = find_block(feed, blocks, most);
+        left = buf_length(&block->bytes) - feed->sent;
+    }
+    length = feed->begun > 0 ? feed->begun - own : left < most ? left : most;
+    *last = length == left && (block ? block->to.at : feed->cursor.at) == end;
+    if (own > 0)
+        pieces[count++] = (struct iovec){(void *)buf_data(&feed->own), own};
+    if (length > 0)
+        pieces[count++] = (struct iovec){(char *)buf_data(&block->bytes) + feed->sent, length};
+    blocks->current = block;
+    blocks->viewed = own + length;
+    return count;
+}
+
+/* Move the feed past the frames of the block that are sent. */
+static void feed_advance(struct feed *feed, const struct block *block)
+{
+    struct log_cursor cursor = feed->cursor;
+    uint64_t events = 0;
+    size_t passed = 0;
+
+    if (feed->sent == buf_length(&block->bytes)) {
+        feed->cursor = block->to;
+        feed->sent = 0;
+        if (feed->state)
+            memcpy(feed->state, block->state, feed->encoder->state_size);
+        return;
+    }
+    for (unsigned i = 0; i < block->count && block->frames[i].end <= feed->sent; i++) {
+        passed = block->frames[i].end;
+        events += block->frames[i].events;
+    }
+    eventlog_skip(feed->log, &cursor, events);
+    if (feed->state)
+        fold(feed, feed->state, feed->cursor, cursor.at);
+    feed->cursor = cursor;
+    feed->sent -= passed;
+}
+
+void feed_sent(struct feed *feed, struct feed_blocks *blocks, size_t sent)
+{
+    size_t own = buf_length(&feed->own) < sent ? buf_length(&feed->own) : sent;
+
+    feed->begun = blocks->viewed - sent;
+    buf_consume(&feed->own, own);
+    if (own > 0 && buf_length(&feed->own) == 0) /* it is seldom needed again */
+        buf_finish(&feed->own);
+    if (blocks->current) {
+        feed->sent += sent - own;
+        feed_advance(feed, blocks->current);
+    }
+}

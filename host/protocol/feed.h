@@ -1,0 +1,73 @@
+/*
+ * Feeds: where a reader is in a run's log, in bytes of its protocol. A feed says
+ * which bytes come next and takes note of what was sent of them; it does no I/O.
+ *
+ *     feed_view()    bytes to send now
+ *     feed_sent()    this many of them are sent
+ *
+ * What a sender has begun it may have to go on with as it is (a chunk whose length
+ * is announced, a TLS record): after a short send the next view begins with exactly
+ * the bytes that were left.
+ *
+ * A feed keeps no encoded events. Blocks of them belong to all feeds together, so
+ * that readers at the same place share one.
+ */
+#ifndef PROTOCOL_FEED_H
+#define PROTOCOL_FEED_H
+
+#include "protocol/encoder.h"
+#include "run/eventlog.h"
+
+#include <sys/uio.h>
+
+struct feed_blocks;
+
+struct feed_blocks *feed_blocks_create(void);
+void feed_blocks_destroy(struct feed_blocks *blocks);
+
+/* A plain struct; see feed_open(). */
+struct feed {
+    const struct encoder *encoder;
+    const struct run_identity *run;
+    const struct eventlog *log;
+    struct log_cursor cursor; /* before the event whose frames are not all sent */
+    size_t sent;              /* bytes of those frames that are sent */
+    uint64_t limit;           /* the frames to be sent are of events before this offset */
+    bool packing;             /* they are of packed events */
+    size_t begun;             /* bytes with which the next view must begin */
+    void *state;              /* of the encoder, at the cursor; NULL if it keeps none */
+    struct buf own;           /* goes before the events' frames */
+};
+
+/*
+ * Begin after the event of this number, which the client has, or after the gap. The
+ * texts that the feed is given must outlive it; cursor is the place of the next event.
+ */
+void feed_open(struct feed *feed, const struct encoder *encoder, const struct run_identity *run,
+               const struct eventlog *log, const struct log_cursor *cursor, uint64_t after,
+               const struct run_gap *gap);
+void feed_close(struct feed *feed);
+
+/* Pack text from the next event on that is not begun, or no longer. */
+void feed_pack(struct feed *feed, bool packing);
+
+/* Append a heartbeat; only if all is sent. */
+void feed_beat(struct feed *feed);
+
+/* Return the cost of the events that are not all sent. */
+static inline uint64_t feed_backlog(const struct feed *feed)
+{
+    return feed->log->end.cost - feed->cursor.cost;
+}
+
+/*
+ * Set the pieces, at most two, of what comes next, about most bytes at the most, and
+ * return their number. last: the log's newest event ends with them.
+ */
+int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct iovec pieces[2],
+              bool *last);
+
+/* This many bytes of the last view are sent; no other feed's view came between. */
+void feed_sent(struct feed *feed, struct feed_blocks *blocks, size_t sent);
+
+#endif

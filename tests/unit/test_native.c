@@ -1,0 +1,216 @@
+/* The native encoder, beside the cases of tests/protocols. */
+#include "../case.h"
+#include "protocol/native.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN "7q3vj5k8m2n4p6r9s1t0w2xyzh"
+
+static const struct run_identity run = {
+    .id = RUN, .agent = "echo", .version = "1.0", .generation = 1};
+
+static struct buf out;
+
+static struct event event_of(uint64_t sequence, const char *type, const char *json)
+{
+    return (struct event){.sequence = sequence,
+                          .type = type,
+                          .type_length = strlen(type),
+                          .json = json,
+                          .json_length = strlen(json)};
+}
+
+static void expect_out(const char *wanted)
+{
+    ck_assert_uint_eq(buf_length(&out), strlen(wanted));
+    ck_assert_mem_eq(buf_data(&out), wanted, strlen(wanted));
+    buf_finish(&out);
+}
+
+static void encode(uint64_t sequence, const char *type, const char *json)
+{
+    struct event event = event_of(sequence, type, json);
+
+    encoder_native.event(NULL, &run, &event, &out);
+}
+
+CASE(fixed_parts)
+{
+    ck_assert_str_eq(encoder_native.name, "native");
+    ck_assert_str_eq(encoder_native.content_type, "text/event-stream");
+    ck_assert_uint_eq(encoder_native.state_size, 0);
+    encoder_native.heartbeat(NULL, &out);
+    expect_out(":\n\n");
+}
+
+CASE(beginning)
+{
+    encoder_native.begin(NULL, &run, 0, &out);
+    expect_out("retry: 1000\nid: " RUN ".0\n\n");
+    encoder_native.begin(NULL, &run, UINT64_MAX, &out);
+    expect_out("retry: 1000\nid: " RUN ".18446744073709551615\n\n");
+}
+
+CASE(sequence_numbers)
+{
+    static const uint64_t numbers[] = {
+        1, 9, 10, 11, 99, 100, 12345, UINT32_MAX, UINT64_C(10000000000000000000), UINT64_MAX};
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char wanted[128];
+        snprintf(wanted, sizeof wanted, "event: t\ndata: {}\nid: " RUN ".%" PRIu64 "\n\n",
+                 numbers[i]);
+        encode(numbers[i], "t", "{}");
+        expect_out(wanted);
+    }
+}
+
+CASE(texts_need_not_be_terminated)
+{
+    static const char text[] = "text{\"delta\":1}";
+    struct event event = {
+        .sequence = 2, .type = text, .type_length = 4, .json = text + 4, .json_length = 8};
+
+    encoder_native.event(NULL, &run, &event, &out);
+    expect_out("event: text\ndata: {\"delta\"\nid: " RUN ".2\n\n");
+}
+
+CASE(longest_type)
+{
+    char type[65], wanted[256];
+
+    memset(type, 't', 64);
+    type[64] = '\0';
+    snprintf(wanted, sizeof wanted, "event: %s\ndata: 1\nid: " RUN ".3\n\n", type);
+    encode(3, type, "1");
+    expect_out(wanted);
+}
+
+CASE(events_are_appended)
+{
+    encode(7, "text", "{\"delta\":\"a\"}");
+    encode(8, "n", "1");
+    expect_out("event: text\ndata: {\"delta\":\"a\"}\nid: " RUN ".7\n\n"
+               "event: n\ndata: 1\nid: " RUN ".8\n\n");
+}
+
+CASE(gap)
+{
+    encoder_native.gap(NULL, &run, &(struct run_gap){.from = 3, .to = 17}, &out);
+    expect_out("event: gap\ndata: {\"from\":3,\"to\":17}\nid: " RUN ".17\n\n");
+}
+
+/* ---- the document ---- */
+
+static size_t room_left;
+static size_t taken;
+
+static bool take(void *data, size_t bytes)
+{
+    ck_assert_ptr_eq(data, &room_left);
+    if (bytes > room_left)
+        return false;
+    room_left -= bytes;
+    taken += bytes;
+    return true;
+}
+
+static const struct document_room room = {.take = take, .data = &room_left};
+static const struct document_encoder *encoder;
+static void *document;
+
+static void setup_document(void)
+{
+    encoder = encoder_native.document;
+    document = calloc(1, encoder->size);
+    room_left = SIZE_MAX;
+    taken = 0;
+}
+
+static void teardown_document(void)
+{
+    encoder->finish(document);
+    free(document);
+}
+
+static void add(const char *type, const char *json)
+{
+    struct event event = event_of(1, type, json);
+
+    encoder->event(document, &event, &room);
+}
+
+static void expect_document(const char *members)
+{
+    char wanted[1024];
+
+    add("done", "{\"status\":\"finished\"}");
+    encoder->end(document, &run, &out);
+    snprintf(wanted, sizeof wanted,
+             "{\"run\":\"" RUN "\",\"agent\":\"echo\",\"version\":\"1.0\",\"generation\":1,%s,"
+             "\"status\":\"finished\"}\n",
+             members);
+    expect_out(wanted);
+}
+
+static void add_letters(size_t length)
+{
+    char *json = malloc(length + 16);
+
+    strcpy(json, "{\"delta\":\"");
+    memset(json + 10, 'a', length);
+    strcpy(json + 10 + length, "\"}");
+    add("text", json);
+    free(json);
+}
+
+CASES("document", .setup = setup_document, .teardown = teardown_document);
+
+CASE(memory_of_text_is_charged)
+{
+    add("text", "{\"delta\":\"abc\"}");
+    add("text", "{\"delta\":\"\\n\",\"more\":1}");
+    add("usage", "{\"n\":1}");
+    ck_assert_uint_eq(taken, 5);
+    expect_document("\"text\":\"abc\\n\",\"usage\":{\"n\":1}");
+}
+
+CASE(without_room_text_is_cut_between_events)
+{
+    room_left = 5;
+    add("text", "{\"delta\":\"abc\"}");
+    add("text", "{\"delta\":\"def\"}");
+    room_left = 100;
+    add("text", "{\"delta\":\"g\"}");
+    ck_assert_uint_eq(taken, 3);
+    expect_document("\"text\":\"abc\",\"truncated\":true");
+}
+
+CASE(text_has_a_limit)
+{
+    add_letters(NATIVE_TEXT_MAX - 1);
+    add_letters(2);
+    add_letters(1);
+    ck_assert_uint_eq(taken, NATIVE_TEXT_MAX - 1);
+}
+
+CASE(after_a_gap_it_is_truncated)
+{
+    encoder->gap(document, &(struct run_gap){.from = 1, .to = 2});
+    add("text", "{\"delta\":\"abc\"}");
+    ck_assert_uint_eq(taken, 0);
+    expect_document("\"text\":\"\",\"truncated\":true");
+}
+
+CASE(queued_run_has_no_version)
+{
+    static const struct run_identity queued = {.id = RUN, .agent = "a\"b"};
+
+    add("done", "{\"status\":\"cancelled\"}");
+    encoder->end(document, &queued, &out);
+    expect_out("{\"run\":\"" RUN "\",\"agent\":\"a\\\"b\",\"text\":\"\","
+               "\"status\":\"cancelled\"}\n");
+}
