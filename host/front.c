@@ -107,7 +107,7 @@ static void on_turn(uv_prepare_t *prepare)
 
     if (front->step == FRONT_drain && (live == 0 || front->late)) {
         if (live > 0)
-            log_warn("live runs failed: shutdown_timeout is over runs=%zu", live);
+            log_warn("live runs failed at shutdown runs=%zu", live);
         runs_fail_all(front->api.runs, RUN_ERROR_shutdown);
         front_enter(front, FRONT_flush, FLUSH_MS);
     }

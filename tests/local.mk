@@ -40,6 +40,7 @@ check_PROGRAMS = \
 	tests/unit/test_lookup \
 	tests/unit/test_native \
 	tests/unit/test_pack \
+	tests/unit/test_queue \
 	tests/unit/test_request \
 	tests/unit/test_protocols \
 	tests/unit/test_ring \
@@ -78,6 +79,7 @@ RUN_FIXTURE = \
 WORKER_FIXTURE = \
 	tests/unit/worker_fixture.c \
 	tests/unit/worker_fixture.h
+tests_unit_test_queue_SOURCES = $(RUN_FIXTURE) tests/unit/test_queue.c
 tests_unit_test_run_budget_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_budget.c
 tests_unit_test_run_cancel_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_cancel.c
 tests_unit_test_run_credit_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_credit.c

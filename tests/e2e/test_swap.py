@@ -618,6 +618,26 @@ class DrainTest(SwapTest):
         self.check_serves(server, "two", 2)
         self.live.finish()
 
+    def test_refused_version_does_not_end_it(self):
+        server = self.serve_drained()
+        self.rename(server, "swap_bad_create")
+        wait_for(lambda: "refused at create" in self.last_error(server), "the version is refused")
+        self.check_drained(server)
+        self.live.finish()
+
+    def test_file_that_goes_and_comes_back(self):
+        """A removed plugin, drained before or after, serves again with its file."""
+        server = self.serve_drained()
+        os.remove(self.file(server))
+        wait_for(lambda: self.plugin(server)["state"] == "removed", "the file is missed")
+        self.check_command(server, "drain", "swap")
+        self.assertEqual(self.plugin(server)["state"], "removed")
+        self.assertEqual(server.get("/agents").json(), {"agents": []})
+        self.assertEqual(server.post("swap", {}).status, 404)
+        self.rename(server, "swap_two")
+        self.wait_serves(server, "two", 2)
+        self.live.finish()
+
     def test_nothing_else_ends_it(self):
         server = self.serve_drained(config="")
         self.hang_up(server)
