@@ -16,6 +16,8 @@ CASE_LIBS = \
 tests_libworker_checked_la_SOURCES = $(libworker_la_SOURCES)
 tests_libworker_checked_la_CPPFLAGS = $(AM_CPPFLAGS) -DSCHED_CHECKS
 
+tests_unit_test_sched_CPPFLAGS = $(AM_CPPFLAGS) $(CHECK_CFLAGS) -DSCHED_CHECKS
+
 LDADD = \
 	tests/libworker-checked.la \
 	$(HOST_LIBS) \
@@ -53,6 +55,7 @@ check_PROGRAMS = \
 	tests/unit/test_run_states \
 	tests/unit/test_run_table \
 	tests/unit/test_run_times \
+	tests/unit/test_sched \
 	tests/unit/test_sse \
 	tests/unit/test_sse_check \
 	tests/unit/test_tokens \

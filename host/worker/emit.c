@@ -61,7 +61,7 @@ int emit_scope(const char *name, char **member)
     return 0;
 }
 
-/* What a scope adds; 0 if the JSON is no object. */
+/* Return the bytes that a scope adds; 0 if the JSON is not an object. */
 static size_t scope_size(const struct emit *emit, const char *scope)
 {
     size_t comma = emit->json_length > strlen("{}") ? strlen(",") : 0;

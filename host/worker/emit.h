@@ -1,6 +1,6 @@
 /*
- * What an agent emits, on its way to be an event: checked and measured, then
- * written where it goes. It points to the agent's own strings until then.
+ * An event on its way from the agent into a frame: checked and measured, then
+ * written where it goes. Until then it points to the agent's own strings.
  */
 #ifndef WORKER_EMIT_H
 #define WORKER_EMIT_H
@@ -18,22 +18,20 @@ struct emit {
     bool is_delta; /* text is what the JSON says, not the JSON */
 };
 
-/* Of emit_event(): 0 or -EINVAL. */
+/* Take what emit_event() was given: 0 or -EINVAL. */
 int emit_of_event(struct emit *emit, const char *type, const char *json);
 
-/* Of emit_text(): 0 or -EINVAL. */
+/* Take what emit_text() was given: 0 or -EINVAL. */
 int emit_of_text(struct emit *emit, const char *utf8);
 
-/*
- * The member that a scope adds, "scope":NAME, which the caller frees; NULL for
- * none. -EINVAL if the name is not UTF-8.
- */
+/* Make the member that a scope adds, "scope":NAME, which the caller frees; NULL for no name.
+ * -EINVAL if the name is not UTF-8. */
 int emit_scope(const char *name, char **member);
 
-/* The bytes of its JSON with that member, or without if it is NULL. */
+/* Return the bytes of its JSON, with that member unless it is NULL. */
 size_t emit_size(const struct emit *emit, const char *scope);
 
-/* Writes so many bytes; the scope is the first member. */
+/* Write its JSON: emit_size() bytes. The scope is the first member. */
 void emit_write(const struct emit *emit, const char *scope, char *json);
 
 #endif

@@ -1,8 +1,18 @@
 /*
  * Each function finds the current task of its thread, and through it the job;
- * without one it fails with -ENXIO. An event's way: check type and JSON and
- * measure them, then, with the lock, wait for credit and write the frame
- * straight into the outbox.
+ * without a task it fails with -ENXIO. The way of an event:
+ *
+ *     1. check and measure type and JSON, without the lock (emit.c);
+ *     2. with the lock, wait for credit and for room (job.c);
+ *     3. write the frame straight into the outbox.
+ *
+ * Threads of the plugin's own get a task by ctx_bind(), and lose it by another
+ * ctx_bind() or at their end. Such a thread may call when its run is over and the
+ * worker is gone: see job.c.
+ *
+ * To add a call: a member at the end of struct agent_host, its wrapper in agent.h,
+ * a function here and its line in the table at the end. If a test may want to
+ * count it, wrap it in harness/test.c.
  */
 #include "worker/host_table.h"
 
@@ -113,7 +123,7 @@ static int host_ctx_set(const char *key, const char *value)
     return status;
 }
 
-/* What ctx_capture() gives out. */
+/* What ctx_capture() returns. */
 struct agent_ctx {
     struct job *job;
     const struct var *vars;
@@ -151,7 +161,7 @@ static void host_ctx_release(struct agent_ctx *captured)
     free(captured);
 }
 
-/* Ends the binding of this thread; also when the thread ends while bound. */
+/* End the binding of this thread, by ctx_bind() or at the thread's end. */
 static void unbind(void *bound)
 {
     struct task *task = bound;
@@ -246,7 +256,8 @@ static int host_run_result(const char *json)
     return over ? -ECANCELED : 0;
 }
 
-/* Others go on before a stopped run's agent is told so once more: it may ignore it. Locked. */
+/* Let others go on before a stopped run's agent is told so once more: it may ignore that. Locked.
+ */
 static void yield_if_stopped(struct task *task)
 {
     if (job_is_stopped(task->job))

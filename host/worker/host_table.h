@@ -1,4 +1,5 @@
-/* The host's side of agent.h: the table of functions that plugins call. */
+/* The host's side of agent.h: the table of functions that plugins call. The same for the test
+ * library. */
 #ifndef WORKER_HOST_TABLE_H
 #define WORKER_HOST_TABLE_H
 

@@ -1,4 +1,4 @@
-/* A request of an agent's, as agent.h has it: whether it can be sent, and its defaults. */
+/* Whether a request of an agent's, as agent.h declares it, can be sent; and its defaults. */
 #ifndef WORKER_HTTP_REQUEST_H
 #define WORKER_HTTP_REQUEST_H
 
@@ -13,7 +13,7 @@
 
 struct agent_http_request;
 
-/* An http URL, headers that are headers, nothing that breaks a line. */
+/* Return whether it has an http URL that libcurl takes, and headers that are headers. */
 bool http_request_is_valid(const struct agent_http_request *request);
 
 const char *http_request_method(const struct agent_http_request *request);

@@ -21,7 +21,7 @@ __attribute__((format(printf, 4, 5))) int refuse(struct refusal *refusal, int st
                                                  const char *step, const char *format, ...);
 void refusal_finish(struct refusal *refusal);
 
-/* Zeroed is one that was not declared. */
+/* Zeroed is an instance that was not declared. */
 struct instance {
     struct agent_plugin info; /* of the host's ABI: members that the plugin does not have are 0 */
     void *self;

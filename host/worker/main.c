@@ -22,11 +22,11 @@ struct worker_process {
     struct link *link;
     struct worker *worker;
     bool quitting;  /* told to leave */
-    bool left;      /* what remains is to send what is queued */
+    bool left;      /* only queued frames are still to be sent */
     char keys[160]; /* of the log's lines */
 };
 
-/* The front cannot be told anything any more. */
+/* The front can no longer be told anything. */
 static void on_link_ended(void *data, const char *reason)
 {
     struct worker_process *process = data;
@@ -103,7 +103,7 @@ static double number_of(const cJSON *json, const char *name)
     return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(json, name));
 }
 
-/* Opens the plugin as the front's OPEN says. */
+/* Open the plugin as the front's OPEN says. */
 static int main_open(struct worker_process *process, const cJSON *json)
 {
     static const struct worker_sink sink = {.take = on_take, .left = on_left};
@@ -221,9 +221,9 @@ static int on_frame(void *data, const struct wire_frame *frame)
 }
 
 /*
- * Moves the front's socket away from standard input, so that a plugin that
- * reads or prints meets /dev/null and the log. Dies with the front, even if it
- * dies before the loop runs.
+ * Move the front's socket away from standard input, so that a plugin that reads
+ * or prints meets /dev/null and the log. Have the kernel end this process with
+ * the front, even before the loop runs.
  */
 static int main_take_socket(void)
 {
@@ -243,7 +243,7 @@ static int main_take_socket(void)
     return fd;
 }
 
-/* Lets handles that are being closed end, for what counts leaks. */
+/* Run pending close callbacks so that leak checkers stay quiet. */
 static void main_finish(struct worker_process *process)
 {
     worker_destroy(process->worker);

@@ -1,12 +1,12 @@
 /*
- * The worker as a process: what the front starts as `sluice worker`, with a
- * socket to the front as its standard input. It leaves when it is told to,
- * and at once when the front is gone.
+ * The worker as a process: the front starts it as `sluice worker`, with a socket
+ * to the front as its standard input. It leaves when it is told to, and at once
+ * when the front is gone.
  */
 #ifndef WORKER_MAIN_H
 #define WORKER_MAIN_H
 
-/* The exit status of the process. */
+/* Return the exit status of the process. */
 int worker_main(void);
 
 #endif

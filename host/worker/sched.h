@@ -48,7 +48,7 @@ struct sched_driver {
     void (*poke)(void *data);
     /* End a turn when the next millisecond begins. On the loop; locked. */
     void (*poke_later)(void *data);
-    /* Nobody holds the scheduler any more. */
+    /* The last reference is gone. */
     void (*destroy)(void *data);
 };
 

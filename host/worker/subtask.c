@@ -112,7 +112,7 @@ int subtask_spawn(struct task *parent, int (*fn)(void *arg), void *arg, struct a
     return status;
 }
 
-/* Execute it; one that comes too late is not called at all. Locked, but for the call. */
+/* Execute the subtask, unless its run is stopped. Locked, but for the call. */
 static void subtask_run(struct agent_task *subtask)
 {
     struct job *job = subtask->task.job;
@@ -205,7 +205,7 @@ int subtask_join(struct task *task, struct agent_task *handle)
     return result;
 }
 
-/* An ended one may still be about to be joined by one that has not. Locked. */
+/* Return whether none executes, and none is about to be joined. Locked. */
 static bool subtasks_have_ended(struct job *job)
 {
     struct agent_task *subtask;

@@ -43,7 +43,7 @@ static void threads_dequeue(struct threads *threads, struct work *work)
     threads->queued--;
 }
 
-/* The next piece of work; NULL when the pool stops. With the lock held. */
+/* Return the next piece of work; NULL when the pool stops. With the lock held. */
 static struct work *threads_next(struct threads *threads)
 {
     struct work *work;
@@ -74,7 +74,7 @@ static void *thread_main(void *data)
     return NULL;
 }
 
-/* One more thread, if the waiting work needs it. With the lock held. */
+/* Make one more thread, if the waiting work needs it. With the lock held. */
 static int threads_grow(struct threads *threads)
 {
     int status;
@@ -107,7 +107,7 @@ int threads_submit(struct threads *threads, void (*fn)(void *data), void *data)
     return status;
 }
 
-/* From the end: what is withdrawn was submitted not long ago. */
+/* Search from the end: what is withdrawn was submitted not long ago. */
 bool threads_withdraw(struct threads *threads, void (*fn)(void *data), void *data)
 {
     struct work *work;

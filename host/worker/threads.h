@@ -1,7 +1,7 @@
 /*
- * A pool of threads that run jobs which may block. Threads are made as jobs
- * need them, up to a most; further jobs wait in order of arrival. The queue is
- * bounded by the live runs that the front allows.
+ * A pool of threads for work that may block. Threads are made as work needs
+ * them, up to a limit; further work waits in order of arrival. The front bounds
+ * the queue, by the live runs that it allows.
  */
 #ifndef WORKER_THREADS_H
 #define WORKER_THREADS_H
@@ -12,13 +12,13 @@ struct threads;
 
 struct threads *threads_create(unsigned most);
 
-/* Runs fn(data) on a thread, now or when one is free; -errno if there is none at all. */
+/* Run fn(data) on a thread, now or when one is free; -errno if there is no thread at all. */
 int threads_submit(struct threads *threads, void (*fn)(void *data), void *data);
 
-/* Takes back what was submitted so and no thread has begun; whether there was any. */
+/* Take this work back; return false if a thread has begun it. */
 bool threads_withdraw(struct threads *threads, void (*fn)(void *data), void *data);
 
-/* Waits until all jobs are done and ends the threads. NULL is fine. */
+/* Wait until all work is done and end the threads. NULL is fine. */
 void threads_destroy(struct threads *threads);
 
 #endif

@@ -265,7 +265,7 @@ static int call_handle(void *arg)
     return plugin_handle(assignment->worker->plugin, vars_find(job_vars(assignment->job), "input"));
 }
 
-/* The whole of a job, on its fiber or thread. */
+/* Execute the whole of a job, on its fiber or thread. */
 static void worker_execute(struct assignment *assignment, struct fiber *fiber)
 {
     int status = execution_run(assignment->job, fiber, call_handle, assignment);
@@ -314,7 +314,7 @@ static int worker_assign(struct worker *worker, struct job *job)
     return status;
 }
 
-/* The worker could not execute it at all. */
+/* End a job that cannot be executed at all. */
 static void worker_reject(struct worker *worker, struct job *job, int status)
 {
     char message[128];
@@ -348,7 +348,7 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
     return 0;
 }
 
-/* One that still waits for a thread ends at once; the thread then finds it over. Locked. */
+/* Cancel a job; if it still waits for a thread, it ends at once. Locked. */
 static void worker_cancel_job(struct worker *worker, struct job *job)
 {
     job_cancel(job);

@@ -1,7 +1,7 @@
 /*
  * The worker: one plugin and the jobs it executes, as fibers on the loop or on
- * threads of a pool. It knows nothing of processes and sockets: frames leave
- * through a sink, so that the same code serves a front (main.c) and a terminal
+ * threads of a pool. It knows no processes and no sockets: frames leave through
+ * a sink, so that the same code serves a front (main.c) and a terminal
  * (cli/run.c).
  *
  * All calls are for the loop's thread.
@@ -19,8 +19,8 @@
 #define WORKER_JOBS_MAX (1u << 20)
 
 struct worker_settings {
-    unsigned threads;  /* most threads, in thread mode */
-    size_t stack_size; /* bytes a fiber's stack, in fiber mode */
+    unsigned threads;  /* at most, in thread mode */
+    size_t stack_size; /* bytes of each fiber, in fiber mode */
 };
 
 struct worker_sink {
@@ -35,35 +35,35 @@ struct worker;
 
 struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, void *data);
 
-/* Only after left(), or without any job. NULL is fine. */
+/* After left(), or before any job. NULL is fine. */
 void worker_destroy(struct worker *worker);
 
-/* The two halves of loading; see plugin.h. The reason has what the plugin logged. */
+/* The two halves of loading; see plugin.h. The reason includes what the plugin logged. */
 int worker_open(struct worker *worker, const char *path, const char *file, struct refusal *refusal);
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
                          const char *config, const char *state, struct refusal *refusal);
 
-/* NULL unless worker_open() succeeded. */
+/* Return what the plugin declares; NULL unless worker_open() succeeded. */
 const struct agent_plugin *worker_plugin(const struct worker *worker);
 
-/* Queues a STATE frame with what the plugin saves. */
+/* Queue a STATE frame with what the plugin saves. */
 void worker_save_state(struct worker *worker);
 
-/* Starts a job; -EPROTO if the number is taken or the pairs are malformed. */
+/* Start a job; -EPROTO if the number is taken or the pairs are malformed. */
 int worker_start(struct worker *worker, uint32_t number, const char *pairs, size_t length);
 
-/* Unknown numbers are of jobs that just ended: nothing happens. */
+/* For a number that is unknown, as its job has just ended, nothing happens. */
 void worker_cancel(struct worker *worker, uint32_t number);
 void worker_input(struct worker *worker, uint32_t number, const char *json);
 void worker_credit(struct worker *worker, uint32_t number, size_t bytes);
 
-/* Queues a frame that is about no job. */
+/* Queue a frame that is about no job. */
 void worker_send(struct worker *worker, int type, const void *data, size_t length);
 
 /* The sink can take more. */
 void worker_flush(struct worker *worker);
 
-/* Cancels all jobs and leaves when they are over. */
+/* Cancel all jobs and leave when they are over. */
 void worker_quit(struct worker *worker);
 
 #endif

@@ -1,11 +1,23 @@
 /*
- * A fiber's life: taken from the pool's idle ones or made, started, parked and
- * resumed any number of times, back to the idle ones. An idle fiber keeps its
- * stack and its touched pages, which makes the next start cheap; at most
- * IDLE_MAX are kept.
+ * The life of a fiber:
  *
- * The sanitizers and valgrind must be told of every switch and stack; that is
- * what the side_... functions are for besides switch_to().
+ *     made ──► idle ──► prepared ──► executes ◄──► parked
+ *               ▲                       │
+ *               └───────────────────────┘ its function returned
+ *
+ * An idle fiber keeps its stack and the pages that were touched, which makes the
+ * next start cheap; at most IDLE_MAX are kept.
+ *
+ * A switch has two sides, the loop's and the fiber's. What must be kept of each:
+ *
+ *     registers and stack      switch.h
+ *     exceptions being handled the C++ runtime keeps them per thread, so they
+ *                              are exchanged here
+ *     what sanitizers know     they must be told of every switch and stack
+ *
+ * Parked fibers with a deadline are alarms in a wheel, which one libuv timer
+ * drives. Many that are due at once are resumed in one turn; those that become
+ * due meanwhile wait for the next, so that I/O has its turn.
  */
 #include "worker/fibers/fiber.h"
 
@@ -49,22 +61,20 @@
 
 #define IDLE_MAX 256
 
-/* Waits up to this end at their millisecond. */
+/* Waits of up to this many milliseconds end at their millisecond. */
 #define EXACT_MS 20
 
 /* Wider than any sane frame, so that none jumps over it; address space only. */
 #define GUARD_SIZE (1024u * 1024)
 
-/*
- * What the C++ runtime keeps per thread: the exceptions being handled. A fiber
- * that waits in a catch block keeps its own.
- */
+/* The exceptions being handled, as the C++ runtime keeps them per thread. A fiber that waits in a
+ * catch block keeps its own. */
 struct exceptions {
     void *caught;
     unsigned uncaught;
 };
 
-/* What one side of a switch needs to be told to the sanitizers. */
+/* One side of a switch. */
 struct side {
     struct switch_context context;
     void *asan_fake_stack;
@@ -122,7 +132,7 @@ static void side_switch(struct exceptions *exceptions, struct side *from, struct
 #endif
 }
 
-/* First thing on a fiber's stack: tells where the switch came from. */
+/* The first call on a fiber's stack: tell the sanitizers where the switch came from. */
 static void side_arrive(struct side *loop_side)
 {
 #ifdef __SANITIZE_ADDRESS__
@@ -144,7 +154,7 @@ static void fiber_main(void *data)
     }
 }
 
-/* After the plugin was loaded; NULL if it brought no C++ runtime. */
+/* Return the C++ runtime's per-thread record; NULL if the plugin, which is loaded, brought none. */
 static struct exceptions *find_exceptions(void)
 {
     struct exceptions *(*get)(void) = NULL;
@@ -273,7 +283,8 @@ static void fiber_give_back(struct fiber *fiber)
 
 static void on_timer(uv_timer_t *timer);
 
-/* A millisecond at least: what is due at once would be run in the same turn, again and again. */
+/* Start the timer for the wheel's next alarm, in a millisecond at least: libuv runs a timer of 0 ms
+ * in the same turn, again and again. */
 static void pool_arm(struct fiber_pool *pool)
 {
     uint64_t now = uv_now(pool->loop), at = wheel_next(&pool->wheel);
@@ -287,7 +298,7 @@ static void pool_arm(struct fiber_pool *pool)
         uv_timer_start(&pool->timer, on_timer, at > now ? at - now : 1, 0);
 }
 
-/* Those that become due meanwhile wait for the next time. */
+/* Alarms that become due meanwhile wait for the next time. */
 static void on_timer(uv_timer_t *timer)
 {
     struct fiber_pool *pool = timer->data;
@@ -300,8 +311,9 @@ static void on_timer(uv_timer_t *timer)
 }
 
 /*
- * Those that wait longer may wake a millisecond later: on odd ones, so that more of
- * them wake at once. Each wake-up costs the worker and the front as much as some events.
+ * Round a deadline up to a millisecond. Long waits are rounded to an odd one, so
+ * that more fibers wake at once: each wake-up costs the worker and the front as
+ * much as some events.
  */
 static uint64_t alarm_time(const struct fiber_pool *pool, uint64_t deadline)
 {

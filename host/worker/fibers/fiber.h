@@ -15,27 +15,27 @@
 struct fiber;
 struct fiber_pool;
 
-/* stack_size: bytes of address space a fiber has. */
+/* stack_size: bytes of address space of each fiber. */
 struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size);
 
-/* Needs every fiber to have ended. NULL is fine. */
+/* Every fiber must have ended. NULL is fine. */
 void fiber_pool_destroy(struct fiber_pool *pool);
 
-/* A fiber on which fn(data) begins with the first fiber_resume(). -ENOMEM or -errno of mmap. */
+/* Make a fiber on which fn(data) begins with the first fiber_resume(). 0 or an -errno of mmap(). */
 int fiber_prepare(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data,
                   struct fiber **out);
 
-/* Runs fn(data) on a new fiber until it parks or returns; as fiber_prepare(). */
+/* Run fn(data) on a new fiber until it parks or returns; as fiber_prepare(). */
 int fiber_start(struct fiber_pool *pool, void (*fn)(struct fiber *self, void *data), void *data);
 
 /*
- * From inside the fiber: gives the loop its turn until fiber_resume(), or until
- * a whole millisecond at or behind the deadline of the clock, which may be
+ * From inside the fiber: give the loop its turn until fiber_resume(), or until
+ * a whole millisecond at or after the deadline of clock_now(), which may be
  * NEVER, and may be over.
  */
 void fiber_park(struct fiber *fiber, uint64_t deadline);
 
-/* From the loop: continues a parked fiber until it parks again or returns. */
+/* From the loop: continue a parked fiber until it parks again or returns. */
 void fiber_resume(struct fiber *fiber);
 
 #endif

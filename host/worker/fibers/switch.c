@@ -5,7 +5,7 @@
 
 #if SWITCH_ASSEMBLED
 
-/* What switch_asm.S saves, from the stack pointer up, and where it returns to then. */
+/* What switch_asm.S saves, from the stack pointer up, and where it then returns to. */
 struct saved {
 #ifdef __x86_64__
     uint32_t mxcsr;
@@ -20,7 +20,7 @@ struct saved {
 #endif
 };
 
-/* In switch_asm.S: calls what is saved as r12 or x19, with what is in r13 or x20. */
+/* In switch_asm.S: call the function saved as r12 or x19 with the argument in r13 or x20. */
 void switch_enter(void);
 
 void switch_make(struct switch_context *context, void *stack, size_t size,
@@ -46,7 +46,7 @@ void switch_make(struct switch_context *context, void *stack, size_t size,
 
 typedef void entry_fn(void *data);
 
-/* makecontext() passes ints only. */
+/* makecontext() passes only ints. */
 static void enter(unsigned entry_high, unsigned entry_low, unsigned data_high, unsigned data_low)
 {
     entry_fn *entry = (entry_fn *)(uintptr_t)((uint64_t)entry_high << 32 | entry_low);

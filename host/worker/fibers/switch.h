@@ -1,11 +1,11 @@
 /*
- * A context: where a stack goes on. Switching saves what a called function must
- * preserve, and nothing else: unlike swapcontext() it makes no system call,
- * since the signal mask is the thread's, whichever stack it runs on.
+ * Switch stacks. A context says where a stack goes on. A switch saves what a
+ * called function must preserve and nothing else. Unlike swapcontext() it makes
+ * no system call: the signal mask belongs to the thread, not to its stacks.
  *
- * For x86-64 and AArch64, whose calling conventions switch_asm.S follows (System
+ * switch_asm.S does it for x86-64 and AArch64 by their calling conventions (System
  * V ABI, AMD64 supplement, 3.2; AAPCS64, 6.1). Elsewhere, or with
- * CPPFLAGS=-DCONTEXT_PORTABLE, ucontext does it.
+ * CPPFLAGS=-DSWITCH_PORTABLE, ucontext does.
  */
 #ifndef WORKER_FIBERS_SWITCH_H
 #define WORKER_FIBERS_SWITCH_H
@@ -19,7 +19,7 @@
 #if SWITCH_ASSEMBLED
 
 struct switch_context {
-    void *stack_pointer; /* below it is what was saved */
+    void *stack_pointer; /* at what was saved */
 };
 
 #else
@@ -32,11 +32,12 @@ struct switch_context {
 
 #endif
 
-/* The first switch to it calls entry(data) on this stack. entry() never returns. */
+/* Make a context: the first switch to it calls entry(data) on this stack. entry() must not return.
+ */
 void switch_make(struct switch_context *context, void *stack, size_t size,
                  void (*entry)(void *data), void *data);
 
-/* Goes on at to; returns when somebody switches to from. */
+/* Go on at `to`; return when somebody switches to `from`. */
 void switch_to(struct switch_context *from, const struct switch_context *to);
 
 #endif

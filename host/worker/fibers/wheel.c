@@ -25,8 +25,9 @@ void wheel_init(struct wheel *wheel, uint64_t now)
 }
 
 /*
- * Where it is, if it is set. The highest byte in which its time differs from now
- * stays the same from when it is set until that byte comes up.
+ * Return the list in which an alarm of this time is, if it is set. The highest
+ * byte in which the time differs from now stays the same from when the alarm is
+ * set until that byte comes up.
  */
 static struct alarm_list *wheel_list(struct wheel *wheel, uint64_t at)
 {
@@ -69,7 +70,7 @@ void wheel_clear(struct wheel *wheel, struct alarm *alarm)
     wheel_mark(wheel, list);
 }
 
-/* The first taken slot of the level behind this one; WHEEL_SLOTS if there is none. */
+/* Return the first taken slot of the level after this one; WHEEL_SLOTS if there is none. */
 static unsigned next_taken(const struct wheel *wheel, unsigned level, unsigned slot)
 {
     const uint64_t *taken = wheel->taken + level * WORDS;
@@ -81,7 +82,7 @@ static unsigned next_taken(const struct wheel *wheel, unsigned level, unsigned s
     return bits ? word * 64 + (unsigned)__builtin_ctzll(bits) : WHEEL_SLOTS;
 }
 
-/* When the next slot's time comes. */
+/* Return when the next slot's time comes. */
 static uint64_t next_slot(const struct wheel *wheel)
 {
     for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
@@ -98,7 +99,7 @@ uint64_t wheel_next(const struct wheel *wheel)
     return TAILQ_EMPTY(&wheel->due) ? next_slot(wheel) : wheel->now;
 }
 
-/* Sorts the slot's alarms anew, now that their byte of this level has come. */
+/* Sort the slot's alarms anew, now that their byte of this level has come. */
 static void wheel_open(struct wheel *wheel, unsigned level)
 {
     struct alarm_list *list = &wheel->slots[level * WHEEL_SLOTS + slot_of(wheel->now, level)];
@@ -112,7 +113,7 @@ static void wheel_open(struct wheel *wheel, unsigned level)
     wheel_mark(wheel, list);
 }
 
-/* Goes on to this moment. No alarm of level 0 is looked at: a list is hung behind another. */
+/* Advance to `now`. The slot of level 0 is spliced onto `due` in O(1). */
 static void wheel_step(struct wheel *wheel, uint64_t now)
 {
     struct alarm_list *list = &wheel->slots[slot_of(now, 0)];

@@ -1,8 +1,8 @@
 /*
- * A timing wheel: alarms at whole milliseconds. Setting, clearing and coming
- * due cost the same however many are set, and touch no others but neighbours:
+ * A timing wheel: alarms at whole milliseconds. To set or clear one, or to let one
+ * come due, costs the same however many are set, and touches only its neighbours:
  * with thousands of fibers that sleep, a heap's comparisons (libuv's timers)
- * were a third of a worker's time.
+ * take a third of a worker's time.
  *
  * Level 0 has a slot for each of the next milliseconds up to the end of the
  * current 256; level 1 one for each of the next 256s, and so on. An alarm is in
@@ -25,7 +25,7 @@
 #define WHEEL_SLOTS  (1u << WHEEL_BITS) /* of a level */
 #define WHEEL_LEVELS (64 / WHEEL_BITS)
 
-/* Embedded in what is to be woken. All zero is a valid one that is not set. */
+/* Part of what is to be woken. Zeroed is an alarm that is not set. */
 struct alarm {
     uint64_t at; /* ms */
     bool set;
@@ -43,19 +43,19 @@ struct wheel {
 
 void wheel_init(struct wheel *wheel, uint64_t now);
 
-/* Needs it not to be set. One in the past is due at once. */
+/* Set an alarm, which must not be set. One in the past is due at once. */
 void wheel_set(struct wheel *wheel, struct alarm *alarm, uint64_t at);
 
-/* Also when it is not set. */
+/* Clear an alarm, set or not. */
 void wheel_clear(struct wheel *wheel, struct alarm *alarm);
 
-/* When to call wheel_advance() next: not behind the first alarm; NEVER if none is set. */
+/* Return when to call wheel_advance() next: not after the first alarm; NEVER if none is set. */
 uint64_t wheel_next(const struct wheel *wheel);
 
-/* Returns the last of those that are due now; NULL if none is. */
+/* Advance to `now`. Return the last alarm that is due then; NULL if none is. */
 struct alarm *wheel_advance(struct wheel *wheel, uint64_t now);
 
-/* Clears and returns the first that is due; NULL if none is. */
+/* Clear and return the first alarm that is due; NULL if none is. */
 struct alarm *wheel_pop(struct wheel *wheel);
 
 #endif
