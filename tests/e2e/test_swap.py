@@ -635,7 +635,8 @@ class DrainTest(SwapTest):
         self.assertEqual(server.get("/agents").json(), {"agents": []})
         self.assertEqual(server.post("swap", {}).status, 404)
         self.rename(server, "swap_two")
-        self.wait_serves(server, "two", 2)
+        wait_for(lambda: self.plugin(server)["state"] == "serving", "the new file serves")
+        self.check_serves(server, "two", 2)
         self.live.finish()
 
     def test_nothing_else_ends_it(self):
