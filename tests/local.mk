@@ -396,14 +396,20 @@ EXTRA_DIST += \
 	tests/clients/page.mjs \
 	tests/e2e/browser.py \
 	tests/e2e/ending.py \
+	tests/e2e/environment.py \
 	tests/e2e/examples.py \
 	tests/e2e/harness.py \
+	tests/e2e/host.py \
+	tests/e2e/http1.py \
+	tests/e2e/identity.py \
 	tests/e2e/listings.py \
 	tests/e2e/model.py \
 	tests/e2e/proxy.py \
+	tests/e2e/stream.py \
 	tests/e2e/supervising.py \
 	tests/e2e/swap_storm.py \
 	tests/e2e/swapping.py \
+	tests/e2e/swarm.py \
 	tests/e2e/upstream.py \
 	tests/plugins/mode.h \
 	tests/plugins/swap.h \

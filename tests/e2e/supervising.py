@@ -1,7 +1,6 @@
 """What the tests of supervision share: the operators' view of a server, and streams
 that must not notice what happens to others."""
 
-import json
 import os
 import re
 import struct
@@ -28,13 +27,6 @@ class Watched:
         self.test.addCleanup(stream.close)
         return stream
 
-    def report(self):
-        """What `sluice list --json` prints: the plugins by name."""
-        ended = run_sluice("list", "--json", "--admin", self.admin)
-        if ended.returncode != 0:
-            raise AssertionError(f"sluice list: {ended.stderr.decode()}")
-        return {plugin["name"]: plugin for plugin in json.loads(ended.stdout)["plugins"]}
-
     def plugin(self, name):
         return self.report()[name]
 
@@ -56,10 +48,6 @@ class Watched:
         """All of the plugin's workers, of all its generations."""
         return [worker for generation in self.plugin(name)["generations"]
                 for worker in generation["workers"]]
-
-    def serving(self, name):
-        """The pids of those that take runs."""
-        return [worker["pid"] for worker in self.workers_of(name) if worker["state"] == "serving"]
 
     def wait_serving(self, name, count=1):
         return wait_for(lambda: (lambda pids: pids if len(pids) == count else None)
@@ -109,6 +97,7 @@ class SupervisionTest(Test):
         settings = {"host.admin": admin, "host.heartbeat": 3600, "host.shutdown_timeout": 0,
                     **(settings or {})}
         server = Watched(self, self.prepare(*plugins, settings=settings), admin)
+        server.server.admin = admin
         if start:
             server.start()
         return server

@@ -5,7 +5,7 @@ rename, new runs start all the time, and nothing may be lost.
 
     swap_storm.py [--streams N] [--swaps N] [--seconds S] [--set host.KEY=VALUE]...
 
-Needs the environment that harness.py describes. Prints a report; exits with
+Needs the environment that environment.py describes. Prints a report; exits with
 status 1 if anything was lost, failed or was left behind.
 """
 
