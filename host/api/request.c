@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "config/config.h"
+#include "protocol/native.h"
 #include "wire/frames.h"
 
 #include <ctype.h>
@@ -83,6 +84,7 @@ enum admission request_read(const struct request_view *view, const struct config
         deadline_s = plugin->deadline;
     if (key && !read_key(key, texts->key))
         return ADMISSION_bad_key;
+    out->encoder = &encoder_native;
     out->key = key ? texts->key : NULL;
     out->subject = view->subject;
     out->client = *view->subject ? view->subject : view->address;

@@ -62,18 +62,18 @@ static void reply_state(struct http_request *request, unsigned status, const str
 
 /* Answer a POST with the run that it started or that it is about. */
 static void answer(const struct api *api, struct http_request *request, struct run *run,
-                   enum run_answer how, uint64_t after)
+                   enum run_answer how, const struct encoder *encoder, uint64_t after)
 {
     char location[16 + RUN_ID_LENGTH];
 
     snprintf(location, sizeof location, "/runs/%s", run_id(run));
     http_add_header(request, "Location", location);
     if (how == ANSWER_WAIT)
-        collect_open(request, run, &encoder_native);
+        collect_open(request, run, encoder);
     else if (how == ANSWER_DETACH)
         reply_state(request, 202, run);
     else
-        stream_open(api->streams, request, run, &encoder_native, after);
+        stream_open(api->streams, request, run, encoder, after);
 }
 
 /* ---- finding a run ---- */
@@ -87,6 +87,7 @@ struct lookup {
     bool done;              /* on_found() was called */
     char *agent;            /* of a POST that reads a run on */
     enum run_answer answer; /* of the same */
+    const struct encoder *encoder;
 };
 
 static void lookup_destroy(struct lookup *lookup)
@@ -124,6 +125,7 @@ static struct lookup *lookup_create(const struct api *api, struct http_request *
     lookup->api = api;
     lookup->request = request;
     lookup->then = then;
+    lookup->encoder = &encoder_native;
     return lookup;
 }
 
@@ -149,7 +151,7 @@ static void read_on(const struct lookup *lookup, struct run *run)
     if (strcmp(run_agent_name(run), lookup->agent) == 0)
         refusal = request_read_after(&view, run, &after);
     if (refusal == ADMISSION_granted)
-        answer(lookup->api, lookup->request, run, lookup->answer, after);
+        answer(lookup->api, lookup->request, run, lookup->answer, lookup->encoder, after);
     else
         admission_refuse(
             lookup->request, refusal,
@@ -170,6 +172,7 @@ static void resume(const struct api *api, struct http_request *request, const ch
     lookup = lookup_create(api, request, read_on);
     lookup->agent = mem_strdup(wanted->agent);
     lookup->answer = wanted->answer;
+    lookup->encoder = wanted->encoder;
     http_drop_body(request);
     lookup_start(lookup, position.run);
 }
@@ -199,7 +202,7 @@ void api_runs_start(const struct api *api, struct http_request *request, const c
     if (run && memcmp(run_digest(run), wanted.digest, DIGEST_SIZE) == 0) {
         buf_finish(&wanted.vars);
         http_drop_body(request);
-        answer(api, request, run, wanted.answer, 0);
+        answer(api, request, run, wanted.answer, wanted.encoder, 0);
         return;
     }
     refusal = run ? ADMISSION_key_reused : admission_check(api, deployment, wanted.client);
@@ -209,7 +212,7 @@ void api_runs_start(const struct api *api, struct http_request *request, const c
         goto refuse;
     http_drop_body(request);
     deployment_submit(deployment, run);
-    answer(api, request, run, wanted.answer, 0);
+    answer(api, request, run, wanted.answer, wanted.encoder, 0);
     run_unref(run);
     return;
 
@@ -250,9 +253,9 @@ static void read_events(const struct lookup *lookup, struct run *run)
     else if (run_has_ended(run) && after == eventlog_last(run_log(run)))
         http_reply(request, 204, NULL, &nothing);
     else if (strcmp(http_method(request), "HEAD") == 0)
-        http_reply(request, 200, encoder_native.content_type, &nothing);
+        http_reply(request, 200, lookup->encoder->content_type, &nothing);
     else
-        stream_open(lookup->api->streams, request, run, &encoder_native, after);
+        stream_open(lookup->api->streams, request, run, lookup->encoder, after);
 }
 
 void api_runs_events(const struct api *api, struct http_request *request, const char *id)

@@ -42,7 +42,7 @@ struct run_request {
     uint64_t deadline_ms;        /* from now; NEVER: none */
     uint64_t grace_ms;           /* how long the agent may take to stop once it is cancelled */
     enum run_answer answer;
-    const struct encoder *encoder; /* NULL: the native one */
+    const struct encoder *encoder; /* of the answer; run_create() has no use for it */
     struct buf vars; /* pairs for the agent's ctx_get(); run_create() leaves the buffer empty */
 };
 

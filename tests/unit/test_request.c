@@ -2,6 +2,7 @@
 #include "api/request.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "protocol/native.h"
 #include "wire/frames.h"
 
 #include <errno.h>
@@ -211,6 +212,7 @@ CASE(defaults)
 {
     ck_assert_int_eq(read_request(""), ADMISSION_granted);
     ck_assert_int_eq(wanted.answer, ANSWER_STREAM);
+    ck_assert_ptr_eq(wanted.encoder, &encoder_native);
     ck_assert_str_eq(wanted.subject, "");
     ck_assert_str_eq(wanted.client, "192.0.2.1");
     ck_assert_ptr_eq(wanted.key, NULL);
