@@ -187,9 +187,17 @@ class Install(Examples, unittest.TestCase):
             self.assertEqual(self.run_test(program, str(self.build(*build))), TRANSCRIPT)
 
     def test_library_for_tests_brings_no_network(self):
-        needs = subprocess.run(["readelf", "-d", str(self.one("libsluice-test.so"))], check=True,
+        """Of libcurl it uses only the parser that says what a URL is."""
+        library = str(self.one("libsluice-test.so"))
+        needs = subprocess.run(["readelf", "-d", library], check=True,
                                stdout=subprocess.PIPE, text=True).stdout
-        self.assertNotRegex(needs, "NEEDED.*(uv|curl|microhttpd|gnutls|ltdl)")
+        self.assertNotRegex(needs, r"NEEDED.*\[lib(uv|microhttpd|gnutls|ltdl)\.")
+        undefined = subprocess.run(["nm", "-D", "--undefined-only", library], check=True,
+                                   stdout=subprocess.PIPE, text=True).stdout
+        used = {name for name in re.findall(r"\b(curl_\w+|socket|connect|getaddrinfo|epoll_\w+)\b",
+                                            undefined)}
+        self.assertEqual(used - {"curl_url", "curl_url_set", "curl_url_cleanup", "curl_url_get"},
+                         set())
 
     def pkg_config_llm(self, words):
         """The packages of others, such as libcjson, are not below the root."""
