@@ -47,6 +47,7 @@ struct session {
     struct lines *lines;
     struct runs *runs;
     struct run *run;
+    struct buf scratch, frames; /* kept from one event to the next */
     bool text;
     bool finished; /* the run, as it should */
     int unwritten; /* errno of standard output */
@@ -70,20 +71,17 @@ static void on_appended(struct subscriber *subscriber)
     struct session *session = (struct session *)subscriber;
     const struct eventlog *log = run_log(subscriber->run);
     struct log_cursor cursor = subscriber->cursor;
-    struct buf scratch = {0}, frames = {0};
     struct event event;
 
     while (cursor.at < log->end.at) {
-        eventlog_read(log, &cursor, &scratch, &event);
+        eventlog_read(log, &cursor, &session->scratch, &event);
         if (session->text)
             print_text(&event);
         else
-            encoder_native.event(NULL, run_identity(subscriber->run), &event, &frames);
+            encoder_native.event(NULL, run_identity(subscriber->run), &event, &session->frames);
     }
-    if (buf_length(&frames) > 0)
-        fwrite(buf_data(&frames), 1, buf_length(&frames), stdout);
-    buf_finish(&frames);
-    buf_finish(&scratch);
+    fwrite(buf_data(&session->frames), 1, buf_length(&session->frames), stdout);
+    buf_consume(&session->frames, buf_length(&session->frames));
     if (fflush(stdout) == EOF && session->unwritten == 0)
         session->unwritten = errno;
     run_consume(subscriber, &cursor);
@@ -178,6 +176,8 @@ static void on_left(void *data)
     lines_destroy(session->lines);
     runs_destroy(session->runs);
     worker_destroy(session->worker);
+    buf_finish(&session->scratch);
+    buf_finish(&session->frames);
 }
 
 static void executor_cancel(void *data, uint32_t number)

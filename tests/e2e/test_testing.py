@@ -115,6 +115,8 @@ class TestingTest(unittest.TestCase):
         lines = self.check_same("harness_tasks", {})
         self.assertIn('text {"scope":"a \\"quick\\" one","delta":"a \\"quick\\" one"}', lines)
         self.check_same("harness_tasks", {"fail": True})
+        lines = self.check_same("harness_tasks", {"bound": True})
+        self.assertIn("bound [-95,-22,-1]", lines)
 
     def test_inputs(self):
         lines = self.check_same("harness_tasks", {"ask": True}, "{ \"a\": 1 }", "\"ignored\"")

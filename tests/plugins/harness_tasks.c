@@ -2,10 +2,11 @@
  * harness_tasks: tasks, scopes, variables, inputs and the run's end, in an order
  * that is the same on the host and under the harness.
  *
- *     {"ask":true,"fail":true}
+ *     {"ask":true,"fail":true,"bound":true}
  */
 #include <sluice/agent_json.h>
 
+#include <pthread.h>
 #include <stdio.h>
 
 struct part {
@@ -49,6 +50,34 @@ static int ask(void)
     return status < 0 ? status : emit_event("heard", json);
 }
 
+/* What a thread of the agent's own may do in fiber mode. */
+static void *use_bound(void *captured)
+{
+    struct part part = {"none", 0};
+    struct agent_task *task = NULL;
+    char json[64];
+    int spawned, joined;
+
+    ctx_bind(captured);
+    spawned = task_spawn(work, &part, &task);
+    joined = task_join(task);
+    snprintf(json, sizeof json, "[%d,%d,%d]", spawned, joined, ctx_set("run.id", "1"));
+    emit_event("bound", json);
+    ctx_bind(NULL);
+    ctx_release(captured);
+    return NULL;
+}
+
+static int bind_one(void)
+{
+    pthread_t thread;
+    int status = -pthread_create(&thread, NULL, use_bound, ctx_capture());
+
+    if (status == 0)
+        pthread_join(thread, NULL);
+    return status;
+}
+
 static int handle(void *self, const char *input)
 {
     cJSON *json = cJSON_Parse(input);
@@ -57,6 +86,8 @@ static int handle(void *self, const char *input)
     (void)self;
     if (cJSON_HasObjectItem(json, "ask"))
         status = ask();
+    if (cJSON_HasObjectItem(json, "bound"))
+        status = bind_one();
     if (cJSON_HasObjectItem(json, "fail"))
         status = run_fail("not a word", "%s", "it was told to");
     else
