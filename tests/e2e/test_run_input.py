@@ -212,6 +212,8 @@ class TimeTest(RunInputTest):
             stream.until("ready")
             for n in range(2):
                 self.say(self.server, stream.run, n)
+            # The worker takes frames in their order: when this run speaks, the inputs are there.
+            self.open(self.server, agent, {"count": 0}).until("ready")
             self.make(gate)
             self.assertEqual(self.heard(stream, 4), [0, 1, -errno.ETIMEDOUT, -errno.ETIMEDOUT])
 
