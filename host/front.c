@@ -34,6 +34,7 @@
 #include "http/tls.h"
 #include "ops/admin.h"
 #include "ops/report.h"
+#include "run/runs.h"
 
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>

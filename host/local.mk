@@ -32,17 +32,22 @@ run_sources = \
 	host/run/event.h \
 	host/run/eventlog.c \
 	host/run/eventlog.h \
+	host/run/inside.h \
 	host/run/pack.c \
 	host/run/pack.h \
 	host/run/quota.c \
 	host/run/quota.h \
+	host/run/readers.c \
+	host/run/readers.h \
 	host/run/record.c \
 	host/run/record.h \
 	host/run/request.h \
 	host/run/ring.c \
 	host/run/ring.h \
 	host/run/run.c \
-	host/run/run.h
+	host/run/run.h \
+	host/run/runs.c \
+	host/run/runs.h
 
 protocol_sources = \
 	host/protocol/encoder.h \

@@ -30,7 +30,6 @@ check_PROGRAMS = \
 	tests/agents/test_harness \
 	tests/unit/test_base \
 	tests/unit/test_buf \
-	tests/unit/test_client \
 	tests/unit/test_config \
 	tests/unit/test_feed \
 	tests/unit/test_eventlog \
@@ -43,6 +42,7 @@ check_PROGRAMS = \
 	tests/unit/test_native \
 	tests/unit/test_pack \
 	tests/unit/test_queue \
+	tests/unit/test_quota \
 	tests/unit/test_request \
 	tests/unit/test_protocols \
 	tests/unit/test_ring \

@@ -16,7 +16,7 @@
 #include "config/config.h"
 #include "fleet/deployment.h"
 #include "http/problem.h"
-#include "run/run.h"
+#include "run/runs.h"
 
 #include <errno.h>
 

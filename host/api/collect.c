@@ -1,6 +1,8 @@
 #include "api/collect.h"
 
 #include "base/mem.h"
+#include "run/readers.h"
+#include "run/runs.h"
 
 #include <stdlib.h>
 

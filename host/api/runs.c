@@ -25,6 +25,7 @@
 #include "fleet/registry.h"
 #include "http/http.h"
 #include "protocol/native.h"
+#include "run/runs.h"
 
 #include <errno.h>
 #include <stdio.h>

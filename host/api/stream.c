@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "protocol/feed.h"
+#include "run/readers.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -10,7 +10,8 @@
 #include "cli/lines.h"
 #include "cli/settings.h"
 #include "protocol/native.h"
-#include "run/run.h"
+#include "run/readers.h"
+#include "run/runs.h"
 #include "worker/worker.h"
 
 #include <cjson/cJSON.h>

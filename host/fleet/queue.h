@@ -8,6 +8,8 @@
 
 #include "run/run.h"
 
+#include <sys/queue.h>
+
 struct queued;
 
 /* Embedded in the deployment. */

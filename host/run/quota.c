@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct client {
+struct quota {
     char *name; /* first: the tree compares it */
     unsigned live;
 };
@@ -16,38 +16,38 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static struct client *client_find(const struct clients *clients, const char *name)
+static struct quota *quota_find(const struct quotas *quotas, const char *name)
 {
-    struct client *const *found = tfind(&name, &clients->tree, compare_names);
+    struct quota *const *found = tfind(&name, &quotas->tree, compare_names);
 
     return found ? *found : NULL;
 }
 
-unsigned clients_live(const struct clients *clients, const char *name)
+unsigned quotas_live(const struct quotas *quotas, const char *name)
 {
-    const struct client *client = client_find(clients, name);
+    const struct quota *quota = quota_find(quotas, name);
 
-    return client ? client->live : 0;
+    return quota ? quota->live : 0;
 }
 
-struct client *client_take(struct clients *clients, const char *name)
+struct quota *quota_take(struct quotas *quotas, const char *name)
 {
-    struct client *client = client_find(clients, name);
+    struct quota *quota = quota_find(quotas, name);
 
-    if (client == NULL) {
-        client = mem_alloc(sizeof *client);
-        client->name = mem_strdup(name);
-        tsearch(client, &clients->tree, compare_names);
+    if (quota == NULL) {
+        quota = mem_alloc(sizeof *quota);
+        quota->name = mem_strdup(name);
+        tsearch(quota, &quotas->tree, compare_names);
     }
-    client->live++;
-    return client;
+    quota->live++;
+    return quota;
 }
 
-void client_give_back(struct clients *clients, struct client *client)
+void quota_give_back(struct quotas *quotas, struct quota *quota)
 {
-    if (client == NULL || --client->live > 0)
+    if (quota == NULL || --quota->live > 0)
         return;
-    tdelete(client, &clients->tree, compare_names);
-    free(client->name);
-    free(client);
+    tdelete(quota, &quotas->tree, compare_names);
+    free(quota->name);
+    free(quota);
 }

@@ -1,24 +1,24 @@
 /*
- * Clients as the limit max_runs_per_client counts them: by the subject of their
- * token, or by their address, and how many live runs each has. One that has
- * none is not kept.
+ * Quotas: how many live runs each client has, for max_runs_per_client. A client is
+ * the subject of its token, or its address. A client without live runs has no quota.
  */
 #ifndef RUN_QUOTA_H
 #define RUN_QUOTA_H
 
-struct client;
+struct quota;
 
-/* All clients of the front: a plain struct, zeroed is empty. */
-struct clients {
+/* All quotas: a plain struct, zeroed is empty. */
+struct quotas {
     void *tree; /* of tsearch(), by name */
 };
 
-unsigned clients_live(const struct clients *clients, const char *name);
+/* Return the client's live runs. */
+unsigned quotas_live(const struct quotas *quotas, const char *name);
 
-/* One more live run of this client. */
-struct client *client_take(struct clients *clients, const char *name);
+/* Count one more live run of the client. */
+struct quota *quota_take(struct quotas *quotas, const char *name);
 
-/* One less. NULL is fine. */
-void client_give_back(struct clients *clients, struct client *client);
+/* Count one less. NULL does nothing. */
+void quota_give_back(struct quotas *quotas, struct quota *quota);
 
 #endif

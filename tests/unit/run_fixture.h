@@ -3,9 +3,10 @@
 #ifndef TESTS_UNIT_RUN_FIXTURE_H
 #define TESTS_UNIT_RUN_FIXTURE_H
 
-#include "run/run.h"
+#include "run/readers.h"
+#include "run/runs.h"
 
-/* The same as in run.c. */
+/* The same as in readers.c. */
 #define CREDIT_STEP (32 * 1024)
 
 /* Bytes of a log that no limit counts: the first event of the run and its done. */

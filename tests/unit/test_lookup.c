@@ -10,7 +10,7 @@
 #include "base/why.h"
 #include "config/config.h"
 #include "fleet/registry.h"
-#include "run/run.h"
+#include "run/runs.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,8 @@
 #include "base/log.h"
 #include "protocol/feed.h"
 #include "protocol/native.h"
-#include "run/run.h"
+#include "run/readers.h"
+#include "run/runs.h"
 
 #include <glob.h>
 #include <stdio.h>

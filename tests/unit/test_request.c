@@ -1,6 +1,7 @@
 #include "../case.h"
 #include "api/request.h"
 #include "base/log.h"
+#include "run/runs.h"
 #include "config/config.h"
 #include "protocol/native.h"
 #include "wire/frames.h"

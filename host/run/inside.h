@@ -1,0 +1,94 @@
+/*
+ * struct run and struct runs, for run.c, runs.c and readers.c alone, and the verbs
+ * that these three have for each other. Each part of struct run has one file that
+ * writes it.
+ */
+#ifndef RUN_INSIDE_H
+#define RUN_INSIDE_H
+
+#include "run/quota.h"
+#include "run/readers.h"
+#include "run/run.h"
+#include "run/runs.h"
+
+#include <uthash.h>
+
+struct run {
+    /* What each event looks at comes first, in few lines of the processor's cache. */
+    enum run_state state;
+    /* readers.c */
+    unsigned slowest_count;    /* subscribers at slowest; 0: there is no subscriber */
+    struct log_cursor slowest; /* the least cursor of the subscribers */
+    uint64_t spent;            /* of the run's credit, since the start */
+    uint64_t returned;         /* of what was spent */
+    struct runs *runs;
+    TAILQ_HEAD(, subscriber) subscribers;
+    struct eventlog *log;
+    size_t memory;                   /* runs.c: what runs->memory counts of the run */
+    struct buf pairs;                /* of START; empty after the start */
+    const struct executor *executor; /* NULL unless it executes the run */
+    void *executor_data;
+    uint32_t number;
+    struct run_identity identity; /* its texts are the run's */
+
+    unsigned refs;
+    /* runs.c */
+    UT_hash_handle by_id; /* in runs->by_id */
+    struct quota *quota;  /* while live; may be NULL */
+    char *key;            /* what runs->by_key compares; NULL: none */
+    unsigned char digest[DIGEST_SIZE];
+    uint64_t ended_at;        /* ms of the loop's clock */
+    TAILQ_ENTRY(run) in_list; /* in runs->live or runs->retained */
+    /* run.c */
+    char *subject;
+    uint32_t inputs_sent, inputs_taken;
+    bool cancelling;
+    bool held;        /* tasks of its agent wait for credit */
+    uv_timer_t timer; /* for the first of these, ms of the loop's clock or NEVER */
+    uint64_t deadline_at;
+    uint64_t deserted_at; /* its time to linger is over */
+    uint64_t ignored_at;  /* its grace is over */
+    uint64_t linger_ms, grace_ms;
+    char *error_code; /* NULL unless failed */
+    char *error_message;
+};
+
+/* ---- runs.c ---- */
+
+/* Choose the run's id. -EIO if there is no randomness. */
+int runs_make_id(struct runs *runs, char id[RUN_ID_LENGTH + 1]);
+
+/* Put a new run into the table, which takes over a reference. */
+void runs_enter(struct runs *runs, struct run *run, const struct run_request *request);
+
+/* The run has ended: keep it for the retention. */
+void runs_retain(struct runs *runs, struct run *run);
+
+/* A run without references gives back what it was charged. */
+void runs_leave(struct runs *runs, const struct run *run);
+
+/*
+ * Drop events of the run that are too much for readers to come, but none after the
+ * offset upto, and count what it takes; forget ended runs if all take too much.
+ */
+void runs_drop(struct runs *runs, struct run *run, uint64_t upto);
+
+uv_loop_t *runs_loop(const struct runs *runs);
+
+/* ---- readers.c ---- */
+
+/* Return the place up to which all subscribers have read; the log's end if there is none. */
+const struct log_cursor *readers_upto(const struct run *run);
+
+/* Take an event's cost out of the run's credit; false if it has not as much. */
+bool readers_charge(struct run *run, const struct event *event);
+
+/* Tell all subscribers that there is more to read, and give credit back. */
+void readers_tell(struct run *run);
+
+/* ---- run.c ---- */
+
+/* The first reader has come, or the last one has left. */
+void run_set_deserted(struct run *run, bool deserted);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * All runs: found by id and by key of idempotency, kept for a while after their
+ * end, and held within one budget of memory.
+ *
+ *   - What all readers of a run have read stays for readers that come back or come
+ *     late: at most log_size bytes of a run, and while it is live at most its fair
+ *     share of log_budget, but at least RUN_SHARE_LEAST. Beyond that the oldest
+ *     events are dropped; who asks for them is told of the gap.
+ *   - So the log of a run holds at most log_size + WIRE_WINDOW and its own two events,
+ *     the first and `done`. Its memory may be up to four times that; the budget
+ *     counts the memory, with the inputs of queued runs.
+ *   - An ended run is forgotten after the retention, or earlier, the oldest first,
+ *     when all runs together take more than log_budget. A live run never is;
+ *     instead no new run starts while there is no room.
+ */
+#ifndef RUN_RUNS_H
+#define RUN_RUNS_H
+
+#include "run/run.h"
+
+#define RUN_SHARE_LEAST (16u * 1024)
+
+struct runs_limits {
+    uint64_t retention_ms;
+    size_t log_size;
+    size_t log_budget;
+};
+
+struct runs *runs_create(uv_loop_t *loop, const struct runs_limits *limits);
+
+/* Set the limits for what happens from now on. */
+void runs_set_limits(struct runs *runs, const struct runs_limits *limits);
+
+/* Every run must have ended, and its subscribers must be gone. */
+void runs_destroy(struct runs *runs);
+
+/* Return the run with this id, or NULL. */
+struct run *runs_find(const struct runs *runs, const char *id);
+
+/*
+ * Find the run with this id for whoever can wait: done() is called once, at once
+ * or later, with NULL if there is no such run. The run is valid during the call.
+ */
+void runs_lookup(struct runs *runs, const char *id, void (*done)(void *data, struct run *run),
+                 void *data);
+
+/* Return the subject's run of the agent that was started with this key, or NULL. */
+struct run *runs_find_key(const struct runs *runs, const char *subject, const char *agent,
+                          const char *key);
+
+/* Return the number of runs that have not ended: all, and those of a client. */
+size_t runs_live(const struct runs *runs);
+unsigned runs_live_of(const struct runs *runs, const char *client);
+
+/* Return the bytes that all known runs take. */
+size_t runs_memory(const struct runs *runs);
+
+/* Drop all that need not be kept; return true if the budget then allows one more run. */
+bool runs_make_room(struct runs *runs);
+
+/* End all live runs as failed. */
+void runs_fail_all(struct runs *runs, enum run_error error);
+
+/* Charge the budget for what a reader of the run keeps; false if there is no room. */
+bool run_take_memory(struct run *run, size_t bytes);
+void run_give_memory(struct run *run, size_t bytes);
+
+#endif
