@@ -187,6 +187,7 @@ const struct http_driver *script_driver(struct script *script)
 void script_play(struct script *script, struct virtual_clock *clock, struct job *job,
                  const struct script_handler *handler, void *data)
 {
+    sched_assert_locked(job_sched(job));
     script->clock = clock;
     script->job = job;
     script->handler = handler;
@@ -199,12 +200,14 @@ void script_play(struct script *script, struct virtual_clock *clock, struct job 
 
 void script_count_emit(struct script *script)
 {
+    sched_assert_locked(job_sched(script->job));
     if (++script->emits == script->cancel.at_emit)
         job_cancel(script->job);
 }
 
 void script_count_wait(struct script *script)
 {
+    sched_assert_locked(job_sched(script->job));
     if (++script->waits == script->cancel.at_wait)
         job_cancel(script->job);
 }

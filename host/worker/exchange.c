@@ -117,12 +117,14 @@ void exchange_unref(struct agent_http *exchange)
 /* Locked. */
 static void exchange_attend(struct agent_http *exchange)
 {
+    sched_assert_locked(exchange->sched);
     exchange->driver->attend(exchange->driver->data, exchange);
 }
 
 /* Locked. */
 static void exchange_wake(struct agent_http *exchange)
 {
+    sched_assert_locked(exchange->sched);
     if (exchange->waiter)
         sched_wake(exchange->sched, &exchange->waiter->waiter);
 }
@@ -173,7 +175,8 @@ static int exchange_await(struct agent_http *exchange, struct task *task,
 {
     bool closed = false;
 
-    if (job_is_stopped(task->job))
+    sched_assert_locked(job_sched(task->job));
+    if (job_is_stopped(task->job)) /* then the exchange may be gone */
         return -ECANCELED;
     if (exchange->waiter)
         return -EBUSY;
@@ -204,6 +207,7 @@ int exchange_status(struct agent_http *exchange, struct task *task)
 /* Locked. */
 static long exchange_take_piece(struct agent_http *exchange, const char **data)
 {
+    sched_assert_locked(exchange->sched);
     buf_consume(&exchange->piece, buf_length(&exchange->piece));
     if (buf_length(&exchange->data) == 0)
         return exchange->error;
@@ -257,6 +261,7 @@ const char *exchange_error(struct agent_http *exchange, struct task *task)
 /* Locked. */
 static void exchange_leave(struct agent_http *exchange)
 {
+    sched_assert_locked(exchange->sched);
     TAILQ_REMOVE(&job_exchanges(exchange->job)->list, exchange, in_job);
     exchange->job = NULL;
     exchange_wake(exchange);

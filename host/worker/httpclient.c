@@ -174,6 +174,7 @@ static void transfer_take_status(struct transfer *transfer)
     const char *location;
     long status = 0;
 
+    sched_assert_locked(transfer->client->sched);
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     location = exchange_find_header(transfer->exchange, "Location");
     if (status < 200 ||
@@ -186,6 +187,7 @@ static void transfer_take_status(struct transfer *transfer)
  * Locked. */
 static bool transfer_take_line(struct transfer *transfer, const char *line, size_t length)
 {
+    sched_assert_locked(transfer->client->sched);
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         length--;
     if (length == 0) {

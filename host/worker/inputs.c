@@ -61,6 +61,7 @@ static void inputs_report(struct job *job)
     struct inputs *inputs = job_inputs(job);
     uint32_t counts[2] = {inputs->taken, inputs->awaited};
 
+    sched_assert_locked(job_sched(job));
     if (job_is_over(job))
         return;
     inputs->reported = inputs->awaited;
@@ -79,6 +80,7 @@ static int inputs_wait(struct task *task, uint64_t deadline)
     struct outbox_place place;
     int status;
 
+    sched_assert_locked(job_sched(task->job));
     if (silent && !crowded)
         inputs_report(job);
     if (crowded)
@@ -96,6 +98,7 @@ static void inputs_await(struct task *task, uint64_t deadline)
     struct inputs *inputs = job_inputs(job);
     int status = 0;
 
+    sched_assert_locked(job_sched(task->job));
     inputs->awaited++;
     while (!job_is_stopped(job) && STAILQ_EMPTY(&inputs->queue) && status == 0)
         status = inputs_wait(task, deadline);
@@ -109,6 +112,7 @@ int inputs_take(struct task *task, uint64_t deadline, char **json)
     struct job *job = task->job;
     struct inputs *inputs = job_inputs(job);
 
+    sched_assert_locked(job_sched(task->job));
     if (STAILQ_EMPTY(&inputs->queue) && !job_is_stopped(job) && deadline > 0)
         inputs_await(task, deadline);
     if (job_is_stopped(job))

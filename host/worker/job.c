@@ -214,6 +214,7 @@ int job_wait(struct task *task, uint64_t deadline)
     struct job *job = task->job;
     int status;
 
+    sched_assert_locked(job->host.sched);
     TAILQ_INSERT_TAIL(&job->waiting, task, in_job);
     task_set_current(NULL);
     status = sched_wait(job->host.sched, &task->waiter, deadline);
@@ -226,6 +227,7 @@ void job_wake(struct job *job)
 {
     struct task *task;
 
+    sched_assert_locked(job->host.sched);
     TAILQ_FOREACH(task, &job->waiting, in_job)
         sched_wake(job->host.sched, &task->waiter);
 }
@@ -254,6 +256,7 @@ void job_add_credit(struct job *job, size_t bytes)
 /* Locked. */
 static bool job_can_afford(const struct job *job, size_t cost)
 {
+    sched_assert_locked(job->host.sched);
     return job->credit >= cost && !outbox_is_full(job->host.outbox);
 }
 
@@ -263,6 +266,7 @@ static bool job_can_afford(const struct job *job, size_t cost)
  */
 static void job_report_held(struct job *job, uint32_t held)
 {
+    sched_assert_locked(job->host.sched);
     job->held = held;
     if (!job_is_over(job))
         wire_append(outbox_frames(job->host.outbox), WIRE_HELD, job->number, &held, sizeof held);
@@ -273,6 +277,7 @@ static void job_await_credit(struct job *job, struct task *task, size_t cost)
 {
     bool held = false;
 
+    sched_assert_locked(job->host.sched);
     while (!job_is_stopped(job) && !job_can_afford(job, cost)) {
         struct outbox_place place;
         bool crowded = outbox_is_full(job->host.outbox);
@@ -369,6 +374,7 @@ void job_finish(struct job *job, int status)
     struct wire_end end = {.status = WIRE_FINISHED, .code = "", .message = "", .result = ""};
     char message[128];
 
+    sched_assert_locked(job->host.sched);
     if (atomic_load(&job->cancelled)) {
         end.status = WIRE_CANCELLED;
     } else if (outcome->fail_code) {

@@ -106,6 +106,7 @@ static bool outbox_may_leave(struct outbox *outbox)
     uint64_t now = sched_turn_ms(outbox->sched);
     size_t length = buf_length(&outbox->frames);
 
+    sched_assert_locked(outbox->sched);
     if (length == 0)
         return false;
     if (outbox->urgent || now > outbox->handed_over_at || length >= HELD_MAX) {

@@ -114,6 +114,7 @@ static void loop_run_ready(struct loop_driver *driver)
     struct waiter *last = TAILQ_LAST(&driver->ready, ready_list), *waiter;
     bool done = last == NULL;
 
+    sched_assert_locked(driver->sched);
     while (!done && (waiter = TAILQ_FIRST(&driver->ready))) {
         done = waiter == last;
         loop_forget_ready(driver, waiter);

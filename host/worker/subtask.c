@@ -53,6 +53,7 @@ static void subtask_unref(struct agent_task *subtask)
 {
     struct job *job = subtask->task.job;
 
+    sched_assert_locked(job_sched(subtask->task.job));
     if (--subtask->refs > 0)
         return;
     subtask_free(subtask);
@@ -77,6 +78,7 @@ static int subtask_start(struct agent_task *subtask)
     const struct subtask_executor *executor;
     int status;
 
+    sched_assert_locked(job_sched(subtask->task.job));
     if (job_is_stopped(job))
         return -ECANCELED;
     if (subtasks->count >= AGENT_TASKS_MAX)
@@ -118,6 +120,7 @@ static void subtask_run(struct agent_task *subtask)
     struct job *job = subtask->task.job;
     struct task *before = task_current();
 
+    sched_assert_locked(job_sched(subtask->task.job));
     subtask->state = SUBTASK_RUNNING;
     subtask->result = -ECANCELED;
     if (!job_is_stopped(job)) {
@@ -147,6 +150,7 @@ static bool subtask_run_here(struct agent_task *subtask)
 {
     const struct subtask_executor *executor = job_host(subtask->task.job)->executor;
 
+    sched_assert_locked(job_sched(subtask->task.job));
     if (subtask->state != SUBTASK_QUEUED || !executor->may_run_here(executor->data))
         return false;
     if (executor->withdraw(executor->data, subtask))
@@ -180,6 +184,7 @@ static int subtask_await(struct task *task, struct agent_task *subtask)
 {
     int result;
 
+    sched_assert_locked(job_sched(task->job));
     subtask->joined = true;
     subtask_run_here(subtask);
     while (subtask->state != SUBTASK_ENDED)

@@ -235,6 +235,7 @@ static int worker_add(struct worker *worker, struct job *job)
 {
     uint32_t number = job_number(job);
 
+    sched_assert_locked(worker->job_host.sched);
     if (number >= WORKER_JOBS_MAX || worker_job(worker, number))
         return -EPROTO;
     if (number >= worker->capacity) {
@@ -252,6 +253,7 @@ static int worker_add(struct worker *worker, struct job *job)
 /* Locked. */
 static void worker_finish(struct worker *worker, struct job *job, int status)
 {
+    sched_assert_locked(worker->job_host.sched);
     execution_end(job, status);
     worker->jobs[job_number(job)] = NULL;
     worker->live--;
