@@ -22,6 +22,7 @@
  */
 #include "api/stream.h"
 
+#include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "protocol/feed.h"
@@ -70,7 +71,7 @@ struct streams {
     uv_timer_t first;   /* active at least while a stream is waiting */
     uv_timer_t check;
     struct streams_times times;
-    int handles; /* not yet closed */
+    struct handles handles;
     struct feed_blocks *blocks;
     struct stream_list all;
     struct stream_list waiting;
@@ -307,7 +308,6 @@ struct streams *streams_create(uv_loop_t *loop, const struct streams_times *time
 
     streams->loop = loop;
     streams->times = *times;
-    streams->handles = 3;
     streams->blocks = feed_blocks_create();
     TAILQ_INIT(&streams->all);
     TAILQ_INIT(&streams->waiting);
@@ -325,19 +325,16 @@ void streams_set_times(struct streams *streams, const struct streams_times *time
     streams->times = *times;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_closed(void *owner)
 {
-    struct streams *streams = handle->data;
+    struct streams *streams = owner;
 
-    if (--streams->handles > 0)
-        return;
     feed_blocks_destroy(streams->blocks);
     free(streams);
 }
 
 void streams_destroy(struct streams *streams)
 {
-    uv_close((uv_handle_t *)&streams->turn_end, on_handle_closed);
-    uv_close((uv_handle_t *)&streams->first, on_handle_closed);
-    uv_close((uv_handle_t *)&streams->check, on_handle_closed);
+    handles_close(&streams->handles, on_closed, streams, &streams->turn_end, &streams->first,
+                  &streams->check, NULL);
 }

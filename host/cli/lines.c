@@ -1,10 +1,14 @@
 /*
- * A terminal and a pipe are polled; what cannot be, such as a file, is read at
- * once, since it never waits.
+ * A terminal and a pipe are polled. A file cannot be, but reading it never waits: it
+ * is read at once.
+ *
+ * lines_ask() never calls take() itself: it starts `soon`, which takes a line of what
+ * was read, or else reads or polls, and asks again.
  */
 #include "cli/lines.h"
 
 #include "base/buf.h"
+#include "base/handles.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -16,13 +20,13 @@
 
 #define READ_SIZE 4096
 
-/* A longer line is taken in pieces. */
+/* Maximum length of a line; a longer one is taken in pieces. */
 #define LINE_MAX_SIZE (1024u * 1024)
 
 struct lines {
     uv_poll_t poll;
-    uv_idle_t soon; /* active while a line is to be taken, but not inside of the call that asked */
-    int handles;    /* not yet closed */
+    uv_idle_t soon; /* active while a line is asked for and not polled for */
+    struct handles handles;
     bool polled;
     bool ended;
     struct buf read;
@@ -30,9 +34,7 @@ struct lines {
     void *data;
 };
 
-static void on_soon(uv_idle_t *idle);
-
-/* Takes the first bytes as a line, and drops as many. */
+/* Hand the first bytes over as a line, and drop this number of bytes. */
 static void lines_give(struct lines *lines, size_t length, size_t drop)
 {
     char *line = mem_alloc(length + 1);
@@ -43,15 +45,15 @@ static void lines_give(struct lines *lines, size_t length, size_t drop)
     free(line);
 }
 
-/* Whether there was one to give, or will be none. */
+/* Hand over a line, or the end; return false if neither has been read. */
 static bool lines_try(struct lines *lines)
 {
+    const char *text = buf_data(&lines->read);
     size_t length = buf_length(&lines->read);
-    const char *end = length ? memchr(buf_data(&lines->read), '\n', length) : NULL;
+    const char *end = length ? memchr(text, '\n', length) : NULL;
 
     if (end)
-        lines_give(lines, (size_t)(end - buf_data(&lines->read)),
-                   (size_t)(end - buf_data(&lines->read)) + 1);
+        lines_give(lines, (size_t)(end - text), (size_t)(end - text) + 1);
     else if (length > 0 && (lines->ended || length >= LINE_MAX_SIZE))
         lines_give(lines, length, length);
     else if (lines->ended)
@@ -109,29 +111,26 @@ struct lines *lines_create(uv_loop_t *loop, void (*take)(void *data, const char 
     int flags = fcntl(STDIN_FILENO, F_GETFL);
 
     lines->polled = uv_poll_init(loop, &lines->poll, STDIN_FILENO) == 0;
-    if (flags >= 0) /* it made it non-blocking, but a terminal is also where all print */
+    if (flags >= 0) /* libuv made it non-blocking, and output to the same terminal with it */
         fcntl(STDIN_FILENO, F_SETFL, flags);
     uv_idle_init(loop, &lines->soon);
     lines->poll.data = lines->soon.data = lines;
-    lines->handles = 1 + lines->polled;
     lines->take = take;
     lines->data = data;
     return lines;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *owner)
 {
-    struct lines *lines = handle->data;
+    struct lines *lines = owner;
 
-    if (--lines->handles > 0)
-        return;
     buf_finish(&lines->read);
     free(lines);
 }
 
 void lines_destroy(struct lines *lines)
 {
-    uv_close((uv_handle_t *)&lines->soon, on_closed);
     if (lines->polled)
-        uv_close((uv_handle_t *)&lines->poll, on_closed);
+        handles_close(&lines->handles, on_closed, lines, &lines->poll, NULL);
+    handles_close(&lines->handles, on_closed, lines, &lines->soon, NULL);
 }

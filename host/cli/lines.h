@@ -6,10 +6,10 @@
 
 struct lines;
 
-/* take: gets each line that was asked for, without its end; NULL when there is none any more. */
+/* take() gets each line that was asked for, without its end; NULL if no line is left. */
 struct lines *lines_create(uv_loop_t *loop, void (*take)(void *data, const char *line), void *data);
 
-/* Asks for one line; once more before it came changes nothing. */
+/* Ask for one line. Asking again before it has come changes nothing. */
 void lines_ask(struct lines *lines);
 
 void lines_destroy(struct lines *lines);

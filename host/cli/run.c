@@ -50,7 +50,7 @@ struct session {
     struct run *run;
     struct buf scratch, frames; /* kept from one event to the next */
     bool text;
-    bool finished; /* the run, as it should */
+    bool finished; /* the run has ended as finished */
     int unwritten; /* errno of standard output */
 };
 
@@ -66,7 +66,7 @@ static void print_text(const struct event *event)
     cJSON_Delete(json);
 }
 
-/* Print the events that are not printed. */
+/* Print all new events. */
 static void on_appended(struct subscriber *subscriber)
 {
     struct session *session = (struct session *)subscriber;
@@ -90,7 +90,7 @@ static void on_appended(struct subscriber *subscriber)
 
 /* ---- the worker ---- */
 
-/* The agent waits for a person: for the next line here. */
+/* Hand the next line of standard input to the agent, which waits for it. */
 static void on_line(void *data, const char *line)
 {
     struct session *session = data;
