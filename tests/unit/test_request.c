@@ -1,9 +1,9 @@
 #include "../case.h"
 #include "api/request.h"
 #include "base/log.h"
-#include "run/runs.h"
 #include "config/config.h"
 #include "protocol/native.h"
+#include "run/runs.h"
 #include "wire/frames.h"
 
 #include <errno.h>
