@@ -57,6 +57,7 @@ struct block {
 struct feed_blocks {
     uint64_t from[BLOCKS]; /* offset of each block's first event */
     unsigned next;         /* the block to be made next */
+    unsigned last;         /* the block that was found last: most feeds ask for it again */
     struct block *current; /* of the last view; NULL: it had only the feed's own bytes */
     size_t viewed;         /* bytes of the last view */
     struct pack pack;
@@ -172,16 +173,22 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
 /* Return the block with the frames from the feed's cursor on, which are not none. */
 static struct block *find_block(const struct feed *feed, struct feed_blocks *blocks, size_t most)
 {
-    unsigned chosen = blocks->next;
+    unsigned i = blocks->last;
 
-    for (unsigned i = 0; i < BLOCKS; i++) {
+    if (blocks->from[i] == feed->cursor.at && block_is(&blocks->blocks[i], feed))
+        return &blocks->blocks[i];
+    for (i = 0; i < BLOCKS; i++) {
         if (blocks->from[i] == feed->cursor.at && block_is(&blocks->blocks[i], feed))
-            return &blocks->blocks[i];
+            break;
     }
-    blocks->next = (chosen + 1) % BLOCKS;
-    blocks->from[chosen] = feed->cursor.at;
-    block_fill(&blocks->blocks[chosen], feed, blocks, most);
-    return &blocks->blocks[chosen];
+    if (i == BLOCKS) {
+        i = blocks->next;
+        blocks->next = (i + 1) % BLOCKS;
+        blocks->from[i] = feed->cursor.at;
+        block_fill(&blocks->blocks[i], feed, blocks, most);
+    }
+    blocks->last = i;
+    return &blocks->blocks[i];
 }
 
 int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct iovec pieces[2],
