@@ -50,6 +50,26 @@ void buf_puts(struct buf *buf, const char *text)
     buf_append(buf, text, strlen(text));
 }
 
+char *buf_digits(char *to, uint64_t number)
+{
+    char digits[BUF_DIGITS_MAX];
+    size_t at = sizeof digits;
+
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    memcpy(to, digits + at, sizeof digits - at);
+    return to + sizeof digits - at;
+}
+
+void buf_number(struct buf *buf, uint64_t number)
+{
+    char *to = buf_reserve(buf, BUF_DIGITS_MAX);
+
+    buf_commit(buf, (size_t)(buf_digits(to, number) - to));
+}
+
 void buf_vprintf(struct buf *buf, const char *format, va_list args)
 {
     va_list again;

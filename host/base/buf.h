@@ -7,6 +7,9 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#define BUF_DIGITS_MAX 20
 
 struct buf {
     char *base;
@@ -31,6 +34,13 @@ void buf_commit(struct buf *buf, size_t length);
 
 void buf_append(struct buf *buf, const void *data, size_t length);
 void buf_puts(struct buf *buf, const char *text);
+
+/* Append the number in decimal. */
+void buf_number(struct buf *buf, uint64_t number);
+
+/* Write the number in decimal, at most BUF_DIGITS_MAX bytes; return the place after it. */
+char *buf_digits(char *to, uint64_t number);
+
 __attribute__((format(printf, 2, 3))) void buf_printf(struct buf *buf, const char *format, ...);
 __attribute__((format(printf, 2, 0))) void buf_vprintf(struct buf *buf, const char *format,
                                                        va_list args);

@@ -2,7 +2,6 @@
 
 #include "base/json.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 static void put_name(struct json_writer *json, const char *name)
@@ -38,7 +37,7 @@ void json_text(struct json_writer *json, const char *name, const char *text)
 void json_number(struct json_writer *json, const char *name, uint64_t number)
 {
     put_name(json, name);
-    buf_printf(json->out, "%" PRIu64, number);
+    buf_number(json->out, number);
 }
 
 void json_flag(struct json_writer *json, const char *name, bool flag)

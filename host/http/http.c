@@ -129,7 +129,8 @@ struct http_request {
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
     struct {
-        char *name, *value;
+        const char *name;
+        char *value;
     } headers[HEADERS_MAX];
     int header_count;
     unsigned status;
@@ -226,7 +227,6 @@ static void request_free_headers(struct http_request *request)
 {
     while (request->header_count > 0) {
         request->header_count--;
-        free(request->headers[request->header_count].name);
         free(request->headers[request->header_count].value);
     }
 }
@@ -250,7 +250,7 @@ void http_add_header(struct http_request *request, const char *name, const char 
     int at = request->header_count++;
 
     assert(at < HEADERS_MAX);
-    request->headers[at].name = mem_strdup(name);
+    request->headers[at].name = name;
     request->headers[at].value = mem_strdup(value);
 }
 

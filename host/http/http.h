@@ -75,7 +75,8 @@ void http_drop_body(struct http_request *request);
 
 /* ---- the answer: one of these, once ---- */
 
-/* Add a header to the answer that follows, at most 12. */
+/* Add a header to the answer that follows, at most 12. The name is a literal; the value is copied.
+ */
 void http_add_header(struct http_request *request, const char *name, const char *value);
 
 /* Takes the body over. content_type NULL: an answer without a body, such as 204. */

@@ -13,9 +13,9 @@
 #define DATA_FIELD  "\ndata: "
 #define ID_FIELD    "\nid: "
 #define END         "\n\n"
+#define RETRY       "retry: 1000"
 
-/* Maximum digits of a number. */
-#define DIGITS_MAX 20
+#define ID_MAX (strlen(ID_FIELD "." END) + RUN_ID_LENGTH + BUF_DIGITS_MAX)
 
 static char *put(char *to, const char *text, size_t length)
 {
@@ -23,31 +23,29 @@ static char *put(char *to, const char *text, size_t length)
     return to + length;
 }
 
-static char *put_number(char *to, uint64_t number)
+static char *put_id(char *to, const struct run_identity *run, uint64_t sequence)
 {
-    char digits[DIGITS_MAX];
-    size_t at = sizeof digits;
-
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    return put(to, digits + at, sizeof digits - at);
+    to = put(to, ID_FIELD, strlen(ID_FIELD));
+    to = put(to, run->id, RUN_ID_LENGTH);
+    *to++ = '.';
+    to = buf_digits(to, sequence);
+    return put(to, END, strlen(END));
 }
 
 static void native_begin(void *state, const struct run_identity *run, uint64_t after,
                          struct buf *out)
 {
+    char *begin = buf_reserve(out, strlen(RETRY) + ID_MAX);
+
     (void)state;
-    buf_printf(out, "retry: 1000" ID_FIELD "%s.%" PRIu64 END, run->id, after);
+    buf_commit(out, (size_t)(put_id(put(begin, RETRY, strlen(RETRY)), run, after) - begin));
 }
 
 static void native_event(void *state, const struct run_identity *run, const struct event *event,
                          struct buf *out)
 {
-    char *begin =
-        buf_reserve(out, strlen(EVENT_FIELD DATA_FIELD ID_FIELD "." END) + event->type_length +
-                             event->json_length + RUN_ID_LENGTH + DIGITS_MAX);
+    char *begin = buf_reserve(out, strlen(EVENT_FIELD DATA_FIELD) + event->type_length +
+                                       event->json_length + ID_MAX);
     char *to = begin;
 
     (void)state;
@@ -55,11 +53,7 @@ static void native_event(void *state, const struct run_identity *run, const stru
     to = put(to, event->type, event->type_length);
     to = put(to, DATA_FIELD, strlen(DATA_FIELD));
     to = put(to, event->json, event->json_length);
-    to = put(to, ID_FIELD, strlen(ID_FIELD));
-    to = put(to, run->id, RUN_ID_LENGTH);
-    *to++ = '.';
-    to = put_number(to, event->sequence);
-    to = put(to, END, strlen(END));
+    to = put_id(to, run, event->sequence);
     buf_commit(out, (size_t)(to - begin));
 }
 

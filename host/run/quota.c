@@ -7,8 +7,9 @@
 #include <string.h>
 
 struct quota {
-    char *name; /* first: the tree compares it */
+    const char *name; /* first: the tree compares it; it is `text` */
     unsigned live;
+    char text[];
 };
 
 static int compare_names(const void *a, const void *b)
@@ -35,8 +36,10 @@ struct quota *quota_take(struct quotas *quotas, const char *name)
     struct quota *quota = quota_find(quotas, name);
 
     if (quota == NULL) {
-        quota = mem_alloc(sizeof *quota);
-        quota->name = mem_strdup(name);
+        size_t size = strlen(name) + 1;
+
+        quota = mem_alloc(sizeof *quota + size);
+        quota->name = memcpy(quota->text, name, size);
         tsearch(quota, &quotas->tree, compare_names);
     }
     quota->live++;
@@ -48,6 +51,5 @@ void quota_give_back(struct quotas *quotas, struct quota *quota)
     if (quota == NULL || --quota->live > 0)
         return;
     tdelete(quota, &quotas->tree, compare_names);
-    free(quota->name);
     free(quota);
 }

@@ -348,9 +348,13 @@ static void end_with(struct run *run, enum run_state state, const struct wire_en
         run->error_code = mem_strdup(end->code);
         run->error_message = mem_strdup(end->message);
     }
-    buf_printf(&json, "{\"status\":\"%s\"", states[state].name);
-    if (*end->result)
-        buf_printf(&json, ",\"result\":%s", end->result);
+    buf_puts(&json, "{\"status\":\"");
+    buf_puts(&json, states[state].name);
+    buf_puts(&json, "\"");
+    if (*end->result) {
+        buf_puts(&json, ",\"result\":");
+        buf_puts(&json, end->result);
+    }
     describe_error(run, &json);
     buf_puts(&json, "}");
     buf_finish(&run->pairs);

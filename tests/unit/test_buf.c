@@ -50,6 +50,16 @@ CASE(puts_leaves_out_the_nul)
     expect("abc");
 }
 
+CASE(numbers_are_decimal)
+{
+    buf_number(&buf, 0);
+    buf_puts(&buf, " ");
+    buf_number(&buf, 1090);
+    buf_puts(&buf, " ");
+    buf_number(&buf, UINT64_MAX);
+    expect("0 1090 18446744073709551615");
+}
+
 CASE(printf_leaves_out_the_nul)
 {
     buf_printf(&buf, "%s-%d", "x", 42);
