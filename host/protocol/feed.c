@@ -14,8 +14,10 @@
  * one send takes. It is made when a feed needs it and stays until its place is
  * needed, because readers that are up to date ask for the same bytes one after
  * the other: 100 readers of a run cost one encoding of its events. A block is
- * found by the run's id, the encoder and the two choices; what a log has at an
- * offset never changes, so a block is never stale. The callers should ask for one
+ * found by the run's id, the encoder, its state before the first event and the two
+ * choices; what a log has at an offset never changes, so a block is never stale. Two
+ * readers at one place may have different states, for example if one of them came
+ * after the oldest events were dropped: they share no block. The callers should ask for one
  * block after the other for all readers, not for all blocks for each reader.
  *
  * A block has an index, the end of each frame, so that a short send moves the
@@ -48,7 +50,7 @@ struct block {
     bool packing;
     uint64_t limit;
     struct log_cursor to;
-    void *state; /* of the encoder, at `to` */
+    void *state; /* of the encoder, at `to`; after it, the state before the first event */
     struct buf bytes;
     unsigned count;
     struct frame frames[FRAMES_MAX];
@@ -127,8 +129,13 @@ void feed_beat(struct feed *feed)
 
 static bool block_is(const struct block *block, const struct feed *feed)
 {
+    size_t state_size = feed->encoder->state_size;
+
     return block->limit == feed->limit && block->packing == feed->packing &&
-           block->encoder == feed->encoder && memcmp(block->run, feed->run->id, RUN_ID_LENGTH) == 0;
+           block->encoder == feed->encoder &&
+           memcmp(block->run, feed->run->id, RUN_ID_LENGTH) == 0 &&
+           (state_size == 0 ||
+            memcmp((char *)block->state + state_size, feed->state, state_size) == 0);
 }
 
 /* Encode events from the feed's cursor on, about `most` bytes and at least one event. */
@@ -148,8 +155,9 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
     free(block->state);
     block->state = NULL;
     if (encoder->state_size > 0) {
-        block->state = mem_alloc(encoder->state_size);
+        block->state = mem_alloc(2 * encoder->state_size);
         memcpy(block->state, feed->state, encoder->state_size);
+        memcpy((char *)block->state + encoder->state_size, feed->state, encoder->state_size);
     }
     while (cursor.at < feed->limit && block->count < FRAMES_MAX) {
         struct log_cursor next = cursor;

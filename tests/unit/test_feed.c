@@ -415,3 +415,29 @@ CASE(readers_at_one_place_share_a_block)
     }
     ck_assert_uint_eq(calls, 5000);
 }
+
+CASES("blocks of an encoder with state", .setup = setup_stateful, .teardown = teardown);
+
+/* The late reader has not seen the events that were dropped, so its frames are others. */
+CASE(readers_with_other_states_share_no_block)
+{
+    struct buf first = {0};
+    struct feed late;
+
+    append_delta(10);
+    open_after(&feed, 0);
+    ck_assert(send_once(SIZE_MAX));
+    eventlog_drop(eventlog, 0, eventlog->end.at);
+    open_after(&late, 1);
+    append_delta(5);
+    buf_finish(&got);
+    ck_assert(send_once(SIZE_MAX));
+    buf_swap(&got, &first);
+    feed_close(&feed);
+    feed = late;
+    ck_assert(send_once(SIZE_MAX));
+    ck_assert_mem_eq(buf_data(&first), "[2 15 ", 6);
+    ck_assert(buf_length(&got) > strlen("<7q3vj5k8m2n4p6r9s1t0w2xyzh 1>[2 5 "));
+    ck_assert_mem_eq(buf_data(&got), "<7q3vj5k8m2n4p6r9s1t0w2xyzh 1>[2 5 ", 35);
+    buf_finish(&first);
+}
