@@ -31,7 +31,7 @@ struct unit {
 struct composer {
     struct unit units[UNITS_MAX];
     size_t count;
-    size_t passage; /* the one that is being read */
+    size_t passage; /* the passage that is being read */
     unsigned line;
     bool open;                               /* the last unit is not complete */
     unsigned char chosen[INDEX_RESULTS_MAX]; /* units of each passage */

@@ -27,7 +27,8 @@ struct access {
 
 /* ---- the host ---- */
 
-/* Whether a Host header names this machine: localhost or a loopback address, maybe with a port. */
+/* Return true if a Host header names this machine: localhost or a loopback address, with or without
+ * a port. */
 static bool is_local(const char *host)
 {
     size_t length = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
@@ -62,8 +63,7 @@ static bool check_host(const struct access *access, struct http_request *request
 
 /* ---- origins ---- */
 
-/* Whether this server sent the page: the browser says so, or the origin is the host that is asked.
- */
+/* Return true if this server sent the page: the browser says so, or the origin is the Host. */
 static bool is_same_origin(const struct http_request *request, const char *origin)
 {
     const char *site = http_header(request, "Sec-Fetch-Site");

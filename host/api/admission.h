@@ -73,8 +73,8 @@ enum admission {
 };
 
 /*
- * Whether a run of this deployment, NULL if there is none, may start now or
- * wait for its start. client: who is charged for the run.
+ * Decide if a run of this deployment, NULL if there is none, may start now or
+ * wait for its start. client is charged for the run.
  */
 enum admission admission_check(const struct api *api, struct deployment *deployment,
                                const char *client);

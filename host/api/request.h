@@ -43,7 +43,7 @@ enum admission request_read(const struct request_view *view, const struct config
 enum admission request_read_input(const struct request_view *view, const char *forward_headers,
                                   struct request_texts *texts, struct run_request *out);
 
-/* Whether the body is one JSON value and says so. */
+/* Check that the body is one JSON value and that its Content-Type says so. */
 enum admission request_check_body(const struct request_view *view);
 
 /* ---- where to read on ---- */

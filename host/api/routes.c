@@ -69,7 +69,7 @@ static const struct route {
     {"GET", "/healthz", NULL, handle_health},       {"GET", "/readyz", NULL, handle_ready},
 };
 
-/* Whether the path is this route's; name gets the part between before and after. */
+/* Return true if the path is this route's; name gets the part between before and after. */
 static bool route_matches(const struct route *route, const char *path, char *name, size_t size)
 {
     size_t before = strlen(route->before), length;

@@ -76,10 +76,10 @@ int setting_number(const char *text, unsigned min, unsigned max, unsigned *out);
 /* Read the socket address of a numeric ADDRESS:PORT; -EINVAL if it is none. */
 int setting_address(const char *text, struct sockaddr_storage *out);
 
-/* Whether a numeric ADDRESS:PORT is one that only this machine can reach. */
+/* Return true if only this machine can reach a numeric ADDRESS:PORT. */
 bool setting_is_loopback(const char *text);
 
-/* Whether an IPv4 address is in 127.0.0.0/8; in network byte order. */
+/* Return true if an IPv4 address, in network byte order, is in 127.0.0.0/8. */
 bool setting_is_loopback_v4(struct in_addr address);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Who is next: of all tasks that do not execute, the one that is due first, and
- * of several, the one that has waited longest. A task is due when it is woken,
- * else at its deadline; one that has not begun is due at once. To pass the turn:
+ * The next turn goes to the task that is due first, and among equals to the task
+ * that has waited longest. A task is due when it is woken, else at its deadline; a
+ * task that has not begun is due at once. To pass the turn:
  *
  *     1. let the owner settle what happened until now;
  *     2. while an alarm comes before the next task is due, set the clock to it

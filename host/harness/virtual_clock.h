@@ -56,7 +56,7 @@ struct clock_alarm {
 void virtual_clock_set_alarm(struct virtual_clock *clock, struct clock_alarm *alarm);
 void virtual_clock_clear_alarm(struct virtual_clock *clock, struct clock_alarm *alarm);
 
-/* Whether this thread is in a callback that a host makes on its loop. */
+/* Note if this thread is in a callback that a host makes on its loop. */
 void virtual_clock_set_loop(bool loop);
 
 #endif

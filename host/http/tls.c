@@ -79,7 +79,7 @@ static int read_file(const char *name, const char *path, gnutls_datum_t *out, st
                    errno ? strerror(errno) : "not a file that can be read whole");
 }
 
-/* Whether the key is that of the chain's first certificate. */
+/* Return true if the key is that of the chain's first certificate. */
 static bool identity_matches(const struct identity *identity)
 {
     unsigned char ids[2][DIGEST_SIZE];

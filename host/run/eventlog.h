@@ -2,9 +2,9 @@
  * The events of one run, numbered from 1 without gaps. They know no protocol: an
  * encoder makes frames of them (protocol/encoder.h).
  *
- * Who reads a log has a cursor, a place between two events, and moves it with
- * the verbs below. A cursor must be one that a verb has set, and the events after
- * it must still be kept: run.h says which are.
+ * A reader has a cursor, a place between two events, and moves it with the verbs
+ * below. A verb must have set the cursor, and the events after it must still be
+ * kept: run.h says which are.
  *
  * A log does no I/O and knows no reader.
  */

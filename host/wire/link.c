@@ -1,3 +1,13 @@
+/*
+ * Reading: each readable event reads once, so that a peer that never pauses cannot
+ * keep the loop, and hands over every frame that is whole. Writing: frames
+ * collect in one buffer that is sent at the end of the turn; if the socket is full,
+ * the link waits until it is writable, and tells drained() when all is sent.
+ *
+ * A failed send() ends nothing by itself: the peer may have sent frames before it
+ * left, for example how its runs ended. The read side finds the end of the
+ * connection after those frames.
+ */
 #include "wire/link.h"
 
 #include "base/handles.h"

@@ -52,7 +52,7 @@ void link_flush(struct link *link);
 /* Hand over frames that have arrived and are unread, before a dead peer's end is told. */
 void link_drain(struct link *link);
 
-/* Close the socket; no handler is called from then on. NULL is ignored. */
+/* Close the socket; no handler is called from then on. NULL does nothing. */
 void link_close(struct link *link);
 
 #endif

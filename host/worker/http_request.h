@@ -1,4 +1,4 @@
-/* Whether a request of an agent's, as agent.h declares it, can be sent; and its defaults. */
+/* Checks of an agent's outgoing request, as agent.h declares it, and its defaults. */
 #ifndef WORKER_HTTP_REQUEST_H
 #define WORKER_HTTP_REQUEST_H
 

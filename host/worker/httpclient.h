@@ -17,7 +17,7 @@ struct sched;
 
 struct http_client *http_client_create(uv_loop_t *loop, struct sched *sched);
 
-/* No job is live. NULL is fine. */
+/* No job is live. NULL does nothing. */
 void http_client_destroy(struct http_client *client);
 
 /* Valid as long as the client. */

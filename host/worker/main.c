@@ -1,3 +1,16 @@
+/*
+ * The life of a worker process, told by the front's frames:
+ *
+ *     OPEN ──► load the plugin ──HELLO──► CREATE ──► create, selftest ──READY──► START …
+ *                  │ refused                              │ refused
+ *                  └──────────────── REFUSED ─────────────┘   (the front ends the process)
+ *
+ *     QUIT ──► cancel all jobs, destroy the plugin, send the last frames, exit 0
+ *     the link ends ──► exit at once: nobody is left to be told
+ *
+ * The outbox's frames go to the link only while the link has nothing queued: the
+ * outbox is bounded and holds the agents back, the link's queue does not.
+ */
 #include "worker/main.h"
 
 #include "base/log.h"

@@ -1,11 +1,11 @@
 /*
- * What leaves the worker: frames that any thread appends, and that a sink takes
+ * The frames that leave the worker: any thread appends them, and a sink takes them
  * at the end of the loop's turns, so that many events cost one write.
  *
  * A quiet outbox hands over at once. A busy one holds a few events back until
  * the next millisecond begins: each handing over wakes the front, which costs
  * as much as an event. Everything but events leaves at once, with all before it.
- * What is held back is lost if the worker crashes.
+ * A crash of the worker loses the events held back.
  *
  * Policy: an outbox with OUTBOX_MAX bytes is full; emitting tasks then wait
  * until the sink has taken them. Ends of runs and answers to the front are

@@ -32,7 +32,7 @@ int plugin_handle(const struct plugin *plugin, const char *input);
  * returned is refused, which is logged. */
 char *plugin_save_state(const struct plugin *plugin);
 
-/* Call its destroy() if it was created; the code stays mapped. NULL is fine. */
+/* Call its destroy() if it was created; the code stays mapped. NULL does nothing. */
 void plugin_destroy(struct plugin *plugin);
 
 #endif

@@ -26,7 +26,7 @@ void sched_loop_destroy(struct sched *sched);
 /* End the turn now. On the loop, not locked. */
 void sched_loop_flush(struct sched *sched);
 
-/* Continue a fiber at the end of the turn: one that has just been prepared. Locked. */
+/* Continue a fiber that has just been prepared, at the end of the turn. Locked. */
 void sched_loop_make_ready(struct sched *sched, struct waiter *waiter);
 
 #endif

@@ -18,7 +18,7 @@ int threads_submit(struct threads *threads, void (*fn)(void *data), void *data);
 /* Take this work back; return false if a thread has begun it. */
 bool threads_withdraw(struct threads *threads, void (*fn)(void *data), void *data);
 
-/* Wait until all work is done and end the threads. NULL is fine. */
+/* Wait until all work is done and end the threads. NULL does nothing. */
 void threads_destroy(struct threads *threads);
 
 #endif

@@ -35,7 +35,7 @@ struct worker;
 
 struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, void *data);
 
-/* After left(), or before any job. NULL is fine. */
+/* After left(), or before any job. NULL does nothing. */
 void worker_destroy(struct worker *worker);
 
 /* The two halves of loading; see plugin.h. The reason includes what the plugin logged. */

@@ -18,7 +18,7 @@ struct fiber_pool;
 /* stack_size: bytes of address space of each fiber. */
 struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size);
 
-/* Every fiber must have ended. NULL is fine. */
+/* Every fiber must have ended. NULL does nothing. */
 void fiber_pool_destroy(struct fiber_pool *pool);
 
 /* Make a fiber on which fn(data) begins with the first fiber_resume(). 0 or an -errno of mmap(). */
