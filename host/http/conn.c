@@ -252,7 +252,7 @@ int conn_send(struct conn *conn, const struct iovec *pieces, int count, bool las
         written -= part;
         if (conn->chunked && conn->chunk_left == 0 && part > 0) {
             conn->owed_length = 2 - written;
-            memcpy(conn->owed, "\r\n" + written, conn->owed_length);
+            memcpy(conn->owed, &"\r\n"[written], conn -> owed_length);
         }
 
         /* 5. take it off the pieces */

@@ -641,7 +641,8 @@ static void on_late(struct deadline *deadline)
 
 /* ---- the whole ---- */
 
-static void on_mhd_log(void *data, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_mhd_log(void *data, const char *format,
+                                                             va_list args)
 {
     (void)data;
     log_vline(LOG_DEBUG, format, args);

@@ -215,7 +215,8 @@ static int host_run_cancelled(void)
     return task && job_is_stopped(task->job);
 }
 
-static int host_run_fail(const char *code, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static int host_run_fail(const char *code, const char *format,
+                                                               va_list args)
 {
     struct task *task = task_current();
     char message[1024];
@@ -378,7 +379,8 @@ static void host_http_close(struct agent_http *http)
         exchange_close(http, task);
 }
 
-static void host_log(enum agent_log_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void host_log(enum agent_log_level level,
+                                                           const char *format, va_list args)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
     const char *run = host_ctx_get("run.id");

@@ -132,10 +132,10 @@ static void count_up(char digits[DATA_N_DIGITS])
         digits[at] = '0';
 }
 
-/* Whether it is as in DATA_FORM from here to there. */
+/* Return true if the data is as DATA_FORM has it from begin to end. */
 static bool is_formal(const char *data, size_t begin, size_t end)
 {
-    return memcmp(data + begin, DATA_FORM + begin, end - begin) == 0;
+    return memcmp(data + begin, &DATA_FORM[begin], end - begin) == 0;
 }
 
 static bool has_token_form(const char *data, size_t length)
