@@ -16,6 +16,8 @@ base_sources = \
 	host/base/log.h \
 	host/base/mem.c \
 	host/base/mem.h \
+	host/base/patience.c \
+	host/base/patience.h \
 	host/base/time.h \
 	host/base/why.c \
 	host/base/why.h

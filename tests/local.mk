@@ -41,6 +41,7 @@ check_PROGRAMS = \
 	tests/unit/test_lookup \
 	tests/unit/test_native \
 	tests/unit/test_pack \
+	tests/unit/test_patience \
 	tests/unit/test_queue \
 	tests/unit/test_quota \
 	tests/unit/test_request \

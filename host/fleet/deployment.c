@@ -1,9 +1,10 @@
 /*
- * Two axes. `current` is the generation that serves, or none. `swap.candidate`
- * is the generation that is being started to become current, or none. All other
- * generations drain: they finish their runs and close.
+ * Two axes. `current` is the generation that serves, or none. A swap is under way
+ * while `swap.copy` copies the file, and then while `swap.candidate`, made of the
+ * copy, is being started to become current. All other generations drain: they
+ * finish their runs and close.
  *
- *                      no candidate                    candidate
+ *                      no swap under way               copy, candidate
  *     no current       drained, removed, refused       starting
  *     current          serving, crash_loop             serving, crash_loop: a swap is under way
  *
@@ -24,7 +25,7 @@
  *
  * The steps of a swap, each of which may fail and then leaves `current` as it is:
  *
- *   1. copy the file (image.h); a rollback has its copy;
+ *   1. copy the file, off the loop (image.h); a rollback has its copy;
  *   2. start a generation on the copy: the candidate;
  *   3. hello: the candidate says its name, which must be that of the current
  *      one and nobody else's;
@@ -34,14 +35,19 @@
  *      is kept for a rollback.
  *
  * One swap is under way at a time. A swap asked for meanwhile is remembered in
- * `swap.wanted` and begins when the candidate has become current or failed, or,
+ * `swap.wanted` and begins when the one under way has succeeded or failed, or,
  * if max_generations live already, when one of those has closed. Several wishes
- * for the file become one: the file is read as it is then.
+ * for the file become one: the file is read as it is then. An event that finds the
+ * file as it was when its copy began joins the swap under way.
+ *
+ * Draining, removal and the host's stop cancel the copy; nobody hears of it again.
  */
 #include "fleet/deployment.h"
 
+#include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/patience.h"
 #include "fleet/queue.h"
 #include "fleet/states.h"
 
@@ -71,8 +77,10 @@ static const struct {
 };
 
 struct swap {
-    struct generation *candidate; /* NULL: no swap is under way */
-    uv_timer_t state_time;        /* active while the candidate waits for the current one's state */
+    struct image_copy *copy;      /* of the file, under way; else NULL */
+    struct stat copied;           /* the file when the copy began; all zero: it was not there */
+    struct generation *candidate; /* being started; else NULL */
+    struct patience state_time;   /* active while the candidate waits for the current one's state */
     struct reply_list replies;    /* of the swap under way */
     enum { SWAP_NONE, SWAP_FILE, SWAP_IMAGE } wanted; /* the next swap */
     struct image *image;                              /* of SWAP_IMAGE, else NULL */
@@ -96,6 +104,8 @@ struct deployment {
     uint64_t last_number;
     char *reason; /* of the last failed swap or crash loop; NULL if all is well */
     struct queue queue;
+    uv_idle_t turn_end; /* active while room may have come for the queue */
+    struct handles handles;
     const struct deployment_handler *handler;
     void *data;
 };
@@ -178,6 +188,17 @@ void deployment_submit(struct deployment *deployment, struct run *run)
 
 static void deployment_begin_wanted(struct deployment *deployment);
 
+static bool swap_is_under_way(const struct swap *swap)
+{
+    return swap->copy || swap->candidate;
+}
+
+static void swap_cancel_copy(struct swap *swap)
+{
+    image_copy_cancel(swap->copy);
+    swap->copy = NULL;
+}
+
 /* Want no next swap. */
 static void swap_forget(struct swap *swap)
 {
@@ -205,7 +226,8 @@ static void deployment_let_go(struct deployment *deployment, enum deployment_sta
     struct generation *candidate = deployment->swap.candidate;
 
     deployment->swap.candidate = NULL;
-    uv_timer_stop(&deployment->swap.state_time);
+    patience_stop(&deployment->swap.state_time);
+    swap_cancel_copy(&deployment->swap);
     swap_forget(&deployment->swap);
     if (candidate)
         generation_quit(candidate);
@@ -255,10 +277,20 @@ static void on_ready(void *data, struct generation *generation)
     deployment_start_runs(deployment);
 }
 
+/* Start runs when all is read: the worker that had the last one may have died since. */
+static void on_turn_end(uv_idle_t *idle)
+{
+    uv_idle_stop(idle);
+    deployment_start_runs(idle->data);
+}
+
 static void on_room(void *data, struct generation *generation)
 {
+    struct deployment *deployment = data;
+
     (void)generation;
-    deployment_start_runs(data);
+    if (deployment->queue.length > 0)
+        uv_idle_start(&deployment->turn_end, on_turn_end);
 }
 
 static void on_failed(void *data, struct generation *generation, const char *reason)
@@ -268,7 +300,7 @@ static void on_failed(void *data, struct generation *generation, const char *rea
     if (generation != deployment->swap.candidate)
         return;
     deployment->swap.candidate = NULL;
-    uv_timer_stop(&deployment->swap.state_time);
+    patience_stop(&deployment->swap.state_time);
     if (deployment->state == DEPLOYMENT_draining)
         return;
     deployment_swap_failed(deployment, reason);
@@ -308,13 +340,13 @@ static void on_closed(void *data, struct generation *generation)
 
 static void candidate_create(struct deployment *deployment, const char *state)
 {
-    uv_timer_stop(&deployment->swap.state_time);
+    patience_stop(&deployment->swap.state_time);
     generation_create(deployment->swap.candidate, state && *state ? state : NULL);
 }
 
-static void on_state_time(uv_timer_t *timer)
+static void on_state_time(void *data)
 {
-    struct deployment *deployment = timer->data;
+    struct deployment *deployment = data;
 
     log_warn(
         "state not saved in time, the new version starts without plugin=%s generation=%" PRIu64,
@@ -327,7 +359,7 @@ static void on_saved(void *data, struct generation *generation, const char *stat
     struct deployment *deployment = data;
 
     if (deployment->swap.candidate && generation == deployment->current &&
-        uv_is_active((uv_handle_t *)&deployment->swap.state_time))
+        patience_is_active(&deployment->swap.state_time))
         candidate_create(deployment, state);
 }
 
@@ -358,7 +390,7 @@ static void on_hello(void *data, struct generation *generation, const struct pro
     deployment->loaded = true;
     deployment_configure(deployment);
     if (deployment->current && generation_save_state(deployment->current))
-        uv_timer_start(&deployment->swap.state_time, on_state_time, STATE_MS, 0);
+        patience_start(&deployment->swap.state_time, STATE_MS, on_state_time);
     else
         candidate_create(deployment, NULL);
 }
@@ -381,9 +413,10 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
 
     if (count >= deployment->config->max_generations) {
         struct why why = {0};
-        swap_forget(&deployment->swap);
-        deployment->swap.wanted = SWAP_IMAGE;
-        deployment->swap.image = image_ref(image);
+        if (deployment->swap.wanted == SWAP_NONE) { /* else for a newer file */
+            deployment->swap.wanted = SWAP_IMAGE;
+            deployment->swap.image = image_ref(image);
+        }
         why_set(&why, 0, "%u generations are live; the swap waits until one has drained", count);
         deployment_swap_failed(deployment, why_text(&why));
         why_finish(&why);
@@ -398,20 +431,32 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
     deployment->generations[deployment->generation_count++] = deployment->swap.candidate;
 }
 
+static void on_copied(void *data, struct image *image, const char *reason)
+{
+    struct deployment *deployment = data;
+
+    deployment->swap.copy = NULL;
+    if (image) {
+        image_unref(deployment->tried);
+        deployment->tried = image;
+        deployment_swap_to(deployment, image);
+    } else {
+        deployment_swap_failed(deployment, reason);
+        deployment_begin_wanted(deployment);
+    }
+}
+
 /* Swap to the file as it is now. */
 static void deployment_swap_to_file(struct deployment *deployment)
 {
-    struct image *image;
-    struct why why = {0};
+    struct swap *swap = &deployment->swap;
 
-    if (image_create(deployment->file, &image, &why) < 0) {
-        deployment_swap_failed(deployment, why_text(&why));
-        why_finish(&why);
-        return;
-    }
-    image_unref(deployment->tried);
-    deployment->tried = image;
-    deployment_swap_to(deployment, image);
+    if (deployment->current == NULL)
+        deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
+    swap_forget(swap);
+    if (stat(deployment->file, &swap->copied) < 0)
+        swap->copied = (struct stat){0};
+    swap->copy = image_copy_start(deployment->loop, deployment->file, on_copied, deployment);
 }
 
 /* Begin the swap that is wanted, if there is one and nothing is under way. */
@@ -420,7 +465,8 @@ static void deployment_begin_wanted(struct deployment *deployment)
     struct swap *swap = &deployment->swap;
     struct image *image = swap->image;
 
-    if (swap->wanted == SWAP_NONE || swap->candidate || deployment->state == DEPLOYMENT_draining)
+    if (swap->wanted == SWAP_NONE || swap_is_under_way(swap) ||
+        deployment->state == DEPLOYMENT_draining)
         return;
     swap->wanted = SWAP_NONE;
     swap->image = NULL;
@@ -434,7 +480,7 @@ static void deployment_begin_wanted(struct deployment *deployment)
 
 void deployment_reload(struct deployment *deployment, const struct reply *reply)
 {
-    if (deployment->swap.candidate) {
+    if (swap_is_under_way(&deployment->swap)) {
         swap_forget(&deployment->swap);
         deployment->swap.wanted = SWAP_FILE;
         replies_add(&deployment->swap.later, reply);
@@ -448,7 +494,7 @@ void deployment_rollback(struct deployment *deployment, const struct reply *repl
 {
     const char *error = NULL;
 
-    if (deployment->swap.candidate)
+    if (swap_is_under_way(&deployment->swap))
         error = "a swap is under way; try again when it is done";
     else if (deployment->before == NULL)
         error = "there was no generation before this one";
@@ -469,6 +515,7 @@ void deployment_drain(struct deployment *deployment)
 bool deployment_refresh(struct deployment *deployment, const struct reply *reply)
 {
     bool removed = deployment->rest == DEPLOYMENT_removed;
+    struct swap *swap = &deployment->swap;
     struct stat now;
 
     if (stat(deployment->file, &now) < 0) {
@@ -481,6 +528,10 @@ bool deployment_refresh(struct deployment *deployment, const struct reply *reply
         deployment_let_go(deployment, DEPLOYMENT_removed);
         return false;
     }
+    if (swap->copy && swap->wanted == SWAP_NONE && image_is_same(&swap->copied, &now)) {
+        replies_add(&swap->replies, reply);
+        return true;
+    }
     if (removed || deployment->tried == NULL || !image_is_current(deployment->tried, &now)) {
         deployment_reload(deployment, reply);
         return true;
@@ -488,7 +539,7 @@ bool deployment_refresh(struct deployment *deployment, const struct reply *reply
     if (deployment->current ? generation_is_configured(deployment->current, deployment->config)
                             : deployment->rest == DEPLOYMENT_drained)
         return false;
-    if (deployment->current == NULL || deployment->swap.candidate) {
+    if (deployment->current == NULL || swap_is_under_way(swap)) {
         deployment_reload(deployment, reply);
     } else { /* the same code, even if the file holds another now: after a rollback */
         replies_add(&deployment->swap.replies, reply);
@@ -523,8 +574,9 @@ struct deployment *deployment_create(uv_loop_t *loop, const struct config *confi
     queue_init(&deployment->queue);
     STAILQ_INIT(&deployment->swap.replies);
     STAILQ_INIT(&deployment->swap.later);
-    uv_timer_init(loop, &deployment->swap.state_time);
-    deployment->swap.state_time.data = deployment;
+    patience_init(loop, &deployment->swap.state_time, deployment);
+    uv_idle_init(loop, &deployment->turn_end);
+    deployment->turn_end.data = deployment;
     deployment_configure(deployment);
     return deployment;
 }
@@ -539,16 +591,17 @@ void deployment_stop(struct deployment *deployment)
     const char *why = states[DEPLOYMENT_draining].why_not;
 
     deployment_set_state(deployment, DEPLOYMENT_draining, why);
-    uv_timer_stop(&deployment->swap.state_time);
+    patience_stop(&deployment->swap.state_time);
+    swap_cancel_copy(&deployment->swap);
     replies_send(&deployment->swap.replies, why);
     replies_send(&deployment->swap.later, why);
     for (unsigned i = deployment->generation_count; i-- > 0;)
         generation_quit(deployment->generations[i]); /* may close it, and shorten the list */
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_handles_closed(void *owner)
 {
-    struct deployment *deployment = handle->data;
+    struct deployment *deployment = owner;
 
     image_unref(deployment->tried);
     image_unref(deployment->before);
@@ -563,7 +616,8 @@ static void on_timer_closed(uv_handle_t *handle)
 void deployment_destroy(struct deployment *deployment)
 {
     queue_fail(&deployment->queue, states[DEPLOYMENT_draining].why_not);
-    uv_close((uv_handle_t *)&deployment->swap.state_time, on_timer_closed);
+    handles_close(&deployment->handles, on_handles_closed, deployment,
+                  &deployment->swap.state_time.timer, &deployment->turn_end, NULL);
 }
 
 /* ---- what is known ---- */

@@ -3,6 +3,9 @@
  * at the ELF header, whose section table ends the file, to see whether all of
  * it is there; copy with sendfile(2); seal.
  *
+ * A copy off the loop is made by a thread of libuv's pool, which owns the image
+ * until it is done. A copy that is cancelled stops at the next piece.
+ *
  * The size check makes a file that is still being written a temporary error: its
  * watcher calls again when the writer pauses.
  */
@@ -15,12 +18,16 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <link.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
+
+/* Bytes between two looks at whether the copy is still wanted. */
+#define PIECE ((size_t)4 << 20)
 
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 
@@ -55,7 +62,8 @@ static int check_whole(int fd, off_t size, const char *file, struct why *why)
     return 0;
 }
 
-static int copy_file(int from, const char *file, struct image *image, struct why *why)
+static int copy_file(int from, const char *file, const atomic_bool *cancelled, struct image *image,
+                     struct why *why)
 {
     const char *slash = strrchr(file, '/');
     off_t at = 0, size;
@@ -73,14 +81,16 @@ static int copy_file(int from, const char *file, struct image *image, struct why
     if (image->fd < 0)
         return -errno;
     while (at < size) {
-        ssize_t sent = sendfile(image->fd, from, &at, (size_t)(size - at));
+        size_t piece = (size_t)(size - at) < PIECE ? (size_t)(size - at) : PIECE;
+        ssize_t sent = atomic_load(cancelled) ? 0 : sendfile(image->fd, from, &at, piece);
         if (sent <= 0)
-            return sent < 0 ? -errno : -EAGAIN; /* it became shorter */
+            return sent < 0 ? -errno : -EAGAIN; /* cancelled, or the file became shorter */
     }
     return fcntl(image->fd, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
 }
 
-int image_create(const char *file, struct image **out, struct why *why)
+static int create(const char *file, const atomic_bool *cancelled, struct image **out,
+                  struct why *why)
 {
     struct image *image = mem_alloc(sizeof *image);
     int from = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -90,7 +100,7 @@ int image_create(const char *file, struct image **out, struct why *why)
     image->file = mem_strdup(file);
     image->fd = -1;
     if (status == 0) {
-        status = copy_file(from, file, image, why);
+        status = copy_file(from, file, cancelled, image, why);
         close(from);
     }
     if (status < 0) {
@@ -101,6 +111,68 @@ int image_create(const char *file, struct image **out, struct why *why)
     }
     *out = image;
     return 0;
+}
+
+int image_create(const char *file, struct image **out, struct why *why)
+{
+    const atomic_bool cancelled = false;
+
+    return create(file, &cancelled, out, why);
+}
+
+/* ---- off the loop ---- */
+
+struct image_copy {
+    uv_work_t work;
+    char *file;
+    atomic_bool cancelled;
+    struct image *image; /* NULL if that failed */
+    struct why why;
+    void (*done)(void *data, struct image *image, const char *reason);
+    void *data;
+};
+
+static void on_work(uv_work_t *work)
+{
+    struct image_copy *copy = work->data;
+
+    create(copy->file, &copy->cancelled, &copy->image, &copy->why);
+}
+
+static void on_worked(uv_work_t *work, int status)
+{
+    struct image_copy *copy = work->data;
+
+    (void)status; /* UV_ECANCELED only after image_copy_cancel() */
+    if (atomic_load(&copy->cancelled))
+        image_unref(copy->image);
+    else
+        copy->done(copy->data, copy->image, copy->image ? NULL : why_text(&copy->why));
+    why_finish(&copy->why);
+    free(copy->file);
+    free(copy);
+}
+
+struct image_copy *
+image_copy_start(uv_loop_t *loop, const char *file,
+                 void (*done)(void *data, struct image *image, const char *reason), void *data)
+{
+    struct image_copy *copy = mem_alloc(sizeof *copy);
+
+    copy->work.data = copy;
+    copy->file = mem_strdup(file);
+    copy->done = done;
+    copy->data = data;
+    uv_queue_work(loop, &copy->work, on_work, on_worked);
+    return copy;
+}
+
+void image_copy_cancel(struct image_copy *copy)
+{
+    if (copy == NULL)
+        return;
+    atomic_store(&copy->cancelled, true);
+    uv_cancel((uv_req_t *)&copy->work);
 }
 
 struct image *image_ref(struct image *image)
@@ -131,9 +203,12 @@ int image_fd(const struct image *image)
 
 bool image_is_current(const struct image *image, const struct stat *now)
 {
-    const struct stat *copied = &image->copied;
+    return image_is_same(&image->copied, now);
+}
 
-    return copied->st_dev == now->st_dev && copied->st_ino == now->st_ino &&
-           copied->st_size == now->st_size && copied->st_mtim.tv_sec == now->st_mtim.tv_sec &&
-           copied->st_mtim.tv_nsec == now->st_mtim.tv_nsec;
+bool image_is_same(const struct stat *before, const struct stat *now)
+{
+    return before->st_dev == now->st_dev && before->st_ino == now->st_ino &&
+           before->st_size == now->st_size && before->st_mtim.tv_sec == now->st_mtim.tv_sec &&
+           before->st_mtim.tv_nsec == now->st_mtim.tv_nsec;
 }

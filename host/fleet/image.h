@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
+#include <uv.h>
 
 struct image;
 
@@ -22,6 +23,19 @@ struct image;
  * header says; other -errno. The reason, which must be empty before, names the file.
  */
 int image_create(const char *file, struct image **out, struct why *why);
+
+struct image_copy;
+
+/*
+ * Copy the file off the loop. done() is called once, from the loop, with the
+ * image, or with NULL and the reason; the copy is freed after the call.
+ */
+struct image_copy *
+image_copy_start(uv_loop_t *loop, const char *file,
+                 void (*done)(void *data, struct image *image, const char *reason), void *data);
+
+/* Stop copying; done() is not called. NULL is ignored. */
+void image_copy_cancel(struct image_copy *copy);
 
 struct image *image_ref(struct image *image);
 
@@ -34,7 +48,10 @@ const char *image_file(const struct image *image);
 /* Return the copy's descriptor, which the image closes. */
 int image_fd(const struct image *image);
 
-/* Return true if the file is still what was copied: same inode, size and time of change. */
+/* Return true if the file is still what was copied. */
 bool image_is_current(const struct image *image, const struct stat *now);
+
+/* Return true if both are of one content: same inode, size and time of change. */
+bool image_is_same(const struct stat *before, const struct stat *now);
 
 #endif

@@ -226,6 +226,105 @@ class FolderTest(SwapTest):
         self.assertLess(generation, 20)
 
 
+class CopyTest(SwapTest):
+    """The file is large, so that its copy takes time, in which the host does other things."""
+
+    SIZE = 384 << 20
+
+    def begin(self, plugin="swap_two", **more):
+        """A host that is copying, and streams of the version before."""
+        server = self.serve_swap(swap="swap_one", **more)
+        self.live = Live(self, server, STREAMS)
+        self.rename_large(server, plugin)
+        wait_for(lambda: self.is_copying(server), "the copy is under way")
+        return server
+
+    def rename_large(self, server, plugin):
+        temporary = os.path.join(server.plugin_folder, ".large")
+        shutil.copy(plugin_path(plugin), temporary)
+        os.truncate(temporary, self.SIZE)
+        os.rename(temporary, self.file(server))
+
+    def is_copying(self, server):
+        """The front holds a copy that grows: larger than the plugin, and not whole."""
+        folder = f"/proc/{server.process.pid}/fd"
+        for name in os.listdir(folder):
+            try:
+                if os.readlink(f"{folder}/{name}").startswith("/memfd:swap.so"):
+                    if 1 << 20 < os.stat(f"{folder}/{name}").st_size < self.SIZE:
+                        return True
+            except OSError:
+                pass
+        return False
+
+    def finish(self):
+        self.live.read_on()
+        self.live.finish()
+        self.live.check_made_by("one", 1)
+
+    def test_front_serves_meanwhile(self):
+        """A request that is answered while the copy is not whole waited for nothing."""
+        server = self.begin()
+        answered = 0
+        while self.is_copying(server):
+            self.assertEqual(server.get("/healthz").status, 200)
+            answered += self.is_copying(server)
+        self.assertGreater(answered, 3)
+        self.wait_serves(server, "two", 2)
+        self.finish()
+
+    def test_wish_meanwhile(self):
+        """The copy is finished and swapped to, then the newer file."""
+        server = self.begin()
+        self.rename(server, "swap_one")
+        self.wait_serves(server, "one", 3)
+        self.finish()
+
+    def test_event_meanwhile(self):
+        """One that changed nothing joins the swap under way."""
+        server = self.begin()
+        for _ in range(3):
+            self.hang_up(server)
+        self.check_command(server, "reload")
+        self.check_serves(server, "two", 2)
+        self.wait_settled(server, lambda: None)
+        self.check_serves(server, "two", 2)
+        self.finish()
+
+    def test_commands_meanwhile(self):
+        server = self.begin()
+        self.assertIn("a swap is under way", self.check_command_fails(server, "rollback", "swap"))
+        with Question(server, {"command": "reload", "name": "swap"}) as question:
+            self.check_command(server, "drain", "swap")
+            self.assertIn("drained", question.answer()["error"])
+        self.assertEqual(server.post("swap", {}).status, 503)
+        self.wait_settled(server, lambda: None)
+        self.assertFalse(self.is_copying(server))
+        self.assertEqual(self.agent(server)["state"], "drained")
+        self.finish()
+
+    def test_removal_meanwhile(self):
+        server = self.begin()
+        os.remove(self.file(server))
+        wait_for(lambda: server.post("swap", {"count": 0}).status == 404, "the agent is gone")
+        self.rename(server, "swap_one")
+        wait_for(lambda: server.post("swap", {"count": 0}).status == 200, "the agent is back")
+        self.assertEqual(self.current(server)[0], "one")
+        self.finish()
+
+    def test_stop_meanwhile(self):
+        server = self.begin(settings={"host.shutdown_timeout": 0})
+        server.stop()
+
+    def test_first_copy(self):
+        """Runs wait for it, as for all of the first start."""
+        server = self.serve_swap(state="swap_state_one")
+        self.rename_large(server, "swap_one")
+        wait_for(lambda: self.is_copying(server), "the copy is under way")
+        self.assertEqual(self.agent(server)["state"], "starting")
+        self.check_serves(server, "one", 1)
+
+
 class ReloadTest(SwapTest):
     """On files that are links: what they point at changes without that the folder does."""
 
