@@ -30,6 +30,7 @@
 #include "api/routes.h"
 #include "api/stream.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "base/why.h"
 #include "http/tls.h"
 #include "ops/admin.h"
@@ -53,6 +54,7 @@
 
 struct front {
     uv_loop_t loop;
+    struct patience_clock clock;
     struct config *config; /* its content changes, its place does not */
     struct config *(*reread)(void *data, struct why *why);
     void *data; /* of reread() */
@@ -64,16 +66,16 @@ struct front {
     bool stopping;
     enum { FRONT_drain, FRONT_flush, FRONT_leave } step; /* of stopping */
     uv_prepare_t turn;                                   /* active while stopping */
-    uv_timer_t deadline;                                 /* of the step */
+    struct patience deadline;                            /* of the step */
     bool late;                                           /* the step's deadline is over */
     char address[128];
 };
 
 /* ---- stopping ---- */
 
-static void on_deadline(uv_timer_t *timer)
+static void on_deadline(void *data)
 {
-    struct front *front = timer->data;
+    struct front *front = data;
 
     front->late = true;
 }
@@ -82,7 +84,7 @@ static void front_enter(struct front *front, int step, uint64_t timeout_ms)
 {
     front->step = step;
     front->late = false;
-    uv_timer_start(&front->deadline, on_deadline, timeout_ms, 0);
+    patience_start(&front->deadline, timeout_ms, on_deadline);
 }
 
 /* Free the parts; no worker and no request is left. */
@@ -97,7 +99,8 @@ static void front_close(void *data)
     uv_close((uv_handle_t *)&front->interrupted, NULL);
     uv_close((uv_handle_t *)&front->terminated, NULL);
     uv_close((uv_handle_t *)&front->hung_up, NULL);
-    uv_close((uv_handle_t *)&front->deadline, NULL);
+    uv_close((uv_handle_t *)&front->deadline.timer, NULL);
+    patience_clock_close(&front->clock);
     uv_close((uv_handle_t *)&front->turn, NULL);
 }
 
@@ -299,10 +302,10 @@ static void front_watch_signals(struct front *front)
     uv_signal_init(&front->loop, &front->interrupted);
     uv_signal_init(&front->loop, &front->terminated);
     uv_signal_init(&front->loop, &front->hung_up);
-    uv_timer_init(&front->loop, &front->deadline);
+    patience_init(&front->loop, &front->deadline, front);
     uv_prepare_init(&front->loop, &front->turn);
     front->interrupted.data = front->terminated.data = front->hung_up.data = front;
-    front->deadline.data = front->turn.data = front;
+    front->turn.data = front;
     uv_signal_start(&front->interrupted, on_stop_signal, SIGINT);
     uv_signal_start(&front->terminated, on_stop_signal, SIGTERM);
     uv_signal_start(&front->hung_up, on_hang_up, SIGHUP);
@@ -402,6 +405,7 @@ static int front_open(struct front *front)
     struct streams_times times = streams_times(front->config);
     int status;
 
+    patience_clock_open(&front->loop, &front->clock);
     front_watch_signals(front);
     front->api.config = front->config;
     front->api.stopping = &front->stopping;

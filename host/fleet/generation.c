@@ -5,6 +5,8 @@
  *
  *     seat:  filled ──died──► pause ──restart timer──► filled
  *            filled ──retired──► filled at once; the old process drains
+ *            filled ──stuck────► filled at once; the old process may answer again and has it
+ *                                back, and the one that took it drains; else it is killed
  *
  * How a generation starts:
  *
@@ -52,6 +54,7 @@ enum generation_state {
 struct seat {
     struct generation *generation;
     struct process *process; /* NULL between two */
+    struct process *former;  /* that left it because it was stuck, and is; NULL for none */
     uv_timer_t restart;
     unsigned deaths; /* in a row */
 };
@@ -89,6 +92,17 @@ static struct seat *generation_seat(const struct generation *generation,
 {
     for (unsigned i = 0; i < generation->seat_count; i++) {
         if (generation->seats[i]->process == process)
+            return generation->seats[i];
+    }
+    return NULL;
+}
+
+/* Return the seat that the process left because it was stuck, or NULL. */
+static struct seat *generation_former_seat(const struct generation *generation,
+                                           const struct process *process)
+{
+    for (unsigned i = 0; i < generation->seat_count; i++) {
+        if (generation->seats[i]->former == process)
             return generation->seats[i];
     }
     return NULL;
@@ -213,7 +227,7 @@ static void seat_leave(struct seat *seat)
 static void on_gone(void *data, struct process *process, const char *reason, bool was_told)
 {
     struct generation *generation = data;
-    struct seat *seat = generation_seat(generation, process);
+    struct seat *seat = generation_seat(generation, process), *former_seat;
     unsigned at = 0;
 
     while (generation->processes[at] != process)
@@ -223,6 +237,8 @@ static void on_gone(void *data, struct process *process, const char *reason, boo
             (generation->process_count - at) * sizeof *generation->processes);
     if (seat)
         seat_leave(seat);
+    if ((former_seat = generation_former_seat(generation, process)))
+        former_seat->former = NULL;
     if (generation->state == GENERATION_starting)
         generation_fail(generation, reason);
     else if (seat && generation_serves(generation) && !was_told)
@@ -232,29 +248,68 @@ static void on_gone(void *data, struct process *process, const char *reason, boo
 
 /* ---- workers that leave their seat ---- */
 
-/* Let the process finish its runs while another one takes its seat. */
-static void generation_retire(struct generation *generation, struct process *process,
-                              const char *why)
+/* Fill the seat of the process with another one. Return it, or NULL if it has none. */
+static struct seat *generation_replace(struct generation *generation, struct process *process,
+                                       const char *why)
 {
     struct seat *seat = generation_seat(generation, process);
 
     if (seat == NULL || !generation_serves(generation))
-        return;
+        return NULL;
     log_info("worker replaced: %s plugin=%s generation=%" PRIu64 " pid=%d runs=%zu", why,
              generation->name, generation->number, process_pid(process), process_live(process));
     seat_leave(seat);
     generation->restarts++;
     seat_fill(seat);
+    return seat;
+}
+
+static void generation_drain_process(const struct generation *generation, struct process *process)
+{
     process_drain(process, generation->config->drain_timeout * UINT64_C(1000));
+}
+
+/* Let the process finish its runs while another one takes its seat. */
+static void generation_retire(struct generation *generation, struct process *process,
+                              const char *why)
+{
+    if (generation_replace(generation, process, why))
+        generation_drain_process(generation, process);
 }
 
 static void on_stuck(void *data, struct process *process)
 {
     struct generation *generation = data;
+    struct seat *seat;
 
     mem_set(&generation->reason, "a worker was stuck: its loop did not answer");
-    generation_retire(generation, process, "it is stuck");
-    process_drain(process, generation->config->stuck_timeout * UINT64_C(1000));
+    seat = generation_replace(generation, process, "it is stuck");
+    if (seat && seat->former) /* two of one seat are stuck: only the last may have it back */
+        generation_drain_process(generation, seat->former);
+    if (seat)
+        seat->former = process;
+}
+
+static void on_answered(void *data, struct process *process)
+{
+    struct generation *generation = data;
+    struct seat *seat = generation_former_seat(generation, process);
+    struct process *other;
+
+    if (seat == NULL)
+        return;
+    seat->former = NULL;
+    if (!generation_serves(generation) || !process_is_ready(process))
+        return;
+    other = seat->process;
+    uv_timer_stop(&seat->restart);
+    seat->process = process;
+    generation->state = GENERATION_serving;
+    if (other)
+        generation_drain_process(generation, other);
+    log_info("worker has its seat back plugin=%s generation=%" PRIu64 " pid=%d runs=%zu",
+             generation->name, generation->number, process_pid(process), process_live(process));
+    generation->handler->ready(generation->data, generation);
 }
 
 static void on_ignored(void *data, struct process *process)
@@ -392,6 +447,7 @@ static void seat_fill(struct seat *seat)
                                                    .ready = on_ready,
                                                    .saved = on_saved,
                                                    .stuck = on_stuck,
+                                                   .answered = on_answered,
                                                    .freed = on_freed,
                                                    .ignored = on_ignored,
                                                    .pinged = on_pinged,

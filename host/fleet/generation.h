@@ -12,9 +12,11 @@
  * whose worker lived for ten seconds starts counting anew. After five deaths in
  * a row on every seat the generation is in a crash loop until a worker is ready.
  *
- * A worker that is stuck, has had its max_runs or uses more than its
- * memory_limit leaves its seat, too, but may finish its runs. A worker that uses
- * twice its limit is killed.
+ * A worker that has had its max_runs or uses more than its memory_limit leaves its
+ * seat, too, but may finish its runs. A worker that uses twice its limit is killed.
+ *
+ * A worker that is stuck lends its seat to another: it has the seat back as soon as
+ * it answers, and is killed if it does not answer for stuck_timeout once more.
  */
 #ifndef FLEET_GENERATION_H
 #define FLEET_GENERATION_H

@@ -1,15 +1,23 @@
 /*
- * One timer serves what the state needs next: the limit of the start, the
- * pings, the limit of the way out. While the process drains, the pings go on
- * and look at the drain's deadline.
+ * Two timers. `limit` is the patience (base/patience.h) with a step that the
+ * process must take; `ping` asks a process that serves whether its loop turns.
  *
  *     state      who waits for what                    timer
- *     loading    the front for HELLO                   start_timeout, once
+ *     loading    the front for HELLO                   limit: start_timeout
  *     greeted    the owner decides: create or refuse     "
  *     creating   the front for READY                     "
  *     ready      runs                                  ping, every PROCESS_PING_MS
- *     draining   for the last run to end               ping, which looks at the deadline
- *     leaving    for the exit, after QUIT              the limit, then SIGKILL
+ *     draining   for the last run to end               ping, which counts the drain's time
+ *     leaving    for the exit, after QUIT              limit, then SIGKILL
+ *
+ * No time in which the front stood still counts against a process. The loop polls
+ * the link between two pings; so a ping that is due adds PROCESS_PING_MS to what the
+ * process is waited for, however long ago the last one was, and adds nothing to
+ * its silence while the link holds bytes that the front has not read.
+ *
+ *     answers ◄──any PONG── silent ──stuck_timeout──► stuck ──stuck_timeout──► killed
+ *
+ * A process that a debugger holds is never silent.
  *
  * A process ends in one place, on_exit_status(), when it has been reaped:
  *
@@ -28,6 +36,7 @@
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/patience.h"
 #include "base/time.h"
 #include "base/why.h"
 #include "fleet/process_runs.h"
@@ -60,7 +69,8 @@ enum process_state {
 struct process {
     uv_loop_t *loop;
     uv_process_t child;
-    uv_timer_t timer;
+    uv_timer_t ping;
+    struct patience limit;
     struct handles handles;
     struct link *link;
     struct process_spec spec;
@@ -72,9 +82,9 @@ struct process {
     unsigned pings; /* not yet answered */
     bool saving;    /* the plugin's state was asked for */
     size_t memory;
-    uint64_t since;       /* this and the next two: ms of the loop's clock */
-    uint64_t answered_at; /* the last PONG */
-    uint64_t deadline;    /* of draining */
+    uint64_t since;      /* ms of the loop's clock */
+    uint64_t silent_ms;  /* since the last PONG, while the front listened */
+    uint64_t drain_left; /* ms until the runs are cancelled, or killed if they were */
     bool stuck;
     bool cancelled;       /* the runs that did not end before the deadline */
     bool deaf;            /* its socket is closed */
@@ -143,7 +153,7 @@ static void process_open_plugin(struct process *process)
 bool process_has_room(const struct process *process)
 {
     return process->state == PROCESS_ready && !process->deaf && !process->condemned &&
-           !process->stuck && link_backlog(process->link) < LINK_BACKLOG_MAX;
+           !process->reaped && !process->stuck && link_backlog(process->link) < LINK_BACKLOG_MAX;
 }
 
 void process_start(struct process *process, struct run *run, const struct run_agent *agent)
@@ -194,11 +204,33 @@ static void read_memory(struct process *process)
     fclose(file);
 }
 
+/* Return true if a debugger or a tracer is attached. */
+static bool is_traced(const struct process *process)
+{
+    char path[48], line[128];
+    int tracer = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/status", process->child.pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    while (fgets(line, sizeof line, file) && sscanf(line, "TracerPid: %d", &tracer) != 1)
+        ;
+    fclose(file);
+    return tracer > 0;
+}
+
 static void check_stuck(struct process *process)
 {
-    uint64_t silent = uv_now(process->loop) - process->answered_at;
+    uint64_t timeout = process->spec.stuck_timeout * UINT64_C(1000);
 
-    if (process->stuck || silent < process->spec.stuck_timeout * UINT64_C(1000))
+    if (process->pings == 0 || link_has_unread(process->link))
+        return;
+    process->silent_ms = is_traced(process) ? 0 : process->silent_ms + PROCESS_PING_MS;
+    if (process->stuck && process->silent_ms >= 2 * timeout)
+        process_kill(process, RUN_ERROR_worker_stuck, "killed because its loop did not answer");
+    if (process->stuck || process->silent_ms < timeout)
         return;
     process->stuck = true;
     log_plugin("worker stuck: its loop does not answer; fibers must not block or compute for long "
@@ -212,18 +244,21 @@ static void check_stuck(struct process *process)
 static void cancel_runs(struct process *process)
 {
     process->cancelled = true;
-    process->deadline = uv_now(process->loop) + CANCEL_MS;
+    process->drain_left = CANCEL_MS;
     for (uint32_t number = 0; number < process->runs.capacity; number++) {
         if (process->runs.taken[number])
             run_cancel(process->runs.taken[number]);
     }
 }
 
-static void check_deadline(struct process *process)
+static void check_drain(struct process *process)
 {
-    if (process->state != PROCESS_draining || uv_now(process->loop) < process->deadline)
+    if (process->state != PROCESS_draining)
         return;
-    if (process->stuck)
+    if (process->drain_left > 0)
+        process->drain_left -=
+            process->drain_left < PROCESS_PING_MS ? process->drain_left : PROCESS_PING_MS;
+    else if (process->stuck)
         process_kill(process, RUN_ERROR_worker_stuck, "killed because its loop did not answer");
     else if (process->cancelled)
         process_kill(process, RUN_ERROR_drain_timeout,
@@ -237,20 +272,20 @@ static void on_ping_time(uv_timer_t *timer)
     struct process *process = timer->data;
     uint64_t now = clock_now();
 
+    check_stuck(process);
+    check_drain(process);
     process_send(process, WIRE_PING, 0, &now, sizeof now);
     process->pings++;
     read_memory(process);
-    check_stuck(process);
-    check_deadline(process);
     if (process->handler->pinged)
         process->handler->pinged(process->data, process);
 }
 
 /* ---- the way out ---- */
 
-static void on_kill_time(uv_timer_t *timer)
+static void on_kill_time(void *data)
 {
-    struct process *process = timer->data;
+    struct process *process = data;
 
     process_condemn(process, "it did not leave in time");
 }
@@ -261,22 +296,21 @@ void process_quit(struct process *process, uint64_t timeout_ms)
         return;
     process->state = PROCESS_leaving;
     process_send(process, WIRE_QUIT, 0, NULL, 0);
-    uv_timer_start(&process->timer, on_kill_time, timeout_ms, 0);
+    uv_timer_stop(&process->ping);
+    patience_start(&process->limit, timeout_ms, on_kill_time);
 }
 
 void process_drain(struct process *process, uint64_t timeout_ms)
 {
-    uint64_t now = uv_now(process->loop);
-    uint64_t deadline = time_after(now, timeout_ms);
-
     if (process->state == PROCESS_leaving)
         return;
     if (process->state < PROCESS_ready || process->runs.live == 0) {
         process_quit(process, PROCESS_QUIT_MS);
         return;
     }
-    if (process->state != PROCESS_draining || (deadline < process->deadline && !process->cancelled))
-        process->deadline = deadline;
+    if (process->state != PROCESS_draining ||
+        (timeout_ms < process->drain_left && !process->cancelled))
+        process->drain_left = timeout_ms;
     process->state = PROCESS_draining;
 }
 
@@ -370,8 +404,9 @@ static int on_ready(struct process *process)
     if (process->state != PROCESS_creating)
         return -EPROTO;
     process->state = PROCESS_ready;
-    process->since = process->answered_at = uv_now(process->loop);
-    uv_timer_start(&process->timer, on_ping_time, PROCESS_PING_MS, PROCESS_PING_MS);
+    process->since = uv_now(process->loop);
+    patience_stop(&process->limit);
+    uv_timer_start(&process->ping, on_ping_time, PROCESS_PING_MS, PROCESS_PING_MS);
     process->handler->ready(process->data, process);
     return 0;
 }
@@ -434,8 +469,14 @@ static int on_pong(struct process *process, const struct wire_frame *frame)
     process->pings--;
     memcpy(pong, frame->data, sizeof pong);
     process->stray_emits = pong[1];
-    process->answered_at = uv_now(process->loop);
+    process->silent_ms = 0;
+    if (!process->stuck)
+        return 0;
     process->stuck = false;
+    log_info("worker answers again plugin=%s generation=%" PRIu64 " pid=%d runs=%" PRIu32,
+             process->name, process->spec.generation, process->child.pid, process->runs.live);
+    if (process->handler->answered)
+        process->handler->answered(process->data, process);
     return 0;
 }
 
@@ -467,9 +508,9 @@ static int on_frame(void *data, const struct wire_frame *frame)
     }
 }
 
-static void on_deaf_time(uv_timer_t *timer)
+static void on_deaf_time(void *data)
 {
-    struct process *process = timer->data;
+    struct process *process = data;
 
     process_condemn(process, LINK_CLOSED " but did not exit");
 }
@@ -482,8 +523,10 @@ static void on_link_ended(void *data, const char *reason)
     process->deaf = true;
     if (strcmp(reason, LINK_CLOSED) != 0)
         process_condemn(process, reason);
-    else if (process->state != PROCESS_leaving)
-        uv_timer_start(&process->timer, on_deaf_time, DEAF_MS, 0);
+    if (strcmp(reason, LINK_CLOSED) != 0 || process->state == PROCESS_leaving)
+        return;
+    uv_timer_stop(&process->ping);
+    patience_start(&process->limit, DEAF_MS, on_deaf_time);
 }
 
 /* Say what a process that is not ready is doing. */
@@ -554,14 +597,15 @@ static void on_exit_status(uv_process_t *child, int64_t status, int signal)
     process->handler->gone(process->data, process, why_text(&reason), was_told);
     why_finish(&reason);
     link_close(process->link);
-    handles_close(&process->handles, on_closed, process, &process->child, &process->timer, NULL);
+    handles_close(&process->handles, on_closed, process, &process->child, &process->ping,
+                  &process->limit.timer, NULL);
 }
 
 /* ---- its start ---- */
 
-static void on_start_timeout(uv_timer_t *timer)
+static void on_start_timeout(void *data)
 {
-    struct process *process = timer->data;
+    struct process *process = data;
     char *reason =
         mem_printf("%s: not ready within %u s; it was %s", image_file(process->spec.image),
                    process->spec.start_timeout, process_step(process));
@@ -583,20 +627,22 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
     process->handler = handler;
     process->data = data;
     process->since = uv_now(loop);
-    process->child.data = process->timer.data = process;
-    uv_timer_init(loop, &process->timer);
+    process->child.data = process->ping.data = process;
+    uv_timer_init(loop, &process->ping);
+    patience_init(loop, &process->limit, process);
     status = spawn_worker(loop, &process->child, spec->image, on_exit_status, &fd);
     if (status < 0) {
         if (process->child.type == UV_PROCESS)
             handles_close(&process->handles, on_closed, process, &process->child, NULL);
-        handles_close(&process->handles, on_closed, process, &process->timer, NULL);
+        handles_close(&process->handles, on_closed, process, &process->ping, &process->limit.timer,
+                      NULL);
         return status;
     }
     status = link_open(loop, fd, WIRE_WORKER, &link_handler, process, &process->link);
     if (status < 0)
         log_fatal("cannot open the link of a worker: %s", uv_strerror(status));
     process_open_plugin(process);
-    uv_timer_start(&process->timer, on_start_timeout, spec->start_timeout * UINT64_C(1000), 0);
+    patience_start(&process->limit, spec->start_timeout * UINT64_C(1000), on_start_timeout);
     *out = process;
     return 0;
 }

@@ -27,7 +27,8 @@ struct process_spec {
     struct image *image; /* the process takes a reference */
     uint64_t generation;
     unsigned start_timeout; /* seconds to become ready */
-    unsigned stuck_timeout; /* seconds without an answer to a ping until it counts as stuck */
+    unsigned stuck_timeout; /* seconds without an answer to a ping until it counts as stuck, and
+                               again until it is killed */
 };
 
 /* The plugin's own data, valid until the callback returns. */
@@ -54,6 +55,8 @@ struct process_handler {
     void (*saved)(void *data, struct process *process, const char *state);
     /* The loop does not answer; the process takes no runs until it does. May be NULL. */
     void (*stuck)(void *data, struct process *process);
+    /* The loop of a process that was stuck answers again. May be NULL. */
+    void (*answered)(void *data, struct process *process);
     /* A run of this process has ended. May be NULL. */
     void (*freed)(void *data, struct process *process);
     /* An agent ignores that its run was cancelled. May be NULL. */

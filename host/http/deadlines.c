@@ -1,33 +1,40 @@
 #include "http/deadlines.h"
 
 #include "base/mem.h"
+#include "base/patience.h"
 
 #include <stdlib.h>
 
 struct deadlines {
-    uv_timer_t timer; /* runs until the first deadline, or one that was first when it was set */
+    struct patience
+        timer; /* runs until the first deadline, or one that was first when it was set */
     uint64_t timeout_ms;
     void (*over)(struct deadline *deadline);
     TAILQ_HEAD(, deadline) queue;
 };
 
-static void on_timer(uv_timer_t *timer);
+static void on_time(void *data);
+
+static uint64_t deadlines_now(const struct deadlines *deadlines)
+{
+    return patience_now(deadlines->timer.timer.loop);
+}
 
 static void deadlines_wait(struct deadlines *deadlines)
 {
     const struct deadline *first = TAILQ_FIRST(&deadlines->queue);
-    uint64_t now = uv_now(deadlines->timer.loop);
+    uint64_t now = deadlines_now(deadlines);
 
-    if (first && !uv_is_active((uv_handle_t *)&deadlines->timer))
-        uv_timer_start(&deadlines->timer, on_timer, first->due > now ? first->due - now : 0, 0);
+    if (first && !patience_is_active(&deadlines->timer))
+        patience_start(&deadlines->timer, first->due > now ? first->due - now : 0, on_time);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_time(void *data)
 {
-    struct deadlines *deadlines = timer->data;
+    struct deadlines *deadlines = data;
     struct deadline *first;
 
-    while ((first = TAILQ_FIRST(&deadlines->queue)) && first->due <= uv_now(timer->loop)) {
+    while ((first = TAILQ_FIRST(&deadlines->queue)) && first->due <= deadlines_now(deadlines)) {
         deadline_clear(deadlines, first);
         deadlines->over(first);
     }
@@ -37,7 +44,7 @@ static void on_timer(uv_timer_t *timer)
 void deadline_set(struct deadlines *deadlines, struct deadline *deadline)
 {
     deadline_clear(deadlines, deadline);
-    deadline->due = uv_now(deadlines->timer.loop) + deadlines->timeout_ms;
+    deadline->due = deadlines_now(deadlines) + deadlines->timeout_ms;
     deadline->is_set = true;
     TAILQ_INSERT_TAIL(&deadlines->queue, deadline, in_queue);
     deadlines_wait(deadlines);
@@ -55,8 +62,7 @@ struct deadlines *deadlines_create(uv_loop_t *loop, unsigned timeout_s,
 {
     struct deadlines *deadlines = mem_alloc(sizeof *deadlines);
 
-    uv_timer_init(loop, &deadlines->timer);
-    deadlines->timer.data = deadlines;
+    patience_init(loop, &deadlines->timer, deadlines);
     deadlines->timeout_ms = timeout_s * UINT64_C(1000);
     deadlines->over = over;
     TAILQ_INIT(&deadlines->queue);
@@ -65,10 +71,12 @@ struct deadlines *deadlines_create(uv_loop_t *loop, unsigned timeout_s,
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct patience *patience = handle->data;
+
+    free(patience->data);
 }
 
 void deadlines_destroy(struct deadlines *deadlines)
 {
-    uv_close((uv_handle_t *)&deadlines->timer, on_closed);
+    uv_close((uv_handle_t *)&deadlines->timer.timer, on_closed);
 }

@@ -1,4 +1,4 @@
-/* Timers with one common timeout: a FIFO and a single uv_timer. */
+/* Patience (base/patience.h) with many, of one common timeout: a FIFO and a single timer. */
 #ifndef HTTP_DEADLINES_H
 #define HTTP_DEADLINES_H
 
@@ -11,7 +11,7 @@ struct deadlines;
 
 /* Part of its owner; zeroed is not set. */
 struct deadline {
-    uint64_t due; /* ms of the loop's clock */
+    uint64_t due; /* by patience_now() */
     bool is_set;
     TAILQ_ENTRY(deadline) in_queue; /* in deadlines->queue */
 };

@@ -6,6 +6,7 @@
 #ifndef RUN_INSIDE_H
 #define RUN_INSIDE_H
 
+#include "base/patience.h"
 #include "run/quota.h"
 #include "run/readers.h"
 #include "run/run.h"
@@ -43,8 +44,8 @@ struct run {
     char *subject;
     uint32_t inputs_sent, inputs_taken;
     bool cancelling;
-    bool held;        /* tasks of its agent wait for credit */
-    uv_timer_t timer; /* for the first of these, ms of the loop's clock or NEVER */
+    bool held;             /* tasks of its agent wait for credit */
+    struct patience timer; /* for the first of these, by patience_now(), or NEVER */
     uint64_t deadline_at;
     uint64_t deserted_at; /* its time to linger is over */
     uint64_t ignored_at;  /* its grace is over */

@@ -153,26 +153,26 @@ void run_describe(const struct run *run, struct buf *json)
 
 /* ---- times ---- */
 
-static void on_timer(uv_timer_t *timer);
+static void on_time(void *data);
 
 /* Return the time that is this far from now. */
 static uint64_t run_time(const struct run *run, uint64_t ms)
 {
-    return time_after(uv_now(runs_loop(run->runs)), ms);
+    return time_after(patience_now(runs_loop(run->runs)), ms);
 }
 
 static void arm(struct run *run)
 {
-    uint64_t now = uv_now(runs_loop(run->runs)), due = run->deadline_at;
+    uint64_t now = patience_now(runs_loop(run->runs)), due = run->deadline_at;
 
     if (run->deserted_at < due)
         due = run->deserted_at;
     if (run->ignored_at < due)
         due = run->ignored_at;
     if (due == NEVER)
-        uv_timer_stop(&run->timer);
+        patience_stop(&run->timer);
     else
-        uv_timer_start(&run->timer, on_timer, due > now ? due - now : 0, 0);
+        patience_start(&run->timer, due > now ? due - now : 0, on_time);
 }
 
 void run_set_deserted(struct run *run, bool deserted)
@@ -209,8 +209,7 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     buf_append(&run->pairs, buf_data(&request->vars), buf_length(&request->vars));
     buf_finish(&request->vars);
     TAILQ_INIT(&run->subscribers);
-    uv_timer_init(runs_loop(runs), &run->timer);
-    run->timer.data = run;
+    patience_init(runs_loop(runs), &run->timer, run);
     run->linger_ms = request->linger_ms;
     run->grace_ms = request->grace_ms;
     run->deadline_at = run_time(run, request->deadline_ms);
@@ -246,7 +245,8 @@ void run_unref(struct run *run)
     free(run->key);
     free(run->error_code);
     free(run->error_message);
-    uv_close((uv_handle_t *)&run->timer, on_timer_closed);
+    run->timer.timer.data = run;
+    uv_close((uv_handle_t *)&run->timer.timer, on_timer_closed);
 }
 
 /* ---- events ---- */
@@ -442,10 +442,10 @@ static void give_up(struct run *run)
     run->executor->ignored(run->executor_data, run->number);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_time(void *data)
 {
-    struct run *run = run_ref(timer->data);
-    uint64_t now = uv_now(runs_loop(run->runs));
+    struct run *run = run_ref(data);
+    uint64_t now = patience_now(runs_loop(run->runs));
 
     if (now >= run->deadline_at)
         run_abort(run, RUN_ERROR_deadline, NULL);

@@ -14,7 +14,6 @@
 #include "base/mem.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +151,13 @@ struct buf *link_out(struct link *link)
 size_t link_backlog(const struct link *link)
 {
     return buf_length(&link->out);
+}
+
+bool link_has_unread(const struct link *link)
+{
+    char byte;
+
+    return !link->ended && recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 void link_take(struct link *link, struct buf *frames)

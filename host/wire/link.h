@@ -14,6 +14,7 @@
 
 #include "wire/frames.h"
 
+#include <stdbool.h>
 #include <uv.h>
 
 #define LINK_BACKLOG_MAX (8u * 1024 * 1024)
@@ -42,6 +43,9 @@ int link_open(uv_loop_t *loop, int fd, enum wire_side peer, const struct link_ha
 /* Return the buffer to append frames to; they leave at the end of this loop turn. */
 struct buf *link_out(struct link *link);
 size_t link_backlog(const struct link *link);
+
+/* Return true if bytes that the other end sent wait to be read. */
+bool link_has_unread(const struct link *link);
 
 /* Move all of frames to the queue, without a copy if the queue is empty. */
 void link_take(struct link *link, struct buf *frames);

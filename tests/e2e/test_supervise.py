@@ -4,6 +4,8 @@ Supervision: what the host does when workers die, hang, grow or have had their
 time; and that nobody else notices.
 """
 
+import ctypes
+import errno
 import os
 import re
 import shutil
@@ -11,11 +13,25 @@ import signal
 import time
 import unittest
 
-from harness import (SANITIZED, Swarm, main, plugin_path, text_of, types, wait_for,
+from harness import (SANITIZED, Swarm, main, plugin_path, run_request, text_of, types, wait_for,
                      waited_for_cpu_s)
 from supervising import StampedSwarm, SupervisionTest, exists
+from swapping import Question, write
 
 FINISHED = {"status": "finished"}
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+
+
+def trace(request, pid):
+    """ptrace(2); skips the test where this user may not trace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(ctypes.c_long(request), ctypes.c_long(pid), None, None) < 0:
+        error = ctypes.get_errno()
+        if error in (errno.EPERM, errno.EACCES):
+            raise unittest.SkipTest("no permission to trace")
+        if request != PTRACE_DETACH:
+            raise OSError(error, os.strerror(error))
 
 
 class KillTest(SupervisionTest):
@@ -258,7 +274,7 @@ class StuckTest(SupervisionTest):
         self.check_failed(stream.done, "worker_stuck", "its loop did not answer")
 
     def test_loop_that_ends_before_the_deadline(self):
-        """All runs of the worker finish; only then does it leave."""
+        """All runs of the worker finish, and it has its seat back."""
         self.begin(2)
         neighbour = self.open(ticks=3, period_ms=100)
         stuck = self.open(loop_ms=3000)
@@ -270,9 +286,54 @@ class StuckTest(SupervisionTest):
         self.assertEqual(stuck.done, FINISHED)
         self.assertEqual(types(neighbour.rest()), ["run", "ready", "tick", "tick", "tick", "done"])
         self.assertEqual(neighbour.done, FINISHED)
-        wait_for(lambda: self.worker not in self.server.children(), "the old worker leaves")
+        self.check_has_its_seat_back()
+
+    def check_has_its_seat_back(self):
+        wait_for(lambda: [(worker["pid"], worker["state"]) for worker in
+                          self.server.workers_of("fault_loop")] == [(self.worker, "serving")],
+                 "it alone serves again")
+        self.assertEqual(len(self.server.lines("worker has its seat back", f"pid={self.worker} ")),
+                         1)
+        self.assertEqual(self.server.run("fault_loop", {"ticks": 1})[-1].json(), FINISHED)
         self.assertEqual(self.server.obituaries(), [])
         self.others.check()
+
+    def test_stop_that_is_shorter_than_the_timeout(self):
+        self.begin(3)
+        stream = self.open(ticks=10, period_ms=50)
+        os.kill(self.worker, signal.SIGSTOP)
+        time.sleep(2)
+        os.kill(self.worker, signal.SIGCONT)
+        stream.rest()
+        self.assertEqual(stream.done, FINISHED)
+        self.assertEqual(self.server.lines("worker stuck"), [])
+        self.assertEqual(self.server.serving("fault_loop"), [self.worker])
+
+    def test_stop_that_is_longer_than_the_timeout(self):
+        """No run is shortened, not even one that takes longer than the timeout afterwards."""
+        self.begin(2)
+        stream = self.open(ticks=60, period_ms=50)
+        os.kill(self.worker, signal.SIGSTOP)
+        wait_for(lambda: self.server.lines("worker stuck: ", f"pid={self.worker} "),
+                 "it is stuck")
+        self.server.wait_serving("fault_loop")
+        os.kill(self.worker, signal.SIGCONT)
+        stream.rest()
+        self.assertEqual(stream.done, FINISHED)
+        self.check_has_its_seat_back()
+
+    def test_worker_under_a_debugger(self):
+        """It is never stuck, however long the debugger holds it."""
+        self.begin(1)
+        stream = self.open(ticks=10, period_ms=50)
+        trace(PTRACE_SEIZE, self.worker)
+        trace(PTRACE_INTERRUPT, self.worker)
+        time.sleep(3)
+        self.assertEqual(self.server.serving("fault_loop"), [self.worker])
+        trace(PTRACE_DETACH, self.worker)
+        stream.rest()
+        self.assertEqual(stream.done, FINISHED)
+        self.assertEqual(self.server.lines("worker stuck"), [])
 
     def test_loop_that_is_short(self):
         """It is no reason to replace the worker."""
@@ -314,6 +375,151 @@ class StuckTest(SupervisionTest):
         self.server.stop()
         self.assertEqual(types(stuck.rest()), ["run", "ready", "done"])
         self.check_failed(stuck.done, "shutdown")
+
+
+class AbsenceTest(SupervisionTest):
+    """
+    The front is held. Whatever others did meanwhile counts as done in time, and
+    no limit goes on that only the front could have noticed.
+    """
+
+    HOLD_S = 4
+
+    def hold(self, server, meanwhile=lambda: None):
+        server.signal(signal.SIGSTOP)
+        time.sleep(self.HOLD_S)
+        meanwhile()
+        server.signal(signal.SIGCONT)
+
+    def check_finishes(self, stream):
+        stream.rest()
+        self.assertEqual(stream.done, FINISHED)
+
+    def test_no_run_is_ended(self):
+        """Of two plugins, read and unread, over twice the time that makes a worker stuck."""
+        server = self.watch("fault_loop", "ticker", settings={"host.stuck_timeout": 2})
+        workers = server.serving("fault_loop") + server.serving("ticker")
+        short, long = {"ticks": 20, "period_ms": 50}, {"ticks": 150, "period_ms": 50}
+        streams = [server.open("fault_loop", value) for value in (short, long)]
+        streams += [server.open("ticker", {"count": value["ticks"], "period_ms": 50})
+                    for value in (short, long)]
+        runs = [server.detach("fault_loop", value) for value in (short, long)]
+        runs += [server.detach("ticker", {"count": value["ticks"], "period_ms": 50})
+                 for value in (short, long)]
+        for stream in streams:
+            stream.until("tick")
+        self.hold(server)
+        for stream in streams:
+            self.check_finishes(stream)
+        for run in runs:
+            wait_for(lambda: server.state(run)["status"] not in ("queued", "running"), "it ends")
+            self.assertEqual(server.state(run)["status"], "finished")
+        self.assertEqual(server.lines("worker stuck") + server.obituaries(), [])
+        self.assertEqual(server.serving("fault_loop") + server.serving("ticker"), workers)
+
+    def test_deadline_of_a_run(self):
+        server = self.watch("fault_loop", settings={"plugin.fault_loop.deadline": 3})
+        stream = server.open("fault_loop", {"ticks": 20, "period_ms": 50})
+        stream.until("ready")
+        self.hold(server)
+        self.check_finishes(stream)
+
+    def test_grace_of_a_cancelled_run(self):
+        server = self.watch("fault_loop", settings={"plugin.fault_loop.cancel_grace": 3})
+        worker = server.worker_of("fault_loop")
+        stream = server.open("fault_loop", {"loop_ms": 3500})
+        stream.until("ready")
+        with server.connect() as connection:
+            connection.exchange("POST", f"/runs/{stream.run}/cancel")
+        self.hold(server)
+        stream.rest()
+        self.assertEqual(stream.done["status"], "cancelled")
+        self.assertEqual(server.lines("ignores that its run was cancelled"), [])
+        self.assertEqual(server.serving("fault_loop"), [worker])
+
+    def test_time_to_drain(self):
+        server = self.watch("fault_loop", settings={"host.drain_timeout": 3})
+        stream = server.open("fault_loop", {"ticks": 100, "period_ms": 50})
+        stream.until("ready")
+        self.assertEqual(server.reload("fault_loop").returncode, 0)
+        self.hold(server)
+        self.check_finishes(stream)
+
+    def test_time_to_start(self):
+        gate = self.path("gate")
+        write(gate, b"")
+        server = self.watch("swap_one", settings={"host.start_timeout": 3,
+                                                  "plugin.swap.gate": gate})
+        os.remove(gate)
+        os.remove(gate + ".reached")
+        with Question(server, {"command": "reload", "name": "swap"}) as question:
+            wait_for(lambda: os.path.exists(gate + ".reached"), "create() waits")
+            self.hold(server, lambda: write(gate, b""))
+            self.assertEqual(question.answer(), {"ok": True})
+
+    def test_time_to_save_state(self):
+        """The state of the old version waits in its link when the front goes on."""
+        server = self.watch("swap_state_one")
+        worker = server.worker_of("swap_state")
+        self.assertEqual(server.run("swap_state", {})[-1].json(), FINISHED)
+        os.kill(worker, signal.SIGSTOP)
+        with Question(server, {"command": "reload", "name": "swap_state"}) as question:
+            wait_for(lambda: len(server.workers()) == 2, "the new version starts")
+            time.sleep(0.3)
+            self.hold(server, lambda: os.kill(worker, signal.SIGCONT))
+            self.assertEqual(question.answer(), {"ok": True})
+        self.assertEqual(server.lines("state not saved in time"), [])
+
+    def test_time_to_come_back(self):
+        """A client that reconnects while the front is held finds its run."""
+        server = self.watch("fault_loop", settings={"plugin.fault_loop.on_disconnect": 3})
+        stream = server.open("fault_loop", {"ticks": 200, "period_ms": 50})
+        stream.until("tick")
+        run = stream.run
+        stream.close()
+        for _ in range(3):
+            server.get("/healthz")
+        streams = []
+        self.hold(server, lambda: streams.append(server.reopen(run)))
+        self.addCleanup(streams[0].close)
+        self.check_finishes(streams[0])
+
+    def test_time_to_send_a_request(self):
+        server = self.watch("fault_loop", settings={"host.request_timeout": 3})
+        request = run_request("fault_loop", {"ticks": 1})
+        with server.connect() as connection:
+            connection.send(request[:-3])
+            for _ in range(3):
+                server.get("/healthz")
+            self.hold(server, lambda: connection.send(request[-3:]))
+            self.assertEqual(connection.response().status, 200)
+
+    def test_worker_that_dies_after_a_run(self):
+        """The run that waited is started on the next worker, never on the dead one."""
+        server = self.watch("fault_loop", settings={"plugin.fault_loop.max_live": 1})
+        worker = server.worker_of("fault_loop")
+        first = server.open("fault_loop", {"ticks": 10, "period_ms": 50})
+        first.until("ready")
+        second = server.open("fault_loop", {"ticks": 1})
+        wait_for(lambda: server.plugin("fault_loop")["queued_runs"] == 1, "the second one waits")
+
+        def kill():
+            os.kill(worker, signal.SIGKILL)
+            wait_for(lambda: not exists(worker), "the worker is dead")
+
+        self.hold(server, kill)
+        self.check_finishes(first)
+        self.check_finishes(second)
+
+    def test_time_to_shut_down(self):
+        server = self.watch("fault_loop", settings={"host.shutdown_timeout": 3})
+        stream = server.open("fault_loop", {"ticks": 20, "period_ms": 50})
+        stream.until("ready")
+        server.signal(signal.SIGTERM)
+        wait_for(lambda: server.lines("stopping signal="), "it is stopping")
+        self.hold(server)
+        self.check_finishes(stream)
+        server.check_end()
 
 
 @unittest.skipIf(SANITIZED, "a sanitizer's own memory counts as the worker's")

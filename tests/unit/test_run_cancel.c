@@ -102,7 +102,7 @@ CASE(second_cancel_gives_no_more_time)
     run_cancel(run);
     uv_timer_init(&loop, &later);
     uv_timer_start(&later, on_second_cancel, 10, 0);
-    pass(30);
+    pass(35);
     uv_close((uv_handle_t *)&later, NULL);
     uv_run(&loop, UV_RUN_NOWAIT);
     ck_assert_int_eq(run_get_state(run), RUN_failed);
