@@ -54,15 +54,24 @@ static struct unit *unit_open(struct composer *composer)
     return unit;
 }
 
+/* Return the bytes of a full stop of Chinese or Japanese, which needs no blank after it, or 0. */
+static size_t wide_stop(const char *at)
+{
+    return strncmp(at, "。", 3) == 0 || strncmp(at, "！", 3) == 0 || strncmp(at, "？", 3) == 0 ? 3
+                                                                                               : 0;
+}
+
 /* Return true if a sentence ends here; next is what follows the white space. */
 static bool is_sentence_end(const struct text *text, const char *next)
 {
     const char *last = strrchr(text->data, ' ') ? strrchr(text->data, ' ') + 1 : text->data;
     size_t length = text->length;
 
-    while (length > 0 && strchr(")\"'`", text->data[length - 1]))
+    while (length > 0 && is_char(")\"'`", text->data[length - 1]))
         length--;
-    return length > 20 && strchr(".!?", text->data[length - 1]) &&
+    if (length > 20 && wide_stop(text->data + length - 3))
+        return true;
+    return length > 20 && is_char(".!?", text->data[length - 1]) &&
            !is_listed(" e.g. (e.g. i.e. (i.e. etc. cf. vs. resp. No. ", last, strlen(last)) &&
            !islower((unsigned char)*next) && *next != '[' && *next != '(';
 }
@@ -70,16 +79,19 @@ static bool is_sentence_end(const struct text *text, const char *next)
 /* Add the words of a line, in which sentences may end. */
 static void read_words(struct composer *composer, const char *line, size_t length, const char *rest)
 {
-    const char *end = line + length;
+    const char *start = line, *end = line + length;
 
     while (line < end) {
         struct unit *unit;
-        size_t word;
-        line += strspn(line, " \t");
+        size_t word = strspn(line, " \t");
+        bool blank = word > 0 || line == start;
+        line += word;
         if (line >= end || (unit = unit_open(composer)) == NULL)
             return;
-        word = strcspn(line, " \t\n");
-        if (unit->text.length > 0)
+        for (word = 0; !is_char(" \t\n", line[word]) && line[word] && !wide_stop(line + word);)
+            word++;
+        word += wide_stop(line + word);
+        if (unit->text.length > 0 && blank)
             text_add_char(&unit->text, ' ');
         text_add_bytes(&unit->text, line, word);
         line += word;

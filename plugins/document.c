@@ -1,6 +1,8 @@
 #include "document.h"
 
+#include "markdown.h"
 #include "markup.h"
+#include "passage.h"
 #include "roff.h"
 #include "text.h"
 
@@ -111,9 +113,9 @@ static char *readable_text(enum document_kind kind, const char *source)
     if (kind == DOCUMENT_MANUAL &&
         (strstr(source, ".SH") || strstr(source, ".Sh") || !strncmp(source, ".so ", 4)))
         return roff_text(source);
-    return markup_text(source, kind == DOCUMENT_MARKDOWN ? MARKUP_MARKDOWN
-                               : kind == DOCUMENT_HEADER ? MARKUP_HEADER
-                                                         : MARKUP_PLAIN);
+    return kind == DOCUMENT_MARKDOWN
+               ? markdown_text(source)
+               : markup_text(source, kind == DOCUMENT_HEADER ? MARKUP_HEADER : MARKUP_PLAIN);
 }
 
 /* Return the first paragraph after the first heading: "ls - list directory contents". */
@@ -123,8 +125,8 @@ static char *manual_title(const char *text)
     const char *line = heading ? strchr(heading + 1, '\n') : NULL;
     struct text title = {0};
 
-    line += line ? strspn(line, " \n") : 0;
-    while (line && *line && *line != '\n' && *line != '#') {
+    line = line ? line + strspn(line, " \n") : "";
+    while (*line && *line != '\n' && *line != '#' && title.length < DOCUMENT_TITLE) {
         size_t length = strcspn(line, "\n");
         text_add(&title, title.length > 0 ? " " : "");
         text_add_bytes(&title, line, length);
@@ -149,7 +151,7 @@ static char *file_title(const struct document *document, enum document_kind kind
     if (kind == DOCUMENT_MARKDOWN && heading) {
         heading += strspn(heading, "\n# ");
         text_add(&title, ": ");
-        text_add_bytes(&title, heading, text_cut(heading, strcspn(heading, "\n")));
+        text_add_line(&title, heading, PASSAGE_HEADING);
     }
     return text_take(&title);
 }
@@ -161,9 +163,9 @@ static double document_worth(enum document_kind kind, const char *path)
 
     while (section > path && section[-1] != '.')
         section--;
-    return kind == DOCUMENT_RECORD                              ? 0.5
-           : kind == DOCUMENT_MANUAL && strchr("239", *section) ? 0.8
-                                                                : 1;
+    return kind == DOCUMENT_RECORD                               ? 0.5
+           : kind == DOCUMENT_MANUAL && is_char("239", *section) ? 0.8
+                                                                 : 1;
 }
 
 static int document_fill(struct document *document, enum document_kind kind, const char *path,

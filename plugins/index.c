@@ -1,6 +1,7 @@
 /*
  * The database has an FTS5 table of passages, each with the facts about its document,
- * and a table of documents, which keeps out duplicates.
+ * and a table of documents, which keeps out duplicates. FTS5 gets its words from words.c,
+ * so that the index and fit() below agree on what a word is.
  *
  * A search takes two steps. FTS5 finds the INDEX_CANDIDATES best passages by bm25, with
  * title and heading weighted. SQLite then sorts them by bm25 times fit(), a function of
@@ -35,7 +36,7 @@ static const char schema[] =
     "PRAGMA journal_mode = off; PRAGMA synchronous = off; PRAGMA page_size = 8192;"
     "CREATE TABLE document (hash INTEGER PRIMARY KEY);"
     "CREATE VIRTUAL TABLE search USING fts5 (title, heading, text, file UNINDEXED, line UNINDEXED,"
-    "                                        worth UNINDEXED, tokenize = 'porter unicode61');"
+    "                                        worth UNINDEXED, tokenize = 'words');"
     "INSERT INTO search (search, rank) VALUES ('hashsize', 33554432);"
     "BEGIN";
 
@@ -214,14 +215,64 @@ static int add_paths(struct index *index, const char *paths, char *error, size_t
     return status;
 }
 
+/* xTokenize of FTS5 */
+static int
+tokenize(Fts5Tokenizer *tokenizer, void *argument, int flags, const char *text, int length,
+         int (*each)(void *argument, int flags, const char *token, int length, int start, int end))
+{
+    struct word word = {.at = text, .end = text + length, .question = flags & FTS5_TOKENIZE_QUERY};
+    int status = SQLITE_OK;
+
+    (void)tokenizer;
+    while (status == SQLITE_OK && word_next(&word))
+        status =
+            each(argument, word.again ? FTS5_TOKEN_COLOCATED : 0, word.stem, (int)strlen(word.stem),
+                 (int)(word.start - text), (int)(word.start - text + (ptrdiff_t)word.length));
+    return status;
+}
+
+static int tokenizer_create(void *argument, const char **options, int count, Fts5Tokenizer **out)
+{
+    (void)options;
+    (void)count;
+    *out = argument;
+    return SQLITE_OK;
+}
+
+static void tokenizer_delete(Fts5Tokenizer *tokenizer)
+{
+    (void)tokenizer;
+}
+
+/* Make FTS5 of this connection know the tokenizer "words". */
+static int database_prepare(sqlite3 *db)
+{
+    static fts5_tokenizer words = {tokenizer_create, tokenizer_delete, tokenize};
+    sqlite3_stmt *statement = NULL;
+    fts5_api *api = NULL;
+    int status = prepare(db, "SELECT fts5(?1)", &statement);
+
+    if (status == 0) {
+        sqlite3_bind_pointer(statement, 1, &api, "fts5_api_ptr", NULL);
+        sqlite3_step(statement);
+    }
+    sqlite3_finalize(statement);
+    if (status == 0)
+        status =
+            api ? database_error(api->xCreateTokenizer(api, "words", &words, &words, NULL)) : -EIO;
+    return status;
+}
+
 /* Open the database in memory, which all connections of the same name share. */
 static int database_open(const struct index *index, sqlite3 **db)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
     char name[64];
+    int status;
 
     snprintf(name, sizeof(name), "file:/index-%p?vfs=memdb", (const void *)index);
-    return database_error(sqlite3_open_v2(name, db, flags, NULL));
+    status = database_error(sqlite3_open_v2(name, db, flags, NULL));
+    return status < 0 ? status : database_prepare(*db);
 }
 
 static int index_build(struct index *index, const char *paths, char *error, size_t size)

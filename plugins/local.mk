@@ -43,6 +43,8 @@ plugins_libask_la_SOURCES = \
 	plugins/document.h \
 	plugins/index.c \
 	plugins/index.h \
+	plugins/markdown.c \
+	plugins/markdown.h \
 	plugins/markup.c \
 	plugins/markup.h \
 	plugins/passage.c \
@@ -56,11 +58,14 @@ plugins_libask_la_SOURCES = \
 plugins_libask_la_CPPFLAGS = \
 	$(PLUGIN_CPPFLAGS) \
 	$(SQLITE_CFLAGS) \
-	$(ZLIB_CFLAGS)
+	$(ZLIB_CFLAGS) \
+	$(MD4C_CFLAGS)
 plugins_libask_la_CFLAGS = $(PLUGIN_CFLAGS)
 plugins_libask_la_LIBADD = \
 	$(SQLITE_LIBS) \
 	$(ZLIB_LIBS) \
+	$(MD4C_LIBS) \
+	$(UNISTRING_LIBS) \
 	-lm \
 	-lpthread
 

@@ -2,7 +2,7 @@
  * markup_text() reads a source line by line and looks ahead by one line, because a heading
  * may be underlined by the next one. Each line of the source gives exactly one line of
  * text: a mark, an underline or the end of a paragraph gives an empty line or a blank.
- * read_prose() reads plain text and Markdown; read_header() reads a C header, whose
+ * read_prose() reads plain text and reStructuredText; read_header() reads a C header, whose
  * comments are prose and whose declarations are code. What earlier lines say about the
  * present one is a member of struct reader.
  */
@@ -17,12 +17,10 @@
 
 struct reader {
     struct text out;
-    enum markup markup;
     bool paragraph; /* the previous line belongs to a paragraph */
     bool underline; /* this line only underlines a heading */
     bool lead;      /* the last line of prose ends with ':' */
     bool code;      /* the last line with text was code */
-    bool fence;     /* between ``` and ``` */
     bool comment;   /* inside a C comment */
 };
 
@@ -31,14 +29,14 @@ static void trim(char *line, const char *characters)
 {
     size_t length = strlen(line);
 
-    while (length > 0 && strchr(characters, line[length - 1]))
+    while (length > 0 && is_char(characters, line[length - 1]))
         line[--length] = '\0';
 }
 
 static void put_line(struct reader *reader, const char *start, char *string)
 {
     trim(string, " \t");
-    text_add(&reader->out, start);
+    text_add(&reader->out, *start == '\0' && *string == '#' ? " " : start);
     text_add(&reader->out, string);
     reader->code = strcmp(start, "    ") == 0;
     reader->lead = reader->code ? reader->lead : *string && string[strlen(string) - 1] == ':';
@@ -75,45 +73,13 @@ static char *code_text(char *line)
 static bool is_rule(const char *line)
 {
     size_t length = strspn(line, (char[]){*line, 0});
-    return length >= 3 && strchr("=-~^*+#_", *line) && is_blank(line + length);
+    return length >= 3 && is_char("=-~^*+#_", *line) && is_blank(line + length);
 }
 
 static bool is_underlined(const struct reader *reader, const char *line, const char *next)
 {
     return next && !reader->paragraph && strlen(line) <= HEADING_MAX && indentation(line) < 4 &&
            is_rule(next) && strlen(next) + 3 >= strlen(line);
-}
-
-/* Write prose without the marks of bold type, which mean nothing in plain text. */
-static void put_prose(struct reader *reader, const char *start, char *string)
-{
-    char *mark = reader->markup == MARKUP_MARKDOWN ? strstr(string, "**") : NULL;
-
-    for (; mark; mark = strstr(mark, "**"))
-        memmove(mark, mark + 2, strlen(mark + 2) + 1);
-    put_line(reader, *start == '\0' && *string == '#' ? " " : start, string);
-}
-
-/* Write a row of a Markdown table as an item, its cells joined by dashes. */
-static void put_row(struct reader *reader, char *line)
-{
-    struct text row = {0};
-    char *cell;
-
-    if (line[strspn(line, "|-: \t")] == '\0') {
-        text_add(&reader->out, " \n");
-        return;
-    }
-    while ((cell = strsep(&line, "|")) != NULL)
-        if (!is_blank(cell)) {
-            text_add(&row, row.length > 0 ? " — " : "");
-            text_add(&row, cell + strspn(cell, " \t"));
-            text_trim(&row, " \t");
-        }
-    if (row.data && !row.failed)
-        put_prose(reader, "* ", row.data);
-    reader->out.failed |= row.failed;
-    text_finish(&row);
 }
 
 static void put_heading(struct reader *reader, char *line)
@@ -130,18 +96,13 @@ static void read_marked(struct reader *reader, char *line)
 {
     char *text = line + strspn(line, " \t");
     const char *dot = text + strspn(text, "0123456789");
-    bool markdown = reader->markup == MARKUP_MARKDOWN;
 
-    if (strchr("-*+", *text) && text[1] == ' ')
-        put_prose(reader, "* ", text + 2 + strspn(text + 2, " "));
-    else if (dot > text && dot < text + 4 && strchr(".)", *dot) && dot[1] == ' ')
-        put_prose(reader, "* ", text);
-    else if (markdown && *line == '#' && line[strspn(line, "#")] == ' ')
-        put_heading(reader, line);
-    else if (markdown && *text == '|')
-        put_row(reader, text);
+    if (is_char("-*+", *text) && text[1] == ' ')
+        put_line(reader, "* ", text + 2 + strspn(text + 2, " "));
+    else if (dot > text && dot < text + 4 && is_char(".)", *dot) && dot[1] == ' ')
+        put_line(reader, "* ", text);
     else
-        put_prose(reader, "", text);
+        put_line(reader, "", text);
 }
 
 static bool is_code(const struct reader *reader, const char *line)
@@ -152,16 +113,9 @@ static bool is_code(const struct reader *reader, const char *line)
 static void read_prose(struct reader *reader, char *line, const char *next)
 {
     bool underline = reader->underline;
-    const char *text = line + strspn(line, " ");
 
     reader->underline = false;
-    if (reader->markup == MARKUP_MARKDOWN &&
-        (!strncmp(text, "```", 3) || !strncmp(text, "~~~", 3))) {
-        reader->fence = !reader->fence;
-        text_add(&reader->out, " \n");
-    } else if (reader->fence) {
-        put_line(reader, "    ", line);
-    } else if (is_blank(line) || underline || is_rule(line)) {
+    if (is_blank(line) || underline || is_rule(line)) {
         put_break(reader);
     } else if (is_underlined(reader, line, next)) {
         reader->underline = true;
@@ -191,7 +145,7 @@ static void put_comment(struct reader *reader, char *string)
     } else if (indentation(string) >= 4) {
         put_line(reader, "    ", code_text(string));
     } else {
-        put_prose(reader, "", string + strspn(string, " \t"));
+        put_line(reader, "", string + strspn(string, " \t"));
     }
 }
 
@@ -222,7 +176,7 @@ static void read_header(struct reader *reader, char *line)
 
 char *markup_text(const char *source, enum markup markup)
 {
-    struct reader reader = {.markup = markup};
+    struct reader reader = {0};
     char *copy = strdup(source);
     char *rest = copy;
     char *line = rest ? strsep(&rest, "\n") : NULL;

@@ -1,11 +1,10 @@
 /*
- * markup.h - the readable text of plain text, Markdown, reStructuredText and
- * C headers.
+ * markup.h - the readable text of plain text, reStructuredText and C headers.
  */
 #ifndef PLUGIN_MARKUP_H
 #define PLUGIN_MARKUP_H
 
-enum markup { MARKUP_PLAIN, MARKUP_MARKDOWN, MARKUP_HEADER };
+enum markup { MARKUP_PLAIN, MARKUP_HEADER };
 
 /*
  * Return text in the form of passage.h, in memory that the caller frees, or NULL if memory

@@ -60,7 +60,8 @@ static void split_text(struct split *split, const char *line, size_t length)
 {
     bool item = strncmp(line, "* ", 2) == 0;
 
-    if (split->text.length + length > PASSAGE_MAX || (item && split->text.length >= PASSAGE_TARGET))
+    if (split->text.length + length >= PASSAGE_MAX ||
+        (item && split->text.length >= PASSAGE_TARGET))
         split_flush(split);
     while (length > PASSAGE_MAX) {
         size_t cut = PASSAGE_MAX;
@@ -76,22 +77,20 @@ static void split_text(struct split *split, const char *line, size_t length)
     split_append(split, line, length);
 }
 
-static void split_heading(struct split *split, const char *line, size_t length)
+static void split_heading(struct split *split, const char *line)
 {
-    size_t marks = strspn(line, "# ");
-
     split_flush(split);
     split->heading.length = 0;
-    text_add_bytes(&split->heading, line + marks, length > marks ? length - marks : 0);
+    text_add_line(&split->heading, line + strspn(line, "# "), PASSAGE_HEADING);
 }
 
 /* End a paragraph, and the passage unless the next paragraph belongs to it. */
 static void split_paragraph(struct split *split, const char *rest)
 {
-    const char *next = rest + strspn(rest, "\n");
-    const char *end = strstr(next, "\n\n");
-    size_t length = split->text.length + (end ? (size_t)(end - next) : strlen(next));
-    bool code = strncmp(next, "    ", 4) == 0;
+    bool last = *rest != '\n'; /* of several empty lines */
+    const char *end = last ? strstr(rest, "\n\n") : rest;
+    size_t length = split->text.length + (end ? (size_t)(end - rest) : strlen(rest));
+    bool code = strncmp(rest, "    ", 4) == 0 || !last;
 
     if (length > PASSAGE_MAX || (length > PASSAGE_TARGET && !code && !split->lead))
         split_flush(split);
@@ -109,7 +108,7 @@ int passage_split(const char *text, passage_function *each, void *argument)
         const char *rest = text + length + (text[length] == '\n');
         split.line++;
         if (*text == '#')
-            split_heading(&split, text, length);
+            split_heading(&split, text);
         else if (length == 0)
             split_paragraph(&split, rest);
         else if (length > 1 || *text != ' ' || split.text.length > 0)

@@ -17,8 +17,9 @@
 
 #include <stddef.h>
 
-#define PASSAGE_TARGET 700  /* bytes; a longer passage gets no further paragraph */
-#define PASSAGE_MAX    2000 /* bytes; longer paragraphs and code are cut */
+#define PASSAGE_TARGET  700  /* bytes; a longer passage gets no further paragraph */
+#define PASSAGE_MAX     2000 /* bytes; longer paragraphs and code are cut */
+#define PASSAGE_HEADING 200  /* bytes; longer headings are cut */
 
 /*
  * Take a passage; called in their order. heading is "" before the first heading. text

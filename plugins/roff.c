@@ -1,8 +1,10 @@
 /*
- * A line of roff is either text or a request, which starts with '.' or "'". roff_line()
- * reads a line and collects its readable text in roff->line; roff_put() writes that as
- * one line in the form of passage.h. What a request says about the lines after it (the
- * next line is a heading or a tag; code starts here) is a member of struct roff.
+ * A line of roff is either text or a request, which starts with '.' or "'". A condition is
+ * a request with the rest of a line after it, which may be a condition again; roff_line()
+ * reads at most CONDITIONS_MAX of them. roff_line() reads a line and collects its readable text in
+ * roff->line; roff_put() writes that as one line in the form of passage.h. What a request says
+ * about the lines after it (the next line is a heading or a tag; code starts here) is a member of
+ * struct roff.
  *
  * To add a request or a macro of man, add it to read_request(); to add a macro of mdoc
  * that may stand inside a line, add it to inlines[]. All others are left out.
@@ -14,6 +16,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CONDITIONS_MAX 16 /* on one line; what follows them is left out */
 
 enum kind { NOTHING, BREAK, PROSE, HEADING, ITEM, CODE };
 
@@ -66,21 +70,21 @@ static const char *escape(struct text *out, const char *at)
     char name[32];
 
     at += c && c != '(' && c != '[';
-    if (c && strchr("-'`_. ~0te\\E", c)) {
-        text_add_char(out, strchr(" ~0t", c) ? ' ' : strchr("e\\E", c) ? '\\' : c);
-    } else if (c && strchr("([*", c)) {
+    if (is_char("-'`_. ~0te\\E", c)) {
+        text_add_char(out, is_char(" ~0t", c) ? ' ' : is_char("e\\E", c) ? '\\' : c);
+    } else if (is_char("([*", c)) {
         escape_name(&at, name, sizeof(name));
         if (name[0] == 'u' && strlen(name) >= 5)
             text_add_rune(out, (unsigned)strtoul(name + 1, NULL, 16));
         for (size_t i = 0; strlen(name) == 2 && i < sizeof(characters) / sizeof(char *); i++)
             if (strncmp(characters[i], name, 2) == 0)
                 text_add(out, characters[i] + 2);
-    } else if (c && strchr("fFmMngkVYOs", c)) {
+    } else if (is_char("fFmMngkVYOs", c)) {
         at += *at == '+' || *at == '-';
         if (c == 's' && *at >= '1' && *at <= '3' && isdigit((unsigned char)at[1]))
             return at + 2;
         escape_name(&at, name, sizeof(name));
-    } else if (c && strchr("hvwXDblLNoZxABCRSH", c) && *at) {
+    } else if (is_char("hvwXDblLNoZxABCRSH", c) && *at) {
         const char *end = strchr(at + 1, *at);
         at = end ? end + 1 : at + strlen(at);
     }
@@ -95,6 +99,8 @@ static void put_words(struct text *out, const char *string)
         string += plain;
         if (*string == '\\')
             string = escape(out, string + 1);
+        while ((*string & 0xc0) == 0x80)
+            string++; /* the rest of a character that was part of the escape */
     }
 }
 
@@ -172,7 +178,7 @@ static const struct inline_macro *find_inline(const char *name)
 
 static bool is_delimiter(const char *word)
 {
-    return *word && strchr(".,:;)]?!", *word) && strchr(" \t", word[1]);
+    return is_char(".,:;)]?!", *word) && (word[1] == '\0' || is_char(" \t", word[1]));
 }
 
 /* Read the words of a line, some of which are macros. */
@@ -215,8 +221,6 @@ static void read_name(struct roff *roff, const char *given)
 
 /* ---- requests ----------------------------------------------------------- */
 
-static void roff_line(struct roff *roff, char *line);
-
 static void read_break(struct roff *roff)
 {
     roff->kind = roff->code || roff->tagged ? NOTHING : BREAK;
@@ -252,10 +256,10 @@ static int count_braces(const char *line)
 }
 
 /*
- * Read the rest of a condition's line if the condition holds, or skip its block. As on a
- * terminal of groff, the conditions n, !t and .g hold.
+ * Return the rest of a condition's line if the condition holds; otherwise skip its block and
+ * return NULL. As on a terminal of groff, the conditions n, !t and .g hold.
  */
-static void read_condition(struct roff *roff, const char *name, char *rest)
+static char *read_condition(struct roff *roff, const char *name, char *rest)
 {
     bool holds = roff->otherwise;
     size_t length = 0;
@@ -271,10 +275,9 @@ static void read_condition(struct roff *roff, const char *name, char *rest)
     braces = count_braces(rest);
     if (!holds)
         roff->skipped = braces > 0 ? braces : 0;
-    else if (strncmp(rest, "\\{", 2) != 0)
-        roff_line(roff, rest);
-    else if (rest[2] && rest[2] != '\\')
-        roff_line(roff, skip_blanks(rest + 2));
+    if (!holds || strncmp(rest, "\\{", 2) != 0)
+        return holds ? rest : NULL;
+    return rest[2] && rest[2] != '\\' ? skip_blanks(rest + 2) : NULL;
 }
 
 static void read_request(struct roff *roff, const char *name, char *arguments)
@@ -291,8 +294,6 @@ static void read_request(struct roff *roff, const char *name, char *arguments)
         read_indented(roff, NULL);
     else if (is_one_of(name, " P PP LP HP TP TQ Pp sp Sp RE Bl El Bd "))
         read_break(roff);
-    else if (is_one_of(name, " if ie el "))
-        read_condition(roff, name, arguments);
     else if (is_one_of(name, " It D1 Dl "))
         read_mdoc(roff, arguments);
     if (is_one_of(name, " nf EX Vb Bd fi EE Ve Ed It "))
@@ -309,21 +310,25 @@ static void read_request(struct roff *roff, const char *name, char *arguments)
     }
 }
 
-static void read_dotted(struct roff *roff, char *line)
+/* Return the rest of the line after a condition that holds, or NULL. */
+static char *read_dotted(struct roff *roff, char *line)
 {
     char *name = skip_blanks(line);
     size_t length = strcspn(name, " \t\\");
     char word[4] = "";
 
     if (length == 0 || length >= sizeof(word))
-        return;
+        return NULL;
     memcpy(word, name, length);
+    if (is_one_of(word, " if ie el "))
+        return read_condition(roff, word, name + length);
     if (strcmp(word, "Nm") == 0)
         read_name(roff, skip_blanks(name + length));
     if (find_inline(word))
         read_mdoc(roff, name);
     else
         read_request(roff, word, name + length);
+    return NULL;
 }
 
 /* ---- lines -------------------------------------------------------------- */
@@ -343,17 +348,15 @@ static void read_row(struct roff *roff, char *line)
         put_words(&roff->line, line);
 }
 
-static void roff_line(struct roff *roff, char *line)
+/* Read a line. Return the rest of it after a condition that holds, or NULL. */
+static char *read_line(struct roff *roff, char *line)
 {
-    for (char *at = line; (at = strchr(at, '\\')) != NULL && at[1]; at += 2)
-        if (at[1] == '"' || at[1] == '#')
-            *at = at[1] = '\0'; /* a comment */
     if (roff->left_out) {
         roff->left_out = strcmp(line, "..") != 0;
     } else if (roff->skipped > 0) {
         roff->skipped += count_braces(line);
     } else if (*line == '.' || *line == '\'') {
-        read_dotted(roff, line + 1);
+        return read_dotted(roff, line + 1);
     } else if (roff->table) {
         read_row(roff, line);
     } else if (roff->format) {
@@ -365,6 +368,16 @@ static void roff_line(struct roff *roff, char *line)
         put_words(&roff->line, line);
         roff->kind = PROSE;
     }
+    return NULL;
+}
+
+static void roff_line(struct roff *roff, char *line)
+{
+    for (char *at = line; (at = strchr(at, '\\')) != NULL && at[1]; at += 2)
+        if (at[1] == '"' || at[1] == '#')
+            *at = at[1] = '\0'; /* a comment */
+    for (int count = 0; line && count <= CONDITIONS_MAX; count++)
+        line = read_line(roff, line);
 }
 
 static bool is_bullet(const char *string)
@@ -396,7 +409,7 @@ static void roff_put(struct roff *roff, const char *string)
     if (roff->kind >= PROSE && !(roff->kind == ITEM && is_bullet(string)))
         text_add(&roff->out, string);
     if (roff->kind == ITEM && !roff->table && *string && !is_bullet(string) &&
-        !strchr(".:;,!?", string[strlen(string) - 1]))
+        !is_char(".:;,!?", string[strlen(string) - 1]))
         text_add_char(&roff->out, ':');
     text_add_char(&roff->out, '\n');
     if (roff->kind >= PROSE) {

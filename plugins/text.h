@@ -18,14 +18,19 @@ struct text {
 
 void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const char *bytes, size_t length);
+
+/* Add at most limit bytes of the string's first line. */
+void text_add_line(struct text *text, const char *string, size_t limit);
+
 void text_add_char(struct text *text, char c);
 
 /* Add the character as UTF-8; ignore control characters and numbers that are no character. */
 void text_add_rune(struct text *text, unsigned rune);
 
 /*
- * Add bytes of any origin as UTF-8. Bytes that are not UTF-8 count as Latin-1; of
- * control characters only '\n' and '\t' stay.
+ * Add bytes of any origin as UTF-8. Bytes that are not UTF-8 count as Windows-1252. Of
+ * control characters only '\n' and '\t' stay; a carriage return alone is a line's end.
+ * Byte order marks and the control sequences of terminals are left out.
  */
 void text_add_foreign(struct text *text, const char *bytes, size_t length);
 
@@ -42,6 +47,9 @@ size_t text_cut(const char *string, size_t limit);
 
 /* Return true if the string has only white space. */
 bool is_blank(const char *string);
+
+/* Return true if c is one of the characters of set; never for NUL. */
+bool is_char(const char *set, char c);
 
 /* Return true if the list has the word. A list is " like this ": blanks around each word. */
 bool is_listed(const char *list, const char *word, size_t length);

@@ -1,15 +1,29 @@
 /*
- * A word is read in lower case and cut to its stem: cut_suffix() removes suffixes until
- * none fits, then a doubled last letter and a final i go. The rules are few and rough, but
- * they are the same for questions and texts, so that only equality matters.
+ * word_next() finds a word by the classes of its characters, which Unicode defines; fold()
+ * brings the word into one form, without case and accents; stem() cuts it to its stem.
+ * stem() removes suffixes until none fits, then a doubled last letter and a final i. The
+ * rules are few and rough, but they are the same for questions, texts and the index, so
+ * that only equality matters.
+ *
+ * Chinese, Japanese, Korean, Thai and the like put no blanks between words, or too few. A
+ * run of their characters counts as all pairs of neighbours: ABC is AB and BC. A text has
+ * each character by itself as well, which a question of one character finds.
  */
 #include "words.h"
 
 #include "text.h"
 
-#include <stdbool.h>
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unicase.h>
+#include <unictype.h>
+#include <uninorm.h>
+#include <unistr.h>
+#include <uniwbrk.h>
+
+#define MARKS 200 /* the first combining class of accents; lower classes are part of a letter */
 
 static const char stop_words[] =
     " a about all also am an and any are as at be been but by can could did do does doing each"
@@ -19,9 +33,13 @@ static const char stop_words[] =
     " want was way we were what when where which who why will with would you your ";
 
 /* Longer suffixes first; a stem keeps at least three letters. */
-static const char *const suffixes[] = {
-    "ations", "ation", "ings", "ions", "ing", "ion", "ies", "ers",
-    "ed",     "er",    "es",   "ly",   "s",   "e",   "y",
+static const struct {
+    const char *text;
+    size_t length;
+} suffixes[] = {
+    {"ations", 6}, {"ation", 5}, {"ings", 4}, {"ions", 4}, {"ing", 3},
+    {"ion", 3},    {"ies", 3},   {"ers", 3},  {"ed", 2},   {"er", 2},
+    {"es", 2},     {"ly", 2},    {"s", 1},    {"e", 1},    {"y", 1},
 };
 
 static bool is_stop_word(const char *word)
@@ -29,73 +47,154 @@ static bool is_stop_word(const char *word)
     return is_listed(stop_words, word, strlen(word));
 }
 
-/* Return the bytes of a character that separates words, or 0 if it belongs to a word. */
-static size_t separator(const unsigned char *at)
+/* ---- characters ---------------------------------------------------------- */
+
+enum kind {
+    NONE,
+    LETTER, /* or digit */
+    PAIRED, /* of a script without blanks between words */
+    MARK    /* belongs to the character before */
+};
+
+/* Return the kind of a character and its length. */
+static enum kind kind_of(const char *at, const char *end, size_t *length)
 {
-    if (*at < 0x80)
-        return !((*at >= '0' && *at <= '9') || ((*at | 32) >= 'a' && (*at | 32) <= 'z'));
-    if (at[0] == 0xc2)
-        return at[1] ? 2 : 1;
-    if (at[0] == 0xe2 && at[1] >= 0x80 && at[1] <= 0xaf)
-        return at[2] ? 3 : 2;
-    return 0;
-}
+    ucs4_t rune;
 
-/* Move *at to the next word before end. Return the word's length in bytes, 0 after the last word.
- */
-static size_t next_word(const char **at, const char *end)
-{
-    const char *word;
-    size_t skip;
-
-    while (*at < end && (skip = separator((const unsigned char *)*at)) > 0)
-        *at += skip;
-    if (*at >= end)
-        return 0;
-    for (word = *at; word < end && separator((const unsigned char *)word) == 0; word++)
-        ;
-    return (size_t)(word - *at);
-}
-
-/* Copy a word in lower case, for ASCII and Latin-1. */
-static void lower(const char *word, size_t length, char *out)
-{
-    size_t i;
-
-    if (length >= WORD_SIZE)
-        length = text_cut(word, WORD_SIZE - 1);
-    for (i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)word[i];
-        bool latin = i > 0 && (unsigned char)word[i - 1] == 0xc3 && c < 0x9f && c != 0x97;
-        out[i] = (char)((c >= 'A' && c <= 'Z') || latin ? c | 0x20 : c);
+    *length = 1;
+    if (at == end)
+        return NONE;
+    if ((*at & 0x80) == 0)
+        return isalnum((unsigned char)*at) ? LETTER : NONE;
+    *length = (size_t)u8_mbtouc(&rune, (const uint8_t *)at, (size_t)(end - at));
+    switch (uc_wordbreak_property(rune)) {
+    case WBP_ALETTER:
+    case WBP_HL:
+    case WBP_NUMERIC:
+        return rune >= 0xac00 && rune <= 0xd7a3 ? PAIRED : LETTER; /* syllables of Korean */
+    case WBP_EXTEND:
+    case WBP_FORMAT:
+    case WBP_ZWJ:
+        return MARK;
+    default:
+        return uc_is_alpha(rune) ? PAIRED : NONE;
     }
-    out[i] = '\0';
 }
 
-static bool cut_suffix(char *word, size_t length)
+/* Return the kind of a character, and its length with its marks. */
+static enum kind kind_with_marks(const char *at, const char *end, size_t *length)
+{
+    enum kind kind = kind_of(at, end, length);
+    size_t mark;
+
+    while (kind != NONE && at + *length < end && (at[*length] & 0x80) &&
+           kind_of(at + *length, end, &mark) == MARK)
+        *length += mark;
+    return kind == MARK ? NONE : kind;
+}
+
+/* Copy text without case and accents, cut to WORD_SIZE. */
+static void fold(const char *text, size_t length, char *out)
+{
+    uint8_t space[16 * WORD_SIZE];
+    uint8_t *folded;
+    size_t size = sizeof(space), used = 0;
+
+    length = length < WORD_SIZE ? length : text_cut(text, WORD_SIZE - 1);
+    for (; used < length && (unsigned char)text[used] < 0x80; used++)
+        out[used] = (char)(text[used] >= 'A' && text[used] <= 'Z' ? text[used] | 32 : text[used]);
+    out[used] = '\0';
+    if (used == length)
+        return;
+    folded = u8_casefold((const uint8_t *)text, length, NULL, UNINORM_NFKD, space, &size);
+    used = 0;
+    for (size_t at = 0, step; folded && at < size; at += step) {
+        ucs4_t rune;
+        step = (size_t)u8_mbtouc(&rune, folded + at, size - at);
+        if (uc_combining_class(rune) >= MARKS || uc_is_property_default_ignorable_code_point(rune))
+            continue;
+        if (used + step >= WORD_SIZE)
+            break;
+        memcpy(out + used, folded + at, step);
+        used += step;
+    }
+    out[used] = '\0';
+    if (folded != space)
+        free(folded);
+}
+
+/* ---- stems --------------------------------------------------------------- */
+
+/* Return the length of a word without its longest suffix. */
+static size_t cut_suffix(const char *word, size_t length)
 {
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-        size_t cut = strlen(suffixes[i]);
-        if (length >= cut + 3 && strcmp(word + length - cut, suffixes[i]) == 0) {
-            word[length - cut] = '\0';
-            return true;
-        }
+        size_t rest = length - suffixes[i].length;
+        if (length >= suffixes[i].length + 3 && word[rest] == *suffixes[i].text &&
+            memcmp(word + rest, suffixes[i].text, suffixes[i].length) == 0)
+            return rest;
     }
-    return false;
+    return length;
 }
 
 static void stem(char *word)
 {
-    size_t length;
+    size_t length = strlen(word), rest;
 
-    while (cut_suffix(word, strlen(word)))
-        ;
-    length = strlen(word);
-    if (length > 3 && word[length - 1] == word[length - 2])
+    while ((rest = cut_suffix(word, length)) < length)
+        length = rest;
+    if (length > 3 && (word[length - 1] & 0x80) == 0 && word[length - 1] == word[length - 2])
         length--;
     if (length > 3 && word[length - 1] == 'i')
         length--;
     word[length] = '\0';
+}
+
+/* ---- words --------------------------------------------------------------- */
+
+static void take(struct word *word, const char *start, size_t length)
+{
+    word->start = start;
+    word->length = length;
+    fold(start, length, word->folded);
+    strcpy(word->stem, word->folded);
+    if (length > 0 && kind_of(start, start + length, &length) == LETTER)
+        stem(word->stem);
+}
+
+bool word_next(struct word *word)
+{
+    size_t length, next;
+    enum kind kind;
+
+    word->again = word->single > 0;
+    if (word->again) {
+        take(word, word->start, word->single);
+        word->single = 0;
+        return true;
+    }
+    while (word->at < word->end) {
+        const char *start = word->at;
+        bool run = word->run;
+        kind = kind_with_marks(start, word->end, &length);
+        word->at += length;
+        word->run = false;
+        if (kind == LETTER) {
+            while (kind_with_marks(word->at, word->end, &length) == LETTER)
+                word->at += length;
+            take(word, start, (size_t)(word->at - start));
+            return true;
+        }
+        if (kind == PAIRED) {
+            word->run = kind_with_marks(word->at, word->end, &next) == PAIRED;
+            word->single = word->run && !word->question ? length : 0;
+            if (word->run || !run || !word->question) {
+                take(word, start, word->run ? length + next : length);
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* Return the set of the one word that has this stem, or the empty set. */
@@ -107,19 +206,17 @@ static uint32_t words_find(const struct words *words, const char *stemmed)
     return 0;
 }
 
-static void words_collect(struct words *words, const char *at, bool stops)
+static void words_collect(struct words *words, const char *question, bool stops)
 {
-    const char *end = at + strnlen(at, QUESTION_MAX);
-    size_t length;
+    struct word word = {
+        .at = question, .end = question + strnlen(question, QUESTION_MAX), .question = true};
 
-    for (; words->count < WORDS_MAX && (length = next_word(&at, end)) > 0; at += length) {
-        char *word = words->word[words->count], *stemmed = words->stem[words->count];
-        lower(at, length, word);
-        strcpy(stemmed, word);
-        stem(stemmed);
-        if ((stops || !is_stop_word(word)) && !words_find(words, stemmed))
+    while (words->count < WORDS_MAX && word_next(&word))
+        if (*word.stem && (stops || !is_stop_word(word.folded)) && !words_find(words, word.stem)) {
+            strcpy(words->word[words->count], word.folded);
+            strcpy(words->stem[words->count], word.stem);
             words->weight[words->count++] = 1;
-    }
+        }
 }
 
 void words_read(struct words *words, const char *question)
@@ -142,16 +239,11 @@ void words_query(const struct words *words, char *query, size_t size)
 
 uint32_t words_found(const struct words *words, const char *text)
 {
-    const char *end = text + strlen(text);
-    char word[WORD_SIZE];
+    struct word word = {.at = text, .end = text + strlen(text)};
     uint32_t found = 0;
-    size_t length;
 
-    for (; (length = next_word(&text, end)) > 0; text += length) {
-        lower(text, length, word);
-        stem(word);
-        found |= words_find(words, word);
-    }
+    while (word_next(&word))
+        found |= words_find(words, word.stem);
     return found;
 }
 

@@ -1,11 +1,13 @@
 /*
  * words.h - the words of a question, and where they occur in a text.
  *
- * Two words are equal here if their stems are equal: "extracting" and "extract".
+ * Two words are equal here if their stems are equal: "extracting" and "extract". Case and
+ * accents do not count: "Cafe" and "café".
  */
 #ifndef PLUGIN_WORDS_H
 #define PLUGIN_WORDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,10 +23,26 @@ struct words {
     double weight[WORDS_MAX]; /* how much a word tells; 1 until index_search() sets it */
 };
 
+/* A word of a text, and the place to go on from. Set at, end and question; the rest is zero. */
+struct word {
+    const char *at;
+    const char *end;
+    bool question; /* Chinese and the like: only pairs of characters, not each one as well */
+    bool again;    /* this word starts where the word before starts */
+    bool run;      /* at is inside a run of pairs */
+    size_t single; /* length of the character that comes next, or 0 */
+    const char *start;
+    size_t length;
+    char folded[WORD_SIZE]; /* without case and accents */
+    char stem[WORD_SIZE];
+};
+
+/* Read the next word. Return false after the last one. */
+bool word_next(struct word *word);
+
 /*
  * Read the words that matter: all except stop words ("how", "the"), or all if there are
- * only stop words. A word consists of letters, digits and characters beyond ASCII. Each
- * word is kept once.
+ * only stop words. A word consists of letters and digits. Each word is kept once.
  */
 void words_read(struct words *words, const char *question);
 

@@ -106,5 +106,43 @@ class AskTest(Test):
         self.assertEqual(self.model.requests(), [])
 
 
+class DocumentsTest(Test):
+    """Documents that are hostile, or not in English."""
+
+    DOCUMENTS = {
+        "deep.1": b".SH A\n" + b".if n " * 90_000 + b"\n",
+        "stars.md": b"x" + b"**" * 500_000,
+        "lines.md": b"\n" * 2_000_000,
+        "wide.txt": "設定を再読み込みするには、SIGHUPを送ってください。それ以外はありません。\n".encode(),
+        "chinese.md": "配置文件位于系统目录。信号会终止进程。\n".encode(),
+        "accents.txt": "The café of İstanbul keeps a résumé.\n".encode(),
+        "mark.md": b"\xef\xbb\xbf# Stripes\n\nA \x1b[1;31mzebra\x1b[0m has \x93stripes\x94.\n",
+        "comment.md": b"A walrus is large.\n\n<!-- Hidden walrus. -->\n",
+    }
+    ANSWERS = {
+        "設定を再読み込み": ("wide.txt", "設定を再読み込みするには、SIGHUPを送ってください。"),
+        "信号": ("chinese.md", "信号会终止进程。"),
+        "配置文件": ("chinese.md", "配置文件位于系统目录。"),
+        "cafe resume": ("accents.txt", "The café of İstanbul keeps a résumé."),
+        "istanbul": ("accents.txt", "The café of İstanbul keeps a résumé."),
+        "zebra": ("mark.md", "A zebra has “stripes”."),
+        "walrus": ("comment.md", "A walrus is large."),
+    }
+
+    def test_each_is_answered_from(self):
+        folder = self.path("documents")
+        os.mkdir(folder)
+        for name, content in self.DOCUMENTS.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(content)
+        server = self.serve("ask", settings={"plugin.ask.documents": folder}, env=NONE)
+        for question, (name, sentence) in self.ANSWERS.items():
+            with self.subTest(question):
+                text = text_of(server.run("ask", {"question": question}))
+                line = 3 if name == "mark.md" else 1
+                self.assertIn(f"- {sentence} [{os.path.join(folder, name)}:{line}]\n", text)
+                self.assertEqual(text.count("["), 1)
+
+
 if __name__ == "__main__":
     main()

@@ -8,9 +8,11 @@
 #include "answer.h"
 #include "document.h"
 #include "index.h"
+#include "markdown.h"
 #include "markup.h"
 #include "passage.h"
 #include "roff.h"
+#include "text.h"
 #include "words.h"
 
 #include <errno.h>
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -48,6 +51,7 @@ CASE(roff_escapes)
     check_roff("\\fBbold\\fR \\f(CWx\\f[R] a\\-b \\(bu \\[bu] \\e \\& \\(lqq\\(rq\n",
                "bold x a-b • • \\  “q”\n");
     check_roff("a\\s-1B\\s0c\\h'2n'd\\*(Aqe\\u\\[u00E9]\\\"gone\n", "aBcd'eé\n");
+    check_roff("\\éa \\féb \\(xéc \\hé3éd\n", "a b c d\n");
     check_roff("cut \\", "cut \n");
     check_roff("cut \\f(", "cut \n");
     check_roff("cut \\[", "cut \n");
@@ -98,6 +102,27 @@ CASE(roff_tables)
     check_roff(".TS\nl l.\na\tb\n_\nT{\nlong\nT}\tc\n.TE\n", "\n \n* a b\n \n \n* long\n* c\n\n");
 }
 
+static char *repeat(const char *start, const char *piece, size_t count)
+{
+    size_t length = strlen(piece);
+    char *text = malloc(strlen(start) + count * length + 1);
+    char *at = stpcpy(text, start);
+
+    for (; count > 0; count--, at += length)
+        strcpy(at, piece);
+    return text;
+}
+
+CASE(roff_conditions_in_conditions)
+{
+    char *source = repeat(".SH A\n", ".if n ", 300000);
+
+    check_roff(".if n .if !t .ie n yes\n", "yes\n");
+    check_roff(".if n .if t no\n.el yes\n", " \nyes\n");
+    check_roff(source, "# A\n \n");
+    free(source);
+}
+
 static size_t count_lines(const char *text)
 {
     size_t lines = 0;
@@ -139,13 +164,114 @@ static void check_markup(enum markup markup, const char *source, const char *exp
     free(text);
 }
 
-CASE(markup_markdown)
+static void check_markdown(const char *source, const char *expected)
 {
-    check_markup(MARKUP_MARKDOWN, "# One #\n\nText **bold**\n- item\n",
-                 "# One\n\nText bold\n* item\n");
-    check_markup(MARKUP_MARKDOWN, "```c\nint x;\n```\n", " \n    int x;\n \n");
-    check_markup(MARKUP_MARKDOWN, "| a | b |\n|---|---|\n| c | d |\n", "* a — b\n \n* c — d\n");
-    check_markup(MARKUP_MARKDOWN, "Like:\n\n    code\n\ntext\n", "Like:\n\n    code\n\ntext\n");
+    char *text = markdown_text(source);
+
+    ck_assert_ptr_nonnull(text);
+    ck_assert_str_eq(text, expected);
+    free(text);
+}
+
+CASE(markdown)
+{
+    check_markdown("# One #\n\nText **bold**\n- item\n", "# One\n\nText bold\n* item\n");
+    check_markdown("Like:\n\n    code\n\ntext\n", "Like:\n\n    code\n\ntext\n");
+    check_markdown("One\ntwo\n===\n\n\n#3\n\nend", "# One\ntwo\n \n\n\n #3\n\nend\n");
+    check_markdown("", "");
+    check_markdown("\n \n", "\n\n");
+}
+
+CASE(markdown_code)
+{
+    check_markdown("```c\nint x;\n```\n", " \n    int x;\n \n");
+    check_markdown("So:\n~~~\n\n  a\n\n\tb\n~~~\nend\n",
+                   "So:\n \n\n      a\n    \n        b\n \nend\n");
+    check_markdown("Run `a\nb` and ``c`d``.\n", "Run `a \nb` and `c`d`.\n");
+}
+
+CASE(markdown_lists)
+{
+    check_markdown("1. one\n2. two\n   - deep\n3. three\n\n   more\n",
+                   "* 1. one\n* 2. two\n* deep\n* 3. three\n\nmore\n");
+    check_markdown("-\n\n# A\n- # B\n", " \n\n# A\n# B\n");
+}
+
+CASE(markdown_tables)
+{
+    check_markdown("| a | b |\n|---|---|\n| c | d |\n", "* a — b\n \n* c — d\n");
+    check_markdown("| a | b |\n|---|---|\n|   | `d` |\n", "* a — b\n \n* `d`\n");
+}
+
+CASE(markdown_links)
+{
+    check_markdown("See [it](a.md), [that][1] and <http://b>.\n\n[1]: http://c\n",
+                   "See it, that (http://c) and http://b.\n\n \n");
+    check_markdown("![A picture](a.png)\n", "A picture\n");
+}
+
+CASE(markdown_html)
+{
+    check_markdown("a<!-- no --> b<br>c &copy;\n", "a b c &copy;\n");
+    check_markdown("<p align=\"x\">\nyes\n</p>\n\n<!--\nno\n\nno\n-->\nend\n",
+                   " \nyes\n \n\n \n \n\n \n \nend\n");
+}
+
+static int ignore_passage(void *argument, const char *heading, const char *text, unsigned line)
+{
+    (void)argument;
+    (void)text;
+    return strlen(heading) > PASSAGE_HEADING || line == 0 ? -EINVAL : 0;
+}
+
+/* Read a source that starts with head, and then repeats piece, and then piece_2. */
+static void read_repeated(const char *head, const char *piece, const char *middle,
+                          const char *piece_2)
+{
+    size_t length = strlen(piece) > strlen(piece_2) ? strlen(piece) : strlen(piece_2);
+    char *first = repeat(head, piece, DOCUMENT_MAX / 2 / length);
+    char *second = repeat(middle, piece_2, DOCUMENT_MAX / 2 / length);
+    char *source = malloc(strlen(first) + strlen(second) + 1);
+    char *text = markdown_text(strcat(strcpy(source, first), second));
+
+    ck_assert_ptr_nonnull(text);
+    ck_assert_int_eq(passage_split(text, ignore_passage, NULL), 0);
+    free(text);
+    free(source);
+    free(second);
+    free(first);
+}
+
+/* Large sources on which some reader once spent a time that grows with the square of the size. */
+CASE(markdown_takes_linear_time)
+{
+    clock_t start = clock();
+
+    read_repeated("x", "**", "", "**");
+    read_repeated("", "[", "", "](");
+    read_repeated("", "> ", "x", "\n>");
+    read_repeated("", "\n", "a", "\n\n");
+    read_repeated("", "a<!--", "\n\n", "<?");
+    read_repeated("# ", "long ", "\n\n", "a paragraph\n\n");
+    read_repeated("[a]: /", "x&amp;", "\n\n", "[a]");
+    ck_assert_int_lt((clock() - start) / CLOCKS_PER_SEC, 8);
+}
+
+CASE(markdown_tables_of_many_columns)
+{
+    clock_t start = clock();
+    char *head = repeat("", "a|", 50000), *line = repeat("\n", "---|", 50000);
+    char *rows = repeat("\n", "x|\n", 50000);
+    char *source = malloc(strlen(head) + strlen(line) + strlen(rows) + 1);
+    char *text = markdown_text(strcat(strcat(strcpy(source, head), line), rows));
+
+    ck_assert_ptr_nonnull(text);
+    ck_assert_int_lt((clock() - start) / CLOCKS_PER_SEC, 2);
+    free(text);
+    free(source);
+    free(rows);
+    free(line);
+    free(head);
 }
 
 CASE(markup_plain)
@@ -153,6 +279,8 @@ CASE(markup_plain)
     check_markup(MARKUP_PLAIN, "Title\n=====\n\ntext\n", "# Title\n\n\ntext\n");
     check_markup(MARKUP_PLAIN, "#hash\n  indented\n", " #hash\nindented\n");
     check_markup(MARKUP_PLAIN, "", "");
+    check_markup(MARKUP_PLAIN, "x\n1", "x\n1\n");
+    check_markup(MARKUP_PLAIN, "x\n12\n abc\n1. y\n- z\n", "x\n12\nabc\n* 1. y\n* z\n");
 }
 
 CASE(markup_header)
@@ -281,7 +409,10 @@ CASE(words_of_nothing)
 
 CASE(words_in_unicode)
 {
-    check_query("ÄPFEL “naïve” 日本", "\"äpfel\" OR \"naïve\" OR \"日本\"");
+    check_query("ÄPFEL “naïve” 日本", "\"apfel\" OR \"naive\" OR \"日本\"");
+    check_query("İstanbul GRÜẞE ﬁle Ελλάς ЁЛКА",
+                "\"istanbul\" OR \"grusse\" OR \"file\" OR \"ελλασ\" OR \"елка\"");
+    check_query("cafe\u0301 co\u00adop", "\"cafe\" OR \"coop\"");
 }
 
 CASE(words_are_limited)
@@ -310,10 +441,23 @@ CASE(words_long_ones_are_cut_between_characters)
     char question[WORD_SIZE * 2 + 1] = "x";
 
     for (size_t i = 0; i < WORD_SIZE / 2 + 3; i++)
-        strcat(question, "ä");
+        strcat(question, "ж");
     words_read(&words, question);
     ck_assert_uint_eq(words.count, 1);
     ck_assert_uint_eq(strlen(words.word[0]) % 2, 1);
+}
+
+CASE(words_of_scripts_without_blanks)
+{
+    struct words words;
+
+    check_query("設定を", "\"設定\" OR \"定を\"");
+    check_query("犬 C言語", "\"犬\" OR \"c\" OR \"言語\"");
+    check_query("ภาษา", "\"ภา\" OR \"าษ\" OR \"ษา\"");
+    words_read(&words, "定 を設 か");
+    ck_assert_uint_eq(words_found(&words, "設定を"), 1);
+    words_read(&words, "설정");
+    ck_assert_uint_eq(words_found(&words, "설정을"), 1);
 }
 
 CASE(words_found_by_stem)
@@ -327,6 +471,18 @@ CASE(words_found_by_stem)
 }
 
 /* ---- documents ---- */
+
+CASE(text_of_any_origin)
+{
+    static const char bytes[] = "\xef\xbb\xbf# A\r\nb\rc\x1b[1;31mred\x1b[0m\x1b\x01 \x93q\x94 \x9b"
+                                "1m"
+                                "\xc2\x9b \xc3\xa9 \xe9 \xed\xa0\x80 \xe2\x82";
+    struct text text = {0};
+
+    text_add_foreign(&text, bytes, sizeof(bytes) - 1);
+    ck_assert_str_eq(text.data, "# A\nb\ncred   “q” ›1m é é í\u00a0€ â‚");
+    text_finish(&text);
+}
 
 CASE(document_kinds)
 {
@@ -500,6 +656,18 @@ static void check_found(struct index *index, const char *question, size_t expect
     findings_finish(&findings);
 }
 
+static void check_titled(struct index *index, const char *question, const char *end)
+{
+    struct findings findings;
+    const char *title;
+
+    ck_assert_int_eq(index_search(index, question, 1, &findings), 0);
+    ck_assert_uint_eq(findings.count, 1);
+    title = findings.passages[0].title;
+    ck_assert_str_eq(title + strlen(title) - strlen(end), end);
+    findings_finish(&findings);
+}
+
 CASE(index_takes_any_question)
 {
     struct index *index = tree_index();
@@ -514,6 +682,29 @@ CASE(index_takes_any_question)
     check_found(index, "server 💥 \x01 ^:{}", 1);
     check_found(index, "the", 3);
     index_destroy(index);
+}
+
+CASE(index_finds_in_other_scripts)
+{
+    struct index *index = NULL;
+    char error[256];
+
+    write_text("wide.txt", "設定を再読み込みするには、SIGHUPを送ってください。\n\n"
+                           "配置文件位于系统目录。信号会终止进程。\n");
+    write_text("accents.txt", "The café résumé of İstanbul.\n");
+    write_text("mark.md", "\xef\xbb\xbf# Stripes\n\nA \x1b[1mzebra\x1b[0m has them.\n");
+    ck_assert_int_eq(index_create(tree, &index, error, sizeof(error)), 0);
+    check_found(index, "設定を再読み込み", 1);
+    check_found(index, "信号", 1);
+    check_found(index, "配置文件", 1);
+    check_found(index, "犬", 0);
+    check_found(index, "cafe resume", 2);
+    check_found(index, "istanbul", 1);
+    check_titled(index, "zebra", "mark.md: Stripes");
+    index_destroy(index);
+    unlink(tree_path("wide.txt"));
+    unlink(tree_path("accents.txt"));
+    unlink(tree_path("mark.md"));
 }
 
 CASE(index_keeps_to_the_maximum)
