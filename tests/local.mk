@@ -132,6 +132,32 @@ tests_unit_test_index_LDADD = \
 	plugins/libask.la \
 	$(CASE_LIBS)
 
+# Each runs over tests/fuzz/corpus/NAME as a test. With --enable-fuzzers each is a fuzzer, which
+# writes new inputs into the folder that is its first argument.
+FUZZ_TARGETS = \
+	tests/fuzz/fuzz_document \
+	tests/fuzz/fuzz_roff
+FUZZ_CPPFLAGS = \
+	$(AM_CPPFLAGS) \
+	-I$(srcdir)/plugins
+if FUZZERS
+noinst_PROGRAMS += $(FUZZ_TARGETS)
+FUZZ_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+FUZZ_MAIN = tests/fuzz/fuzz.h
+else
+check_PROGRAMS += $(FUZZ_TARGETS)
+FUZZ_LDFLAGS = $(AM_LDFLAGS)
+FUZZ_MAIN = tests/fuzz/fuzz.h tests/fuzz/replay.c
+endif
+tests_fuzz_fuzz_document_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_document.c
+tests_fuzz_fuzz_document_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_document_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_document_LDADD = plugins/libask.la
+tests_fuzz_fuzz_roff_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_roff.c
+tests_fuzz_fuzz_roff_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_roff_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_roff_LDADD = plugins/libask.la
+
 # Tests of agents, written and linked as an author does.
 AGENT_TEST_LIBS = \
 	libsluice-test.la \
@@ -380,6 +406,7 @@ PROTOCOL_CASES = \
 
 EXTRA_DIST += \
 	$(PROTOCOL_CASES) \
+	tests/fuzz/corpus \
 	tests/abi/agent-1.0.h \
 	tests/abi/agent-1.1.h \
 	tests/abi/agent_http-1.1.h \
