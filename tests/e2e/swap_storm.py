@@ -27,6 +27,7 @@ from harness import (PATIENCE_S, SANITIZED, Connection, Server, Swarm, memory_ki
 PERIOD_MS = 100
 LONGEST = 0.1        # the share of streams that last from before the first swap to the end
 PROBE_PAUSE_S = 0.02
+RETENTION_S = 2      # of ended runs: what is kept of them would look like a leak
 RETAINED = 4300      # more runs than a host remembers
 
 # Of the host's memory, which keeps the last events of the runs it remembers.
@@ -195,7 +196,8 @@ class Host:
     def __init__(self, folder, settings):
         self.admin = os.path.join(folder, "admin")
         self.server = Server(folder, (), {"host.admin": self.admin, "host.max_generations": 1024,
-                                          "host.drain_timeout": 86400, **settings}, None)
+                                          "host.drain_timeout": 86400,
+                                          "host.retention": RETENTION_S, **settings}, None)
         self.server.args.remove("-v")
         rename(self.server.plugin_folder, "one")
         self.server.start()
