@@ -22,7 +22,10 @@ struct patience_clock {
     uint64_t turned;    /* ms, until then */
 };
 
-/* Begin to count. Without a clock, each moment of a loop counts. */
+/*
+ * Begin to count. Without a clock, each moment of a loop counts; its data must be
+ * NULL then, which uv_loop_init() leaves as it was.
+ */
 void patience_clock_open(uv_loop_t *loop, struct patience_clock *clock);
 
 /* The clock must stay in place until the loop has closed its handle. */

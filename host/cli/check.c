@@ -66,7 +66,7 @@ static int check_plugin(struct check *check)
     struct process_spec spec = {.generation = 1,
                                 .start_timeout = check->settings->config->start_timeout,
                                 .stuck_timeout = check->settings->config->stuck_timeout};
-    uv_loop_t loop;
+    uv_loop_t loop = {.data = NULL};
     struct process *process;
     struct why why = {0};
     int status;
