@@ -91,7 +91,14 @@ static void front_enter(struct front *front, int step, uint64_t timeout_ms)
 static void front_close(void *data)
 {
     struct front *front = data;
+    sigset_t signals;
 
+    /* libuv takes its handlers away; one more signal must not kill a front that ends well. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     registry_destroy(front->api.registry);
     runs_destroy(front->api.runs);
     streams_destroy(front->api.streams);

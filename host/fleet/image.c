@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <link.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -158,12 +159,17 @@ image_copy_start(uv_loop_t *loop, const char *file,
                  void (*done)(void *data, struct image *image, const char *reason), void *data)
 {
     struct image_copy *copy = mem_alloc(sizeof *copy);
+    sigset_t all, before;
 
     copy->work.data = copy;
     copy->file = mem_strdup(file);
     copy->done = done;
     copy->data = data;
+    /* Threads of the pool have the mask of the thread that makes them: signals are the loop's. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     uv_queue_work(loop, &copy->work, on_work, on_worked);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return copy;
 }
 

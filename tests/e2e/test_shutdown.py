@@ -161,6 +161,14 @@ class ShutdownTest(Test):
         server.signal(signal.SIGTERM)
         server.check_end()
 
+    def test_signals_until_it_has_ended(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            server = self.start(0)
+            server.signal(signal.SIGTERM)
+            while server.is_alive():
+                server.signal(number)
+            server.check_end()
+
     def test_while_a_worker_restarts(self):
         server = self.start(600)
         for _ in range(4):
