@@ -142,20 +142,20 @@ FUZZ_CPPFLAGS = \
 	-I$(srcdir)/plugins
 if FUZZERS
 noinst_PROGRAMS += $(FUZZ_TARGETS)
-FUZZ_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
 FUZZ_MAIN = tests/fuzz/fuzz.h
 else
 check_PROGRAMS += $(FUZZ_TARGETS)
-FUZZ_LDFLAGS = $(AM_LDFLAGS)
+FUZZ_LINK = $(AM_LDFLAGS)
 FUZZ_MAIN = tests/fuzz/fuzz.h tests/fuzz/replay.c
 endif
 tests_fuzz_fuzz_document_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_document.c
 tests_fuzz_fuzz_document_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_document_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_document_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_document_LDADD = plugins/libask.la
 tests_fuzz_fuzz_roff_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_roff.c
 tests_fuzz_fuzz_roff_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_roff_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_roff_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_roff_LDADD = plugins/libask.la
 
 # Tests of agents, written and linked as an author does.
