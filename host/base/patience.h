@@ -23,8 +23,8 @@ struct patience_clock {
 };
 
 /*
- * Begin to count. Without a clock, each moment of a loop counts; its data must be
- * NULL then, which uv_loop_init() leaves as it was.
+ * Begin to count. A loop without a clock counts each moment; its data must be NULL,
+ * and uv_loop_init() does not set it.
  */
 void patience_clock_open(uv_loop_t *loop, struct patience_clock *clock);
 
