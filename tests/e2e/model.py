@@ -146,8 +146,7 @@ class Pacer:
         if piece is None or reply.is_lost:
             over.set_result(None)
             return False
-        if piece:
-            reply.write_now(piece)
+        reply.write_now(piece)
         return True
 
 
@@ -309,23 +308,14 @@ def scenario(function):
 
 # ---- scenarios ----
 
-def wait_for_all(server, lines, together):
-    """The lines; in place of the second, nothing at all while fewer requests are live."""
-    for n, piece in enumerate(lines):
-        while n == 1 and server.most < together:
-            yield b""
-        yield piece
-
-
 @scenario
-async def stream(reply, tokens=3, period_ms=0, word="w", together=0):
-    """With together, none goes on after its first piece until this many requests are live."""
+async def stream(reply, tokens=3, period_ms=0, word="w"):
     lines = answer_text([f"{word}{n} " for n in range(tokens)])
     if period_ms == 0:
         await reply.stream(lines)
         return
     reply.begin()
-    await reply.server.pacer.play(reply, wait_for_all(reply.server, lines, together), period_ms)
+    await reply.server.pacer.play(reply, lines, period_ms)
     if not reply.is_lost:
         reply.end()
 

@@ -431,6 +431,7 @@ class AbsenceTest(SupervisionTest):
         stream.until("ready")
         with server.connect() as connection:
             connection.exchange("POST", f"/runs/{stream.run}/cancel")
+        server.state(stream.run)  # a turn of the front later, the worker has been told
         self.hold(server)
         stream.rest()
         self.assertEqual(stream.done["status"], "cancelled")
