@@ -81,7 +81,8 @@ static void on_appended(struct subscriber *subscriber)
         else
             encoder_native.event(NULL, run_identity(subscriber->run), &event, &session->frames);
     }
-    fwrite(buf_data(&session->frames), 1, buf_length(&session->frames), stdout);
+    if (buf_length(&session->frames) > 0)
+        fwrite(buf_data(&session->frames), 1, buf_length(&session->frames), stdout);
     buf_consume(&session->frames, buf_length(&session->frames));
     if (fflush(stdout) == EOF && session->unwritten == 0)
         session->unwritten = errno;
