@@ -87,9 +87,10 @@ static void split_heading(struct split *split, const char *line)
 /* End a paragraph, and the passage unless the next paragraph belongs to it. */
 static void split_paragraph(struct split *split, const char *rest)
 {
-    bool last = *rest != '\n'; /* of several empty lines */
-    const char *end = last ? strstr(rest, "\n\n") : rest;
-    size_t length = split->text.length + (end ? (size_t)(end - rest) : strlen(rest));
+    bool last = *rest != '\n';                    /* of several empty lines */
+    size_t near = strnlen(rest, PASSAGE_MAX + 2); /* how much longer it is makes no difference */
+    const char *end = last ? memmem(rest, near, "\n\n", 2) : rest;
+    size_t length = split->text.length + (end ? (size_t)(end - rest) : near);
     bool code = strncmp(rest, "    ", 4) == 0 || !last;
 
     if (length > PASSAGE_MAX || (length > PASSAGE_TARGET && !code && !split->lead))
