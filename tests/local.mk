@@ -317,6 +317,7 @@ E2E_TESTS = \
 	tests/e2e/test_access.py \
 	tests/e2e/test_ask.py \
 	tests/e2e/test_bench.py \
+	tests/e2e/test_bodies.py \
 	tests/e2e/test_cancel.py \
 	tests/e2e/test_chat.py \
 	tests/e2e/test_cli.py \

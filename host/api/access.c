@@ -149,11 +149,6 @@ static bool check_origin(const struct access *access, struct http_request *reque
 
 /* ---- tokens ---- */
 
-static bool is_open(const char *path)
-{
-    return strcmp(path, "/healthz") == 0 || strcmp(path, "/readyz") == 0;
-}
-
 /* GET /runs/{id}/events: browsers' EventSource cannot send a header. */
 static bool is_event_source(const struct http_request *request)
 {
@@ -186,12 +181,11 @@ static void refuse_token(struct http_request *request, bool presented)
                             : "send a token, as Authorization: Bearer TOKEN");
 }
 
-/* Return the subject; NULL if the request was answered. */
-static const char *check_token(const struct access *access, struct http_request *request)
+const char *access_check_token(const struct access *access, struct http_request *request)
 {
     const char *token, *subject;
 
-    if (access->tokens == NULL || is_open(http_path(request)))
+    if (access->tokens == NULL)
         return "";
     token = token_of(request);
     subject = token ? tokens_subject(access->tokens, token) : NULL;
@@ -200,11 +194,9 @@ static const char *check_token(const struct access *access, struct http_request 
     return subject;
 }
 
-const char *access_check(const struct access *access, struct http_request *request)
+bool access_check_page(const struct access *access, struct http_request *request)
 {
-    if (!check_host(access, request) || !check_origin(access, request))
-        return NULL;
-    return check_token(access, request);
+    return check_host(access, request) && check_origin(access, request);
 }
 
 /* ---- the whole ---- */

@@ -1,19 +1,20 @@
 /*
  * Who may ask: web pages by their origin, as the Fetch standard says (CORS),
- * and clients by their token (RFC 6750). Both are checked before the routes.
- * Refusals are answered here, with the headers that a page needs to read them.
+ * and clients by their token (RFC 6750). Pages are checked before the routes, tokens
+ * after them. Refusals are answered here, with the headers that a page needs to read them.
  *
  * Without tokens, a server that is for its own machine must also be asked by
  * that machine's names only.
  *
- * /healthz and /readyz need no token. Neither do preflights, which browsers send
- * without one.
+ * Preflights need no token: browsers send them without one.
  */
 #ifndef API_ACCESS_H
 #define API_ACCESS_H
 
 #include "config/config.h"
 #include "http/http.h"
+
+#include <stdbool.h>
 
 struct access;
 struct why;
@@ -24,10 +25,13 @@ int access_create(const struct config *config, struct access **out, struct why *
 /* access may be NULL. */
 void access_destroy(struct access *access);
 
+/* Check the host's name and the origin of a web page; false if the request was answered. */
+bool access_check_page(const struct access *access, struct http_request *request);
+
 /*
- * Return the subject of the request: "" if there are no tokens or the route
- * needs none; valid as long as access. NULL if the request was answered.
+ * Return the subject of the request's token: "" if there are no tokens; valid as long
+ * as access. NULL if the request was answered.
  */
-const char *access_check(const struct access *access, struct http_request *request);
+const char *access_check_token(const struct access *access, struct http_request *request);
 
 #endif

@@ -1,8 +1,14 @@
 /*
- * How a request gets to its handler: when its headers are there, api_admit()
- * checks its framing and asks access.c who the client is; when all of it is
- * there, api_handle() looks for the route. A path without a route is answered
- * with 404, a method that the path does not take with 405.
+ * How a request gets to its handler. When its headers are there, api_admit() looks
+ * at all of them, in this order; the first that is wrong is the answer:
+ *
+ *     framing    one length
+ *     access     the host's name, a page's origin (access.c)
+ *     route      404 for a path without one, 405 for a method that it does not take
+ *     token      access.c; not for open routes
+ *
+ * Only then, and only if the route takes a body, is the body read; api_handle() runs when
+ * all of it is there. So a stranger's connection holds its headers and nothing else.
  *
  * To add a route: a line in routes[], its handler in the file of its noun, the
  * list in routes.h, and docs/http.md.
@@ -57,16 +63,23 @@ static void handle_ready(const struct api *api, struct http_request *request, co
 
 /* ---- routing ---- */
 
+enum { OPEN = 1, BODY = 2 };
+
 static const struct route {
     const char *method;
     const char *before; /* the path is this, */
     const char *after;  /* then, unless NULL, a name and this */
     void (*handle)(const struct api *api, struct http_request *request, const char *name);
+    int flags; /* OPEN: it needs no token. BODY: it takes a body. */
 } routes[] = {
-    {"POST", "/agents/", "/runs", api_runs_start},  {"GET", "/agents", NULL, handle_agents},
-    {"GET", "/runs/", "", api_runs_show},           {"GET", "/runs/", "/events", api_runs_events},
-    {"POST", "/runs/", "/cancel", api_runs_cancel}, {"POST", "/runs/", "/input", api_runs_input},
-    {"GET", "/healthz", NULL, handle_health},       {"GET", "/readyz", NULL, handle_ready},
+    {"POST", "/agents/", "/runs", api_runs_start, BODY},
+    {"GET", "/agents", NULL, handle_agents, 0},
+    {"GET", "/runs/", "", api_runs_show, 0},
+    {"GET", "/runs/", "/events", api_runs_events, 0},
+    {"POST", "/runs/", "/cancel", api_runs_cancel, 0},
+    {"POST", "/runs/", "/input", api_runs_input, BODY},
+    {"GET", "/healthz", NULL, handle_health, OPEN},
+    {"GET", "/readyz", NULL, handle_ready, OPEN},
 };
 
 /* Return true if the path is this route's; name gets the part between before and after. */
@@ -107,38 +120,54 @@ static bool is_framed_twice(const struct http_request *request)
     return http_header(request, "Content-Length") && http_header(request, "Transfer-Encoding");
 }
 
-static bool api_admit(void *data, struct http_request *request)
+#define NAME_MAX_SIZE 256
+
+/* Return the route of the path, or NULL; name gets the name in the path. */
+static const struct route *route_find(const char *path, char name[NAME_MAX_SIZE])
+{
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        if (route_matches(&routes[i], path, name, NAME_MAX_SIZE))
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static enum http_admission api_admit(void *data, struct http_request *request)
 {
     const struct api *api = data;
+    const struct route *route;
     const char *subject;
+    char name[NAME_MAX_SIZE];
 
     if (is_framed_twice(request)) {
-        http_add_header(request, "Connection", "close");
         problem_reply(request, 400, "send Content-Length or Transfer-Encoding, not both");
-        return false;
+        return HTTP_ANSWERED;
     }
-    subject = access_check(api->access, request);
-    if (subject)
-        http_set_subject(request, subject);
-    return subject != NULL;
+    if (!access_check_page(api->access, request))
+        return HTTP_ANSWERED;
+    route = route_find(http_path(request), name);
+    if (route == NULL) {
+        problem_reply(request, 404,
+                      "there is nothing at this path; GET /agents lists the agents, and "
+                      "POST /agents/{agent}/runs starts a run");
+        return HTTP_ANSWERED;
+    }
+    if (!method_matches(route, http_method(request))) {
+        reply_not_allowed(request, route);
+        return HTTP_ANSWERED;
+    }
+    subject = route->flags & OPEN ? "" : access_check_token(api->access, request);
+    if (subject == NULL)
+        return HTTP_ANSWERED;
+    http_set_subject(request, subject);
+    return route->flags & BODY ? HTTP_WITH_BODY : HTTP_WITHOUT_BODY;
 }
 
 static void api_handle(void *data, struct http_request *request)
 {
-    char name[256];
+    char name[NAME_MAX_SIZE];
 
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-        if (!route_matches(&routes[i], http_path(request), name, sizeof name))
-            continue;
-        if (method_matches(&routes[i], http_method(request)))
-            routes[i].handle(data, request, name);
-        else
-            reply_not_allowed(request, &routes[i]);
-        return;
-    }
-    problem_reply(request, 404,
-                  "there is nothing at this path; GET /agents lists the agents, and "
-                  "POST /agents/{agent}/runs starts a run");
+    route_find(http_path(request), name)->handle(data, request, name);
 }
 
 const struct http_handler api_handler = {.admit = api_admit, .handle = api_handle};

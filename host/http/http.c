@@ -3,7 +3,8 @@
  * headers are there, once for each piece of the body, and once more after it:
  *
  *     headers      the handler's admit() lets the request in, or replies
- *     body         kept up to max_body
+ *     body         kept up to max_body, if admit() wants one; else the request
+ *                  goes on at once, and its connection closes without a look at it
  *     the end      the handler's handle(), after which the request is
  *
  *         replied      its response is queued at once
@@ -522,14 +523,19 @@ static bool request_has_body(const struct http_request *request)
            (length && strcmp(length, "0") != 0);
 }
 
-/* After a reply before the body, libmicrohttpd does not read the body but closes the connection. */
+/*
+ * After a reply before the body, libmicrohttpd does not read the body but closes the
+ * connection. So nothing that nobody asked for is ever kept.
+ */
 static mhd_result request_admit(struct http_request *request)
 {
     struct http *http = request->http;
+    enum http_admission admission = http->handler->admit(http->data, request);
 
-    if (!http->handler->admit(http->data, request))
-        return request_has_body(request) ? request_queue(request) : MHD_YES;
-    return request->too_large ? request_handle(request) : MHD_YES;
+    if (!request_has_body(request) || (admission == HTTP_WITH_BODY && !request->too_large))
+        return MHD_YES;
+    http_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
+    return admission == HTTP_ANSWERED ? request_queue(request) : request_handle(request);
 }
 
 static mhd_result on_access(void *data, struct MHD_Connection *connection, const char *path,

@@ -30,9 +30,18 @@ struct http_settings {
     void *retrieve_certificate; /* GnuTLS's gnutls_certificate_retrieve_function2; NULL: no TLS */
 };
 
+enum http_admission {
+    HTTP_ANSWERED,     /* the request was replied to */
+    HTTP_WITHOUT_BODY, /* handle() needs no body */
+    HTTP_WITH_BODY,    /* the body is kept for handle(), up to max_body */
+};
+
 struct http_handler {
-    /* The headers are there. Return false after a reply: the body need not come then. */
-    bool (*admit)(void *data, struct http_request *request);
+    /*
+     * The headers are there. Unless a body is wanted, a body that the client sends is
+     * not read: the request is answered at once, and its connection closes.
+     */
+    enum http_admission (*admit)(void *data, struct http_request *request);
     /* The whole request is there, without a body that is too large: see http_body(). */
     void (*handle)(void *data, struct http_request *request);
 };

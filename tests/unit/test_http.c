@@ -73,11 +73,11 @@ static int listen_on(int family)
     return fd;
 }
 
-static bool admit(void *data, struct http_request *asked)
+static enum http_admission admit(void *data, struct http_request *asked)
 {
     (void)data;
     (void)asked;
-    return true;
+    return HTTP_WITH_BODY;
 }
 
 static void serve(int family, void (*handle)(void *data, struct http_request *asked))

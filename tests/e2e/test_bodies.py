@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+"""Bodies that nobody asked for: they are not kept, whoever sends them and wherever to."""
+
+import hashlib
+
+from harness import SANITIZED, Connection, Test, main, memory_kib, request_bytes
+
+TOKEN = "one"
+NOBODY = "0" * 26
+SMUGGLED = request_bytes("GET", "/healthz")
+LARGE = 1024 * 1024
+
+# (method, path, status with a token, status without)
+WITHOUT_BODY = [
+    ("GET", "/healthz", 200, 200), ("HEAD", "/healthz", 200, 200), ("POST", "/healthz", 405, 405),
+    ("OPTIONS", "/healthz", 405, 405), ("POST", "/readyz", 405, 405), ("PUT", "/nothing", 404, 404),
+    ("POST", "/", 404, 404), ("GET", "/agents", 200, 401), ("DELETE", "/agents", 405, 405),
+    ("PUT", "/agents/e2e_emit/runs", 405, 405), ("GET", f"/runs/{NOBODY}", 404, 401),
+    ("DELETE", f"/runs/{NOBODY}", 405, 405), ("GET", f"/runs/{NOBODY}/events", 404, 401),
+    ("POST", f"/runs/{NOBODY}/cancel", 404, 401),
+]
+
+# They keep a body, of those who may send one.
+WITH_BODY = [("POST", "/agents/e2e_emit/runs", 401), ("POST", f"/runs/{NOBODY}/input", 401)]
+
+
+class TokenTest(Test):
+    def setUp(self):
+        super().setUp()
+        with open(self.path("tokens"), "w") as file:
+            file.write(f"alice:{hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
+        self.server = self.serve("e2e_emit", "ticker",
+                                 settings={"host.tokens": self.path("tokens")})
+
+
+class BodyTest(TokenTest):
+    def check_closed(self, method, path, status, headers, body):
+        """One answer, whatever is in the body, and the end of the connection."""
+        with self.server.connect() as connection:
+            connection.send(request_bytes(method, path, body, headers))
+            answer = connection.response(method)
+            self.assertEqual(answer.status, status)
+            self.assertEqual(answer.headers["connection"].lower(), "close")
+            try:
+                self.assertTrue(connection.is_closed())
+            except ConnectionResetError:
+                pass  # bytes of the body were not read
+
+    def check_all_framings(self, method, path, status, headers):
+        for framing in ({"Content-Length": len(SMUGGLED)}, {"Content-Length": LARGE},
+                        {"Content-Length": LARGE, "Expect": "100-continue"},
+                        {"Transfer-Encoding": "chunked"}):
+            body = b"" if "Expect" in framing or "Transfer-Encoding" in framing else SMUGGLED
+            with self.subTest(method=method, path=path, framing=framing):
+                self.check_closed(method, path, status, {**framing, **headers}, body)
+
+    def test_answered_at_once_with_a_token(self):
+        for method, path, status, _ in WITHOUT_BODY:
+            self.check_all_framings(method, path, status, {"Authorization": "Bearer " + TOKEN})
+
+    def test_answered_at_once_without_a_token(self):
+        for method, path, _, status in WITHOUT_BODY:
+            self.check_all_framings(method, path, status, {})
+        for method, path, status in WITH_BODY:
+            self.check_all_framings(method, path, status, {"Content-Type": "application/json"})
+
+    def test_a_run_is_read_and_cancelled_all_the_same(self):
+        headers = {"Authorization": "Bearer " + TOKEN}
+        run = self.server.detach("ticker", {"count": 100000, "period_ms": 10}, headers=headers)
+        self.check_closed("GET", f"/runs/{run}", 200, headers, b"{}")
+        self.check_closed("POST", f"/runs/{run}/cancel", 202, headers, b"{}")
+        with self.server.connect() as connection:
+            connection.send(request_bytes("GET", f"/runs/{run}/events", b"{}", headers))
+            answer = connection.response("GET")
+        self.assertIn(b'"status":"cancelled"', answer.body)
+
+
+class MemoryTest(TokenTest):
+    CLIENTS = 200
+    SENT = 64 * 1024  # of the megabyte that each announces
+
+    def test_memory_stays(self):
+        paths = ["/healthz", "/readyz", "/nothing", f"/runs/{NOBODY}/cancel",
+                 "/agents/e2e_emit/runs"]
+        before = memory_kib(self.server.process.pid, "Anonymous")
+        clients = []
+        for number in range(self.CLIENTS):
+            client = Connection(self.server.address)
+            client.send(request_bytes("POST", paths[number % len(paths)], None,
+                                      {"Content-Length": LARGE}))
+            try:
+                client.send(b"x" * self.SENT)
+            except ConnectionError:
+                pass  # it was answered before
+            clients.append(client)
+        self.assertEqual(self.server.get("/healthz").status, 200)
+        grown = memory_kib(self.server.process.pid, "Anonymous") - before
+        for client in clients:
+            client.close()
+        if not SANITIZED:
+            self.assertLess(grown, self.CLIENTS * 16)
+
+
+if __name__ == "__main__":
+    main()
