@@ -218,6 +218,7 @@ HOST_LIBS = \
 
 bin_PROGRAMS += sluice
 sluice_LDADD = $(HOST_LIBS)
+sluice_LDFLAGS = $(AM_LDFLAGS) $(HARDEN_PROGRAM_LDFLAGS)
 sluice_SOURCES = \
 	host/main.c \
 	host/cli/admin.c \

@@ -10,7 +10,8 @@ plugin_LTLIBRARIES = \
 
 PLUGIN_CPPFLAGS = \
 	-I$(builddir)/include \
-	$(CJSON_CFLAGS)
+	$(CJSON_CFLAGS) \
+	$(HARDEN_CPPFLAGS)
 PLUGIN_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 PLUGIN_LDFLAGS = \
 	$(AM_LDFLAGS) \

@@ -5,8 +5,8 @@
  * (switch.c), leaves the stack pointer in *from, takes the one in *to, and
  * pops them there.
  *
- * Not marked for shadow stacks or branch tracking (there is no
- * .note.gnu.property): the linker then does not ask the kernel for them.
+ * Marked for branch tracking (IBT, BTI), so that the linker marks what this is
+ * linked into. Not marked for shadow stacks: each fiber would need one of its own.
  */
 
 #if defined(SWITCH_PORTABLE)
@@ -20,6 +20,7 @@
         .p2align 4
 switch_to:
         .cfi_startproc
+        endbr64
         pushq   %rbp
         .cfi_adjust_cfa_offset 8
         .cfi_rel_offset %rbp, 0
@@ -80,6 +81,7 @@ switch_to:
 switch_enter:
         .cfi_startproc
         .cfi_undefined %rip
+        endbr64
         movq    %r13, %rdi
         call    *%r12
         ud2
@@ -95,6 +97,7 @@ switch_enter:
         .p2align 4
 switch_to:
         .cfi_startproc
+        hint    #34             /* bti c */
         stp     x29, x30, [sp, #-16]!
         .cfi_adjust_cfa_offset 16
         .cfi_rel_offset x29, 0
@@ -151,12 +154,26 @@ switch_to:
 switch_enter:
         .cfi_startproc
         .cfi_undefined x30
+        hint    #36             /* bti j */
         mov     x0, x20
         blr     x19
         brk     #1
         .cfi_endproc
         .size   switch_enter, . - switch_enter
 
+#endif
+
+#if defined(__LP64__) && (defined(__x86_64__) || defined(__aarch64__))
+#ifdef __x86_64__
+#define FEATURE_1 0xc0000002 /* GNU_PROPERTY_X86_FEATURE_1_AND; bit 0 is IBT */
+#else
+#define FEATURE_1 0xc0000000 /* GNU_PROPERTY_AARCH64_FEATURE_1_AND; bit 0 is BTI */
+#endif
+        .section .note.gnu.property, "a"
+        .p2align 3
+        .long   4, 16, 5        /* sizes of name and descriptor, NT_GNU_PROPERTY_TYPE_0 */
+        .asciz  "GNU"
+        .long   FEATURE_1, 4, 1, 0
 #endif
 
         .section .note.GNU-stack, "", %progbits
