@@ -23,9 +23,10 @@
  *
  *   1. read what its socket still holds, so that no event it sent is lost;
  *   2. put the cause into words: the note of who killed it, else the status;
- *   3. kill its process group, which is what the plugin forked;
- *   4. end its remaining runs;
- *   5. tell the owner, then close the handles and free.
+ *   3. end its remaining runs;
+ *   4. tell the owner, then close the handles and free.
+ *
+ * What the plugin forked, its process group, was killed before (fleet/spawn.c).
  *
  * Everything else that goes wrong (a socket that closes, an invalid frame, a
  * start that takes too long) only kills the process and leaves a note; the
@@ -48,7 +49,6 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +68,7 @@ enum process_state {
 
 struct process {
     uv_loop_t *loop;
-    uv_process_t child;
+    struct child child;
     uv_timer_t ping;
     struct patience limit;
     struct handles handles;
@@ -88,7 +88,6 @@ struct process {
     bool stuck;
     bool cancelled;       /* the runs that did not end before the deadline */
     bool deaf;            /* its socket is closed */
-    bool reaped;          /* its pid may be another's */
     bool condemned;       /* killed, and not reaped yet */
     bool refused;         /* its owner logs that */
     enum run_error error; /* of its runs if it dies */
@@ -153,7 +152,8 @@ static void process_open_plugin(struct process *process)
 bool process_has_room(const struct process *process)
 {
     return process->state == PROCESS_ready && !process->deaf && !process->condemned &&
-           !process->reaped && !process->stuck && link_backlog(process->link) < LINK_BACKLOG_MAX;
+           !process->child.is_reaped && !process->stuck &&
+           link_backlog(process->link) < LINK_BACKLOG_MAX;
 }
 
 void process_start(struct process *process, struct run *run, const struct run_agent *agent)
@@ -177,8 +177,7 @@ static void process_condemn(struct process *process, const char *reason)
     process->condemned = true;
     if (!*why_text(&process->note))
         why_set(&process->note, 0, "%s", reason);
-    if (!process->reaped)
-        uv_process_kill(&process->child, SIGKILL);
+    child_kill(&process->child);
 }
 
 void process_kill(struct process *process, enum run_error error, const char *reason)
@@ -549,7 +548,7 @@ static void on_closed(void *owner)
 }
 
 /* Say how the process ended, in words for people. */
-static void describe_end(const struct process *process, int64_t status, int signal, struct why *why)
+static void describe_end(const struct process *process, int status, int signal, struct why *why)
 {
     if (*why_text(&process->note))
         why_set(why, 0, "%s", why_text(&process->note));
@@ -557,7 +556,7 @@ static void describe_end(const struct process *process, int64_t status, int sign
         why_set(why, 0, "killed by signal %d (%s)", signal, strsignal(signal));
     else
         why_set(why, 0, "%sexited with status %d", process->deaf && status ? LINK_CLOSED "; " : "",
-                (int)status);
+                status);
     if (!*why_text(&process->note) && process->state < PROCESS_ready)
         why_set(why, 0, "%s: %s while %s", image_file(process->spec.image), why_text(why),
                 process_step(process));
@@ -576,13 +575,12 @@ static void fail_runs(struct process *process, const char *reason)
     }
 }
 
-static void on_exit_status(uv_process_t *child, int64_t status, int signal)
+static void on_exit_status(struct child *child, int status, int signal)
 {
     struct process *process = child->data;
     struct why reason = {0};
     bool was_told;
 
-    process->reaped = true;
     link_drain(process->link);
     describe_end(process, status, signal, &reason);
     was_told = process->state == PROCESS_leaving && status == 0 && signal == 0;
@@ -590,14 +588,13 @@ static void on_exit_status(uv_process_t *child, int64_t status, int signal)
         log_plugin("worker died: %s plugin=%s generation=%" PRIu64 " pid=%d %s=%d runs=%" PRIu32
                    " file=%s",
                    why_text(&reason), process->name ? process->name : "-", process->spec.generation,
-                   child->pid, signal ? "signal" : "status", signal ? signal : (int)status,
+                   child->pid, signal ? "signal" : "status", signal ? signal : status,
                    process->runs.live, image_file(process->spec.image));
-    kill(-child->pid, SIGKILL);
     fail_runs(process, why_text(&reason));
     process->handler->gone(process->data, process, why_text(&reason), was_told);
     why_finish(&reason);
     link_close(process->link);
-    handles_close(&process->handles, on_closed, process, &process->child, &process->ping,
+    handles_close(&process->handles, on_closed, process, &process->child.exits, &process->ping,
                   &process->limit.timer, NULL);
 }
 
@@ -619,6 +616,7 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
 {
     static const struct link_handler link_handler = {.frame = on_frame, .ended = on_link_ended};
     struct process *process = mem_alloc(sizeof *process);
+    struct spawn_settings settings = {.image = spec->image};
     int fd, status;
 
     process->loop = loop;
@@ -627,15 +625,14 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
     process->handler = handler;
     process->data = data;
     process->since = uv_now(loop);
+    process->child.exited = on_exit_status;
     process->child.data = process->ping.data = process;
     uv_timer_init(loop, &process->ping);
     patience_init(loop, &process->limit, process);
-    status = spawn_worker(loop, &process->child, spec->image, on_exit_status, &fd);
+    status = spawn_worker(loop, &process->child, &settings, &fd);
     if (status < 0) {
-        if (process->child.type == UV_PROCESS)
-            handles_close(&process->handles, on_closed, process, &process->child, NULL);
-        handles_close(&process->handles, on_closed, process, &process->ping, &process->limit.timer,
-                      NULL);
+        handles_close(&process->handles, on_closed, process, &process->child.exits, &process->ping,
+                      &process->limit.timer, NULL);
         return status;
     }
     status = link_open(loop, fd, WIRE_WORKER, &link_handler, process, &process->link);

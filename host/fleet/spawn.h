@@ -1,17 +1,36 @@
-/* How a worker process is started. */
+/* A worker process: how it is started, killed and reaped. */
 #ifndef FLEET_SPAWN_H
 #define FLEET_SPAWN_H
 
 #include "fleet/image.h"
 
+#include <stdbool.h>
+#include <sys/types.h>
 #include <uv.h>
 
+/* A process; part of its owner. */
+struct child {
+    uv_signal_t exits; /* the owner closes it */
+    pid_t pid;         /* stays when the process is reaped, and may be another's then */
+    bool is_reaped;
+    /* Called once, from the loop; signal is 0 if it exited by itself. */
+    void (*exited)(struct child *child, int status, int signal);
+    void *data; /* the owner's */
+};
+
+struct spawn_settings {
+    const struct image *image;
+    char *const *env; /* NULL: the front's own */
+};
+
 /*
- * Start a worker on the image; exited() is called when it was reaped. *fd is
- * the front's end of its link. Return -errno; the caller must close the child's
- * handle if its type is UV_PROCESS, also after a failure.
+ * Start a worker. *fd is the front's end of its link. Return -errno; the owner must
+ * close child->exits, also after a failure. Set child's exited and data before.
  */
-int spawn_worker(uv_loop_t *loop, uv_process_t *child, const struct image *image, uv_exit_cb exited,
+int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settings *settings,
                  int *fd);
+
+/* Send SIGKILL to the process, unless it is reaped. */
+void child_kill(const struct child *child);
 
 #endif

@@ -178,6 +178,13 @@ class LayerTest(unittest.TestCase):
                 with self.subTest(file=path):
                     self.assertFalse(IO & {name for _, name in includes(path)})
 
+    def test_the_host_does_not_fork(self):
+        """A copy of a large front would take its loop tens of milliseconds."""
+        forks = re.compile(r"^[^/*\n]*\b(v?fork|uv_spawn|system|popen)\(", re.M)
+        for path in sources("host"):
+            with self.subTest(file=path), open(os.path.join(SRCDIR, path), encoding="utf-8") as file:
+                self.assertEqual(forks.findall(file.read()), [])
+
 
 class DocumentationTest(unittest.TestCase):
     def documents(self):
