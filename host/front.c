@@ -7,16 +7,29 @@
  * balancer may ask /readyz; runs wait for their plugin meanwhile. The line
  * "listening" follows when every plugin serves or is refused.
  *
- * Stopping begins with SIGINT or SIGTERM, which set `stopping`; nobody else
- * knows or decides it. The steps, looked at once a loop turn:
+ * Stopping begins with SIGINT, SIGTERM or SIGQUIT, which set `stopping`; nobody
+ * else knows or decides it. From then on no run starts and /readyz says so. The
+ * steps, looked at once a loop turn:
  *
- *     drain   no new connections, no new runs; live runs may end until
- *             shutdown_timeout is over or a second signal comes, then they fail
- *     flush   answers and streams may leave until FLUSH_MS is over
+ *     delay   drain_delay: load balancers look at /readyz and send no more clients
+ *     drain   live runs may end until shutdown_timeout is over, then they fail;
+ *             after SIGQUIT they may take as long as they like
+ *     flush   no new connections; answers and streams may leave until FLUSH_MS is
+ *             over
  *     leave   HTTP and the operators' socket are closed; workers are told to
  *             leave and are reaped
+ *     rest    no part is left; what the kernel still holds may end for REST_MS
  *
- * After that no handle is open, and uv_run() returns.
+ * In the first two, clients connect, resume, read, cancel and send input as ever.
+ * A second SIGINT or SIGTERM ends both at once; after SIGQUIT, the first one sets
+ * the deadline that SIGQUIT did not.
+ *
+ * After that no handle is open, and uv_run() returns. A worker that cannot be
+ * killed, or a file that cannot be read, keeps one open: leave and rest have
+ * deadlines, at which the process exits with FRONT_LEFT_BEHIND.
+ *
+ * Other signals whose default is to end a process are ignored with a line in the
+ * log: no live run ends because somebody wanted to rotate logs.
  *
  * Configuring again (SIGHUP, `sluice reload`): a whole new configuration is made
  * and checked, with all files that it names, before anything of it is taken. Its
@@ -51,6 +64,8 @@
 
 #define LISTEN_BACKLOG 4096
 #define FLUSH_MS       1000
+#define LEAVE_MS       10000 /* more than all workers take to quit, be killed and be given up */
+#define REST_MS        1000
 
 struct front {
     uv_loop_t loop;
@@ -62,21 +77,35 @@ struct front {
     bool is_https;
     struct admin *admin;
     struct api api;
-    uv_signal_t interrupted, terminated, hung_up;
+    uv_signal_t signals[NSIG]; /* by number; those of front_watch_signal() are open */
     bool stopping;
-    enum { FRONT_drain, FRONT_flush, FRONT_leave } step; /* of stopping */
-    uv_prepare_t turn;                                   /* active while stopping */
-    struct patience deadline;                            /* of the step */
-    bool late;                                           /* the step's deadline is over */
+    enum { FRONT_delay, FRONT_drain, FRONT_flush, FRONT_leave, FRONT_rest } step; /* of stopping */
+    bool patient;             /* SIGQUIT: the runs have no deadline */
+    bool hurried;             /* the runs fail at once */
+    uv_prepare_t turn;        /* active while stopping */
+    struct patience deadline; /* of the step */
+    bool late;                /* the step's deadline is over */
     char address[128];
 };
 
 /* ---- stopping ---- */
 
+/* Leave without what cannot be ended; the kernel takes the rest. */
+static void front_abandon(const struct front *front)
+{
+    log_error("stopped, but %s; exiting with status %d",
+              front->step == FRONT_leave ? "workers did not leave"
+                                         : "a worker or the read of a file could not be ended",
+              FRONT_LEFT_BEHIND);
+    _exit(FRONT_LEFT_BEHIND);
+}
+
 static void on_deadline(void *data)
 {
     struct front *front = data;
 
+    if (front->step >= FRONT_leave)
+        front_abandon(front);
     front->late = true;
 }
 
@@ -87,28 +116,36 @@ static void front_enter(struct front *front, int step, uint64_t timeout_ms)
     patience_start(&front->deadline, timeout_ms, on_deadline);
 }
 
+/* Begin the drain: with its deadline, with none, or with one that is over. */
+static void front_drain(struct front *front)
+{
+    front_enter(front, FRONT_drain, front->config->shutdown_timeout * UINT64_C(1000));
+    if (front->patient)
+        patience_stop(&front->deadline);
+}
+
 /* Free the parts; no worker and no request is left. */
 static void front_close(void *data)
 {
     struct front *front = data;
-    sigset_t signals;
+    sigset_t blocked;
 
     /* libuv takes its handlers away; one more signal must not kill a front that ends well. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    sigemptyset(&blocked);
+    for (int number = 1; number < NSIG; number++) {
+        if (front->signals[number].data == NULL)
+            continue;
+        sigaddset(&blocked, number);
+        uv_close((uv_handle_t *)&front->signals[number], NULL);
+    }
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     registry_destroy(front->api.registry);
     runs_destroy(front->api.runs);
     streams_destroy(front->api.streams);
     access_destroy(front->api.access);
-    uv_close((uv_handle_t *)&front->interrupted, NULL);
-    uv_close((uv_handle_t *)&front->terminated, NULL);
-    uv_close((uv_handle_t *)&front->hung_up, NULL);
-    uv_close((uv_handle_t *)&front->deadline.timer, NULL);
-    patience_clock_close(&front->clock);
     uv_close((uv_handle_t *)&front->turn, NULL);
+    front_enter(front, FRONT_rest, REST_MS);
+    uv_unref((uv_handle_t *)&front->deadline.timer);
 }
 
 static void on_turn(uv_prepare_t *prepare)
@@ -116,33 +153,62 @@ static void on_turn(uv_prepare_t *prepare)
     struct front *front = prepare->data;
     size_t live = runs_live(front->api.runs);
 
-    if (front->step == FRONT_drain && (live == 0 || front->late)) {
+    if (front->step == FRONT_delay && (front->late || front->hurried))
+        front_drain(front);
+    if (front->step == FRONT_drain && (live == 0 || front->late || front->hurried)) {
         if (live > 0)
             log_warn("live runs failed at shutdown runs=%zu", live);
         runs_fail_all(front->api.runs, RUN_ERROR_shutdown);
+        http_quiesce(front->http);
         front_enter(front, FRONT_flush, FLUSH_MS);
     }
     if (front->step == FRONT_flush && (http_open_requests(front->http) == 0 || front->late)) {
         http_destroy(front->http);
         admin_close(front->admin);
-        front_enter(front, FRONT_leave, 0);
+        front_enter(front, FRONT_leave, LEAVE_MS);
         registry_stop(front->api.registry, front_close);
     }
 }
 
-static void on_stop_signal(uv_signal_t *handle, int number)
+static void front_stop(struct front *front, int number)
+{
+    log_info("stopping signal=%s runs=%zu", strsignal(number), runs_live(front->api.runs));
+    front->stopping = true;
+    front->patient = number == SIGQUIT;
+    front_enter(front, FRONT_delay, front->config->drain_delay * UINT64_C(1000));
+    front->late = front->config->drain_delay == 0;
+    uv_prepare_start(&front->turn, on_turn);
+}
+
+/* One more signal while stopping; it never makes the stop slower. */
+static void front_hasten(struct front *front, int number)
+{
+    if (number == SIGQUIT || front->step > FRONT_drain)
+        return;
+    log_info("stopping faster signal=%s runs=%zu", strsignal(number), runs_live(front->api.runs));
+    front->hurried = !front->patient;
+    if (front->patient && front->step == FRONT_drain)
+        patience_start(&front->deadline, front->config->shutdown_timeout * UINT64_C(1000),
+                       on_deadline);
+    front->patient = false;
+}
+
+static void front_refresh(void *data, const struct reply *reply);
+
+static void on_signal(uv_signal_t *handle, int number)
 {
     struct front *front = handle->data;
 
-    if (front->stopping) {
-        front->late |= front->step == FRONT_drain;
-        return;
-    }
-    log_info("stopping signal=%s runs=%zu", strsignal(number), runs_live(front->api.runs));
-    front->stopping = true;
-    http_quiesce(front->http);
-    front_enter(front, FRONT_drain, front->config->shutdown_timeout * UINT64_C(1000));
-    uv_prepare_start(&front->turn, on_turn);
+    if (number == SIGHUP)
+        front_refresh(front, NULL);
+    else if (number != SIGINT && number != SIGTERM && number != SIGQUIT)
+        log_warn("signal ignored; SIGHUP reloads, SIGTERM stops, SIGQUIT stops when the runs have "
+                 "ended signal=%s",
+                 strsignal(number));
+    else if (front->stopping)
+        front_hasten(front, number);
+    else
+        front_stop(front, number);
 }
 
 /* ---- configuring again ---- */
@@ -234,14 +300,6 @@ static void front_refresh(void *data, const struct reply *reply)
     registry_refresh(front->api.registry, reply);
 }
 
-static void on_hang_up(uv_signal_t *handle, int number)
-{
-    struct front *front = handle->data;
-
-    (void)number;
-    front_refresh(front, NULL);
-}
-
 /* ---- starting ---- */
 
 static void format_address(const struct sockaddr_storage *address, char *text, size_t size)
@@ -303,19 +361,44 @@ static void on_settled(void *data)
             front->address);
 }
 
+/* Return true if the signal is sent by people or programs, not by a fault, and would end us. */
+static bool is_request(int number)
+{
+    static const int requests[] = {SIGINT,  SIGTERM, SIGQUIT,   SIGHUP,  SIGUSR1,
+                                   SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGSTKFLT,
+                                   SIGIO,   SIGPWR,  SIGXCPU,   SIGXFSZ};
+
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        if (requests[i] == number)
+            return true;
+    }
+    return number >= SIGRTMIN && number <= SIGRTMAX;
+}
+
+/* A profiler that was loaded into this process keeps its signal. */
+static bool is_taken(int number)
+{
+    struct sigaction action;
+
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+           action.sa_handler != SIG_IGN;
+}
+
 static void front_watch_signals(struct front *front)
 {
     signal(SIGPIPE, SIG_IGN);
-    uv_signal_init(&front->loop, &front->interrupted);
-    uv_signal_init(&front->loop, &front->terminated);
-    uv_signal_init(&front->loop, &front->hung_up);
+    for (int number = 1; number < NSIG; number++) {
+        uv_signal_t *handle = &front->signals[number];
+
+        if (!is_request(number) || is_taken(number))
+            continue;
+        uv_signal_init(&front->loop, handle);
+        handle->data = front;
+        uv_signal_start(handle, on_signal, number);
+    }
     patience_init(&front->loop, &front->deadline, front);
     uv_prepare_init(&front->loop, &front->turn);
-    front->interrupted.data = front->terminated.data = front->hung_up.data = front;
     front->turn.data = front;
-    uv_signal_start(&front->interrupted, on_stop_signal, SIGINT);
-    uv_signal_start(&front->terminated, on_stop_signal, SIGTERM);
-    uv_signal_start(&front->hung_up, on_hang_up, SIGHUP);
 }
 
 static int front_open_access(struct front *front)
@@ -447,6 +530,9 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
         http_destroy(front.http);
         front_close(&front);
     }
+    uv_run(&front.loop, UV_RUN_DEFAULT);
+    patience_clock_close(&front.clock);
+    uv_close((uv_handle_t *)&front.deadline.timer, NULL);
     uv_run(&front.loop, UV_RUN_DEFAULT);
     uv_loop_close(&front.loop);
     tls_unload();

@@ -66,6 +66,7 @@ struct config {
     char *tls_certificate;                /* file, "" is none */
     char *tls_key;                        /* file, "" is none */
     unsigned start_timeout;               /* seconds */
+    unsigned drain_delay;                 /* seconds, 0 is none */
     unsigned shutdown_timeout;            /* seconds, 0 is at once */
     unsigned stuck_timeout;               /* seconds */
     unsigned drain_timeout;               /* seconds, 0 is at once */

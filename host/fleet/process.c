@@ -19,7 +19,7 @@
  *
  * A process that a debugger holds is never silent.
  *
- * A process ends in one place, on_exit_status(), when it has been reaped:
+ * A process ends in one place, process_end(), when it has been reaped:
  *
  *   1. read what its socket still holds, so that no event it sent is lost;
  *   2. put the cause into words: the note of who killed it, else the status;
@@ -27,6 +27,11 @@
  *   4. tell the owner, then close the handles and free.
  *
  * What the plugin forked, its process group, was killed before (fleet/spawn.c).
+ *
+ * A process that waits for a dead file system or a driver cannot be ended, not
+ * even by SIGKILL. REAP_MS after SIGKILL it is lost: the steps are taken
+ * without its status, so that no client and no seat waits for it. Only its handles
+ * stay, until the kernel lets the process go.
  *
  * Everything else that goes wrong (a socket that closes, an invalid frame, a
  * start that takes too long) only kills the process and leaves a note; the
@@ -60,6 +65,9 @@
 /* How long cancelled runs have to stop before their worker is killed. */
 #define CANCEL_MS 2000
 
+/* How long the kernel may take to end a process that was sent SIGKILL. */
+#define REAP_MS 2000
+
 enum process_state {
 #define X(name, word) PROCESS_##name,
     PROCESS_STATES(X)
@@ -89,6 +97,7 @@ struct process {
     bool cancelled;       /* the runs that did not end before the deadline */
     bool deaf;            /* its socket is closed */
     bool condemned;       /* killed, and not reaped yet */
+    bool lost;            /* killed in vain: its owner has forgotten it */
     bool refused;         /* its owner logs that */
     enum run_error error; /* of its runs if it dies */
     struct why note;      /* why it was killed or refused */
@@ -171,18 +180,25 @@ void process_start(struct process *process, struct run *run, const struct run_ag
     run_start(run, agent, &executor, process, number);
 }
 
+static void on_reap_time(void *data);
+
 /* Kill the process; the first reason goes into the obituary. */
 static void process_condemn(struct process *process, const char *reason)
 {
-    process->condemned = true;
     if (!*why_text(&process->note))
         why_set(&process->note, 0, "%s", reason);
+    if (process->condemned || process->child.is_reaped)
+        return;
+    process->condemned = true;
     child_kill(&process->child);
+    uv_timer_stop(&process->ping);
+    patience_start(&process->limit, REAP_MS, on_reap_time);
 }
 
 void process_kill(struct process *process, enum run_error error, const char *reason)
 {
-    process->error = error;
+    if (!process->condemned)
+        process->error = error;
     process_condemn(process, reason);
 }
 
@@ -294,6 +310,8 @@ void process_quit(struct process *process, uint64_t timeout_ms)
     if (process->state == PROCESS_leaving)
         return;
     process->state = PROCESS_leaving;
+    if (process->condemned)
+        return;
     process_send(process, WIRE_QUIT, 0, NULL, 0);
     uv_timer_stop(&process->ping);
     patience_start(&process->limit, timeout_ms, on_kill_time);
@@ -398,7 +416,7 @@ static int on_state(struct process *process, const struct wire_frame *frame)
 
 static int on_ready(struct process *process)
 {
-    if (process->state == PROCESS_leaving)
+    if (process->state == PROCESS_leaving || process->condemned)
         return 0;
     if (process->state != PROCESS_creating)
         return -EPROTO;
@@ -522,7 +540,7 @@ static void on_link_ended(void *data, const char *reason)
     process->deaf = true;
     if (strcmp(reason, LINK_CLOSED) != 0)
         process_condemn(process, reason);
-    if (strcmp(reason, LINK_CLOSED) != 0 || process->state == PROCESS_leaving)
+    if (process->condemned || process->state == PROCESS_leaving)
         return;
     uv_timer_stop(&process->ping);
     patience_start(&process->limit, DEAF_MS, on_deaf_time);
@@ -575,9 +593,35 @@ static void fail_runs(struct process *process, const char *reason)
     }
 }
 
-static void on_exit_status(struct child *child, int status, int signal)
+/* Tell everybody that the process has ended; its handles stay. */
+static void process_end(struct process *process, const char *reason, bool was_told)
 {
-    struct process *process = child->data;
+    fail_runs(process, reason);
+    process->handler->gone(process->data, process, reason, was_told);
+    link_close(process->link);
+    process->link = NULL;
+}
+
+/* The process does not end: go on without it. */
+static void on_reap_time(void *data)
+{
+    struct process *process = data;
+    struct why reason = {0};
+
+    link_drain(process->link);
+    process->lost = true;
+    why_set(&reason, 0, "%s, and did not end within %u s of SIGKILL", why_text(&process->note),
+            REAP_MS / 1000);
+    log_error("worker cannot be ended: %s; see /proc/PID/stack for what it waits for plugin=%s "
+              "generation=%" PRIu64 " pid=%d runs=%" PRIu32 " file=%s",
+              why_text(&reason), process->name ? process->name : "-", process->spec.generation,
+              process->child.pid, process->runs.live, image_file(process->spec.image));
+    process_end(process, why_text(&reason), false);
+    why_finish(&reason);
+}
+
+static void process_bury(struct process *process, int status, int signal)
+{
     struct why reason = {0};
     bool was_told;
 
@@ -588,12 +632,20 @@ static void on_exit_status(struct child *child, int status, int signal)
         log_plugin("worker died: %s plugin=%s generation=%" PRIu64 " pid=%d %s=%d runs=%" PRIu32
                    " file=%s",
                    why_text(&reason), process->name ? process->name : "-", process->spec.generation,
-                   child->pid, signal ? "signal" : "status", signal ? signal : status,
+                   process->child.pid, signal ? "signal" : "status", signal ? signal : status,
                    process->runs.live, image_file(process->spec.image));
-    fail_runs(process, why_text(&reason));
-    process->handler->gone(process->data, process, why_text(&reason), was_told);
+    process_end(process, why_text(&reason), was_told);
     why_finish(&reason);
-    link_close(process->link);
+}
+
+static void on_exit_status(struct child *child, int status, int signal)
+{
+    struct process *process = child->data;
+
+    if (process->lost)
+        log_info("worker ended at last pid=%d", child->pid);
+    else
+        process_bury(process, status, signal);
     handles_close(&process->handles, on_closed, process, &process->child.exits, &process->ping,
                   &process->limit.timer, NULL);
 }

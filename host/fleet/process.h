@@ -64,8 +64,8 @@ struct process_handler {
     /* The memory figure is new, as every PROCESS_PING_MS. May be NULL. */
     void (*pinged)(void *data, struct process *process);
     /*
-     * The last call: the process is reaped, its runs have been ended, and it is
-     * freed after the call. reason is for people: the step at which the plugin
+     * The last call: the process is reaped, or SIGKILL does not end it; its runs
+     * have been ended, and the owner must forget it. reason is for people: the step at which the plugin
      * was refused, or how the process died. was_told: it left as drain or quit
      * asked it to.
      */

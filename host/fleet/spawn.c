@@ -110,5 +110,5 @@ int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settin
 void child_kill(const struct child *child)
 {
     if (!child->is_reaped)
-        kill(child->pid, SIGKILL);
+        kill(-child->pid, SIGKILL);
 }

@@ -30,7 +30,7 @@ struct spawn_settings {
 int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settings *settings,
                  int *fd);
 
-/* Send SIGKILL to the process, unless it is reaped. */
+/* Send SIGKILL to the process and what it has forked, unless it is reaped. */
 void child_kill(const struct child *child);
 
 #endif

@@ -233,6 +233,32 @@ static int on_frame(void *data, const struct wire_frame *frame)
     }
 }
 
+static pid_t self;
+
+/* A process that the plugin has forked obeys the signal. */
+static void on_signal(int number)
+{
+    if (getpid() == self)
+        return;
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/*
+ * Whoever stops a service sends SIGTERM to all of its processes; but only the
+ * front knows when the runs have ended. Programs that the plugin starts get the
+ * default action back, which an ignored signal would not.
+ */
+static void main_outlive_signals(void)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    self = getpid();
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaction(numbers[i], &action, NULL);
+}
+
 /*
  * Move the front's socket away from standard input, so that a plugin that reads
  * or prints meets /dev/null and the log. Have the kernel end this process with
@@ -249,6 +275,7 @@ static int main_take_socket(void)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NAME, "sluice worker");
     signal(SIGPIPE, SIG_IGN);
+    main_outlive_signals();
     if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
         dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         return -errno;

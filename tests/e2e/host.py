@@ -70,7 +70,7 @@ class Server:
             os.symlink(plugin_path(plugin), os.path.join(self.plugin_folder, plugin + ".so"))
         self.args = [BINARY, "serve", "-v", "--listen", "127.0.0.1:0",
                      "--plugins", self.plugin_folder]
-        for key, value in settings.items():
+        for key, value in {"host.shutdown_timeout": 5, **settings}.items():
             self.args += ["--set", f"{key}={value}"]
         self.tls = tls and tls.clients
         if tls:

@@ -1,15 +1,22 @@
 #!/usr/bin/python3
 """How the server stops: every client gets an end, and nothing is left behind."""
 
+import os
 import signal
 import time
 
 from harness import SANITIZED, Swarm, Test, main, types, wait_for
+from test_supervise import PTRACE_SEIZE, trace
 
 STOPPED = {"code": "shutdown", "message": "the server is stopping"}
 
 
-class ShutdownTest(Test):
+class StopTest(Test):
+    def wait_until_draining(self, server):
+        wait_for(lambda: server.lines("stopping signal="), "the server stops")
+
+
+class ShutdownTest(StopTest):
     def start(self, timeout_s):
         return self.serve("e2e_watch", "e2e_watch_fiber", "ticker", "e2e_crash",
                           settings={"host.shutdown_timeout": timeout_s})
@@ -25,9 +32,6 @@ class ShutdownTest(Test):
             self.assertEqual(types(stream.rest()), ["run", "ready", "done"])
             self.assertEqual(stream.done, {"status": "failed", "error": STOPPED})
             stream.close()
-
-    def wait_until_draining(self, server):
-        wait_for(lambda: server.lines("stopping signal="), "the server stops")
 
     def test_without_runs(self):
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,8 +101,8 @@ class ShutdownTest(Test):
             streams = self.open_both(server)
             server.signal(signal.SIGTERM)
             self.wait_until_draining(server)
-            with self.assertRaises(ConnectionRefusedError):
-                server.connect()
+            self.check_problem(server.get("/readyz"), 503, "Service Unavailable",
+                               "the server is stopping")
             old.post("ticker", {"count": 1})
             answer = old.response()
             self.check_problem(answer, 503, "Service Unavailable", "the server is stopping")
@@ -178,6 +182,158 @@ class ShutdownTest(Test):
         self.wait_until_draining(server)
         server.signal(signal.SIGTERM)
         server.check_end()
+        stream.close()
+
+
+class DrainTest(StopTest):
+    """Clients of live runs are served until the last one has ended."""
+
+    def begin(self, number=signal.SIGTERM, **settings):
+        settings = {f"host.{key}": value for key, value in settings.items()}
+        server = self.serve("e2e_input", "ticker", settings=settings)
+        stream = server.open("e2e_input", {"count": 1}, query="?on_disconnect=continue")
+        stream.until("ask")
+        server.signal(number)
+        self.wait_until_draining(server)
+        return server, stream
+
+    def exchange(self, server, path, body=None):
+        with server.connect() as connection:
+            return connection.exchange("POST", path, body, {"Content-Type": "application/json"})
+
+    def check_served(self, server, stream):
+        """All by new connections: resume, read, cancel, input; but no new run."""
+        other = server.reopen(stream.run)
+        other.until("ask")
+        other.close()
+        refused = server.post("ticker", {"count": 1})
+        self.check_problem(refused, 503, "Service Unavailable", "the server is stopping")
+        self.assertEqual(refused.headers["retry-after"], "1")
+        self.assertEqual(server.get("/readyz").status, 503)
+        self.assertEqual(server.get("/healthz").status, 200)
+        self.assertEqual(server.state(stream.run)["status"], "waiting")
+        self.assertEqual(self.exchange(server, f"/runs/{stream.run}/input", b"{}").status, 202)
+        self.assertEqual(types(stream.rest())[-2:], ["heard", "done"])
+        stream.close()
+
+    def test_drain(self):
+        server, stream = self.begin(shutdown_timeout=600)
+        self.check_served(server, stream)
+        server.check_end()
+
+    def test_cancel_while_draining(self):
+        server, stream = self.begin(shutdown_timeout=600)
+        self.assertEqual(self.exchange(server, f"/runs/{stream.run}/cancel").status, 202)
+        self.assertEqual(types(stream.rest())[-1], "done")
+        server.check_end()
+        stream.close()
+
+    def test_delay_goes_on_without_runs(self):
+        server, stream = self.begin(drain_delay=600, shutdown_timeout=600)
+        self.check_served(server, stream)
+        self.assertEqual(server.state(stream.run)["status"], "finished")
+        self.assertEqual(server.get("/readyz").status, 503)
+        server.signal(signal.SIGTERM)
+        server.check_end()
+
+    def test_delay_ends(self):
+        server, stream = self.begin(drain_delay=1, shutdown_timeout=0)
+        stream.rest()
+        self.assertEqual(stream.done, {"status": "failed", "error": STOPPED})
+        server.check_end()
+        stream.close()
+
+    def test_quit_has_no_deadline(self):
+        server, stream = self.begin(signal.SIGQUIT, shutdown_timeout=0)
+        self.check_served(server, stream)
+        server.check_end()
+
+    def test_term_sets_the_deadline_of_quit(self):
+        server, stream = self.begin(signal.SIGQUIT, shutdown_timeout=0)
+        server.signal(signal.SIGQUIT)
+        self.assertEqual(server.state(stream.run)["status"], "waiting")
+        server.signal(signal.SIGTERM)
+        self.assertEqual(types(stream.rest())[-1], "done")
+        self.assertEqual(stream.done, {"status": "failed", "error": STOPPED})
+        server.check_end()
+        stream.close()
+
+
+class OtherSignalsTest(StopTest):
+    """No signal that is sent by habit ends a run."""
+
+    def test_front_ignores_and_says_so(self):
+        server = self.serve("e2e_input")
+        stream = server.open("e2e_input", {"count": 1})
+        stream.until("ask")
+        others = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF,
+                  signal.SIGIO, signal.SIGPWR, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE,
+                  signal.SIGRTMIN, signal.SIGRTMIN + 7, signal.SIGRTMAX)
+        for number in others:
+            server.signal(number)
+        wait_for(lambda: len(server.lines("signal ignored")) == len(others) - 1,
+                 "each is told, but for SIGPIPE, which is everyday")
+        self.check_goes_on(server, stream)
+
+    def check_goes_on(self, server, stream):
+        with server.connect() as connection:
+            connection.exchange("POST", f"/runs/{stream.run}/input", b"{}",
+                                {"Content-Type": "application/json"})
+        stream.rest()
+        self.assertEqual(stream.done, {"status": "finished"})
+        stream.close()
+
+    def test_workers_outlive_what_the_whole_service_is_sent(self):
+        server = self.serve("e2e_input")
+        stream = server.open("e2e_input", {"count": 1})
+        stream.until("ask")
+        for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+            for pid in server.pids():
+                os.kill(pid, number)
+        self.wait_until_draining(server)
+        self.check_goes_on(server, stream)
+        server.check_end()
+
+
+class UnkillableTest(StopTest):
+    """A worker that SIGKILL does not end, as on a dead file system: here, its tracer holds it."""
+
+    def begin(self, **settings):
+        server = self.serve("e2e_input", "ticker",
+                            settings={f"host.{key}": value for key, value in settings.items()})
+        stream = server.open("e2e_input", {"count": 1})
+        stream.until("ask")
+        worker = server.worker_of("e2e_input")
+        trace(PTRACE_SEIZE, worker)
+        self.addCleanup(os.waitpid, worker, 0)
+        return server, stream, worker
+
+    def test_its_runs_end_and_another_serves(self):
+        server, stream, worker = self.begin()
+        os.kill(worker, signal.SIGKILL)
+        stream.rest()
+        self.assertEqual(stream.done["error"]["code"], "worker_crashed")
+        self.assertTrue(server.lines("worker cannot be ended", f"pid={worker}"))
+        stream.close()
+        self.assertNotEqual(server.worker_of("e2e_input"), worker)
+        stream = server.open("e2e_input", {"count": 1})
+        stream.until("ask")
+        stream.close()
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.wait(), 3)
+        self.assertTrue(server.lines("stopped, but", "exiting with status 3"))
+        server.is_stopped = True
+
+    def test_stop_ends(self):
+        server, stream, worker = self.begin(shutdown_timeout=0)
+        os.kill(worker, signal.SIGKILL)
+        server.signal(signal.SIGTERM)
+        stream.rest()
+        self.assertEqual(stream.done, {"status": "failed", "error": STOPPED})
+        self.assertEqual(server.wait(), 3)
+        self.assertEqual(server.workers(), [])
+        server.is_stopped = True
         stream.close()
 
 

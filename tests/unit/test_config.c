@@ -17,12 +17,13 @@
 /* A file in the folder of the group: messages name it without a path. */
 #define FILE_NAME "sluice.ini"
 
-#define HOST_KEYS                                                                       \
-    "keys are listen, plugins, max_headers, max_body, max_connections, "                \
-    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, "  \
-    "request_timeout, heartbeat, stall, "                                               \
-    "log_size, log_budget, retention, start_timeout, shutdown_timeout, stuck_timeout, " \
-    "drain_timeout, max_generations, admin, forward_headers, tokens, allow_anonymous, " \
+#define HOST_KEYS                                                                               \
+    "keys are listen, plugins, max_headers, max_body, max_connections, "                        \
+    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, "          \
+    "request_timeout, heartbeat, stall, "                                                       \
+    "log_size, log_budget, retention, start_timeout, drain_delay, "                             \
+    "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, admin, forward_headers, " \
+    "tokens, allow_anonymous, "                                                                 \
     "cors_origins, tls_certificate, tls_key"
 
 static struct config *config;
@@ -124,7 +125,8 @@ CASE(defaults)
     ck_assert_uint_eq(config->connection_timeout, 30);
     ck_assert_uint_eq(config->heartbeat, 15);
     ck_assert_uint_eq(config->start_timeout, 10);
-    ck_assert_uint_eq(config->shutdown_timeout, 5);
+    ck_assert_uint_eq(config->drain_delay, 0);
+    ck_assert_uint_eq(config->shutdown_timeout, 30);
     ck_assert_str_eq(config->forward_headers, "");
     ck_assert_ptr_null(config->sections);
 }
