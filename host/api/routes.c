@@ -20,10 +20,13 @@
 #include "api/api.h"
 #include "api/runs.h"
 #include "base/buf.h"
+#include "base/why.h"
 #include "fleet/registry.h"
+#include "fleet/states.h"
 #include "http/problem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void reply_json(struct http_request *request, unsigned status, struct buf *body)
@@ -51,14 +54,107 @@ static void handle_health(const struct api *api, struct http_request *request, c
     reply_json(request, 200, &body);
 }
 
+/* Answer for one agent, by the name that clients use; it need not wait for the others. */
+static void reply_agent_ready(const struct api *api, struct http_request *request, const char *name)
+{
+    const struct deployment *deployment = registry_find(api->registry, name);
+    struct deployment_snapshot shot;
+    struct buf body = {0};
+    struct why why = {0};
+
+    if (deployment == NULL && registry_is_settled(api->registry)) {
+        admission_refuse(request, ADMISSION_no_such_agent,
+                         &(struct admission_facts){.agent = name});
+        return;
+    }
+    if (deployment)
+        deployment_snapshot(deployment, &shot);
+    if (deployment && shot.serves) {
+        buf_printf(&body, "{\"status\":\"ok\",\"state\":\"%s\"}", shot.state);
+        reply_json(request, 200, &body);
+        return;
+    }
+    why_set(&why, 0, "the agent '%s' does not serve: it is %s", name,
+            deployment ? shot.state : "starting");
+    problem_reply_busy(request, 503, why_text(&why));
+    why_finish(&why);
+}
+
+/* How many agents are in each state, in the order in which the states are met. */
+struct census {
+    struct {
+        const char *state;
+        unsigned agents;
+    } rows[DEPLOYMENT_STATE_COUNT];
+    unsigned count;
+    unsigned serving;
+};
+
+static void census_take(const struct registry *registry, struct census *census)
+{
+    for (unsigned i = 0; i < registry_count(registry); i++) {
+        struct deployment_snapshot shot;
+        unsigned at = 0;
+
+        deployment_snapshot(registry_deployment(registry, i), &shot);
+        while (at < census->count && census->rows[at].state != shot.state)
+            at++;
+        census->count += at == census->count;
+        census->rows[at].state = shot.state;
+        census->rows[at].agents++;
+        census->serving += shot.serves;
+    }
+}
+
+static void reply_some_serve(struct http_request *request, const struct census *census)
+{
+    struct buf body = {0};
+
+    buf_puts(&body, "{\"status\":\"ok\",\"agents\":{");
+    for (unsigned i = 0; i < census->count; i++)
+        buf_printf(&body, "%s\"%s\":%u", i ? "," : "", census->rows[i].state,
+                   census->rows[i].agents);
+    buf_puts(&body, "}}");
+    reply_json(request, 200, &body);
+}
+
+static void reply_none_serves(struct http_request *request, const struct census *census)
+{
+    struct buf detail = {0};
+    char *text;
+
+    buf_puts(&detail, "no agent serves");
+    if (census->count == 0)
+        buf_puts(&detail, ": there is none");
+    for (unsigned i = 0; i < census->count; i++)
+        buf_printf(&detail, "%s %u %s", i ? "," : ":", census->rows[i].agents,
+                   census->rows[i].state);
+    text = buf_steal(&detail);
+    problem_reply_busy(request, 503, text);
+    free(text);
+}
+
+/*
+ * Ready means: a client that comes now can be served. Probes have no token, so they
+ * are told how many agents are in each state, and no names.
+ */
 static void handle_ready(const struct api *api, struct http_request *request, const char *name)
 {
+    const char *agent = http_query(request, "agent");
+    struct census census = {.count = 0};
+
+    (void)name;
+    census_take(api->registry, &census);
     if (*api->stopping)
         admission_refuse(request, ADMISSION_stopping, NULL);
+    else if (agent)
+        reply_agent_ready(api, request, agent);
     else if (!registry_is_settled(api->registry))
         problem_reply_busy(request, 503, "the server is still starting its plugins");
+    else if (census.serving > 0)
+        reply_some_serve(request, &census);
     else
-        handle_health(api, request, name);
+        reply_none_serves(request, &census);
 }
 
 /* ---- routing ---- */

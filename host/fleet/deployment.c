@@ -125,7 +125,7 @@ static void deployment_set_state(struct deployment *deployment, enum deployment_
     if (reason)
         mem_set(&deployment->reason, reason);
     if (!states[state].takes_runs)
-        queue_fail(&deployment->queue, deployment->reason);
+        queue_fail(&deployment->queue, deployment_reason(deployment));
     if (state != DEPLOYMENT_starting)
         deployment->handler->settled(deployment->data);
 }
@@ -173,9 +173,7 @@ int deployment_admit(struct deployment *deployment)
 
 const char *deployment_reason(const struct deployment *deployment)
 {
-    const char *why_not = states[deployment_admission(deployment)].why_not;
-
-    return why_not ? why_not : deployment->reason;
+    return states[deployment_admission(deployment)].why_not;
 }
 
 void deployment_submit(struct deployment *deployment, struct run *run)

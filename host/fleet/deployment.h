@@ -81,7 +81,7 @@ const struct generation *deployment_generation(const struct deployment *deployme
  */
 int deployment_admit(struct deployment *deployment);
 
-/* Return why it takes no runs, for people. */
+/* Return why it takes no runs, in words for clients; NULL if it does. */
 const char *deployment_reason(const struct deployment *deployment);
 
 /* Start the run, which deployment_admit() admitted, as soon as a worker has room. */

@@ -388,6 +388,10 @@ static int on_refused(struct process *process, const struct wire_frame *frame)
     cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
     char *reason;
 
+    if (json && process->state == PROCESS_leaving) { /* it was told meanwhile */
+        cJSON_Delete(json);
+        return 0;
+    }
     if (json == NULL || process->state >= PROCESS_ready) {
         cJSON_Delete(json);
         return -EPROTO;

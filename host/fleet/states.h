@@ -6,8 +6,8 @@
 #define FLEET_STATES_H
 
 /*
- * A deployment: name, word, whether it takes runs, and why not (NULL: the
- * reason of the last failure).
+ * A deployment: name, word, whether it takes runs, and why not: words for
+ * clients, who are not told files, paths and how workers died.
  *
  *     starting    no generation serves yet; runs wait for the first
  *     serving     its current generation takes runs
@@ -19,14 +19,20 @@
  *
  * In the last three no generation serves and none is being started.
  */
-#define DEPLOYMENT_STATES(X)                                 \
-    X(starting, "starting", true, NULL)                      \
-    X(serving, "serving", true, NULL)                        \
-    X(crash_loop, "crash-loop", false, NULL)                 \
-    X(draining, "draining", false, "the server is stopping") \
-    X(drained, "drained", false, "its operator drained it")  \
-    X(removed, "removed", false, "its file is gone")         \
-    X(refused, "refused", false, NULL)
+#define DEPLOYMENT_STATES(X)                                                                    \
+    X(starting, "starting", true, NULL)                                                         \
+    X(serving, "serving", true, NULL)                                                           \
+    X(crash_loop, "crash-loop", false, "its workers die as soon as they start; " FOR_OPERATORS) \
+    X(draining, "draining", false, "the server is stopping")                                    \
+    X(drained, "drained", false, "its operator drained it")                                     \
+    X(removed, "removed", false, "its file is gone")                                            \
+    X(refused, "refused", false, "its plugin was refused; " FOR_OPERATORS)
+
+/* Number of states of a deployment. */
+#define COUNT_ONE(...)         +1
+#define DEPLOYMENT_STATE_COUNT (0 DEPLOYMENT_STATES(COUNT_ONE))
+
+#define FOR_OPERATORS "the server's log and `sluice list` say why"
 
 /* A generation: name, word. */
 #define GENERATION_STATES(X)    \

@@ -90,7 +90,7 @@ static void report_agent(const struct deployment *deployment, struct json_writer
         json_number(json, "stray_emits", current.stray_emits);
     }
     if (!shot.serves)
-        report_text(json, "reason", shot.reason);
+        report_text(json, "reason", deployment_reason(deployment));
     json_close(json, '}');
 }
 

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """Bad plugins: each is refused with a reason that helps, and the others serve."""
 
+import json
 import os
 import shutil
 
 from harness import (SANITIZED, Test, free_port, main, plugin_path, run_sluice, text_of,
                      wait_for)
+
+REFUSED = "its plugin was refused; the server's log and `sluice list` say why"
 
 FINE = {"calls": [{"op": "text", "text": "fine"}]}
 
@@ -40,11 +43,13 @@ class FolderTest(Test):
         return server
 
     def check_refused(self, server, name, *words):
-        """What the log, GET /agents and a client that asks for it are told."""
+        """The log and the operators' list say why; GET /agents says where that is said."""
         agent = [agent for agent in server.get("/agents").json()["agents"]
                  if agent["name"] == name and agent["state"] == "refused"]
         self.assertEqual(len(agent), 1, server.get("/agents").body)
-        reason = agent[0]["reason"]
+        self.assertEqual(agent[0]["reason"], REFUSED)
+        reason, = [plugin["last_error"] for plugin in self.listed(server)
+                   if plugin["name"] == name and plugin["state"] == "refused"]
         for word in words:
             self.assertIn(word, reason)
         lines = server.lines(" error front ", "plugin refused: ", reason,
@@ -52,15 +57,31 @@ class FolderTest(Test):
         self.assertEqual(len(lines), 1, server.lines("refused"))
         return reason
 
+    def listed(self, server):
+        ended = run_sluice("list", "--json", "--admin", server.admin)
+        return json.loads(ended.stdout)["plugins"]
+
+    def check_no_path(self, server, *bodies):
+        """No client learns where files are."""
+        for body in bodies:
+            self.assertNotIn(server.plugin_folder.encode(), body)
+            self.assertNotIn(b".so", body)
+
     def test_each_fault(self):
         server = self.start(*FAULTS)
         for name, words in FAULTS.items():
             with self.subTest(plugin=name):
                 reason = self.check_refused(server, name, *words)
                 answer = server.post(name, {})
+                self.assertTrue(reason)
                 self.check_problem(answer, 503, "Service Unavailable",
-                                   f"the agent '{name}' is not available: {reason}")
-        self.assertEqual(server.get("/readyz").status, 200)
+                                   f"the agent '{name}' is not available: {REFUSED}")
+                self.check_problem(server.get(f"/readyz?agent={name}"), 503, "Service Unavailable",
+                                   f"the agent '{name}' does not serve: it is refused")
+                self.check_no_path(server, answer.body)
+        self.check_no_path(server, server.get("/agents").body)
+        self.assertEqual(server.get("/readyz").json(),
+                         {"status": "ok", "agents": {"serving": 1, "refused": len(FAULTS)}})
         self.assertEqual(len(server.workers()), 1, "only the good plugin has a worker")
 
     def test_files_that_are_no_plugins(self):
@@ -98,7 +119,8 @@ class FolderTest(Test):
         agents = {agent["state"]: agent for agent in server.get("/agents").json()["agents"]}
         self.assertEqual(sorted(agents), ["refused", "serving"])
         self.assertEqual(agents["serving"]["name"], "e2e_emit")
-        self.assertRegex(agents["refused"]["reason"],
+        refused, = [plugin for plugin in self.listed(server) if plugin["state"] == "refused"]
+        self.assertRegex(refused["last_error"],
                          r"^the name 'e2e_emit' is already that of the plugin in .*/(twin|e2e_emit)\.so$")
 
     def test_name_differs_from_the_file(self):
@@ -111,8 +133,24 @@ class FolderTest(Test):
         server = self.prepare()
         server.start()
         self.assertEqual(server.get("/agents").json(), {"agents": []})
-        self.assertEqual(server.get("/readyz").status, 200)
+        self.check_problem(server.get("/readyz"), 503, "Service Unavailable",
+                           "no agent serves: there is none")
         self.assertEqual(len(server.lines("no plugin (*.so) in the plugin folder")), 1)
+
+    def test_ready_while_something_serves(self):
+        """A machine with nothing to serve must not attract clients."""
+        server = self.start("fault_abi")
+        self.assertEqual(server.get("/readyz").status, 200)
+        self.assertEqual(server.get("/readyz?agent=nobody").status, 404)
+        os.remove(os.path.join(server.plugin_folder, "e2e_emit.so"))
+        wait_for(lambda: "1 refused" in server.get("/readyz").json().get("detail", ""),
+                 "the file is gone, and the other one was tried again")
+        answer = server.get("/readyz")
+        self.check_problem(answer, 503, "Service Unavailable",
+                           "no agent serves: 1 removed, 1 refused")
+        self.assertEqual(answer.headers["retry-after"], "1")
+        self.check_no_path(server, answer.body)
+        self.assertEqual(server.get("/healthz").status, 200)
 
     def test_file_that_goes_while_its_plugin_starts(self):
         """The server does not wait for it any more."""
@@ -136,10 +174,16 @@ class FolderTest(Test):
         self.assertEqual(answer.headers["retry-after"], "1")
         self.assertEqual(server.get("/healthz").status, 200)
         self.assertEqual(text_of(server.run("e2e_emit", FINE)), "fine")
+        self.assertEqual(server.get("/readyz?agent=e2e_emit").json(),
+                         {"status": "ok", "state": "serving"})
+        self.check_problem(server.get("/readyz?agent=fault_hang"), 503, "Service Unavailable",
+                           "the agent 'fault_hang' does not serve: it is starting")
         waiting = server.post("fault_hang", {})
         self.assertEqual(waiting.status, 200)
         self.assertIn(b'"code":"unavailable"', waiting.body)
-        self.assertIn(b"not ready within 3 s", waiting.body)
+        self.assertIn(REFUSED.encode(), waiting.body)
+        self.check_no_path(server, waiting.body)
+        self.assertTrue(server.lines("plugin refused: ", "not ready within 3 s"))
         self.assertEqual(server.get("/readyz").status, 200)
 
     def can_connect(self, server):
@@ -153,6 +197,16 @@ class FolderTest(Test):
 class CheckTest(Test):
     def check(self, path):
         return run_sluice("check", path, "--set", "host.start_timeout=1")
+
+    def listed(self, server):
+        ended = run_sluice("list", "--json", "--admin", server.admin)
+        return json.loads(ended.stdout)["plugins"]
+
+    def check_no_path(self, server, *bodies):
+        """No client learns where files are."""
+        for body in bodies:
+            self.assertNotIn(server.plugin_folder.encode(), body)
+            self.assertNotIn(b".so", body)
 
     def test_each_fault(self):
         for name, words in FAULTS.items():

@@ -220,10 +220,12 @@ class HostTest(Test):
         self.assertTrue(agents["echo"]["description"])
 
     def test_health_and_readiness(self):
-        for path in ("/healthz", "/readyz"):
+        count = len(self.server.get("/agents").json()["agents"])
+        for path, rest in (("/healthz", {}), ("/readyz", {"agents": {"serving": count}}),
+                           ("/readyz?agent=ticker", {"state": "serving"})):
             answer = self.server.get(path)
             self.assertEqual(answer.status, 200)
-            self.assertEqual(answer.json(), {"status": "ok"})
+            self.assertEqual(answer.json(), {"status": "ok", **rest})
             self.assertEqual(answer.headers["cache-control"], "no-store")
 
     def test_head_is_get_without_a_body(self):

@@ -300,6 +300,8 @@ class CopyTest(SwapTest):
         self.assertEqual(server.post("swap", {}).status, 503)
         self.wait_settled(server, lambda: None)
         self.assertFalse(self.is_copying(server))
+        self.check_problem(server.get("/readyz?agent=swap"), 503, "Service Unavailable",
+                           "the agent 'swap' does not serve: it is drained")
         self.assertEqual(self.agent(server)["state"], "drained")
         self.finish()
 
