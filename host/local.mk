@@ -18,6 +18,8 @@ base_sources = \
 	host/base/mem.h \
 	host/base/patience.c \
 	host/base/patience.h \
+	host/base/pool.c \
+	host/base/pool.h \
 	host/base/time.h \
 	host/base/why.c \
 	host/base/why.h
@@ -85,6 +87,8 @@ fleet_sources = \
 	host/fleet/generation.h \
 	host/fleet/image.c \
 	host/fleet/image.h \
+	host/fleet/look.c \
+	host/fleet/look.h \
 	host/fleet/process.c \
 	host/fleet/process.h \
 	host/fleet/process_runs.c \

@@ -331,6 +331,7 @@ E2E_TESTS = \
 	tests/e2e/test_fault_plugins.py \
 	tests/e2e/test_faults.py \
 	tests/e2e/test_fibers.py \
+	tests/e2e/test_folder.py \
 	tests/e2e/test_hardening.py \
 	tests/e2e/test_headers.py \
 	tests/e2e/test_heartbeat.py \

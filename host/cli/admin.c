@@ -160,6 +160,14 @@ static void print_plugin(const cJSON *plugin)
         printf("    last error: %s\n", text_of(plugin, "last_error"));
 }
 
+/* Say how changes of the plugin folder are noticed. */
+static void print_folder(const cJSON *folder)
+{
+    printf("folder %s: %s\n", text_of(folder, "path"), text_of(folder, "changes"));
+    if (cJSON_HasObjectItem(folder, "trouble"))
+        printf("    trouble: %s\n", text_of(folder, "trouble"));
+}
+
 static void print_list(const cJSON *answer, bool json)
 {
     const cJSON *plugins = cJSON_GetObjectItemCaseSensitive(answer, "plugins"), *plugin;
@@ -174,6 +182,7 @@ static void print_list(const cJSON *answer, bool json)
            "PID", "RUNS", "RESTARTS", "MEMORY", "AGE");
     cJSON_ArrayForEach(plugin, plugins)
         print_plugin(plugin);
+    print_folder(cJSON_GetObjectItemCaseSensitive(answer, "folder"));
 }
 
 /* ---- the commands ---- */

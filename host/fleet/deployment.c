@@ -48,6 +48,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/patience.h"
+#include "fleet/look.h"
 #include "fleet/queue.h"
 #include "fleet/states.h"
 
@@ -78,7 +79,7 @@ static const struct {
 
 struct swap {
     struct image_copy *copy;      /* of the file, under way; else NULL */
-    struct stat copied;           /* the file when the copy began; all zero: it was not there */
+    struct stat seen;             /* the file for which the last swap was wanted by refresh() */
     struct generation *candidate; /* being started; else NULL */
     struct patience state_time;   /* active while the candidate waits for the current one's state */
     struct reply_list replies;    /* of the swap under way */
@@ -99,7 +100,8 @@ struct deployment {
     unsigned generation_count;
     struct generation *current; /* NULL: none serves */
     struct swap swap;
-    struct image *tried;  /* the file when it was last swapped to or refused; NULL if never */
+    bool missed;          /* the file is not there */
+    struct stat tried;    /* the file when it was last swapped to or refused; all zero: never */
     struct image *before; /* of the generation before the current one; NULL if there was none */
     uint64_t last_number;
     char *reason; /* of the last failed swap or crash loop; NULL if all is well */
@@ -218,11 +220,16 @@ static void deployment_set_current(struct deployment *deployment, struct generat
     generation_drain(old, deployment->config->drain_timeout * UINT64_C(1000));
 }
 
-/* Stop serving and the swap that is under way; state is drained or removed. */
+/* Stop serving and the swap that is under way, whose file counts as tried; state is drained or
+ * removed. */
 static void deployment_let_go(struct deployment *deployment, enum deployment_state state)
 {
     struct generation *candidate = deployment->swap.candidate;
 
+    if (deployment->swap.copy)
+        deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
+    if (deployment->swap.wanted == SWAP_FILE)
+        deployment->tried = deployment->swap.seen;
     deployment->swap.candidate = NULL;
     patience_stop(&deployment->swap.state_time);
     swap_cancel_copy(&deployment->swap);
@@ -433,11 +440,11 @@ static void on_copied(void *data, struct image *image, const char *reason)
 {
     struct deployment *deployment = data;
 
+    deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
     deployment->swap.copy = NULL;
     if (image) {
-        image_unref(deployment->tried);
-        deployment->tried = image;
         deployment_swap_to(deployment, image);
+        image_unref(image);
     } else {
         deployment_swap_failed(deployment, reason);
         deployment_begin_wanted(deployment);
@@ -452,8 +459,6 @@ static void deployment_swap_to_file(struct deployment *deployment)
     if (deployment->current == NULL)
         deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
     swap_forget(swap);
-    if (stat(deployment->file, &swap->copied) < 0)
-        swap->copied = (struct stat){0};
     swap->copy = image_copy_start(deployment->loop, deployment->file, on_copied, deployment);
 }
 
@@ -510,32 +515,57 @@ void deployment_drain(struct deployment *deployment)
                                                                          : DEPLOYMENT_drained);
 }
 
-bool deployment_refresh(struct deployment *deployment, const struct reply *reply)
+void deployment_miss(struct deployment *deployment)
 {
-    bool removed = deployment->rest == DEPLOYMENT_removed;
-    struct swap *swap = &deployment->swap;
-    struct stat now;
+    if (deployment->missed)
+        return;
+    deployment->missed = true;
+    log_info("plugin file removed, live runs may finish plugin=%s file=%s", deployment->name,
+             deployment->file);
+    deployment_let_go(deployment, DEPLOYMENT_removed);
+    deployment->tried = (struct stat){0};
+}
 
-    if (stat(deployment->file, &now) < 0) {
-        if (removed)
-            return false;
-        log_info("plugin file removed, live runs may finish plugin=%s file=%s", deployment->name,
-                 deployment->file);
-        image_unref(deployment->tried);
-        deployment->tried = NULL;
-        deployment_let_go(deployment, DEPLOYMENT_removed);
-        return false;
-    }
-    if (swap->copy && swap->wanted == SWAP_NONE && image_is_same(&swap->copied, &now)) {
+/* Return true, and see to the reply, if the file as it is now is, or will be, swapped to. */
+static bool deployment_is_swapping_to(struct deployment *deployment, const struct stat *now,
+                                      const struct reply *reply)
+{
+    struct swap *swap = &deployment->swap;
+
+    if (swap->copy && swap->wanted == SWAP_NONE &&
+        look_is_same(image_copy_found(swap->copy, now), now))
         replies_add(&swap->replies, reply);
+    else if (swap->wanted == SWAP_FILE && look_is_same(&swap->seen, now))
+        replies_add(&swap->later, reply);
+    else
+        return false;
+    return true;
+}
+
+bool deployment_notice(struct deployment *deployment, const struct watch_file *now,
+                       const struct reply *reply)
+{
+    deployment->missed = false;
+    if (deployment_is_swapping_to(deployment, &now->stat, reply))
         return true;
-    }
-    if (removed || deployment->tried == NULL || !image_is_current(deployment->tried, &now)) {
-        deployment_reload(deployment, reply);
+    if (look_is_same(&deployment->tried, &now->stat))
+        return false;
+    if (deployment->state != DEPLOYMENT_starting)
+        log_info("plugin file changed plugin=%s file=%s", deployment->name, deployment->file);
+    deployment->swap.seen = now->stat;
+    deployment_reload(deployment, reply);
+    return true;
+}
+
+bool deployment_refresh(struct deployment *deployment, const struct watch_file *now,
+                        const struct reply *reply)
+{
+    struct swap *swap = &deployment->swap;
+
+    if (now && deployment_notice(deployment, now, reply))
         return true;
-    }
     if (deployment->current ? generation_is_configured(deployment->current, deployment->config)
-                            : deployment->rest == DEPLOYMENT_drained)
+                            : deployment->rest == DEPLOYMENT_drained || deployment->missed)
         return false;
     if (deployment->current == NULL || swap_is_under_way(swap)) {
         deployment_reload(deployment, reply);
@@ -601,7 +631,6 @@ static void on_handles_closed(void *owner)
 {
     struct deployment *deployment = owner;
 
-    image_unref(deployment->tried);
     image_unref(deployment->before);
     image_unref(deployment->swap.image);
     free(deployment->generations);

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "fleet/generation.h"
 #include "fleet/reply.h"
+#include "fleet/watch.h"
 #include "run/run.h"
 
 struct deployment;
@@ -90,10 +91,18 @@ void deployment_submit(struct deployment *deployment, struct run *run);
 /* ---- swaps; the reply may be NULL ---- */
 
 /*
- * Swap if the file or the settings changed, and reply when that is done: return
- * true. Otherwise return false. Stop serving if the file is gone.
+ * Swap if the file, which is so now, is another than at the last swap, and reply when that
+ * is done: return true. Otherwise return false.
  */
-bool deployment_refresh(struct deployment *deployment, const struct reply *reply);
+bool deployment_notice(struct deployment *deployment, const struct watch_file *now,
+                       const struct reply *reply);
+
+/* The same, also if the settings have changed or the plugin is refused. now NULL: unknown. */
+bool deployment_refresh(struct deployment *deployment, const struct watch_file *now,
+                        const struct reply *reply);
+
+/* The file is gone: stop serving, at the first call since it was there. */
+void deployment_miss(struct deployment *deployment);
 
 /* Try again if the plugin is refused. */
 void deployment_retry(struct deployment *deployment);

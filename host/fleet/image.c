@@ -12,13 +12,13 @@
 #include "fleet/image.h"
 
 #include "base/mem.h"
+#include "base/pool.h"
 
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <link.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -36,7 +36,13 @@ struct image {
     unsigned refs;
     char *file;
     int fd;
-    struct stat copied;
+};
+
+/* What the copying thread and the loop share. */
+struct progress {
+    atomic_bool cancelled;
+    atomic_bool found_set;
+    struct stat found; /* set before found_set */
 };
 
 /* Return the length that an ELF object must have at least, or 0 if it is none. */
@@ -63,18 +69,19 @@ static int check_whole(int fd, off_t size, const char *file, struct why *why)
     return 0;
 }
 
-static int copy_file(int from, const char *file, const atomic_bool *cancelled, struct image *image,
+static int copy_file(int from, const char *file, struct progress *progress, struct image *image,
                      struct why *why)
 {
     const char *slash = strrchr(file, '/');
     off_t at = 0, size;
     int status;
 
-    if (fstat(from, &image->copied) < 0)
+    if (fstat(from, &progress->found) < 0)
         return -errno;
-    if (!S_ISREG(image->copied.st_mode))
+    atomic_store(&progress->found_set, true);
+    if (!S_ISREG(progress->found.st_mode))
         return why_set(why, -EINVAL, "refused at copy: %s is not a regular file", file);
-    size = image->copied.st_size;
+    size = progress->found.st_size;
     status = check_whole(from, size, file, why);
     if (status < 0)
         return status;
@@ -83,15 +90,15 @@ static int copy_file(int from, const char *file, const atomic_bool *cancelled, s
         return -errno;
     while (at < size) {
         size_t piece = (size_t)(size - at) < PIECE ? (size_t)(size - at) : PIECE;
-        ssize_t sent = atomic_load(cancelled) ? 0 : sendfile(image->fd, from, &at, piece);
+        ssize_t sent =
+            atomic_load(&progress->cancelled) ? 0 : sendfile(image->fd, from, &at, piece);
         if (sent <= 0)
             return sent < 0 ? -errno : -EAGAIN; /* cancelled, or the file became shorter */
     }
     return fcntl(image->fd, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
 }
 
-static int create(const char *file, const atomic_bool *cancelled, struct image **out,
-                  struct why *why)
+static int create(const char *file, struct progress *progress, struct image **out, struct why *why)
 {
     struct image *image = mem_alloc(sizeof *image);
     int from = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -101,7 +108,7 @@ static int create(const char *file, const atomic_bool *cancelled, struct image *
     image->file = mem_strdup(file);
     image->fd = -1;
     if (status == 0) {
-        status = copy_file(from, file, cancelled, image, why);
+        status = copy_file(from, file, progress, image, why);
         close(from);
     }
     if (status < 0) {
@@ -116,9 +123,9 @@ static int create(const char *file, const atomic_bool *cancelled, struct image *
 
 int image_create(const char *file, struct image **out, struct why *why)
 {
-    const atomic_bool cancelled = false;
+    struct progress progress = {.cancelled = false};
 
-    return create(file, &cancelled, out, why);
+    return create(file, &progress, out, why);
 }
 
 /* ---- off the loop ---- */
@@ -126,10 +133,10 @@ int image_create(const char *file, struct image **out, struct why *why)
 struct image_copy {
     uv_work_t work;
     char *file;
-    atomic_bool cancelled;
+    struct progress progress;
     struct image *image; /* NULL if that failed */
     struct why why;
-    void (*done)(void *data, struct image *image, const char *reason);
+    image_copied *done;
     void *data;
 };
 
@@ -137,7 +144,7 @@ static void on_work(uv_work_t *work)
 {
     struct image_copy *copy = work->data;
 
-    create(copy->file, &copy->cancelled, &copy->image, &copy->why);
+    create(copy->file, &copy->progress, &copy->image, &copy->why);
 }
 
 static void on_worked(uv_work_t *work, int status)
@@ -145,7 +152,7 @@ static void on_worked(uv_work_t *work, int status)
     struct image_copy *copy = work->data;
 
     (void)status; /* UV_ECANCELED only after image_copy_cancel() */
-    if (atomic_load(&copy->cancelled))
+    if (atomic_load(&copy->progress.cancelled))
         image_unref(copy->image);
     else
         copy->done(copy->data, copy->image, copy->image ? NULL : why_text(&copy->why));
@@ -154,30 +161,29 @@ static void on_worked(uv_work_t *work, int status)
     free(copy);
 }
 
-struct image_copy *
-image_copy_start(uv_loop_t *loop, const char *file,
-                 void (*done)(void *data, struct image *image, const char *reason), void *data)
+struct image_copy *image_copy_start(uv_loop_t *loop, const char *file, image_copied *done,
+                                    void *data)
 {
     struct image_copy *copy = mem_alloc(sizeof *copy);
-    sigset_t all, before;
 
     copy->work.data = copy;
     copy->file = mem_strdup(file);
     copy->done = done;
     copy->data = data;
-    /* Threads of the pool have the mask of the thread that makes them: signals are the loop's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    uv_queue_work(loop, &copy->work, on_work, on_worked);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pool_queue(loop, &copy->work, on_work, on_worked);
     return copy;
+}
+
+const struct stat *image_copy_found(const struct image_copy *copy, const struct stat *given)
+{
+    return atomic_load(&copy->progress.found_set) ? &copy->progress.found : given;
 }
 
 void image_copy_cancel(struct image_copy *copy)
 {
     if (copy == NULL)
         return;
-    atomic_store(&copy->cancelled, true);
+    atomic_store(&copy->progress.cancelled, true);
     uv_cancel((uv_req_t *)&copy->work);
 }
 
@@ -205,16 +211,4 @@ const char *image_file(const struct image *image)
 int image_fd(const struct image *image)
 {
     return image->fd;
-}
-
-bool image_is_current(const struct image *image, const struct stat *now)
-{
-    return image_is_same(&image->copied, now);
-}
-
-bool image_is_same(const struct stat *before, const struct stat *now)
-{
-    return before->st_dev == now->st_dev && before->st_ino == now->st_ino &&
-           before->st_size == now->st_size && before->st_mtim.tv_sec == now->st_mtim.tv_sec &&
-           before->st_mtim.tv_nsec == now->st_mtim.tv_nsec;
 }

@@ -27,12 +27,17 @@ int image_create(const char *file, struct image **out, struct why *why);
 struct image_copy;
 
 /*
- * Copy the file off the loop. done() is called once, from the loop, with the
- * image, or with NULL and the reason; the copy is freed after the call.
+ * Called once, from the loop, with the image, or with NULL and the reason; the copy is
+ * freed after the call.
  */
-struct image_copy *
-image_copy_start(uv_loop_t *loop, const char *file,
-                 void (*done)(void *data, struct image *image, const char *reason), void *data);
+typedef void image_copied(void *data, struct image *image, const char *reason);
+
+/* Copy the file off the loop. */
+struct image_copy *image_copy_start(uv_loop_t *loop, const char *file, image_copied *done,
+                                    void *data);
+
+/* Return the file that is copied; until it was opened, or if that failed, what is given. */
+const struct stat *image_copy_found(const struct image_copy *copy, const struct stat *given);
 
 /* Stop copying; done() is not called. NULL is ignored. */
 void image_copy_cancel(struct image_copy *copy);
@@ -47,11 +52,5 @@ const char *image_file(const struct image *image);
 
 /* Return the copy's descriptor, which the image closes. */
 int image_fd(const struct image *image);
-
-/* Return true if the file is still what was copied. */
-bool image_is_current(const struct image *image, const struct stat *now);
-
-/* Return true if both are of one content: same inode, size and time of change. */
-bool image_is_same(const struct stat *before, const struct stat *now);
 
 #endif

@@ -8,13 +8,12 @@
  * called so but was never loaded. The plugin goes first. Two plugins cannot have
  * one name: the second is refused, and tried again when the first is removed.
  *
- * Two causes lead to a swap, both through deployment_refresh(), which compares
- * the file with its last copy and the settings with those in use:
+ * Swaps come from looks at the whole folder (watch.h), in on_looked():
  *
- *     the watched folder    one file                    on_changed()
- *     SIGHUP, reload        every file, and new ones    registry_refresh()
+ *     by event or clock   settled files that differ from their last copy
+ *     SIGHUP, reload      all files, and settings that differ from those in use
  *
- * Starting: registry_open() makes a deployment for each file; when none of them
+ * Starting: the first look, in registry_open(), makes a deployment for each file; when none of them
  * is starting, settled() is called, once. Stopping: each deployment lets its
  * workers quit; when all are empty, stopped() is called, once.
  */
@@ -25,17 +24,16 @@
 #include "fleet/watch.h"
 
 #include <assert.h>
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/queue.h>
 
 struct registry {
     uv_loop_t *loop;
     const struct config *config;
     char *folder;
     struct watch *watch;
+    TAILQ_HEAD(, refresh) refreshes; /* that wait for a look, in the order of the looks */
     struct deployment **deployments;
     unsigned count;
     bool opening; /* the first deployments are not all made yet */
@@ -132,56 +130,52 @@ static void on_emptied(void *data)
 
 /* ---- the folder ---- */
 
-/* Make a deployment of a file that has none, and swap to the file. */
-static void registry_add(struct registry *registry, const char *file, const struct reply *reply)
+/* If the file has no deployment, make it and swap to the file. Return true if it will reply. */
+static bool registry_add(struct registry *registry, const struct watch_file *found,
+                         const struct reply *reply)
 {
     static const struct deployment_handler handler = {
         .may_be_called = may_be_called, .settled = on_settled, .emptied = on_emptied};
-    struct deployment *deployment =
-        deployment_create(registry->loop, registry->config, file, &handler, registry);
+    char *file = mem_printf("%s/%s", registry->folder, found->name);
+    struct deployment *deployment = NULL;
 
+    if (registry_find_file(registry, file) == NULL) {
+        if (!registry->opening)
+            log_info("plugin file appeared file=%s", file);
+        deployment = deployment_create(registry->loop, registry->config, file, &handler, registry);
+    }
+    free(file);
+    if (deployment == NULL)
+        return false;
     registry->deployments =
         mem_realloc(registry->deployments, (registry->count + 1) * sizeof *registry->deployments);
     registry->deployments[registry->count++] = deployment;
-    deployment_reload(deployment, reply);
+    return deployment_notice(deployment, found, reply);
 }
 
-/* Return true if the deployment swaps and will reply. */
-static bool registry_refresh_one(struct registry *registry, struct deployment *deployment,
-                                 const struct reply *reply)
+/* A refused plugin may have waited for a name that became free. */
+static void registry_retry(struct registry *registry)
+{
+    for (unsigned i = 0; i < registry->count; i++)
+        deployment_retry(registry->deployments[i]);
+}
+
+static void registry_miss(struct registry *registry, struct deployment *deployment)
 {
     bool was_removed = deployment_is_removed(deployment);
-    bool swaps = deployment_refresh(deployment, reply);
 
-    /* A refused plugin may have waited for the name that became free. */
-    for (unsigned i = 0; !was_removed && deployment_is_removed(deployment) && i < registry->count;
-         i++)
-        deployment_retry(registry->deployments[i]);
-    return swaps;
+    deployment_miss(deployment);
+    if (!was_removed && deployment_is_removed(deployment))
+        registry_retry(registry);
 }
 
-/* A file appeared, changed or went away. */
-static void on_changed(void *data, const char *file)
-{
-    struct registry *registry = data;
-    struct deployment *deployment = registry_find_file(registry, file);
-
-    if (deployment)
-        registry_refresh_one(registry, deployment, NULL);
-    else if (access(file, F_OK) == 0)
-        registry_add(registry, file, NULL);
-}
-
-static int is_plugin(const struct dirent *entry)
-{
-    return watch_is_plugin(entry->d_name);
-}
-
-/* The swaps of one registry_refresh(). */
+/* An operator's wish to compare all files and settings, and those swaps of it that are due. */
 struct refresh {
     struct reply reply;
+    uint64_t look; /* the one that it waits for */
     unsigned pending;
     char *error;
+    TAILQ_ENTRY(refresh) in_list; /* in registry->refreshes */
 };
 
 static void on_refreshed(void *data, const char *error)
@@ -198,45 +192,104 @@ static void on_refreshed(void *data, const char *error)
     free(refresh);
 }
 
-/* Add the files that have no deployment. Return the number of files, or -errno. */
-static int registry_scan(struct registry *registry, struct refresh *refresh)
+static int compare_file(const void *name, const void *file)
 {
-    struct reply reply = {.done = on_refreshed, .data = refresh};
-    struct dirent **found;
-    int count = scandir(registry->folder, &found, is_plugin, alphasort);
+    return strcmp(name, ((const struct watch_file *)file)->name);
+}
 
-    if (count < 0)
-        return -errno;
-    for (int i = 0; i < count; i++) {
-        char *file = mem_printf("%s/%s", registry->folder, found[i]->d_name);
-        if (registry_find_file(registry, file) == NULL) {
-            if (refresh)
-                refresh->pending++;
-            registry_add(registry, file, refresh ? &reply : NULL);
-        }
-        free(file);
-        free(found[i]);
+/* Return what the look found of the deployment's file, or NULL. */
+static const struct watch_file *find_file(const struct deployment *deployment,
+                                          const struct watch_file *files, size_t count)
+{
+    const char *slash = strrchr(deployment_file(deployment), '/');
+
+    return count == 0 ? NULL : bsearch(slash + 1, files, count, sizeof *files, compare_file);
+}
+
+/* Compare all files, settled or not, and settings. files NULL: they are unknown. */
+static void registry_compare_all(struct registry *registry, const struct watch_file *files,
+                                 size_t count, struct refresh *refresh)
+{
+    struct reply each = {.done = on_refreshed, .data = refresh};
+    unsigned known = registry->count;
+
+    for (unsigned i = 0; i < known; i++) {
+        struct deployment *deployment = registry->deployments[i];
+        const struct watch_file *file = find_file(deployment, files, count);
+        if (files && (file == NULL || !file->there))
+            registry_miss(registry, deployment);
+        refresh->pending++;
+        if (!deployment_refresh(deployment, file && file->there ? file : NULL, &each))
+            refresh->pending--;
     }
-    free(found);
-    return count;
+    for (size_t i = 0; files && i < count; i++) {
+        refresh->pending++;
+        if (!files[i].there || !registry_add(registry, &files[i], &each))
+            refresh->pending--;
+    }
+}
+
+/* Swap what has changed and settled. */
+static void registry_compare(struct registry *registry, const struct watch_file *files,
+                             size_t count)
+{
+    unsigned known = registry->count;
+
+    for (unsigned i = 0; i < known; i++) {
+        struct deployment *deployment = registry->deployments[i];
+        const struct watch_file *file = find_file(deployment, files, count);
+        if (file == NULL)
+            registry_miss(registry, deployment);
+        else if (file->settled)
+            deployment_notice(deployment, file, NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (files[i].settled)
+            registry_add(registry, &files[i], NULL);
+    }
+}
+
+/* Carry out the wishes that waited for this look. */
+static void registry_refresh_due(struct registry *registry, uint64_t look, int status,
+                                 const struct watch_file *files, size_t count)
+{
+    struct refresh *refresh;
+
+    while ((refresh = TAILQ_FIRST(&registry->refreshes)) && refresh->look <= look) {
+        TAILQ_REMOVE(&registry->refreshes, refresh, in_list);
+        registry_compare_all(registry, status < 0 ? NULL : files, status < 0 ? 0 : count, refresh);
+        if (status < 0 && refresh->error == NULL)
+            refresh->error = mem_printf("cannot read the plugin folder %s: %s", registry->folder,
+                                        strerror(-status));
+        on_refreshed(refresh, NULL);
+    }
+}
+
+static void on_looked(void *data, uint64_t look, int status, const struct watch_file *files,
+                      size_t count)
+{
+    struct registry *registry = data;
+
+    for (size_t i = 0; i < count && registry->opening; i++)
+        registry_add(registry, &files[i], NULL);
+    registry_refresh_due(registry, look, status, files, count);
+    if (status == 0)
+        registry_compare(registry, files, count);
 }
 
 int registry_open(struct registry *registry, const char *folder)
 {
+    static const struct watch_handler handler = {.looked = on_looked};
     int status;
 
     registry->folder = mem_strdup(folder);
     registry->opening = true;
-    status = registry_scan(registry, NULL);
+    status = watch_open(registry->loop, folder, &handler, registry, &registry->watch);
     registry->opening = false;
     if (status < 0)
         return status;
-    if (status == 0)
+    if (registry->count == 0)
         log_warn("no plugin (*.so) in the plugin folder plugins=%s", folder);
-    status = watch_open(registry->loop, folder, on_changed, registry, &registry->watch);
-    if (status < 0)
-        log_warn("cannot watch the plugin folder: %s; use `sluice reload` plugins=%s",
-                 uv_strerror(status), folder);
     on_settled(registry);
     return 0;
 }
@@ -244,20 +297,19 @@ int registry_open(struct registry *registry, const char *folder)
 void registry_refresh(struct registry *registry, const struct reply *reply)
 {
     struct refresh *refresh = mem_alloc(sizeof *refresh);
-    struct reply each = {.done = on_refreshed, .data = refresh};
 
     for (unsigned i = 0; i < registry->count; i++)
         deployment_configure(registry->deployments[i]);
     if (reply)
         refresh->reply = *reply;
-    refresh->pending = 1; /* this function's own */
-    for (unsigned i = 0; i < registry->count; i++) {
-        refresh->pending++;
-        if (!registry_refresh_one(registry, registry->deployments[i], &each))
-            refresh->pending--;
-    }
-    registry_scan(registry, refresh);
-    on_refreshed(refresh, NULL);
+    refresh->pending = 1; /* until it was compared */
+    refresh->look = watch_look(registry->watch);
+    TAILQ_INSERT_TAIL(&registry->refreshes, refresh, in_list);
+}
+
+void registry_watch(const struct registry *registry, struct watch_snapshot *out)
+{
+    watch_snapshot(registry->watch, out);
 }
 
 /* ---- the whole ---- */
@@ -271,11 +323,18 @@ struct registry *registry_create(uv_loop_t *loop, const struct config *config,
     registry->config = config;
     registry->settled = settled;
     registry->data = data;
+    TAILQ_INIT(&registry->refreshes);
     return registry;
 }
 
 void registry_stop(struct registry *registry, void (*stopped)(void *data))
 {
+    struct refresh *refresh;
+
+    while ((refresh = TAILQ_FIRST(&registry->refreshes))) {
+        TAILQ_REMOVE(&registry->refreshes, refresh, in_list);
+        on_refreshed(refresh, "the server is stopping");
+    }
     watch_close(registry->watch);
     registry->watch = NULL;
     for (unsigned i = 0; i < registry->count; i++)
@@ -320,8 +379,10 @@ void registry_reload(struct registry *registry, const char *name, const struct r
 {
     struct deployment *deployment = registry_find_for(registry, name, reply);
 
-    if (deployment)
-        deployment_reload(deployment, reply);
+    if (deployment == NULL)
+        return;
+    watch_look(registry->watch);
+    deployment_reload(deployment, reply);
 }
 
 void registry_rollback(struct registry *registry, const char *name, const struct reply *reply)

@@ -20,6 +20,7 @@
 #include "config/config.h"
 #include "fleet/deployment.h"
 #include "fleet/reply.h"
+#include "fleet/watch.h"
 #include "run/run.h"
 
 struct registry;
@@ -37,6 +38,9 @@ void registry_stop(struct registry *registry, void (*stopped)(void *data));
 /* No worker may be left. */
 void registry_destroy(struct registry *registry);
 
+/* Fill in how the plugin folder is watched. */
+void registry_watch(const struct registry *registry, struct watch_snapshot *out);
+
 bool registry_is_settled(const struct registry *registry);
 
 /* Return the deployment of the agent that clients call so, or NULL. */
@@ -49,8 +53,8 @@ const struct deployment *registry_deployment(const struct registry *registry, un
 /* ---- commands of operators ---- */
 
 /*
- * Swap every plugin whose file or settings have changed. Reply when all swaps
- * are done, with the first error; the reply may be NULL.
+ * Look at the folder, then swap every plugin whose file or settings have changed. Reply
+ * when all swaps are done, with the first error; the reply may be NULL.
  */
 void registry_refresh(struct registry *registry, const struct reply *reply);
 

@@ -127,6 +127,7 @@ static void do_list(struct client *client)
 
     json_open(&json, NULL, '{');
     json_flag(&json, "ok", true);
+    report_folder(client->admin->registry, &json);
     report_plugins(client->admin->registry, &json);
     json_close(&json, '}');
     client_send(client);

@@ -46,6 +46,18 @@ static void report_generation(const struct generation *generation, struct json_w
     json_close(json, '}');
 }
 
+void report_folder(const struct registry *registry, struct json_writer *json)
+{
+    struct watch_snapshot shot;
+
+    registry_watch(registry, &shot);
+    json_open(json, "folder", '{');
+    json_text(json, "path", shot.folder);
+    json_text(json, "changes", shot.how);
+    report_text(json, "trouble", shot.trouble);
+    json_close(json, '}');
+}
+
 void report_plugins(const struct registry *registry, struct json_writer *json)
 {
     json_open(json, "plugins", '[');

@@ -8,6 +8,9 @@
 /* Write the member "plugins" with all facts, for `sluice list`. */
 void report_plugins(const struct registry *registry, struct json_writer *json);
 
+/* Write the member "folder": the plugin folder, and how its changes are noticed. */
+void report_folder(const struct registry *registry, struct json_writer *json);
+
 /* Append the answer to GET /agents: {"agents":[...]}. */
 void report_agents(const struct registry *registry, struct buf *out);
 

@@ -102,18 +102,21 @@ class FolderTest(SwapTest):
         live.check_made_by("one", 1)
 
     def upload(self, server, name, plugin, file):
-        """Writes the file in pieces; each is looked at before the next one comes."""
+        """
+        Writes the file in pieces and closes it after each, which is looked at before the
+        next one comes.
+        """
         whole = read(plugin_path(plugin))
         ends = (10, 3000, len(whole) // 2, len(whole) - 1, len(whole))
-        with open(self.file(server, file), "wb") as upload:
-            for begin, end in zip((0,) + ends, ends):
+        write(self.file(server, file), b"")
+        for begin, end in zip((0,) + ends, ends):
+            with open(self.file(server, file), "ab") as upload:
                 upload.write(whole[begin:end])
-                upload.flush()
-                if end < len(whole):
-                    wait_for(lambda: f"it has {end} bytes" in str(self.error_of(server, name)),
-                             f"{end} bytes were looked at")
-                    self.assertIn("is not whole", self.error_of(server, name))
-                    yield
+            if end < len(whole):
+                wait_for(lambda: f"it has {end} bytes" in str(self.error_of(server, name)),
+                         f"{end} bytes were looked at")
+                self.assertIn("is not whole", self.error_of(server, name))
+                yield
 
     def error_of(self, server, name):
         return {plugin["name"]: plugin.get("last_error") for plugin in
@@ -1084,7 +1087,8 @@ class ListTest(SwapTest):
         plugins = self.listed(server)
         self.assertEqual(text.splitlines()[0].split(), ["PLUGIN", "VERSION", "GEN", "STATE", "PID",
                                                         "RUNS", "RESTARTS", "MEMORY", "AGE"])
-        self.assertEqual(len(text.splitlines()), 1 + 4)
+        self.assertEqual(len(text.splitlines()), 1 + 4 + 1)
+        self.assertEqual(text.splitlines()[-1], f"folder {server.plugin_folder}: watched")
         pids = [worker["pid"] for plugin in plugins.values()
                 for generation in plugin["generations"] for worker in generation["workers"]]
         self.assertEqual(sorted(pids), sorted(server.workers()))
@@ -1122,7 +1126,7 @@ class ListTest(SwapTest):
 
     def test_without_plugins(self):
         server = self.serve_swap()
-        self.assertEqual(len(self.listing(server).splitlines()), 1)
+        self.assertEqual(len(self.listing(server).splitlines()), 1 + 1)
         self.assertEqual(self.listed(server), {})
 
     def test_refused_at_the_start(self):
