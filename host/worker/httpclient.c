@@ -13,7 +13,9 @@
  *
  * HTTP/1.1, and a connection for each exchange at a time, unless its agent asks
  * for HTTP/2: libcurl takes up to 32 MiB of a response then that is paused, and
- * what happens to one connection happens to many runs.
+ * what happens to one connection happens to many runs. No exchange waits to learn
+ * whether another one's connection can be shared (CURLOPT_PIPEWAIT): that connection
+ * may answer late, and libcurl then lets only one of those that wait go on.
  *
  * What a server may cost: EXCHANGE_HIGH and one write of libcurl's (16 KiB)
  * that are not read, as much again that is being read, the headers, and what
@@ -432,7 +434,6 @@ static void transfer_set_transport(struct transfer *transfer)
         curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                      (long)(request->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)request->http2);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
                      "gzip, deflate"); /* others expand without bound */
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

@@ -95,6 +95,21 @@ class HttpTest(SwapTest):
         self.addCleanup(stream.close)
         return stream
 
+    def check_tasks(self, **more):
+        """Each has its exchange, at the same time, though none is answered."""
+        self.upstream.routes["h"] = [HOLD, whole(b"x")]
+        for agent in AGENTS:
+            with self.subTest(agent=agent, **more):
+                stream = self.open(agent, "collect", path="h", tasks=20, **more)
+                self.upstream.wait_held(20)
+                self.upstream.release()
+                events = stream.rest()
+                self.assertEqual(stream.done, {"status": "finished"})
+                got = [event.json() for event in events if event.type == "collect"]
+                self.assertEqual(sorted(int(value["scope"]) for value in got), list(range(20)))
+                self.assertEqual({value["text"] for value in got}, {"x"})
+                self.upstream.hold_again()
+
     def give(self, stream):
         stream.until("run")
         with self.server.connect() as connection:
@@ -369,19 +384,9 @@ class ConnectionTest(HttpTest):
         self.upstream.wait_left(1)
 
     def test_tasks(self):
-        """Each has its exchange, at the same time."""
-        self.upstream.routes["h"] = [HOLD, whole(b"x")]
-        for agent in AGENTS:
-            with self.subTest(agent=agent):
-                stream = self.open(agent, "collect", path="h", tasks=20)
-                self.upstream.wait_held(20)
-                self.upstream.release()
-                events = stream.rest()
-                self.assertEqual(stream.done, {"status": "finished"})
-                got = [event.json() for event in events if event.type == "collect"]
-                self.assertEqual(sorted(int(value["scope"]) for value in got), list(range(20)))
-                self.assertEqual({value["text"] for value in got}, {"x"})
-                self.upstream.hold_again()
+        """The first ones know nothing of the server, so they cannot tell whether it has HTTP/2."""
+        self.check_tasks(http2=1)
+        self.check_tasks()
 
     def test_same_events_in_both_modes(self):
         self.upstream.routes["one"] = [whole(b"", "Location: /two", status=302)]
@@ -545,6 +550,14 @@ class TlsTest(HttpTest):
             before = self.upstream.accepted
             self.outcome(agent, "collect", "close", "reopen", "collect", url=self.url)
             self.assertLessEqual(self.upstream.accepted - before, 1)
+
+    def test_tasks(self):
+        """The server speaks HTTP/1.1 only, which each learns by itself."""
+        self.start({"SSL_CERT_FILE": self.identity.certificate})
+        self.upstream.context.set_alpn_protocols(["http/1.1"])
+        url = f"https://localhost:{self.upstream.port}/h"
+        self.check_tasks(url=url, http2=1)
+        self.check_tasks(url=url)
 
     def test_long_body(self):
         self.start({"SSL_CERT_FILE": self.identity.certificate})
