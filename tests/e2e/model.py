@@ -268,6 +268,7 @@ class Server:
         self.requests = []
         self.tasks = set()
         self.live = self.most = 0
+        self.crowds = {}
         self.pacer = Pacer()
         self.counts = {}
 
@@ -279,9 +280,16 @@ class Server:
         self.counts[name] = self.counts.get(name, 0) + 1
         return self.counts[name]
 
+    async def until_live(self, count):
+        """Returns when that many have been answered at the same time."""
+        if self.most < count:
+            await self.crowds.setdefault(count, asyncio.Event()).wait()
+
     async def answer(self, reply):
         self.live += 1
         self.most = max(self.most, self.live)
+        if self.live in self.crowds:
+            self.crowds.pop(self.live).set()
         try:
             messages = reply.request["body"]["messages"]
             last = max(i for i, message in enumerate(messages) if message["role"] == "user")
@@ -309,13 +317,17 @@ def scenario(function):
 # ---- scenarios ----
 
 @scenario
-async def stream(reply, tokens=3, period_ms=0, word="w"):
+async def stream(reply, tokens=3, period_ms=0, word="w", together=1):
+    """With `together`, the first word is followed by others once that many streams are open."""
     lines = answer_text([f"{word}{n} " for n in range(tokens)])
     if period_ms == 0:
         await reply.stream(lines)
         return
     reply.begin()
-    await reply.server.pacer.play(reply, lines, period_ms)
+    first, rest = lines[:2], lines[2:]
+    reply.write_now(b"".join(first))
+    await reply.server.until_live(together)
+    await reply.server.pacer.play(reply, rest, period_ms)
     if not reply.is_lost:
         reply.end()
 

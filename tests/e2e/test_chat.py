@@ -317,12 +317,13 @@ class ManyTest(ChatTest):
         start = time.monotonic()
         for n in range(self.RUNS):
             swarm.add("chat", {"prompt": say("stream", tokens=self.TOKENS,
-                                             period_ms=self.PERIOD_MS, word=f"{n}-")})
+                                             period_ms=self.PERIOD_MS, word=f"{n}-",
+                                             together=self.RUNS)})
             if n % 20 == 0:
                 swarm.step(0)
         swarm.until(lambda: len(self.counts) == self.RUNS, "all have begun", 3 * PATIENCE_S)
         self.start_watch()
-        self.assertEqual(self.model.state()["live"], self.RUNS)
+        self.assertEqual(self.model.state()["most"], self.RUNS)
         per_run = (self.resident() - before) / self.RUNS
         threads = self.threads()
         swarm.finish(10 * PATIENCE_S)
