@@ -73,10 +73,14 @@ http_sources = \
 	host/http/conn.h \
 	host/http/deadlines.c \
 	host/http/deadlines.h \
+	host/http/framing.c \
+	host/http/framing.h \
 	host/http/http.c \
 	host/http/http.h \
 	host/http/problem.c \
 	host/http/problem.h \
+	host/http/target.c \
+	host/http/target.h \
 	host/http/tls.c \
 	host/http/tls.h
 

@@ -34,6 +34,7 @@ check_PROGRAMS = \
 	tests/unit/test_feed \
 	tests/unit/test_eventlog \
 	tests/unit/test_fiber \
+	tests/unit/test_framing \
 	tests/unit/test_http \
 	tests/unit/test_index \
 	tests/unit/test_json \
@@ -332,6 +333,7 @@ E2E_TESTS = \
 	tests/e2e/test_faults.py \
 	tests/e2e/test_fibers.py \
 	tests/e2e/test_folder.py \
+	tests/e2e/test_framing.py \
 	tests/e2e/test_hardening.py \
 	tests/e2e/test_headers.py \
 	tests/e2e/test_heartbeat.py \

@@ -51,7 +51,7 @@ static bool is_local(const char *host)
  */
 static bool check_host(const struct access *access, struct http_request *request)
 {
-    const char *host = http_header(request, "Host");
+    const char *host = http_host(request);
 
     if (!access->only_local || host == NULL || is_local(host))
         return true;
@@ -67,7 +67,7 @@ static bool check_host(const struct access *access, struct http_request *request
 static bool is_same_origin(const struct http_request *request, const char *origin)
 {
     const char *site = http_header(request, "Sec-Fetch-Site");
-    const char *host = http_header(request, "Host");
+    const char *host = http_host(request);
     const char *end_of_scheme = strstr(origin, "://");
 
     if (site && strcmp(site, "same-origin") == 0)

@@ -2,7 +2,6 @@
  * How a request gets to its handler. When its headers are there, api_admit() looks
  * at all of them, in this order; the first that is wrong is the answer:
  *
- *     framing    one length
  *     access     the host's name, a page's origin (access.c)
  *     route      404 for a path without one, 405 for a method that it does not take
  *     token      access.c; not for open routes
@@ -210,12 +209,6 @@ static void reply_not_allowed(struct http_request *request, const struct route *
     problem_reply(request, 405, detail);
 }
 
-/* With two lengths, a proxy and this server may see different requests (RFC 9112, 6.3). */
-static bool is_framed_twice(const struct http_request *request)
-{
-    return http_header(request, "Content-Length") && http_header(request, "Transfer-Encoding");
-}
-
 #define NAME_MAX_SIZE 256
 
 /* Return the route of the path, or NULL; name gets the name in the path. */
@@ -235,10 +228,6 @@ static enum http_admission api_admit(void *data, struct http_request *request)
     const char *subject;
     char name[NAME_MAX_SIZE];
 
-    if (is_framed_twice(request)) {
-        problem_reply(request, 400, "send Content-Length or Transfer-Encoding, not both");
-        return HTTP_ANSWERED;
-    }
     if (!access_check_page(api->access, request))
         return HTTP_ANSWERED;
     route = route_find(http_path(request), name);

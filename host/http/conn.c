@@ -279,6 +279,16 @@ size_t conn_unsent(const struct conn *conn)
     return (size_t)unsent;
 }
 
+void conn_say(struct MHD_Connection *connection, const char *data, size_t length)
+{
+    gnutls_session_t tls = conn_tls(connection);
+
+    if (tls)
+        gnutls_record_send(tls, data, length);
+    else
+        send(conn_socket(connection), data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     free(handle->data);

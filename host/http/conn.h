@@ -64,6 +64,12 @@ size_t conn_unsent(const struct conn *conn);
 /* Give the connection back to libmicrohttpd. conn may be NULL. */
 void conn_resume(struct conn *conn);
 
+/*
+ * Write as much as the socket takes at once, past libmicrohttpd, to a connection
+ * that is not suspended and closes after it.
+ */
+void conn_say(struct MHD_Connection *connection, const char *data, size_t length);
+
 /* Return the socket of one of libmicrohttpd's connections. */
 int conn_socket(struct MHD_Connection *connection);
 

@@ -1,8 +1,11 @@
 /*
- * A request's way through libmicrohttpd, which calls on_access() once when the
- * headers are there, once for each piece of the body, and once more after it:
+ * A request's way through libmicrohttpd, which calls on_target() when the first
+ * line is there, then on_access() once when the headers are there, once for each
+ * piece of the body, and once more after it:
  *
- *     headers      the handler's admit() lets the request in, or replies
+ *     first line   taken apart (target.h); libmicrohttpd gets an empty query
+ *     headers      a request that others may see otherwise is refused
+ *                  (framing.h); the handler's admit() lets it in, or replies
  *     body         kept up to max_body, if admit() wants one; else the request
  *                  goes on at once, and its connection closes without a look at it
  *     the end      the handler's handle(), after which the request is
@@ -45,6 +48,9 @@
 #include "base/time.h"
 #include "http/conn.h"
 #include "http/deadlines.h"
+#include "http/framing.h"
+#include "http/problem.h"
+#include "http/target.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -104,7 +110,14 @@ struct http_peer {
     char address[INET6_ADDRSTRLEN];
 };
 
+/* Whether libmicrohttpd can be told to be strict and answer what it then refuses. */
+static bool library_is_strict(void)
+{
+    return strcmp(MHD_get_version(), "1") >= 0;
+}
+
 enum request_state {
+    REQUEST_ARRIVING, /* its headers are not there; it does not count as open */
     REQUEST_RECEIVING,
     REQUEST_HANDLING, /* its handler runs */
     REQUEST_WAITING,  /* for its answer */
@@ -122,7 +135,10 @@ struct http_request {
     struct http_peer *peer;
     struct MHD_Connection *connection;
     const char *method;
-    char *path;
+    char *room; /* the target points into it */
+    struct target target;
+    const char *bad_target;     /* what is wrong with it, or NULL */
+    const char *version_expect; /* where the version should begin in libmicrohttpd's buffer */
     char *subject;
     bool http_1_1;
     enum request_state state;
@@ -417,7 +433,7 @@ const char *http_method(const struct http_request *request)
 
 const char *http_path(const struct http_request *request)
 {
-    return request->path;
+    return request->target.path;
 }
 
 const char *http_header(const struct http_request *request, const char *name)
@@ -425,9 +441,15 @@ const char *http_header(const struct http_request *request, const char *name)
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
+const char *http_host(const struct http_request *request)
+{
+    return request->target.authority ? request->target.authority
+                                     : http_header(request, MHD_HTTP_HEADER_HOST);
+}
+
 const char *http_query(const struct http_request *request, const char *name)
 {
-    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+    return target_find(&request->target, name);
 }
 
 const char *http_client_address(const struct http_request *request)
@@ -466,36 +488,75 @@ static void peer_end_handshake(struct http *http, struct http_peer *peer)
     peer->in_handshake = false;
 }
 
-static struct http_request *request_create(struct http *http, struct MHD_Connection *connection,
-                                           const char *method, const char *path,
-                                           const char *version)
+/*
+ * Called with the target as it was sent. In front of libmicrohttpd's parsing of
+ * the query, of which 0.9.75 never answers a request that has many parameters,
+ * the query is cut off: the text is libmicrohttpd's buffer.
+ */
+static void *on_target(void *data, const char *text, struct MHD_Connection *connection)
 {
     struct http_request *request = mem_alloc(sizeof *request);
-    const char *length;
+    char *query = strchr(text, '?');
 
-    request->http = http;
+    request->http = data;
     request->peer = connection_peer(connection);
-    peer_end_handshake(http, request->peer);
     request->connection = connection;
-    request->method = method;
-    request->path = mem_strdup(path);
-    request->http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) >= 0;
-    length = http_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    request->too_large = length && strtoull(length, NULL, 10) > http->max_body;
-    TAILQ_INSERT_TAIL(&http->requests, request, in_http);
-    http->open++;
+    request->room = mem_alloc(TARGET_ROOM(strlen(text)));
+    request->bad_target = target_parse(text, request->room, &request->target);
+    request->version_expect = text + strlen(text) + strlen(" ");
+    if (query)
+        query[1] = '\0';
     return request;
 }
 
-/* A body that exceeds max_body is read to its end and not kept. */
-static void request_receive(struct http_request *request, const char *data, size_t length)
+/* The path is taken from on_target(). */
+static size_t on_unescape(void *data, struct MHD_Connection *connection, char *text)
+{
+    (void)data;
+    (void)connection;
+    return strlen(text);
+}
+
+/* Answer before the body; the connection closes. */
+static mhd_result request_refuse(struct http_request *request, unsigned status, const char *detail)
+{
+    log_debug("request refused client=%s status=%u: %s", request->peer->address, status, detail);
+    http_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
+    problem_reply(request, status, detail);
+    return request_queue(request);
+}
+
+/*
+ * The body exceeds max_body, and libmicrohttpd takes no answer before its end.
+ * So the answer is written past it, and the connection closes.
+ */
+static mhd_result request_cut_off(struct http_request *request)
+{
+    struct buf body = {0}, answer = {0};
+    char detail[96];
+
+    snprintf(detail, sizeof detail, "the body has more than %zu bytes, the limit of this host",
+             request->http->max_body);
+    problem_document(&body, MHD_HTTP_CONTENT_TOO_LARGE, detail);
+    buf_puts(&answer, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
+                      "Content-Type: " PROBLEM_TYPE "\r\nCache-Control: no-store\r\n");
+    for (int i = 0; i < request->header_count; i++)
+        buf_printf(&answer, "%s: %s\r\n", request->headers[i].name, request->headers[i].value);
+    buf_printf(&answer, "Content-Length: %zu\r\n\r\n%.*s", buf_length(&body),
+               (int)buf_length(&body), buf_data(&body));
+    conn_say(request->connection, buf_data(&answer), buf_length(&answer));
+    buf_finish(&body);
+    buf_finish(&answer);
+    return MHD_NO;
+}
+
+/* A body that exceeds max_body is not read to its end. */
+static mhd_result request_receive(struct http_request *request, const char *data, size_t length)
 {
     if (buf_length(&request->body) + length > request->http->max_body)
-        request->too_large = true;
-    if (request->too_large)
-        buf_finish(&request->body);
-    else
-        buf_append(&request->body, data, length);
+        return request_cut_off(request);
+    buf_append(&request->body, data, length);
+    return MHD_YES;
 }
 
 /* The whole request is there, or its Content-Length says that it is too large. */
@@ -538,20 +599,87 @@ static mhd_result request_admit(struct http_request *request)
     return admission == HTTP_ANSWERED ? request_queue(request) : request_handle(request);
 }
 
+/* A walk over the headers. */
+struct walk {
+    struct framing framing;
+    const char *next; /* where the next line should begin in libmicrohttpd's buffer */
+    bool gap;         /* it does not */
+};
+
+static mhd_result on_header(void *data, enum MHD_ValueKind kind, const char *name,
+                            const char *value)
+{
+    struct walk *walk = data;
+
+    (void)kind;
+    framing_add(&walk->framing, name, value ? value : "");
+    walk->gap |= name != walk->next;
+    walk->next = value ? value + strlen(value) + strlen("\r\n") : NULL;
+    return MHD_YES;
+}
+
+/*
+ * libmicrohttpd before 1.0 ends a head at a line that begins with NUL or a
+ * colon, cuts a value at NUL, and puts a folded line at the end of the name. It
+ * parses in place, so that in a head that it understood whole, each line begins
+ * where the line before ends.
+ */
+static bool head_is_whole(struct http_request *request, const struct walk *walk, const char *method,
+                          const char *version)
+{
+    const union MHD_ConnectionInfo *info;
+
+    if (library_is_strict())
+        return true;
+    info = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return version == request->version_expect && !walk->gap &&
+           walk->next + strlen("\r\n") == method + info->header_size;
+}
+
+/* The headers are there. */
+static mhd_result request_begin(struct http_request *request, const char *method,
+                                const char *version)
+{
+    struct http *http = request->http;
+    struct walk walk = {.next = version + strlen(version) + strlen("\r\n")};
+    const struct framing_fault *fault;
+
+    request->state = REQUEST_RECEIVING;
+    request->method = method;
+    request->http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) >= 0;
+    peer_end_handshake(http, request->peer);
+    TAILQ_INSERT_TAIL(&http->requests, request, in_http);
+    http->open++;
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_header, &walk);
+    if (!head_is_whole(request, &walk, method, version))
+        return request_refuse(request, MHD_HTTP_BAD_REQUEST,
+                              "the head has a NUL, a line without a name, a folded line, or a line "
+                              "that does not end with CR LF");
+    fault = framing_fault(&walk.framing, request->http_1_1);
+    if (fault)
+        return request_refuse(request, fault->status, fault->detail);
+    if (request->bad_target)
+        return request_refuse(request, MHD_HTTP_BAD_REQUEST, request->bad_target);
+    if (walk.framing.length)
+        request->too_large = strtoull(walk.framing.length, NULL, 10) > http->max_body;
+    return request_admit(request);
+}
+
 static mhd_result on_access(void *data, struct MHD_Connection *connection, const char *path,
                             const char *method, const char *version, const char *upload,
                             size_t *upload_size, void **request_slot)
 {
     struct http_request *request = *request_slot;
 
-    if (request == NULL) {
-        *request_slot = request = request_create(data, connection, method, path, version);
-        return request_admit(request);
-    }
+    (void)data;
+    (void)connection;
+    (void)path;
+    if (request->state == REQUEST_ARRIVING)
+        return request_begin(request, method, version);
     if (*upload_size > 0) {
-        request_receive(request, upload, *upload_size);
+        size_t length = *upload_size;
         *upload_size = 0;
-        return MHD_YES;
+        return request_receive(request, upload, length);
     }
     if (request->state == REQUEST_REPLIED || request->state == REQUEST_OPENING)
         return request_queue(request);
@@ -571,18 +699,20 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
     if (request == NULL)
         return;
     *request_slot = NULL;
-    if (request->corked)
-        request_cork(request, false);
-    request->peer->answered = true;
-    request_tell_left(request);
-    deadline_set(http->deadlines, &request->peer->deadline);
-    TAILQ_REMOVE(&http->requests, request, in_http);
-    http->open--;
+    if (request->state != REQUEST_ARRIVING) {
+        if (request->corked)
+            request_cork(request, false);
+        request->peer->answered = true;
+        request_tell_left(request);
+        deadline_set(http->deadlines, &request->peer->deadline);
+        TAILQ_REMOVE(&http->requests, request, in_http);
+        http->open--;
+    }
     request_free_headers(request);
     if (request->response)
         MHD_destroy_response(request->response);
     buf_finish(&request->body);
-    free(request->path);
+    free(request->room);
     free(request->subject);
     free(request);
 }
@@ -679,8 +809,10 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct http_sett
         MHD_OPTION_CONNECTION_LIMIT, settings->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         settings->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->max_headers, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_ARRAY,
-        http->is_tls ? tls : none, MHD_OPTION_END);
+        on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, http, MHD_OPTION_UNESCAPE_CALLBACK, on_unescape,
+        NULL, MHD_OPTION_ARRAY, http->is_tls ? tls : none, MHD_OPTION_STRICT_FOR_CLIENT,
+        library_is_strict(), MHD_OPTION_END);
 }
 
 int http_create(uv_loop_t *loop, const struct http_settings *settings,

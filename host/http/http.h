@@ -65,9 +65,13 @@ void http_destroy(struct http *http);
 /* ---- the request ---- */
 
 const char *http_method(const struct http_request *request);
-const char *http_path(const struct http_request *request); /* without the query, decoded */
+const char *http_path(const struct http_request *request); /* decoded but for %2F, see target.h */
 const char *http_header(const struct http_request *request, const char *name); /* or NULL */
 const char *http_query(const struct http_request *request, const char *name);  /* or NULL */
+
+/* Return the name by which the client asked for this server, with or without a port; NULL if it
+ * gave none, which only HTTP/1.0 may do. */
+const char *http_host(const struct http_request *request);
 
 /* Numeric, without the port. */
 const char *http_client_address(const struct http_request *request);

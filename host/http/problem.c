@@ -12,7 +12,7 @@ static const struct {
     {413, "Content Too Large"},   {415, "Unsupported Media Type"},
     {421, "Misdirected Request"}, {422, "Unprocessable Content"},
     {429, "Too Many Requests"},   {500, "Internal Server Error"},
-    {503, "Service Unavailable"},
+    {501, "Not Implemented"},     {503, "Service Unavailable"},
 };
 
 static const char *title_of(unsigned status)
@@ -24,15 +24,20 @@ static const char *title_of(unsigned status)
     return "Error";
 }
 
+void problem_document(struct buf *out, unsigned status, const char *detail)
+{
+    buf_printf(out, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":",
+               title_of(status), status);
+    json_append_string(out, detail);
+    buf_puts(out, "}\n");
+}
+
 void problem_reply(struct http_request *request, unsigned status, const char *detail)
 {
     struct buf body = {0};
 
-    buf_printf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":",
-               title_of(status), status);
-    json_append_string(&body, detail);
-    buf_puts(&body, "}\n");
-    http_reply(request, status, "application/problem+json", &body);
+    problem_document(&body, status, detail);
+    http_reply(request, status, PROBLEM_TYPE, &body);
 }
 
 void problem_reply_busy(struct http_request *request, unsigned status, const char *detail)

