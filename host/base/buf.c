@@ -21,7 +21,7 @@ char *buf_reserve(struct buf *buf, size_t length)
 {
     if (buf->capacity - buf->end < length && buf->start > buf->capacity / 2)
         buf_rewind(buf);
-    if (buf->capacity - buf->end < length) {
+    if (buf->base == NULL || buf->capacity - buf->end < length) {
         size_t capacity = buf->capacity ? buf->capacity * 2 : 256;
         while (capacity - buf->end < length)
             capacity *= 2;

@@ -23,12 +23,14 @@ static inline size_t buf_length(const struct buf *buf)
     return buf->end - buf->start;
 }
 
+/* Never NULL. */
 static inline const char *buf_data(const struct buf *buf)
 {
-    return buf->base + buf->start;
+    return buf->base ? buf->base + buf->start : "";
 }
 
-/* Return room for length bytes at the end; buf_commit() then says how many of them were used. */
+/* Return room for length bytes at the end, never NULL; buf_commit() then says how many of them were
+ * used. */
 char *buf_reserve(struct buf *buf, size_t length);
 void buf_commit(struct buf *buf, size_t length);
 

@@ -25,6 +25,16 @@ static void expect(const char *text)
 
 CASES("buf", .setup = setup, .teardown = teardown);
 
+CASE(an_empty_one_has_a_place)
+{
+    struct buf empty = {0};
+
+    ck_assert_ptr_nonnull(buf_data(&empty));
+    ck_assert_ptr_nonnull(buf_reserve(&empty, 0));
+    ck_assert_uint_eq(buf_length(&empty), 0);
+    buf_finish(&empty);
+}
+
 CASE(zeroed_is_empty)
 {
     ck_assert_uint_eq(buf_length(&buf), 0);
