@@ -20,6 +20,7 @@
 #define TESTS_CASE_H
 
 #include <check.h>
+#include <time.h>
 
 /* A group, if it has a label; or a case. */
 struct case_entry {
@@ -41,6 +42,12 @@ void case_add(struct case_entry *entry);
  * own, which is removed with all files in it. */
 void case_folder_make(void);
 void case_folder_remove(void);
+
+/*
+ * Check that something takes about the same CPU time among many as among few: took() measures
+ * it among so many, and again among sixteen times as many. Not checked under sanitizers.
+ */
+void expect_no_walk(clock_t (*took)(unsigned count), unsigned count);
 
 #define CASES(...)                  CASE_ENTRY_(__LINE__, .label = __VA_ARGS__)
 #define CASE(name)                  CASE_(name, .to = 1)

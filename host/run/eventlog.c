@@ -1,8 +1,12 @@
 /*
  * Records (record.h) in a ring of bytes. A cursor carries, besides its offset, the
- * number and the cost of all events before it, so that both are known at each
- * place without an index: whoever walks adds them up, and the log keeps those of
- * its two ends.
+ * number and the cost of all events before it: whoever walks adds them up, and the
+ * log keeps those of its two ends.
+ *
+ * An event is found by its number through marks: the cursor after each event whose
+ * number is a multiple of MARK_EVERY. Marks are in a ring too, the first mark ever at
+ * its offset 0; a mark is dropped when the event after it is. So a search walks over
+ * less than MARK_EVERY events, however long the log is.
  */
 #include "run/eventlog.h"
 
@@ -13,9 +17,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define MARK_EVERY 64
+#define MARK_SIZE  sizeof(struct log_cursor)
+
 struct log {
     struct eventlog ends; /* first; their offsets are those of the ring */
     struct ring ring;
+    struct ring marks;
     struct record_types types;
 };
 
@@ -38,6 +46,7 @@ void eventlog_destroy(struct eventlog *ends)
     if (log == NULL)
         return;
     ring_finish(&log->ring);
+    ring_finish(&log->marks);
     record_types_finish(&log->types);
     free(log);
 }
@@ -49,6 +58,45 @@ static void cursor_pass(struct log_cursor *cursor, const struct record_head *hea
     cursor->cost += wire_charge(head->type_length, head->json_length);
 }
 
+/* ---- marks ---- */
+
+/* Return the offset of the mark after the event of this number, a multiple of MARK_EVERY. */
+static uint64_t mark_at(uint64_t sequence)
+{
+    return (sequence / MARK_EVERY - 1) * MARK_SIZE;
+}
+
+static void marks_add(struct ring *marks, const struct log_cursor *cursor)
+{
+    uint64_t at = marks->end;
+
+    ring_claim(marks, MARK_SIZE);
+    ring_put(marks, at, cursor, MARK_SIZE);
+}
+
+/* Drop the marks before the log's start; the mark at the start itself may go, too. */
+static void marks_drop(struct ring *marks, const struct log_cursor *start)
+{
+    uint64_t upto = start->sequence / MARK_EVERY * MARK_SIZE;
+
+    if (upto <= marks->start)
+        return;
+    ring_trim(marks, upto);
+    if (upto == marks->end) { /* a short log needs no memory for marks */
+        ring_finish(marks);
+        marks->start = marks->end = upto;
+    }
+}
+
+/* Move the cursor to the last mark after it and not after the event of this number, if any. */
+static void marks_find(const struct ring *marks, uint64_t sequence, struct log_cursor *cursor)
+{
+    if (sequence / MARK_EVERY > cursor->sequence / MARK_EVERY)
+        ring_copy(marks, mark_at(sequence), cursor, MARK_SIZE);
+}
+
+/* ---- events ---- */
+
 void eventlog_append(struct eventlog *ends, struct event *event)
 {
     struct log *log = (struct log *)ends;
@@ -56,6 +104,8 @@ void eventlog_append(struct eventlog *ends, struct event *event)
 
     cursor_pass(&ends->end, &head);
     event->sequence = ends->end.sequence;
+    if (event->sequence % MARK_EVERY == 0)
+        marks_add(&log->marks, &ends->end);
 }
 
 void eventlog_skip(const struct eventlog *ends, struct log_cursor *cursor, uint64_t events)
@@ -74,8 +124,10 @@ struct log_cursor eventlog_seek(const struct eventlog *ends, uint64_t sequence)
 
     if (sequence >= ends->end.sequence)
         return ends->end;
-    if (sequence > cursor.sequence)
-        eventlog_skip(ends, &cursor, sequence - cursor.sequence);
+    if (sequence <= cursor.sequence)
+        return cursor;
+    marks_find(&whole(ends)->marks, sequence, &cursor);
+    eventlog_skip(ends, &cursor, sequence - cursor.sequence);
     return cursor;
 }
 
@@ -103,13 +155,15 @@ void eventlog_drop(struct eventlog *ends, size_t keep, uint64_t upto)
             break;
         cursor_pass(start, &head);
     }
-    if (start->at > from)
-        ring_trim(&log->ring, start->at);
+    if (start->at == from)
+        return;
+    ring_trim(&log->ring, start->at);
+    marks_drop(&log->marks, start);
 }
 
 size_t eventlog_memory(const struct eventlog *ends)
 {
     const struct log *log = whole(ends);
 
-    return log->ring.capacity + record_types_memory(&log->types);
+    return log->ring.capacity + log->marks.capacity + record_types_memory(&log->types);
 }

@@ -193,6 +193,28 @@ CASE(seek_every_event)
     expect_seek();
 }
 
+/* Time to find events near the end of a log of this number of events, many times. */
+static clock_t time_seek(unsigned events)
+{
+    struct event event = {.type = "text", .type_length = 4, .json = "12", .json_length = 2};
+    struct eventlog *log = eventlog_create();
+    clock_t start;
+
+    for (unsigned i = 0; i < events; i++)
+        eventlog_append(log, &event);
+    start = clock();
+    for (unsigned i = 0; i < 50000; i++)
+        ck_assert_uint_eq(eventlog_seek(log, events - 1 - i % 64).sequence, events - 1 - i % 64);
+    start = clock() - start;
+    eventlog_destroy(log);
+    return start;
+}
+
+CASE(seek_walks_over_no_log)
+{
+    expect_no_walk(time_seek, 200);
+}
+
 CASE(seek_what_was_dropped)
 {
     append_many(120, 10);
