@@ -14,16 +14,24 @@
 
 #include <uthash.h>
 
+/* Where a subscriber is: the offset of its cursor. */
+struct run_place {
+    uint64_t at;
+    struct subscriber *subscriber;
+};
+
 struct run {
     /* What each event looks at comes first, in few lines of the processor's cache. */
     enum run_state state;
     /* readers.c */
-    unsigned slowest_count;    /* subscribers at slowest; 0: there is no subscriber */
-    struct log_cursor slowest; /* the least cursor of the subscribers */
+    unsigned readers;          /* subscribers */
+    struct log_cursor slowest; /* the least cursor of the subscribers, if there is one */
     uint64_t spent;            /* of the run's credit, since the start */
     uint64_t returned;         /* of what was spent */
     struct runs *runs;
     TAILQ_HEAD(, subscriber) subscribers;
+    struct run_place *places; /* of the subscribers, a heap */
+    unsigned places_capacity;
     struct eventlog *log;
     size_t memory;                   /* runs.c: what runs->memory counts of the run */
     struct buf pairs;                /* of START; empty after the start */

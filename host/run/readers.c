@@ -10,18 +10,23 @@
  * unread. The run's own first event is in that cost but was not charged: while it is
  * unread, its cost too little is given back.
  *
- * The slowest place is kept with the number of subscribers there. Only when the
- * last of them moves on are all subscribers looked at: an event to a hundred
- * readers costs one such walk.
+ * The subscribers' places are a binary heap in an array, the least offset first, so
+ * that no one who comes, reads or leaves makes the front walk over the others. The
+ * array has the offsets too: a step in the heap looks at no subscriber. A subscriber
+ * knows its index.
  */
 #include "run/inside.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
 
 /* Credit is given back in pieces of at least this many bytes. */
 #define CREDIT_STEP (32u * 1024)
 
 const struct log_cursor *readers_upto(const struct run *run)
 {
-    return run->slowest_count > 0 ? &run->slowest : &run->log->end;
+    return run->readers > 0 ? &run->slowest : &run->log->end;
 }
 
 bool readers_charge(struct run *run, const struct event *event)
@@ -53,28 +58,78 @@ void readers_tell(struct run *run)
     return_credit(run);
 }
 
+/* ---- places ---- */
+
+static void place_put(struct run *run, unsigned index, struct run_place place)
+{
+    run->places[index] = place;
+    place.subscriber->index = index;
+}
+
+/* Put the place at the index, or nearer to the root if it is less than what is there. */
+static void place_rise(struct run *run, unsigned index, struct run_place place)
+{
+    while (index > 0 && place.at < run->places[(index - 1) / 2].at) {
+        place_put(run, index, run->places[(index - 1) / 2]);
+        index = (index - 1) / 2;
+    }
+    place_put(run, index, place);
+}
+
+/* Put the place at the index, or further from the root if what is there is less. */
+static void place_sink(struct run *run, unsigned index, struct run_place place)
+{
+    unsigned child;
+
+    while ((child = 2 * index + 1) < run->readers) {
+        if (child + 1 < run->readers && run->places[child + 1].at < run->places[child].at)
+            child++;
+        if (place.at <= run->places[child].at)
+            break;
+        place_put(run, index, run->places[child]);
+        index = child;
+    }
+    place_put(run, index, place);
+}
+
+static void place_add(struct run *run, struct subscriber *subscriber)
+{
+    if (run->readers == run->places_capacity) {
+        run->places_capacity = run->places_capacity ? 2 * run->places_capacity : 4;
+        run->places = mem_realloc(run->places, run->places_capacity * sizeof *run->places);
+    }
+    place_rise(run, run->readers++, (struct run_place){subscriber->cursor.at, subscriber});
+    run->slowest = run->places[0].subscriber->cursor;
+}
+
+/* The slowest subscriber may have moved on, or left. */
 static void find_slowest(struct run *run)
 {
-    const struct subscriber *subscriber;
+    uint64_t before = run->slowest.at;
 
-    run->slowest_count = 0;
-    TAILQ_FOREACH(subscriber, &run->subscribers, in_run) {
-        if (run->slowest_count == 0 || subscriber->cursor.at < run->slowest.at) {
-            run->slowest = subscriber->cursor;
-            run->slowest_count = 0;
-        }
-        run->slowest_count += subscriber->cursor.at == run->slowest.at;
-    }
+    if (run->readers > 0)
+        run->slowest = run->places[0].subscriber->cursor;
+    if (run->readers == 0 || run->slowest.at > before)
+        return_credit(run);
 }
 
-/* A subscriber is no longer at this offset. */
-static void left_offset(struct run *run, uint64_t offset)
+static void place_remove(struct run *run, const struct subscriber *subscriber)
 {
-    if (offset != run->slowest.at || --run->slowest_count > 0)
-        return;
+    struct run_place last = run->places[--run->readers];
+    unsigned index = subscriber->index;
+
+    if (run->readers == 0) {
+        free(run->places);
+        run->places = NULL;
+        run->places_capacity = 0;
+    } else if (index < run->readers) {
+        place_rise(run, index, last);
+        place_sink(run, last.subscriber->index, last);
+    }
     find_slowest(run);
-    return_credit(run);
 }
+
+/* ---- subscribers ---- */
 
 void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t after,
                    struct run_gap *gap)
@@ -90,7 +145,7 @@ void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t afte
     subscriber->run = run_ref(run);
     subscriber->cursor = eventlog_seek(run->log, after);
     TAILQ_INSERT_TAIL(&run->subscribers, subscriber, in_run);
-    find_slowest(run);
+    place_add(run, subscriber);
     run_set_deserted(run, false);
 }
 
@@ -100,7 +155,7 @@ void run_unsubscribe(struct subscriber *subscriber)
 
     TAILQ_REMOVE(&run->subscribers, subscriber, in_run);
     subscriber->run = NULL;
-    left_offset(run, subscriber->cursor.at);
+    place_remove(run, subscriber);
     run_unref(run);
 }
 
@@ -109,17 +164,18 @@ void run_leave(struct subscriber *subscriber)
     struct run *run = run_ref(subscriber->run);
 
     run_unsubscribe(subscriber);
-    if (run->slowest_count == 0)
+    if (run->readers == 0)
         run_set_deserted(run, true);
     run_unref(run);
 }
 
 void run_consume(struct subscriber *subscriber, const struct log_cursor *upto)
 {
-    uint64_t from = subscriber->cursor.at;
+    struct run *run = subscriber->run;
 
-    if (upto->at == from)
+    if (upto->at == subscriber->cursor.at)
         return;
     subscriber->cursor = *upto;
-    left_offset(subscriber->run, from);
+    place_sink(run, subscriber->index, (struct run_place){upto->at, subscriber});
+    find_slowest(run);
 }

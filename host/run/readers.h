@@ -22,6 +22,7 @@ struct subscriber {
     void (*appended)(struct subscriber *self);
     struct run *run;                /* a reference; NULL: not subscribed */
     struct log_cursor cursor;       /* before the first event that it has not read */
+    unsigned index;                 /* readers.c */
     TAILQ_ENTRY(subscriber) in_run; /* in run->subscribers */
 };
 

@@ -180,3 +180,79 @@ CASE_LOOP(random_pace, 0, 4)
     reader_read(&reader, SIZE_MAX);
     ck_assert_uint_eq(stream_of(&reader).events, sent + 1);
 }
+
+/* Many readers read and leave in any order: what is not given back is what the slowest has not
+ * read.
+ */
+CASE_LOOP(any_order, 0, 8)
+{
+    static struct reader readers[40];
+    unsigned left = 40, seed = (unsigned)_i;
+
+    run_unsubscribe(&reader.subscriber);
+    for (unsigned i = 0; i < left; i++) {
+        readers[i] = (struct reader){.lazy = true};
+        subscribe(&readers[i]);
+    }
+    for (unsigned i = 0; i < 300; i++)
+        ck_assert_int_eq(append_cost(1024), 0);
+    while (left > 0) {
+        unsigned which = (unsigned)rand_r(&seed) % left;
+        uint64_t slowest = run_log(run)->end.cost, unread_cost;
+
+        if (rand_r(&seed) % 8 > 0 && unread(&readers[which]) > 0) {
+            reader_read(&readers[which], (size_t)rand_r(&seed) % 40000);
+            buf_finish(&readers[which].text);
+        } else {
+            /* In its place comes the last one, which is subscribed anew where it was. */
+            struct log_cursor cursor = readers[which].subscriber.cursor;
+            if (cursor.at == run_log(run)->end.at || rand_r(&seed) % 4 == 0) {
+                run_unsubscribe(&readers[which].subscriber);
+                if (which != --left) {
+                    cursor = readers[left].subscriber.cursor;
+                    subscribe_after(&readers[which], cursor.sequence);
+                    readers[which].begun = readers[left].begun;
+                    run_unsubscribe(&readers[left].subscriber);
+                }
+            }
+        }
+        for (unsigned i = 0; i < left; i++) {
+            if (readers[i].subscriber.cursor.cost < slowest)
+                slowest = readers[i].subscriber.cursor.cost;
+        }
+        unread_cost = run_log(run)->end.cost - slowest;
+        ck_assert_uint_ge(WIRE_WINDOW - told.credit + WIRE_CHARGE * 2 + 100, unread_cost);
+        ck_assert_uint_lt(WIRE_WINDOW - told.credit, unread_cost + CREDIT_STEP);
+    }
+}
+
+/* Time of clients that come, read all and leave, beside this number of others, each elsewhere. */
+static clock_t time_visits(unsigned others)
+{
+    struct reader *readers = calloc(others, sizeof *readers), visitor = {.lazy = true};
+    const struct log_cursor end = run_log(run)->end;
+    clock_t start;
+
+    for (unsigned i = 0; i < others; i++) {
+        readers[i].lazy = true;
+        subscribe_after(&readers[i], i * 300 / others);
+    }
+    start = clock();
+    for (unsigned i = 0; i < 20000; i++) {
+        subscribe(&visitor);
+        run_consume(&visitor.subscriber, &end);
+        run_unsubscribe(&visitor.subscriber);
+    }
+    start = clock() - start;
+    for (unsigned i = 0; i < others; i++)
+        run_unsubscribe(&readers[i].subscriber);
+    free(readers);
+    return start;
+}
+
+CASE(nobody_walks_over_the_other_readers)
+{
+    for (unsigned i = 0; i < 300; i++)
+        ck_assert_int_eq(append_cost(200), 0);
+    expect_no_walk(time_visits, 250);
+}
