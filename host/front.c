@@ -42,6 +42,7 @@
 #include "api/api.h"
 #include "api/routes.h"
 #include "api/stream.h"
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/patience.h"
 #include "base/why.h"
@@ -519,6 +520,11 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     log_open("front", "", log_limit());
     log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
              http_library(), uv_version_string(), cJSON_Version());
+    guard_set(!config->debug);
+    if (config->debug)
+        log_warn(
+            "host.debug is on: this user's other processes, plugins too, can read the memory of "
+            "server and workers");
     raise_file_limit();
     status = uv_loop_init(&front.loop);
     if (status < 0) {

@@ -5,6 +5,8 @@ base_sources = \
 	host/base/buf.h \
 	host/base/digest.c \
 	host/base/digest.h \
+	host/base/guard.c \
+	host/base/guard.h \
 	host/base/handles.c \
 	host/base/handles.h \
 	host/base/iov.h \

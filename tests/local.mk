@@ -198,6 +198,7 @@ TEST_PLUGINS = \
 	tests/plugins/e2e_crash_fiber.so \
 	tests/plugins/e2e_ctx.so \
 	tests/plugins/e2e_ctx_fiber.so \
+	tests/plugins/e2e_doors.so \
 	tests/plugins/e2e_emit.so \
 	tests/plugins/e2e_flood.so \
 	tests/plugins/e2e_flood_fiber.so \
@@ -326,6 +327,7 @@ E2E_TESTS = \
 	tests/e2e/test_context.py \
 	tests/e2e/test_crash.py \
 	tests/e2e/test_detach.py \
+	tests/e2e/test_doors.py \
 	tests/e2e/test_docs.py \
 	tests/e2e/test_eventsource.py \
 	tests/e2e/test_examples.py \

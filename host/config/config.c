@@ -60,6 +60,7 @@ static const struct setting host_keys[] = {
     {HOST(SECONDS, drain_timeout, LIVE), "60", "0", "86400", "for the runs of a replaced worker to end"},
     {HOST(COUNT, max_generations, LIVE), "32", "2", "1024", "most live generations of one plugin"},
     {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
+    {HOST(SWITCH, debug, RESTART), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},
     {HOST(HEADERS, forward_headers, LIVE), "", NULL, NULL, "request headers that agents may read"},
     {HOST(FILE, tokens, LIVE), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},
     {HOST(SWITCH, allow_anonymous, LIVE), "no", NULL, NULL, "without tokens, also on other addresses than loopback"},

@@ -65,6 +65,7 @@ struct config {
     char *cors_origins;                   /* separated by commas and blanks, or "*"; may be "" */
     char *tls_certificate;                /* file, "" is none */
     char *tls_key;                        /* file, "" is none */
+    bool debug;                           /* the memory guard of front and workers is open */
     unsigned start_timeout;               /* seconds */
     unsigned drain_delay;                 /* seconds, 0 is none */
     unsigned shutdown_timeout;            /* seconds, 0 is at once */

@@ -455,6 +455,7 @@ static void seat_fill(struct seat *seat)
     struct generation *generation = seat->generation;
     struct process_spec spec = {.image = generation->image,
                                 .generation = generation->number,
+                                .debug = generation->config->debug,
                                 .start_timeout = generation->config->start_timeout,
                                 .stuck_timeout = generation->config->stuck_timeout};
     unsigned count = generation->process_count + 1;

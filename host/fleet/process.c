@@ -152,6 +152,7 @@ static void process_open_plugin(struct process *process)
     cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
     cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
     cJSON_AddNumberToObject(json, "log", log_limit());
+    cJSON_AddBoolToObject(json, "debug", process->spec.debug);
     text = cJSON_PrintUnformatted(json);
     process_send(process, WIRE_OPEN, 0, text, strlen(text));
     cJSON_free(text);

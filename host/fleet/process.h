@@ -26,6 +26,7 @@ struct process;
 struct process_spec {
     struct image *image; /* the process takes a reference */
     uint64_t generation;
+    bool debug;             /* the worker's memory guard is open (base/guard.h) */
     unsigned start_timeout; /* seconds to become ready */
     unsigned stuck_timeout; /* seconds without an answer to a ping until it counts as stuck, and
                                again until it is killed */
@@ -65,9 +66,8 @@ struct process_handler {
     void (*pinged)(void *data, struct process *process);
     /*
      * The last call: the process is reaped, or SIGKILL does not end it; its runs
-     * have been ended, and the owner must forget it. reason is for people: the step at which the plugin
-     * was refused, or how the process died. was_told: it left as drain or quit
-     * asked it to.
+     * have been ended, and the owner must forget it. reason is for people: the step at which the
+     * plugin was refused, or how the process died. was_told: it left as drain or quit asked it to.
      */
     void (*gone)(void *data, struct process *process, const char *reason, bool was_told);
 };

@@ -8,11 +8,15 @@
  *     QUIT ──► cancel all jobs, destroy the plugin, send the last frames, exit 0
  *     the link ends ──► exit at once: nobody is left to be told
  *
+ * Nothing that the plugin starts gets more privileges than the worker has; the worker's
+ * memory is guarded before OPEN brings anything worth reading.
+ *
  * The outbox's frames go to the link only while the link has nothing queued: the
  * outbox is bounded and holds the agents back, the link's queue does not.
  */
 #include "worker/main.h"
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "wire/link.h"
 #include "wire/worker_fds.h"
@@ -126,6 +130,7 @@ static int main_open(struct worker_process *process, const cJSON *json)
 
     if (path == NULL || file == NULL || process->worker)
         return -EPROTO;
+    guard_set(!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "debug")));
     process->worker = worker_create(&process->loop, &sink, process);
     if (worker_open(process->worker, path, file, &refusal) < 0) {
         main_refuse(process, &refusal);
@@ -273,6 +278,8 @@ static int main_take_socket(void)
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
         return -errno;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    guard_set(true);
     prctl(PR_SET_NAME, "sluice worker");
     signal(SIGPIPE, SIG_IGN);
     main_outlive_signals();

@@ -20,7 +20,7 @@ SANITIZED = os.environ.get("SLUICE_SANITIZED") == "1"
 # No test waits longer than this for what should happen at once.
 PATIENCE_S = 60 if SANITIZED else 20
 
-# Each process of a server carries it, with a value of its own, in its environment.
+# What a test starts besides servers carries it, with a value of its own, in its environment.
 MARK = "SLUICE_E2E_SERVER"
 
 

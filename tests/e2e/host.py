@@ -5,31 +5,53 @@ import os
 import re
 import signal
 import subprocess
-import uuid
 
 from environment import BINARY, MARK, PATIENCE_S, plugin_path, wait_for
 from http1 import Connection, request_bytes
 from stream import Stream, read_stream
 
 
-def processes_with(mark):
-    """The pids of all processes that carry the mark."""
-    wanted = f"{MARK}={mark}".encode()
-    found = []
+def read_proc(pid, name):
+    """The content of /proc/PID/name; nothing if it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def live_processes():
+    """The parent of each process that is not a zombie, by pid."""
+    found = {}
     for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as environ:
-                if wanted not in environ.read().split(b"\0"):
-                    continue
-            with open(f"/proc/{entry}/stat", "rb") as stat:
-                if stat.read().rpartition(b")")[2].split()[0] in (b"Z", b"X"):
-                    continue
-        except OSError:
-            continue
-        found.append(int(entry))
+        fields = read_proc(entry, "stat").rpartition(b")")[2].split() if entry.isdigit() else None
+        if fields and fields[0] not in (b"Z", b"X"):
+            found[int(entry)] = int(fields[1])
     return found
+
+
+def processes_with(mark):
+    """The pids of all processes that carry the mark, if their environment can be read."""
+    wanted = f"{MARK}={mark}".encode()
+    return [pid for pid in live_processes() if wanted in read_proc(pid, "environ").split(b"\0")]
+
+
+def processes_of(folder):
+    """
+    The pids of the server that serves this plugin folder, of its workers, and of what they have
+    started. Everybody may read command lines; the environment of workers is neither readable
+    nor the server's.
+    """
+    parents = live_processes()
+    found = set()
+    for pid in parents:
+        args = os.fsdecode(read_proc(pid, "cmdline")).split("\0")
+        if args[1:2] == ["serve"] and folder in args or \
+                args[:2] == ["sluice", "worker"] and os.path.dirname(args[2]) == folder:
+            found.add(pid)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sorted(found)
 
 
 def memory_kib(pid, kind="Pss"):
@@ -62,7 +84,6 @@ class Server:
         self.folder = folder
         self.plugin_folder = os.path.join(folder, "plugins")
         self.log_path = os.path.join(folder, "log")
-        self.mark = uuid.uuid4().hex
         self.address = None
         self.admin = os.path.join(folder, "sluice", "admin.sock")
         os.mkdir(self.plugin_folder)
@@ -76,14 +97,15 @@ class Server:
         if tls:
             self.args += ["--set", f"host.tls_certificate={tls.certificate}",
                           "--set", f"host.tls_key={tls.key}"]
-        self.env = {**os.environ, "XDG_RUNTIME_DIR": folder, **(env or {}), MARK: self.mark}
+        self.env = {**os.environ, "XDG_RUNTIME_DIR": folder, **(env or {})}
         self.process = None
         self.is_stopped = False
+        self.as_user = {}  # whose process it is, as subprocess takes it
 
     def start_process(self):
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, env=self.env)
+                                            stderr=log, env=self.env, **self.as_user)
 
     def start(self):
         """Starts it and waits until it says where it listens."""
@@ -107,7 +129,7 @@ class Server:
         return [line for line in self.log().splitlines() if all(word in line for word in words)]
 
     def pids(self):
-        return processes_with(self.mark)
+        return processes_of(self.plugin_folder)
 
     def workers(self):
         return [pid for pid in self.pids() if pid != self.process.pid]

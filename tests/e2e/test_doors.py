@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""What a plugin may reach: a plugin tries each door, and finds those of others closed."""
+
+import os
+import pwd
+import shutil
+import unittest
+
+from harness import BINARY, SANITIZED, Test, main, plugin_path, wait_for
+
+SECRET = "sk-that-only-its-owner-may-know"
+
+# What the kernel or the host answers when a door is closed.
+CLOSED = {"EACCES", "EPERM"}
+
+
+class DoorsTest(Test):
+    """Servers of an unprivileged user, as which they are meant to run."""
+
+    USER = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+
+    def serve_unprivileged(self, *plugins, settings=None, env=None):
+        """The user reads the binary and its plugins, wherever the build folder is."""
+        server = self.prepare(settings=settings, env=env)
+        folder = server.plugin_folder
+        server.args[0] = shutil.copy(BINARY, self.path("sluice"))
+        for plugin in plugins:
+            shutil.copy(plugin_path(plugin), folder)
+        if os.getuid() == 0:
+            for path in (self.folder, server.folder, folder):
+                os.chown(path, self.USER.pw_uid, self.USER.pw_gid)
+            server.as_user = {"user": self.USER.pw_uid, "group": self.USER.pw_gid, "extra_groups": []}
+        server.start()
+        return server
+
+    def knock(self, server, door, **more):
+        answer = server.post("e2e_doors", {"door": door, **more}, "?mode=wait")
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json()["result"]
+
+    def check_closed(self, server, door, **more):
+        self.assertIn(self.knock(server, door, **more)["result"], CLOSED, (door, more))
+
+
+@unittest.skipIf(SANITIZED, "leak checkers attach to processes: the guard stays open for them")
+class MemoryTest(DoorsTest):
+    """Of the front and of other plugins' workers."""
+
+    DOORS = ("memory", "copy", "trace", "take", "environment", "descriptors")
+
+    def test_no_plugin_reaches_into_another_process(self):
+        server = self.serve_unprivileged("e2e_doors", "echo", env={"OPENAI_API_KEY": SECRET})
+        for pid in (server.process.pid, server.worker_of("echo")):
+            for door in self.DOORS:
+                self.check_closed(server, door, pid=pid)
+        self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
+
+    def test_a_new_worker_and_a_new_configuration_do_not_open_them(self):
+        server = self.serve_unprivileged("e2e_doors", "echo")
+        server.signal(1)
+        wait_for(lambda: server.lines("configuration reloaded"), "the configuration is read again")
+        old = server.worker_of("echo")
+        os.kill(old, 9)
+        new = wait_for(lambda: [pid for pid in server.serving("echo") if pid != old], "a new worker")[0]
+        for pid in (server.process.pid, new):
+            for door in self.DOORS:
+                self.check_closed(server, door, pid=pid)
+
+    def test_debug_opens_them_and_says_so(self):
+        server = self.serve_unprivileged("e2e_doors", settings={"host.debug": "yes"})
+        self.assertEqual(self.knock(server, "self")["dumpable"], 1)
+        own = server.worker_of("e2e_doors")
+        for door in ("memory", "environment", "descriptors"):
+            self.assertEqual(self.knock(server, door, pid=own)["result"], "ok")
+        self.assertTrue(server.lines(" warn ", "host.debug is on"))
+
+    def test_nothing_that_a_plugin_starts_gains_privileges(self):
+        server = self.serve_unprivileged("e2e_doors")
+        known = self.knock(server, "self")
+        self.assertEqual((known["no_new_privs"], known["dumpable"]), (1, 0), known)
+        self.assertNotIn("became", known)
+
+
+if __name__ == "__main__":
+    main()
