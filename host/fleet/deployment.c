@@ -79,7 +79,8 @@ static const struct {
 
 struct swap {
     struct image_copy *copy;      /* of the file, under way; else NULL */
-    struct stat seen;             /* the file for which the last swap was wanted by refresh() */
+    struct stat seen;             /* the file for which the last swap was wanted by notice() */
+    struct stat seen_sum;         /* its checksum's file */
     struct generation *candidate; /* being started; else NULL */
     struct patience state_time;   /* active while the candidate waits for the current one's state */
     struct reply_list replies;    /* of the swap under way */
@@ -102,6 +103,8 @@ struct deployment {
     struct swap swap;
     bool missed;          /* the file is not there */
     struct stat tried;    /* the file when it was last swapped to or refused; all zero: never */
+    struct stat bad_sum;  /* its checksum's file then, if it was not copied */
+    bool is_bad;          /* it was not copied */
     struct image *before; /* of the generation before the current one; NULL if there was none */
     uint64_t last_number;
     char *reason; /* of the last failed swap or crash loop; NULL if all is well */
@@ -441,6 +444,8 @@ static void on_copied(void *data, struct image *image, const char *reason)
     struct deployment *deployment = data;
 
     deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
+    deployment->bad_sum = deployment->swap.seen_sum;
+    deployment->is_bad = image == NULL;
     deployment->swap.copy = NULL;
     if (image) {
         deployment_swap_to(deployment, image);
@@ -548,11 +553,13 @@ bool deployment_notice(struct deployment *deployment, const struct watch_file *n
     deployment->missed = false;
     if (deployment_is_swapping_to(deployment, &now->stat, reply))
         return true;
-    if (look_is_same(&deployment->tried, &now->stat))
+    if (look_is_same(&deployment->tried, &now->stat) &&
+        (!deployment->is_bad || look_is_same(&deployment->bad_sum, &now->sum)))
         return false;
     if (deployment->state != DEPLOYMENT_starting)
         log_info("plugin file changed plugin=%s file=%s", deployment->name, deployment->file);
     deployment->swap.seen = now->stat;
+    deployment->swap.seen_sum = now->sum;
     deployment_reload(deployment, reply);
     return true;
 }

@@ -6,13 +6,18 @@
  * A copy off the loop is made by a thread of libuv's pool, which owns the image
  * until it is done. A copy that is cancelled stops at the next piece.
  *
+ * If FILE.sha256 is there, the copy must have the SHA-256 that it begins with, as
+ * sha256sum(1) writes it. The copy is what is checked, so that it is what is loaded.
+ *
  * The size check makes a file that is still being written a temporary error: its
  * watcher calls again when the writer pauses.
  */
 #include "fleet/image.h"
 
+#include "base/digest.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "fleet/look.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -21,8 +26,10 @@
 #include <link.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
@@ -69,6 +76,57 @@ static int check_whole(int fd, off_t size, const char *file, struct why *why)
     return 0;
 }
 
+/* Write the SHA-256 of the copy in hex. */
+static int copy_digest(int fd, size_t size, char hex[2 * DIGEST_SIZE + 1])
+{
+    void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    unsigned char digest[DIGEST_SIZE];
+
+    if (map == MAP_FAILED)
+        return -errno;
+    digest_make(map, size, digest);
+    munmap(map, size);
+    for (size_t i = 0; i < DIGEST_SIZE; i++)
+        sprintf(hex + 2 * i, "%02x", digest[i]);
+    return 0;
+}
+
+/* Read the checksum beside the file; "" if there is none. */
+static int read_sum(const char *path, char hex[2 * DIGEST_SIZE + 1])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t got;
+
+    hex[0] = '\0';
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    got = read(fd, hex, 2 * DIGEST_SIZE);
+    close(fd);
+    if (got < 0)
+        return -errno;
+    hex[got] = '\0';
+    return strspn(hex, "0123456789abcdefABCDEF") == 2 * DIGEST_SIZE ? 0 : -EINVAL;
+}
+
+static int check_sum(const char *file, int fd, size_t size, struct why *why)
+{
+    char wanted[2 * DIGEST_SIZE + 1], found[2 * DIGEST_SIZE + 1];
+    char *path = mem_printf("%s" LOOK_SUM, file);
+    int status = read_sum(path, wanted);
+
+    if (status < 0)
+        why_set(why, 0, "refused at checksum: cannot read the SHA-256 of %s in %s: %s", file, path,
+                status == -EINVAL ? "wanted are 64 hex digits, as sha256sum writes them"
+                                  : strerror(-status));
+    else if (*wanted && (status = copy_digest(fd, size, found)) == 0 &&
+             strcasecmp(wanted, found) != 0)
+        status = why_set(why, -EINVAL,
+                         "refused at checksum: %s is not what %s says: it has %s, wanted is %s",
+                         file, path, found, wanted);
+    free(path);
+    return status;
+}
+
 static int copy_file(int from, const char *file, struct progress *progress, struct image *image,
                      struct why *why)
 {
@@ -95,7 +153,9 @@ static int copy_file(int from, const char *file, struct progress *progress, stru
         if (sent <= 0)
             return sent < 0 ? -errno : -EAGAIN; /* cancelled, or the file became shorter */
     }
-    return fcntl(image->fd, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
+    if (fcntl(image->fd, F_ADD_SEALS, SEALS) < 0)
+        return -errno;
+    return check_sum(file, image->fd, (size_t)size, why);
 }
 
 static int create(const char *file, struct progress *progress, struct image **out, struct why *why)

@@ -19,7 +19,7 @@
 struct image;
 
 /*
- * Copy the file. -EAGAIN if the file is not whole yet, shorter than its ELF
+ * Copy the file, and check it against its checksum if there is one. -EAGAIN if the file is not whole yet, shorter than its ELF
  * header says; other -errno. The reason, which must be empty before, names the file.
  */
 int image_create(const char *file, struct image **out, struct why *why);

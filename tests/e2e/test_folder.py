@@ -4,6 +4,7 @@ The ways in which deploy tools change a plugin folder, under live streams: each 
 noticed, told in the log, and hurts no stream.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -145,6 +146,26 @@ class PlainFolderTest(TricksTest):
             file.truncate(len(whole))
             file.write(whole)
             self.swapped(server, "two", 2)
+        self.finish()
+
+    def test_checksum(self):
+        """A file that is not what its checksum says is refused by name, until either changes."""
+        server = self.begin()
+        wrong, right = (hashlib.sha256(read(plugin_path(plugin))).hexdigest()
+                        for plugin in ("swap_one", "swap_two"))
+        write(self.file(server) + ".sha256", b"none")
+        self.rename(server, "swap_two")
+        wait_for(lambda: "64 hex digits" in str(self.last_error(server)), "the sum is refused")
+        write(self.file(server) + ".sha256", f"{wrong}  swap.so\n".encode())
+        wait_for(lambda: self.last_error(server) ==
+                 f"refused at checksum: {self.file(server)} is not what {self.file(server)}.sha256 "
+                 f"says: it has {right}, wanted is {wrong}", "the file is refused")
+        self.assertIn("refused at checksum", self.check_command_fails(server, "reload", "swap"))
+        self.check_serves(server, "one", 1)
+        write(self.file(server) + ".sha256", f"{right.upper()} *swap.so\n".encode())
+        self.wait_serves(server, "two", 2)
+        write(self.file(server) + ".sha256", b"")
+        self.check_serves(server, "two", 2)
         self.finish()
 
     def test_link_that_leads_elsewhere(self):
