@@ -40,6 +40,7 @@
 
 #include "api/access.h"
 #include "api/api.h"
+#include "api/collect.h"
 #include "api/routes.h"
 #include "api/stream.h"
 #include "base/guard.h"
@@ -143,6 +144,7 @@ static void front_close(void *data)
     registry_destroy(front->api.registry);
     runs_destroy(front->api.runs);
     streams_destroy(front->api.streams);
+    collectors_destroy(front->api.collectors);
     access_destroy(front->api.access);
     uv_close((uv_handle_t *)&front->turn, NULL);
     front_enter(front, FRONT_rest, REST_MS);
@@ -221,20 +223,22 @@ static struct runs_limits runs_limits(const struct config *config)
                                 .log_budget = config->log_budget};
 }
 
-static struct streams_times streams_times(const struct config *config)
+static struct pace_times pace_times(const struct config *config)
 {
-    return (struct streams_times){.heartbeat_ms = config->heartbeat * UINT64_C(1000),
-                                  .stall_ms = config->stall * UINT64_C(1000)};
+    return (struct pace_times){.heartbeat_ms = config->heartbeat * UINT64_C(1000),
+                               .stall_ms = config->stall * UINT64_C(1000)};
 }
 
 /* Hand the parts what they keep of the configuration. */
 static void front_apply(struct front *front)
 {
     struct runs_limits limits = runs_limits(front->config);
-    struct streams_times times = streams_times(front->config);
+    struct pace_times times = pace_times(front->config);
 
     runs_set_limits(front->api.runs, &limits);
     streams_set_times(front->api.streams, &times);
+    collectors_set_times(front->api.collectors, &times);
+    http_set_stall(front->http, front->config->stall);
 }
 
 static bool has_tls(const struct config *config)
@@ -437,6 +441,7 @@ static int front_open_http(struct front *front)
     struct http_settings settings = {.max_connections = config->max_connections,
                                      .max_connections_per_address =
                                          config->max_connections_per_address,
+                                     .stall_s = config->stall,
                                      .timeout_s = config->connection_timeout,
                                      .request_timeout_s = config->request_timeout,
                                      .max_headers = config->max_headers,
@@ -493,7 +498,7 @@ static void front_open_admin(struct front *front)
 static int front_open(struct front *front)
 {
     struct runs_limits limits = runs_limits(front->config);
-    struct streams_times times = streams_times(front->config);
+    struct pace_times times = pace_times(front->config);
     int status;
 
     patience_clock_open(&front->loop, &front->clock);
@@ -503,6 +508,7 @@ static int front_open(struct front *front)
     front->api.report_agents = report_agents;
     front->api.runs = runs_create(&front->loop, &limits);
     front->api.streams = streams_create(&front->loop, &times);
+    front->api.collectors = collectors_create(&front->loop, &times);
     front->api.registry = registry_create(&front->loop, front->config, on_settled, front);
     if ((status = front_open_access(front)) < 0 || (status = front_open_http(front)) < 0 ||
         (status = front_open_plugins(front)) < 0)

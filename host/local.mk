@@ -119,6 +119,8 @@ api_sources = \
 	host/api/api.h \
 	host/api/collect.c \
 	host/api/collect.h \
+	host/api/pace.c \
+	host/api/pace.h \
 	host/api/request.c \
 	host/api/request.h \
 	host/api/routes.c \

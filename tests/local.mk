@@ -338,6 +338,7 @@ E2E_TESTS = \
 	tests/e2e/test_framing.py \
 	tests/e2e/test_hardening.py \
 	tests/e2e/test_headers.py \
+	tests/e2e/test_half_close.py \
 	tests/e2e/test_heartbeat.py \
 	tests/e2e/test_http_client.py \
 	tests/e2e/test_ignore.py \

@@ -10,6 +10,7 @@ struct config;
 struct registry;
 struct runs;
 struct streams;
+struct collectors;
 
 struct api {
     const struct config *config;
@@ -17,6 +18,7 @@ struct api {
     struct runs *runs;
     struct registry *registry;
     struct streams *streams;
+    struct collectors *collectors;
     /* Appends what GET /agents answers. */
     void (*report_agents)(const struct registry *registry, struct buf *out);
     const bool *stopping; /* no run starts any longer; front.c sets it */

@@ -1,17 +1,53 @@
+/*
+ * A collector is answered in one of two ways:
+ *
+ *                      done
+ *     waiting ──────────────────────────────────────────► http_reply
+ *        │ heartbeat_ms are over, or the client half-closed
+ *        ▼          opened               done, and all is sent
+ *     opening ────────────────► open ───────────────────► http_stream_end
+ *
+ * From `opening` on the answer is a stream with status 200, whatever comes. Its bytes
+ * wait in `unsent`: white space, which JSON may begin with (RFC 8259, 2), while the
+ * run goes on, and the document at last.
+ */
 #include "api/collect.h"
 
+#include "api/pace.h"
+#include "base/handles.h"
 #include "base/mem.h"
 #include "run/readers.h"
 #include "run/runs.h"
 
 #include <stdlib.h>
+#include <sys/queue.h>
+
+enum collector_state {
+    COLLECTOR_WAITING,
+    COLLECTOR_OPENING, /* nothing can be sent yet */
+    COLLECTOR_OPEN,
+};
 
 struct collector {
     struct subscriber subscriber; /* first */
+    struct collectors *collectors;
     struct http_request *request;
     const struct document_encoder *encoder;
     void *document;
     size_t taken; /* bytes of the runs' budget */
+    enum collector_state state;
+    bool done;         /* the document is in unsent, or sent */
+    struct buf unsent; /* to be sent as it comes */
+    struct pace pace;
+    TAILQ_ENTRY(collector) in_all;
+};
+
+struct collectors {
+    uv_loop_t *loop;
+    uv_timer_t check;
+    struct pace_times times;
+    struct handles handles;
+    TAILQ_HEAD(, collector) all;
 };
 
 static bool take_memory(void *data, size_t bytes)
@@ -27,12 +63,83 @@ static bool take_memory(void *data, size_t bytes)
 /* The caller says how the collector leaves the run. */
 static void collector_destroy(struct collector *collector, void (*leave)(struct subscriber *self))
 {
+    TAILQ_REMOVE(&collector->collectors->all, collector, in_all);
     run_give_memory(collector->subscriber.run, collector->taken);
     leave(&collector->subscriber);
     collector->encoder->finish(collector->document);
     free(collector->document);
+    buf_finish(&collector->unsent);
     free(collector);
 }
+
+/* ---- an answer that is kept alive ---- */
+
+/* The collector is gone afterwards if all is sent, or the connection cannot be watched. */
+static void collector_send(struct collector *collector)
+{
+    struct iovec piece = {(void *)buf_data(&collector->unsent), buf_length(&collector->unsent)};
+    struct http_request *request = collector->request;
+    size_t sent;
+    int status = http_stream_send(request, &piece, 1, collector->done, &sent);
+
+    buf_consume(&collector->unsent, sent);
+    pace_stamp(&collector->pace, collector->collectors->loop, request, status < 0);
+    if (status == 0 && collector->done) {
+        collector_destroy(collector, run_unsubscribe);
+        http_stream_end(request);
+    } else if (http_stream_watch(request) < 0) {
+        collector_destroy(collector, run_leave);
+        http_stream_reset(request);
+    }
+}
+
+static void on_opened(void *data)
+{
+    struct collector *collector = data;
+
+    collector->state = COLLECTOR_OPEN;
+    collector_send(collector);
+}
+
+static void on_writable(void *data)
+{
+    collector_send(data);
+}
+
+static void on_half_closed(void *data);
+
+static void on_left(void *data)
+{
+    collector_destroy(data, run_leave);
+}
+
+static const struct http_stream_handler handler = {
+    .opened = on_opened, .writable = on_writable, .half_closed = on_half_closed, .left = on_left};
+
+/* Send white space, unless other bytes are on their way. */
+static void collector_beat(struct collector *collector)
+{
+    if (collector->pace.blocked || collector->state == COLLECTOR_OPENING)
+        return;
+    buf_puts(&collector->unsent, "\n");
+    if (collector->state == COLLECTOR_OPEN) {
+        collector_send(collector);
+        return;
+    }
+    collector->state = COLLECTOR_OPENING;
+    http_add_header(collector->request, "X-Content-Type-Options", "nosniff");
+    http_stream(collector->request, collector->encoder->content_type, &handler, collector);
+}
+
+static void on_half_closed(void *data)
+{
+    struct collector *collector = data;
+
+    collector->pace.half_closed = true;
+    collector_beat(collector);
+}
+
+/* ---- the document ---- */
 
 static void collector_reply(struct collector *collector)
 {
@@ -44,9 +151,19 @@ static void collector_reply(struct collector *collector)
     collector->encoder->end(collector->document, run_identity(run), &body);
     http_reply(collector->request, statuses[run_get_state(run)], collector->encoder->content_type,
                &body);
+    collector_destroy(collector, run_unsubscribe);
 }
 
-/* Read all events that there are. After the last one of the run the collector is gone. */
+static void collector_finish(struct collector *collector)
+{
+    collector->done = true;
+    collector->encoder->end(collector->document, run_identity(collector->subscriber.run),
+                            &collector->unsent);
+    if (collector->state == COLLECTOR_OPEN && !collector->pace.blocked)
+        collector_send(collector);
+}
+
+/* Read all events that there are. After the last one of the run the collector may be gone. */
 static void collector_read(struct collector *collector)
 {
     const struct document_room room = {.take = take_memory, .data = collector};
@@ -63,11 +180,11 @@ static void collector_read(struct collector *collector)
         done = event_is(&event, "done");
     }
     buf_finish(&scratch);
-    if (done)
-        collector_reply(collector);
     run_consume(subscriber, &cursor);
-    if (done)
-        collector_destroy(collector, run_unsubscribe);
+    if (done && collector->state == COLLECTOR_WAITING)
+        collector_reply(collector);
+    else if (done)
+        collector_finish(collector);
 }
 
 static void on_appended(struct subscriber *subscriber)
@@ -75,24 +192,74 @@ static void on_appended(struct subscriber *subscriber)
     collector_read((struct collector *)subscriber);
 }
 
-static void on_left(void *data)
-{
-    collector_destroy(data, run_leave);
-}
-
-void collect_open(struct http_request *request, struct run *run, const struct encoder *encoder)
+void collect_open(struct collectors *collectors, struct http_request *request, struct run *run,
+                  const struct encoder *encoder)
 {
     struct collector *collector = mem_alloc(sizeof *collector);
     struct run_gap gap;
 
     collector->subscriber.appended = on_appended;
+    collector->collectors = collectors;
     collector->request = request;
     collector->encoder = encoder->document;
     collector->document = mem_alloc(collector->encoder->size);
+    pace_stamp(&collector->pace, collectors->loop, request, false);
+    TAILQ_INSERT_TAIL(&collectors->all, collector, in_all);
     run_subscribe(run, &collector->subscriber, 0, &gap);
     if (gap.to > 0)
         collector->encoder->gap(collector->document, &gap);
     if (!run_has_ended(run))
-        http_wait(request, on_left, collector);
+        http_wait(request, &handler, collector);
     collector_read(collector);
+}
+
+/* ---- time ---- */
+
+static void collector_check(struct collector *collector)
+{
+    const struct collectors *collectors = collector->collectors;
+    struct http_request *request = collector->request;
+
+    if (!collector->pace.blocked) {
+        if (pace_is_due(&collector->pace, collectors->loop, &collectors->times, request))
+            collector_beat(collector);
+    } else if (pace_still_ms(&collector->pace, collectors->loop, request) >=
+               collectors->times.stall_ms) {
+        collector_destroy(collector, run_leave);
+        http_stream_reset(request);
+    }
+}
+
+static void on_check(uv_timer_t *timer)
+{
+    struct collectors *collectors = timer->data;
+    struct collector *collector, *next;
+
+    for (collector = TAILQ_FIRST(&collectors->all); collector; collector = next) {
+        next = TAILQ_NEXT(collector, in_all);
+        collector_check(collector);
+    }
+}
+
+struct collectors *collectors_create(uv_loop_t *loop, const struct pace_times *times)
+{
+    struct collectors *collectors = mem_alloc(sizeof *collectors);
+
+    collectors->loop = loop;
+    collectors->times = *times;
+    TAILQ_INIT(&collectors->all);
+    uv_timer_init(loop, &collectors->check);
+    collectors->check.data = collectors;
+    uv_timer_start(&collectors->check, on_check, PACE_CHECK_MS, PACE_CHECK_MS);
+    return collectors;
+}
+
+void collectors_set_times(struct collectors *collectors, const struct pace_times *times)
+{
+    collectors->times = *times;
+}
+
+void collectors_destroy(struct collectors *collectors)
+{
+    handles_close(&collectors->handles, free, collectors, &collectors->check, NULL);
 }

@@ -3,17 +3,32 @@
  * an encoder makes of the run's events from the start on. The HTTP status is 200 if
  * the run finished, 409 if it was cancelled, 500 if it failed.
  *
+ * A run that takes longer than a heartbeat must not look like a dead connection to the
+ * proxies on the way: the answer then begins with status 200 and white space, goes on
+ * with white space at each heartbeat, and only the document says how the run ended.
+ *
  * Policy: the memory that a document takes counts for the runs' budget. A run that
  * emits more than there is room for goes on, and the document says so.
  */
 #ifndef API_COLLECT_H
 #define API_COLLECT_H
 
+#include "api/pace.h"
 #include "http/http.h"
 #include "protocol/encoder.h"
 #include "run/run.h"
 
+struct collectors;
+
+struct collectors *collectors_create(uv_loop_t *loop, const struct pace_times *times);
+
+void collectors_set_times(struct collectors *collectors, const struct pace_times *times);
+
+/* No collector may be open. */
+void collectors_destroy(struct collectors *collectors);
+
 /* Answer the request when the run has ended; at once if it has. */
-void collect_open(struct http_request *request, struct run *run, const struct encoder *encoder);
+void collect_open(struct collectors *collectors, struct http_request *request, struct run *run,
+                  const struct encoder *encoder);
 
 #endif

@@ -70,7 +70,7 @@ static void answer(const struct api *api, struct http_request *request, struct r
     snprintf(location, sizeof location, "/runs/%s", run_id(run));
     http_add_header(request, "Location", location);
     if (how == ANSWER_WAIT)
-        collect_open(request, run, encoder);
+        collect_open(api->collectors, request, run, encoder);
     else if (how == ANSWER_DETACH)
         reply_state(request, 202, run);
     else
@@ -103,6 +103,8 @@ static void on_left(void *data)
 
     lookup->request = NULL;
 }
+
+static const struct http_stream_handler lookup_handler = {.left = on_left};
 
 static void on_found(void *data, struct run *run)
 {
@@ -138,7 +140,7 @@ static void lookup_start(struct lookup *lookup, const char *id)
     if (lookup->done)
         lookup_destroy(lookup);
     else
-        http_wait(lookup->request, on_left, lookup);
+        http_wait(lookup->request, &lookup_handler, lookup);
 }
 
 /* ---- POST /agents/{agent}/runs ---- */

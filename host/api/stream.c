@@ -22,6 +22,7 @@
  */
 #include "api/stream.h"
 
+#include "api/pace.h"
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -30,8 +31,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK_MS 500
 
 /* Time that the headers wait for an agent's first event, to leave in one packet with it. */
 #define FIRST_MS 1
@@ -55,10 +54,8 @@ struct stream {
     struct http_request *request;
     struct feed feed;
     enum stream_state state;
-    bool blocked;                 /* the socket is full */
     bool behind;                  /* text is packed */
-    uint64_t sent_at;             /* ms of the loop's clock: the last progress */
-    size_t unsent;                /* while blocked: bytes that were on their way then */
+    struct pace pace;             /* while blocked, the stream is not made dirty */
     TAILQ_ENTRY(stream) in_all;   /* in streams->all */
     TAILQ_ENTRY(stream) in_state; /* in streams->waiting or streams->dirty, by its state */
 };
@@ -70,7 +67,7 @@ struct streams {
     uv_idle_t turn_end; /* active while a stream is dirty */
     uv_timer_t first;   /* active at least while a stream is waiting */
     uv_timer_t check;
-    struct streams_times times;
+    struct pace_times times;
     struct handles handles;
     struct feed_blocks *blocks;
     struct stream_list all;
@@ -104,10 +101,7 @@ static void stream_forget(struct stream *stream)
 /* The stream makes progress now, or counts as if it did. */
 static void stream_stamp(struct stream *stream, bool blocked)
 {
-    stream->blocked = blocked;
-    stream->sent_at = uv_now(stream->streams->loop);
-    if (blocked)
-        stream->unsent = http_stream_unsent(stream->request);
+    pace_stamp(&stream->pace, stream->streams->loop, stream->request, blocked);
 }
 
 /* ---- sending ---- */
@@ -146,7 +140,7 @@ static bool stream_send(struct stream *stream)
     blocked = http_stream_send(stream->request, pieces, count, last, &sent) < 0;
     feed_sent(feed, blocks, sent);
     run_consume(&stream->subscriber, &feed->cursor);
-    if (sent > 0 || blocked != stream->blocked)
+    if (sent > 0 || blocked != stream->pace.blocked)
         stream_stamp(stream, blocked);
     if (blocked && feed_backlog(feed) >= BEHIND)
         stream->behind = true;
@@ -160,7 +154,7 @@ static void stream_flush(struct stream *stream)
 {
     bool more;
 
-    if (stream->blocked)
+    if (stream->pace.blocked)
         return;
     more = stream_send(stream);
     if (more && feed_backlog(&stream->feed) > 0)
@@ -187,7 +181,7 @@ static void stream_touch(struct stream *stream)
 {
     struct streams *streams = stream->streams;
 
-    if (stream->state == STREAM_DIRTY || stream->state == STREAM_OPENING || stream->blocked)
+    if (stream->state == STREAM_DIRTY || stream->state == STREAM_OPENING || stream->pace.blocked)
         return;
     if (TAILQ_EMPTY(&streams->dirty))
         uv_idle_start(&streams->turn_end, on_turn_end);
@@ -231,6 +225,28 @@ static void on_writable(void *data)
     stream_touch(stream);
 }
 
+/* Only a stream that has sent everything gets a heartbeat: so none cuts an event. */
+static void stream_beat(struct stream *stream)
+{
+    bool idle = stream->state == STREAM_CLEAN;
+
+    stream_stamp(stream, false);
+    if (!idle)
+        return;
+    feed_beat(&stream->feed);
+    stream_touch(stream);
+}
+
+/* What is on its way to the client tells as well as a heartbeat whether the client has left. */
+static void on_half_closed(void *data)
+{
+    struct stream *stream = data;
+
+    stream->pace.half_closed = true;
+    if (!stream->pace.blocked)
+        stream_beat(stream);
+}
+
 static void on_left(void *data)
 {
     struct stream *stream = data;
@@ -244,15 +260,17 @@ static void on_left(void *data)
 void stream_open(struct streams *streams, struct http_request *request, struct run *run,
                  const struct encoder *encoder, uint64_t after)
 {
-    static const struct http_stream_handler handler = {
-        .opened = on_opened, .writable = on_writable, .left = on_left};
+    static const struct http_stream_handler handler = {.opened = on_opened,
+                                                       .writable = on_writable,
+                                                       .half_closed = on_half_closed,
+                                                       .left = on_left};
     struct stream *stream = mem_alloc(sizeof *stream);
     struct run_gap gap;
 
     stream->subscriber.appended = on_appended;
     stream->streams = streams;
     stream->request = request;
-    stream->sent_at = uv_now(streams->loop);
+    stream_stamp(stream, false);
     TAILQ_INSERT_TAIL(&streams->all, stream, in_all);
     run_subscribe(run, &stream->subscriber, after, &gap);
     feed_open(&stream->feed, encoder, run_identity(run), run_log(run), &stream->subscriber.cursor,
@@ -262,28 +280,19 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
 
 /* ---- time ---- */
 
-/* Only a stream that has sent everything gets a heartbeat: so none cuts an event. */
-static void stream_beat(struct stream *stream)
+static void stream_check(struct stream *stream)
 {
-    bool idle = stream->state == STREAM_CLEAN;
+    const struct streams *streams = stream->streams;
 
-    stream_stamp(stream, false);
-    if (!idle)
-        return;
-    feed_beat(&stream->feed);
-    stream_touch(stream);
-}
-
-/* Nothing was sent for the stall time: the client reads slowly what is on its way, or not at all.
- */
-static void stream_check_stall(struct stream *stream)
-{
-    if (http_stream_unsent(stream->request) < stream->unsent) {
-        stream_stamp(stream, true);
-        return;
+    if (!stream->pace.blocked) {
+        if (pace_is_due(&stream->pace, streams->loop, &streams->times, stream->request))
+            stream_beat(stream);
+    } else if (pace_still_ms(&stream->pace, streams->loop, stream->request) >=
+               streams->times.stall_ms) {
+        log_info("a client that does not read is disconnected run=%s",
+                 run_id(stream->subscriber.run));
+        stream_abandon(stream);
     }
-    log_info("a client that does not read is disconnected run=%s", run_id(stream->subscriber.run));
-    stream_abandon(stream);
 }
 
 /* A walk over all streams, twice a second, is cheaper than to keep them in order at each event. */
@@ -293,16 +302,12 @@ static void on_check(uv_timer_t *timer)
     struct stream *stream, *next;
 
     for (stream = TAILQ_FIRST(&streams->all); stream; stream = next) {
-        uint64_t quiet_ms = uv_now(streams->loop) - stream->sent_at;
         next = TAILQ_NEXT(stream, in_all);
-        if (stream->blocked && quiet_ms >= streams->times.stall_ms)
-            stream_check_stall(stream);
-        else if (!stream->blocked && quiet_ms >= streams->times.heartbeat_ms)
-            stream_beat(stream);
+        stream_check(stream);
     }
 }
 
-struct streams *streams_create(uv_loop_t *loop, const struct streams_times *times)
+struct streams *streams_create(uv_loop_t *loop, const struct pace_times *times)
 {
     struct streams *streams = mem_alloc(sizeof *streams);
 
@@ -316,11 +321,11 @@ struct streams *streams_create(uv_loop_t *loop, const struct streams_times *time
     uv_timer_init(loop, &streams->first);
     uv_timer_init(loop, &streams->check);
     streams->turn_end.data = streams->first.data = streams->check.data = streams;
-    uv_timer_start(&streams->check, on_check, CHECK_MS, CHECK_MS);
+    uv_timer_start(&streams->check, on_check, PACE_CHECK_MS, PACE_CHECK_MS);
     return streams;
 }
 
-void streams_set_times(struct streams *streams, const struct streams_times *times)
+void streams_set_times(struct streams *streams, const struct pace_times *times)
 {
     streams->times = *times;
 }

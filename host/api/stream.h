@@ -12,20 +12,16 @@
 #ifndef API_STREAM_H
 #define API_STREAM_H
 
+#include "api/pace.h"
 #include "http/http.h"
 #include "protocol/encoder.h"
 #include "run/run.h"
 
 struct streams;
 
-struct streams_times {
-    uint64_t heartbeat_ms; /* an idle stream is sent a heartbeat after this time */
-    uint64_t stall_ms;
-};
+struct streams *streams_create(uv_loop_t *loop, const struct pace_times *times);
 
-struct streams *streams_create(uv_loop_t *loop, const struct streams_times *times);
-
-void streams_set_times(struct streams *streams, const struct streams_times *times);
+void streams_set_times(struct streams *streams, const struct pace_times *times);
 
 /* No stream may be open. */
 void streams_destroy(struct streams *streams);

@@ -24,6 +24,22 @@
  * Only a watched connection has a uv_poll_t in the loop. It always waits for
  * the client to leave, and while blocked also for room in the socket.
  *
+ * Leaving. A FIN says only that the client sends no more (RFC 9112, 9.6): it may
+ * have left, or it may read on. What is sent next tells: the machine of a client
+ * that closed its socket answers with a reset. So on a FIN, half_closed() asks for
+ * something to be sent, and only a socket in error is a client that has left.
+ * epoll reports a FIN again and again; after the first report the poll waits for
+ * urgent data instead, which HTTP does not have, because libuv polls for nothing
+ * less: epoll reports the error and the hang-up of a socket unasked.
+ *
+ *     FIN     EPOLLRDHUP            UV_DISCONNECT           half_closed()
+ *     reset   EPOLLERR              a negative status       left()
+ *     reset   EPOLLHUP, after a     UV_PRIORITIZED without  left()
+ *             send took the error   urgent data
+ *
+ * A client that vanished sends neither. The kernel finds out (http.c sets when),
+ * and puts the socket into error.
+ *
  * TLS: if the socket does not take all of a record, GnuTLS keeps the rest and
  * says only when the rest is out how many of the caller's bytes were in it.
  * Until then nothing of the record counts as written, and the next write, with
@@ -38,6 +54,8 @@
 #include <gnutls/gnutls.h>
 #include <linux/sockios.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -52,7 +70,8 @@
 struct conn { /* what a send looks at comes first */
     int fd;
     bool watched;
-    bool blocked; /* it waits until the socket takes more */
+    bool blocked;     /* it waits until the socket takes more */
+    bool half_closed; /* the client sends no more */
     bool chunked;
     bool record_held;     /* GnuTLS has a record that the socket did not take whole */
     gnutls_session_t tls; /* NULL: none */
@@ -100,20 +119,33 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void conn_poll(struct conn *conn)
 {
+    int events = conn->half_closed ? UV_PRIORITIZED : UV_DISCONNECT;
+
     if (conn->watched)
-        uv_poll_start(&conn->poll, UV_DISCONNECT | (conn->blocked ? UV_WRITABLE : 0), on_poll);
+        uv_poll_start(&conn->poll, events | (conn->blocked ? UV_WRITABLE : 0), on_poll);
+}
+
+/* Read urgent data, which is of no use, so that it is not reported again; false if there is none.
+ */
+static bool take_urgent(int fd)
+{
+    char urgent;
+
+    return recv(fd, &urgent, 1, MSG_OOB | MSG_DONTWAIT) == 1;
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct conn *conn = poll->data;
 
-    if (status < 0 || events & UV_DISCONNECT) {
+    if (status < 0 || (events & UV_PRIORITIZED && !take_urgent(conn->fd))) {
         uv_poll_stop(poll);
         conn->handler->left(conn->data);
-        return;
-    }
-    if (events & UV_WRITABLE) {
+    } else if (events & UV_DISCONNECT) {
+        conn->half_closed = true;
+        conn_poll(conn);
+        conn->handler->half_closed(conn->data);
+    } else if (events & UV_WRITABLE) {
         conn->blocked = false;
         conn_poll(conn);
         conn->handler->writable(conn->data);
@@ -287,6 +319,24 @@ void conn_say(struct MHD_Connection *connection, const char *data, size_t length
         gnutls_record_send(tls, data, length);
     else
         send(conn_socket(connection), data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+bool conn_is_unanswered(const struct conn *conn)
+{
+    struct tcp_info info = {.tcpi_probes = 0};
+    socklen_t length = sizeof info;
+
+    getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+    return info.tcpi_probes > 0;
+}
+
+int conn_error(const struct conn *conn)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+
+    getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    return -error;
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -12,8 +12,9 @@
  * after the other. While a record is on its way the connection must not be
  * resumed to write on.
  *
- * A client that shuts down its sending side counts as gone. What it sends while
- * its connection is suspended stays unread.
+ * A client that shuts down its sending side may read on, or may have left: what is
+ * sent next tells. What a client sends while its connection is suspended stays
+ * unread.
  */
 #ifndef HTTP_CONN_H
 #define HTTP_CONN_H
@@ -29,7 +30,9 @@ struct conn;
 struct conn_handler {
     /* The socket takes data again. */
     void (*writable)(void *data);
-    /* The client is gone; no more calls follow. */
+    /* The client sends no more. Send something now: if the client has left, left() follows. */
+    void (*half_closed)(void *data);
+    /* The client has left, or vanished; no more calls follow. */
     void (*left)(void *data);
 };
 
@@ -60,6 +63,15 @@ int conn_send(struct conn *conn, const struct iovec *pieces, int count, bool las
 
 /* Return how many bytes the socket has taken and the client's machine has not acknowledged. */
 size_t conn_unsent(const struct conn *conn);
+
+/*
+ * Return true while the kernel waits for the answer to a keep-alive probe. What is
+ * sent now could only be added to what the client's machine does not acknowledge.
+ */
+bool conn_is_unanswered(const struct conn *conn);
+
+/* Return why the socket is in error, once: -errno, or 0. */
+int conn_error(const struct conn *conn);
 
 /* Give the connection back to libmicrohttpd. conn may be NULL. */
 void conn_resume(struct conn *conn);

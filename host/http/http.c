@@ -34,6 +34,15 @@
  * follow them, and bytes that the end follows are sent with MSG_MORE, or kept
  * corked, until libmicrohttpd's last chunk.
  *
+ * A client that vanished, with its machine or its network, sends nothing more. The
+ * kernel finds out: each connection has TCP_USER_TIMEOUT, the stall time, for which
+ * what was sent may stay without an acknowledgement, and keep-alive probes while
+ * there is nothing to acknowledge, with the same limit. Each is counted from its own
+ * beginning. So what is sent to a machine that owes the answer to a probe puts off its
+ * end: see http_stream_is_unanswered(). Connections inherit these options from the
+ * listening socket; after a reload the open ones are set again, and idle ones with
+ * their next request.
+ *
  * libmicrohttpd's own timeout starts anew with each byte. So a connection that
  * owes a request has a deadline besides; when it is over, the socket is shut
  * down, and libmicrohttpd closes the connection.
@@ -78,6 +87,9 @@
 
 #define HEADERS_MAX 12
 
+/* Maximum seconds from the last sign of life to a keep-alive probe, and between two probes. */
+#define PROBE_MAX 5
+
 #if MHD_VERSION >= 0x00097002
 typedef enum MHD_Result mhd_result;
 #else
@@ -94,6 +106,8 @@ struct http {
     bool is_tls;
     size_t handshakes; /* connections that may be in one */
     size_t max_body;
+    int listen_fd; /* -1 after http_quiesce() */
+    unsigned stall_s;
     const struct http_handler *handler;
     void *data;
     struct deadlines *deadlines; /* of http_peer.deadline */
@@ -107,6 +121,7 @@ struct http_peer {
     struct MHD_Connection *connection;
     bool in_handshake; /* TLS has not delivered a request yet */
     bool answered;     /* a request was answered before */
+    unsigned stall_s;  /* that its socket has */
     char address[INET6_ADDRSTRLEN];
 };
 
@@ -151,8 +166,8 @@ struct http_request {
     } headers[HEADERS_MAX];
     int header_count;
     unsigned status;
-    void (*left)(void *data); /* tells whoever waits or streams */
-    const struct http_stream_handler *stream;
+    const struct http_stream_handler
+        *holder; /* who waits or streams; NULL: nobody, or it was told */
     void *data;
     TAILQ_ENTRY(http_request) in_http; /* in http->requests */
 };
@@ -283,16 +298,16 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
         MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(request->response, "X-Content-Type-Options", "nosniff");
-    request->left = NULL;
+    request->holder = NULL;
     request->state = REQUEST_REPLIED;
     if (request->conn)
         request_resume(request);
 }
 
-void http_wait(struct http_request *request, void (*left)(void *data), void *data)
+void http_wait(struct http_request *request, const struct http_stream_handler *handler, void *data)
 {
     request->state = REQUEST_WAITING;
-    request->left = left;
+    request->holder = handler;
     request->data = data;
 }
 
@@ -309,7 +324,7 @@ static ssize_t on_read(void *data, uint64_t position, char *to, size_t size)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     request->state = REQUEST_STREAMING;
     request_suspend(request, request->http_1_1);
-    request->stream->opened(request->data);
+    request->holder->opened(request->data);
     return 0;
 }
 
@@ -331,8 +346,7 @@ void http_stream(struct http_request *request, const char *content_type,
     MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(request->response, "X-Accel-Buffering", "no");
     request->state = REQUEST_OPENING;
-    request->left = handler->left;
-    request->stream = handler;
+    request->holder = handler;
     request->data = data;
     if (request->peer->answered) /* libmicrohttpd flushes a connection's first headers anyway */
         request_cork(request, true);
@@ -366,10 +380,15 @@ size_t http_stream_unsent(const struct http_request *request)
     return request->conn ? conn_unsent(request->conn) : 0;
 }
 
+bool http_stream_is_unanswered(const struct http_request *request)
+{
+    return request->conn && conn_is_unanswered(request->conn);
+}
+
 void http_stream_end(struct http_request *request)
 {
     request->state = REQUEST_ENDED;
-    request->left = NULL;
+    request->holder = NULL;
     request_resume(request);
 }
 
@@ -390,39 +409,85 @@ static void request_reset(struct http_request *request)
 
 void http_stream_reset(struct http_request *request)
 {
-    request->left = NULL;
+    request->holder = NULL;
     request_reset(request);
 }
 
 /* ---- clients that leave ---- */
 
+/* Set how long a client's machine may give no sign of life. A socket that is not TCP's needs none.
+ */
+static void set_stall(int fd, unsigned stall_s)
+{
+    int on = 1, timeout_ms = (int)stall_s * 1000, probe_s = (int)stall_s / 6;
+
+    if (probe_s < 1 || probe_s > PROBE_MAX)
+        probe_s = probe_s < 1 ? 1 : PROBE_MAX;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_s, sizeof probe_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof probe_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+}
+
+static void request_set_stall(struct http_request *request)
+{
+    struct http_peer *peer = request->peer;
+    unsigned stall_s = request->http->stall_s;
+
+    if (peer->stall_s != stall_s)
+        set_stall(conn_socket(request->connection), stall_s);
+    peer->stall_s = stall_s;
+}
+
+void http_set_stall(struct http *http, unsigned stall_s)
+{
+    struct http_request *request;
+
+    http->stall_s = stall_s;
+    if (http->listen_fd >= 0)
+        set_stall(http->listen_fd, stall_s);
+    TAILQ_FOREACH(request, &http->requests, in_http)
+        request_set_stall(request);
+}
+
 /* Tell whoever holds the request, once. */
 static void request_tell_left(struct http_request *request)
 {
-    void (*left)(void *data) = request->left;
+    const struct http_stream_handler *holder = request->holder;
 
-    request->left = NULL;
-    if (left)
-        left(request->data);
+    request->holder = NULL;
+    if (holder)
+        holder->left(request->data);
 }
 
-/* libmicrohttpd finds the closed socket when it goes on with the connection. */
 static void on_left(void *data)
 {
     struct http_request *request = data;
 
+    if (conn_error(request->conn) == -ETIMEDOUT)
+        log_info("a client that vanished is disconnected client=%s path=%s", request->peer->address,
+                 request->target.path);
     request_tell_left(request);
-    request_resume(request);
+    request_reset(request);
+}
+
+static void on_half_closed(void *data)
+{
+    struct http_request *request = data;
+
+    if (request->holder->half_closed)
+        request->holder->half_closed(request->data);
 }
 
 static void on_writable(void *data)
 {
     struct http_request *request = data;
 
-    request->stream->writable(request->data);
+    request->holder->writable(request->data);
 }
 
-static const struct conn_handler conn_handler = {.writable = on_writable, .left = on_left};
+static const struct conn_handler conn_handler = {
+    .writable = on_writable, .half_closed = on_half_closed, .left = on_left};
 
 /* ---- requests ---- */
 
@@ -650,6 +715,7 @@ static mhd_result request_begin(struct http_request *request, const char *method
     peer_end_handshake(http, request->peer);
     TAILQ_INSERT_TAIL(&http->requests, request, in_http);
     http->open++;
+    request_set_stall(request);
     MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_header, &walk);
     if (!head_is_whole(request, &walk, method, version))
         return request_refuse(request, MHD_HTTP_BAD_REQUEST,
@@ -740,6 +806,7 @@ static struct http_peer *peer_create(struct http *http, struct MHD_Connection *c
     struct http_peer *peer = mem_alloc(sizeof *peer);
 
     peer->connection = connection;
+    peer->stall_s = http->stall_s;
     peer->in_handshake = http->is_tls;
     http->handshakes += peer->in_handshake;
     format_address(info->client_addr, peer->address);
@@ -827,7 +894,9 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings,
     http->handler = handler;
     http->data = data;
     TAILQ_INIT(&http->requests);
-    set_socket_options(settings->listen_fd);
+    http->listen_fd = settings->listen_fd;
+    set_socket_options(http->listen_fd);
+    http_set_stall(http, settings->stall_s);
     http->daemon = start_daemon(http, settings);
     if (http->daemon == NULL) {
         free(http);
@@ -854,6 +923,7 @@ void http_quiesce(struct http *http)
 {
     MHD_socket listener = MHD_quiesce_daemon(http->daemon);
 
+    http->listen_fd = -1;
     if (listener != MHD_INVALID_SOCKET)
         close(listener);
 }

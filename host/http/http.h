@@ -22,6 +22,7 @@ struct http_settings {
     int listen_fd; /* bound and listening; http owns it */
     unsigned max_connections;
     unsigned max_connections_per_address; /* 0 is no limit */
+    unsigned stall_s;                     /* see http_set_stall() */
     unsigned timeout_s; /* for a connection that neither sends nor receives anything */
     unsigned
         request_timeout_s; /* for a request to arrive whole, from when the connection is idle */
@@ -55,6 +56,13 @@ const char *http_library(void);
 
 /* Accept no more connections. */
 void http_quiesce(struct http *http);
+
+/*
+ * Seconds for which a client's machine may give no sign of life, or take nothing of
+ * what is sent to it; then its connection ends, as if it left. Holds for open
+ * connections too.
+ */
+void http_set_stall(struct http *http, unsigned stall_s);
 
 /* Return the number of requests that have not ended. */
 size_t http_open_requests(const struct http *http);
@@ -96,17 +104,24 @@ void http_add_header(struct http_request *request, const char *name, const char 
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body);
 
-/*
- * http_reply() or http_stream() follows later, unless left() is called first.
- * Calling again replaces left() and its data.
- */
-void http_wait(struct http_request *request, void (*left)(void *data), void *data);
-
+/* Whoever holds a request until its answer is whole. */
 struct http_stream_handler {
     void (*opened)(void *data);   /* bytes can be sent; the headers leave with the first of them */
     void (*writable)(void *data); /* after a short send: more can be sent */
-    void (*left)(void *data);     /* the client is gone, the request too */
+    /*
+     * The client sends no more. It may read on: if it has left, left() follows what is
+     * sent next, so send something now. NULL: something will be sent soon.
+     */
+    void (*half_closed)(void *data);
+    void (*left)(void *data); /* the client is gone, the request too */
 };
+
+/*
+ * http_reply() or http_stream() follows later, unless left() is called first. Until
+ * then only half_closed() and left() are called. Calling again replaces the handler
+ * and its data.
+ */
+void http_wait(struct http_request *request, const struct http_stream_handler *handler, void *data);
 
 /* Answer with status 200 and a body that is sent as it comes. */
 void http_stream(struct http_request *request, const char *content_type,
@@ -128,6 +143,12 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
  * acknowledged: the number falls as long as the client reads, however slowly.
  */
 size_t http_stream_unsent(const struct http_request *request);
+
+/*
+ * Return true while the client's machine owes the answer to a probe for a sign of
+ * life. What is sent then only puts off the end of a client that vanished.
+ */
+bool http_stream_is_unanswered(const struct http_request *request);
 
 /* End a stream, after an http_stream_send() that sent everything. The request must not be used
  * afterwards. */

@@ -209,7 +209,7 @@ class DepartureTest(TlsTest):
                 client.unwrap()
             except (BlockingIOError, ssl.SSLError):
                 pass
-            client.shutdown(socket.SHUT_WR)
+            client.close()
 
         for how in ("sleep", "emit", "flood"):
             for leave in (close, reset, say_goodbye):

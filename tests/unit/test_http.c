@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,7 +21,9 @@ static socklen_t address_length;
 static int client;
 
 static struct http_request *request; /* the last request */
-static int opened, left;
+static int opened, half_closed, left;
+static bool answers_fin; /* with a heartbeat */
+static const struct iovec heartbeat = {(void *)"~", 1};
 static char client_address[64];
 
 static void on_opened(void *data)
@@ -40,7 +43,15 @@ static void on_left(void *data)
     left++;
 }
 
-static const struct http_stream_handler stream = {on_opened, on_writable, on_left};
+static void on_half_closed(void *data)
+{
+    (void)data;
+    half_closed++;
+    if (answers_fin)
+        http_stream_send(request, &heartbeat, 1, false, &(size_t){0});
+}
+
+static const struct http_stream_handler stream = {on_opened, on_writable, on_half_closed, on_left};
 
 /* Answer each request with a stream. */
 static void on_request(void *data, struct http_request *arrived)
@@ -85,6 +96,7 @@ static void serve(int family, void (*handle)(void *data, struct http_request *as
     static struct http_handler handler = {.admit = admit};
     struct http_settings settings = {.listen_fd = listen_on(family),
                                      .max_connections = 10,
+                                     .stall_s = 10,
                                      .timeout_s = 10,
                                      .request_timeout_s = 10,
                                      .max_headers = 8192,
@@ -97,7 +109,8 @@ static void serve(int family, void (*handle)(void *data, struct http_request *as
 static void setup(void)
 {
     uv_loop_init(&loop);
-    opened = left = 0;
+    opened = half_closed = left = 0;
+    answers_fin = true;
     client = -1;
 }
 
@@ -302,7 +315,7 @@ CASE(last_bytes_leave_with_the_end)
 static void on_request_waits(void *data, struct http_request *arrived)
 {
     request = arrived;
-    http_wait(arrived, on_left, data);
+    http_wait(arrived, &stream, data);
 }
 
 static void wait_for_request(const char *version)
@@ -360,11 +373,13 @@ static void on_other_left(void *data)
     opened = -1;
 }
 
+static const struct http_stream_handler other = {.left = on_other_left};
+
 /* Who waits last is told, and answers for all. */
 CASE(waiting_anew)
 {
     wait_for_request("1.1");
-    http_wait(request, on_other_left, NULL);
+    http_wait(request, &other, NULL);
     close(client);
     while (http_open_requests(http) > 0)
         uv_run(&loop, UV_RUN_NOWAIT);
@@ -393,4 +408,112 @@ CASE(body_stays_while_the_request_waits)
     buf_puts(&body, "second");
     http_reply(request, 200, "text/plain", &body);
     expect_answer("second");
+}
+
+/* Return the server's end of the client's connection. */
+static int server_socket(void)
+{
+    struct sockaddr_in here, peer;
+
+    getsockname(client, (struct sockaddr *)&here, &(socklen_t){sizeof here});
+    for (int fd = 3; fd < 100; fd++) {
+        socklen_t length = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &length) == 0 && peer.sin_family == AF_INET &&
+            peer.sin_port == here.sin_port)
+            return fd;
+    }
+    return -1;
+}
+
+/* The client half-closes and reads on, or leaves: what it is sent tells. */
+CASE_LOOP(half_closed_while_streaming, 0, 2)
+{
+    struct iovec piece = {"hello", 5};
+    size_t sent;
+
+    answers_fin = _i == 0;
+    serve(AF_INET, on_request);
+    open_stream("1.1");
+    shutdown(client, SHUT_WR);
+    while (!half_closed)
+        uv_run(&loop, UV_RUN_ONCE);
+    for (int i = 0; i < 20; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(half_closed, 1);
+    ck_assert_int_eq(left, 0);
+    ck_assert_int_eq(http_stream_send(request, &piece, 1, true, &sent), 0);
+    http_stream_end(request);
+    expect_answer("hello\r\n0\r\n\r\n");
+    ck_assert_int_eq(left, 0);
+}
+
+CASE(half_closed_client_leaves_later)
+{
+    answers_fin = false;
+    serve(AF_INET, on_request);
+    open_stream("1.1");
+    expect_answer("\r\n\r\n"); /* what is left unread would be answered with a reset */
+    shutdown(client, SHUT_WR);
+    while (!half_closed)
+        uv_run(&loop, UV_RUN_ONCE);
+    close(client);
+    client = -1;
+    for (int i = 0; i < 20; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(left, 0);
+    http_stream_send(request, &heartbeat, 1, false, &(size_t){0});
+    while (!left)
+        uv_run(&loop, UV_RUN_ONCE);
+}
+
+CASE(half_closed_while_waiting)
+{
+    struct buf body = {0};
+
+    answers_fin = false;
+    wait_for_request("1.1");
+    shutdown(client, SHUT_WR);
+    while (!half_closed)
+        uv_run(&loop, UV_RUN_ONCE);
+    buf_puts(&body, "the answer");
+    http_reply(request, 200, "text/plain", &body);
+    expect_answer("the answer");
+    ck_assert_int_eq(left, 0);
+}
+
+/* Nobody is told of urgent data, and it does not keep the loop busy. */
+CASE(urgent_data_of_a_half_closed_client)
+{
+    answers_fin = false;
+    serve(AF_INET, on_request);
+    open_stream("1.1");
+    ck_assert_int_eq(send(client, "!", 1, MSG_OOB), 1);
+    shutdown(client, SHUT_WR);
+    while (!half_closed)
+        uv_run(&loop, UV_RUN_ONCE);
+    for (int i = 0; i < 20; i++)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    ck_assert_int_eq(recv(server_socket(), &(char){0}, 1, MSG_OOB), -1);
+    ck_assert_int_eq(left, 0);
+    http_stream_reset(request);
+    expect_reset();
+}
+
+/* Milliseconds of silence after which the kernel gives the client up. */
+static unsigned user_timeout(void)
+{
+    unsigned timeout = 0;
+    socklen_t length = sizeof timeout;
+
+    getsockopt(server_socket(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, &length);
+    return timeout;
+}
+
+CASE(stall_is_that_of_the_last_setting)
+{
+    serve(AF_INET, on_request);
+    open_stream("1.1");
+    ck_assert_uint_eq(user_timeout(), 10000);
+    http_set_stall(http, 7);
+    ck_assert_uint_eq(user_timeout(), 7000);
 }

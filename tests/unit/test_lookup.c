@@ -3,6 +3,7 @@
 #include "../case.h"
 #include "api/access.h"
 #include "api/api.h"
+#include "api/collect.h"
 #include "api/routes.h"
 #include "api/stream.h"
 #include "base/log.h"
@@ -82,7 +83,7 @@ static void setup(void)
 {
     static const struct runs_limits limits = {
         .retention_ms = 60000, .log_size = 1024 * 1024, .log_budget = 16 * 1024 * 1024};
-    static const struct streams_times times = {.heartbeat_ms = 60000, .stall_ms = 60000};
+    static const struct pace_times times = {.heartbeat_ms = 60000, .stall_ms = 60000};
     struct http_settings settings = {.max_connections = 10,
                                      .timeout_s = 10,
                                      .request_timeout_s = 10,
@@ -100,6 +101,7 @@ static void setup(void)
     api.stopping = &stopping;
     api.runs = runs_create(&loop, &limits);
     api.streams = streams_create(&loop, &times);
+    api.collectors = collectors_create(&loop, &times);
     api.registry = registry_create(&loop, config, on_settled, NULL);
     ck_assert_int_eq(access_create(config, &api.access, &why), 0);
     settings.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -122,6 +124,7 @@ static void teardown(void)
     registry_destroy(api.registry);
     runs_destroy(api.runs);
     streams_destroy(api.streams);
+    collectors_destroy(api.collectors);
     access_destroy(api.access);
     config_destroy(config);
     uv_run(&loop, UV_RUN_DEFAULT);
