@@ -366,6 +366,7 @@ E2E_TESTS = \
 	tests/e2e/test_testing.py \
 	tests/e2e/test_threads.py \
 	tests/e2e/test_tls.py \
+	tests/e2e/test_vanish.py \
 	tests/e2e/test_truth.py
 
 TESTS = \
@@ -431,6 +432,7 @@ EXTRA_DIST += \
 	tests/clients/page.html \
 	tests/clients/page.mjs \
 	tests/e2e/browser.py \
+	tests/e2e/cable.py \
 	tests/e2e/ending.py \
 	tests/e2e/environment.py \
 	tests/e2e/examples.py \

@@ -115,9 +115,9 @@ class Server:
     def find_address(self):
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with status {self.process.returncode}")
-        match = re.search(r"^sluice: listening on https?://127\.0\.0\.1:(\d+)$", self.log(), re.M)
+        match = re.search(r"^sluice: listening on https?://([0-9.]+):(\d+)$", self.log(), re.M)
         if match:
-            self.address = ("127.0.0.1", int(match[1]))
+            self.address = (match[1], int(match[2]))
         return match
 
     def log(self):

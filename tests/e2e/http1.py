@@ -124,10 +124,12 @@ def run_request(agent, value, query="", headers=None, version="1.1"):
 class Connection:
     """One client connection, blocking, but not for ever."""
 
-    def __init__(self, address, receive_buffer=None, tls=None):
+    def __init__(self, address, receive_buffer=None, tls=None, source=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.settimeout(PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect(address)
