@@ -1,3 +1,9 @@
+/*
+ * A token is found by its digest, with a binary search. How long that takes must not tell
+ * anybody how much of a digest is right, since a digest lets weak tokens be guessed elsewhere.
+ * So the entries are sorted by a keyed digest, SHA-256(key | SHA-256(token)), whose key is
+ * random and new for each load: nobody can choose a token that comes near an entry.
+ */
 #include "api/tokens.h"
 
 #include "base/digest.h"
@@ -10,50 +16,73 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #define SUBJECT_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@"
-#define HEX_DIGITS    "0123456789abcdefABCDEF"
-#define HASH_LENGTH   DIGEST_SIZE
-#define HASH_WORDS    (HASH_LENGTH / sizeof(uint64_t))
 
-struct hash {
-    uint64_t words[HASH_WORDS];
+struct entry {
+    /* Keyed. First, since compare() takes a digest for an entry. */
+    unsigned char digest[DIGEST_SIZE];
+    uint32_t number; /* in the order of the file */
+    char subject[TOKENS_SUBJECT_MAX + 1];
 };
 
-/* An entry has the same index in both arrays. */
 struct tokens {
-    struct hash *hashes;
-    char (*subjects)[TOKENS_SUBJECT_MAX + 1];
-    size_t count;
+    unsigned char key[DIGEST_SIZE];
+    struct entry *entries; /* sorted by digest once all are read */
+    size_t count;          /* of lines */
+    size_t distinct;       /* entries whose digests differ */
     size_t capacity;
 };
 
-static void hash_token(const char *token, struct hash *out)
+/* Make the digest by which an entry is found of the digest of its token. */
+static void key_digest(const struct tokens *tokens, const unsigned char plain[DIGEST_SIZE],
+                       unsigned char out[DIGEST_SIZE])
 {
-    digest_make(token, strlen(token), (unsigned char *)out->words);
+    unsigned char both[2 * DIGEST_SIZE];
+
+    memcpy(both, tokens->key, DIGEST_SIZE);
+    memcpy(both + DIGEST_SIZE, plain, DIGEST_SIZE);
+    digest_make(both, sizeof both, out);
 }
 
-static bool hash_read(const char *text, struct hash *out)
+static int compare(const void *a, const void *b)
 {
-    unsigned char bytes[HASH_LENGTH];
-
-    if (strlen(text) != 2 * HASH_LENGTH || strspn(text, HEX_DIGITS) != 2 * HASH_LENGTH)
-        return false;
-    for (size_t i = 0; i < HASH_LENGTH; i++)
-        sscanf(text + 2 * i, "%2hhx", &bytes[i]);
-    memcpy(out->words, bytes, sizeof bytes);
-    return true;
+    return memcmp(a, b, DIGEST_SIZE);
 }
 
-/* Without branches, so that the time it takes does not tell how much of a hash is right. */
-static size_t hash_equals(const struct hash *a, const struct hash *b)
+/* Of equal digests, the last of the file comes first. */
+static int compare_entries(const void *a, const void *b)
 {
-    uint64_t differ = 0;
+    const struct entry *one = a, *other = b;
+    int order = compare(one->digest, other->digest);
 
-    for (size_t i = 0; i < HASH_WORDS; i++)
-        differ |= a->words[i] ^ b->words[i];
-    return (size_t)(1 ^ ((differ | (0 - differ)) >> 63));
+    return order ? order : (one->number < other->number) - (one->number > other->number);
+}
+
+static int hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    return -1;
+}
+
+static bool hex_read(const char *text, unsigned char out[DIGEST_SIZE])
+{
+    for (size_t i = 0; i < DIGEST_SIZE; i++) {
+        int high = hex_value(text[2 * i]);
+        int low = high < 0 ? -1 : hex_value(text[2 * i + 1]);
+
+        if (low < 0)
+            return false;
+        out[i] = (unsigned char)(high << 4 | low);
+    }
+    return text[2 * DIGEST_SIZE] == '\0';
 }
 
 bool tokens_is_subject(const char *text)
@@ -65,27 +94,39 @@ bool tokens_is_subject(const char *text)
 
 void tokens_hash(const char *token, char out[TOKENS_HASH_SIZE])
 {
-    unsigned char bytes[HASH_LENGTH];
-    struct hash hash;
+    unsigned char bytes[DIGEST_SIZE];
 
-    hash_token(token, &hash);
-    memcpy(bytes, hash.words, sizeof bytes);
-    for (size_t i = 0; i < HASH_LENGTH; i++)
+    digest_make(token, strlen(token), bytes);
+    for (size_t i = 0; i < DIGEST_SIZE; i++)
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
 }
 
 /* ---- the file ---- */
 
-static void tokens_add(struct tokens *tokens, const char *subject, const struct hash *hash)
+static void tokens_add(struct tokens *tokens, const char *subject,
+                       const unsigned char plain[DIGEST_SIZE])
 {
+    struct entry *entry;
+
     if (tokens->count == tokens->capacity) {
         tokens->capacity = tokens->capacity ? 2 * tokens->capacity : 16;
-        tokens->hashes = mem_realloc(tokens->hashes, tokens->capacity * sizeof *tokens->hashes);
-        tokens->subjects =
-            mem_realloc(tokens->subjects, tokens->capacity * sizeof *tokens->subjects);
+        tokens->entries = mem_realloc(tokens->entries, tokens->capacity * sizeof *tokens->entries);
     }
-    tokens->hashes[tokens->count] = *hash;
-    strcpy(tokens->subjects[tokens->count++], subject);
+    entry = &tokens->entries[tokens->count];
+    key_digest(tokens, plain, entry->digest);
+    entry->number = (uint32_t)tokens->count++;
+    strcpy(entry->subject, subject);
+}
+
+/* Sort the entries. Of those with one digest, that of the last line stays. */
+static void tokens_sort(struct tokens *tokens)
+{
+    if (tokens->count > 0)
+        qsort(tokens->entries, tokens->count, sizeof *tokens->entries, compare_entries);
+    for (size_t i = 0; i < tokens->count; i++) {
+        if (i == 0 || compare(&tokens->entries[tokens->distinct - 1], &tokens->entries[i]) != 0)
+            tokens->entries[tokens->distinct++] = tokens->entries[i];
+    }
 }
 
 /*
@@ -94,7 +135,7 @@ static void tokens_add(struct tokens *tokens, const char *subject, const struct 
  */
 static const char *line_take(struct tokens *tokens, char *line, size_t length)
 {
-    struct hash hash;
+    unsigned char plain[DIGEST_SIZE];
     char *hex;
 
     if (strlen(line) != length)
@@ -111,11 +152,11 @@ static const char *line_take(struct tokens *tokens, char *line, size_t length)
     *hex++ = '\0';
     if (!tokens_is_subject(line))
         return "the subject before the ':' must be " TOKENS_SUBJECT_WANTS;
-    if (!hash_read(hex, &hash))
+    if (!hex_read(hex, plain))
         return "after the ':' there must be a token's SHA-256 in 64 hexadecimal digits";
     if (tokens->count == TOKENS_MAX)
         return "the file has more than 65536 tokens";
-    tokens_add(tokens, line, &hash);
+    tokens_add(tokens, line, plain);
     return NULL;
 }
 
@@ -130,6 +171,8 @@ int tokens_load(const char *file, struct tokens **out, struct why *why)
     ssize_t length;
     int status = 0;
 
+    if (getrandom(tokens->key, sizeof tokens->key, 0) != sizeof tokens->key)
+        log_fatal("there is no randomness to keep tokens with: %s", strerror(errno));
     if (stream && fstat(fileno(stream), &meta) == 0 && meta.st_mode & S_IRWXO)
         log_warn("other users of this machine can open the file of tokens; chmod 600 it file=%s",
                  file);
@@ -144,6 +187,7 @@ int tokens_load(const char *file, struct tokens **out, struct why *why)
     free(line);
     if (stream)
         fclose(stream);
+    tokens_sort(tokens);
     if (status == 0)
         *out = tokens;
     else
@@ -155,8 +199,7 @@ void tokens_destroy(struct tokens *tokens)
 {
     if (tokens == NULL)
         return;
-    free(tokens->hashes);
-    free(tokens->subjects);
+    free(tokens->entries);
     free(tokens);
 }
 
@@ -169,13 +212,13 @@ size_t tokens_count(const struct tokens *tokens)
 
 const char *tokens_subject(const struct tokens *tokens, const char *token)
 {
-    size_t found = 0; /* index of an entry, counted from 1 */
-    struct hash hash;
+    unsigned char digest[DIGEST_SIZE];
+    const struct entry *found;
 
-    hash_token(token, &hash);
-    for (size_t i = 0; i < tokens->count; i++) {
-        size_t mask = 0 - hash_equals(&tokens->hashes[i], &hash);
-        found = (found & ~mask) | ((i + 1) & mask);
-    }
-    return found ? tokens->subjects[found - 1] : NULL;
+    digest_make(token, strlen(token), digest);
+    key_digest(tokens, digest, digest);
+    found = tokens->distinct > 0
+                ? bsearch(digest, tokens->entries, tokens->distinct, sizeof *found, compare)
+                : NULL;
+    return found ? found->subject : NULL;
 }

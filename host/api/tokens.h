@@ -2,7 +2,8 @@
  * The clients' tokens: a file with a line SUBJECT:SHA256 for each token, the
  * hash in 64 hexadecimal digits; blank lines and lines that begin with # do not
  * count. The tokens themselves are never stored. A subject may have several
- * tokens, so that an old token works while a new one replaces it.
+ * tokens, so that an old token works while a new one replaces it. If a hash stands in
+ * several lines, the last one counts.
  */
 #ifndef API_TOKENS_H
 #define API_TOKENS_H
@@ -29,7 +30,7 @@ void tokens_destroy(struct tokens *tokens);
 
 size_t tokens_count(const struct tokens *tokens);
 
-/* Return the subject of a token, or NULL. Runs in constant time whether or not the token is known.
+/* Return the subject of a token, or NULL. Its time tells nothing about the tokens that there are.
  */
 const char *tokens_subject(const struct tokens *tokens, const char *token);
 

@@ -199,6 +199,46 @@ static char *many_lines(size_t count)
     return text;
 }
 
+/* Time to refuse many tokens, with a file of this many others. */
+static clock_t time_refusals(unsigned count)
+{
+    size_t size = strlen("ann:\n") + TOKENS_HASH_SIZE - 1;
+    char *text = malloc(count * size + 1), name[24];
+    clock_t start;
+
+    for (unsigned i = 0; i < count; i++) {
+        char hash[TOKENS_HASH_SIZE];
+
+        snprintf(name, sizeof name, "token %u", i);
+        tokens_hash(name, hash);
+        sprintf(text + i * size, "ann:%s\n", hash);
+    }
+    expect_load(text, count);
+    expect_subject("token 0", "ann");
+    start = clock();
+    for (unsigned i = 0; i < 4000; i++) {
+        snprintf(name, sizeof name, "other %u", i);
+        ck_assert_ptr_null(tokens_subject(tokens, name));
+    }
+    start = clock() - start;
+    tokens_destroy(tokens);
+    tokens = NULL;
+    free(text);
+    return start;
+}
+
+CASE(refusal_walks_over_no_file)
+{
+    expect_no_walk(time_refusals, 256);
+}
+
+CASE(last_line_of_a_hash_counts)
+{
+    expect_load("ann:" HASH_OF_ONE "\nbob:" HASH_OF_TWO "\ncid:" HASH_OF_ONE "\n", 3);
+    expect_subject("one", "cid");
+    expect_subject("two", "bob");
+}
+
 CASE(most_entries)
 {
     char *text = many_lines(TOKENS_MAX);
