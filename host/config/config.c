@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/json_writer.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/why.h"
@@ -20,7 +21,6 @@
 #include "config/setting.h"
 
 #include <assert.h>
-#include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -85,14 +85,6 @@ static const struct setting plugin_keys[] = {
 };
 /* clang-format on */
 
-/* Return what cJSON made; out of memory is fatal. */
-static void *present(void *made)
-{
-    if (made == NULL)
-        log_fatal("out of memory");
-    return made;
-}
-
 static bool is_word(const char *text, const char *chars)
 {
     size_t length = strspn(text, chars);
@@ -139,7 +131,7 @@ static int key_unknown(const char *name, struct why *why)
 static int pair_set(struct config_plugin *plugin, const char *key, const char *value,
                     struct why *why)
 {
-    const cJSON *old = cJSON_GetObjectItemCaseSensitive(plugin->pairs, key);
+    struct config_pair *pair;
     ssize_t length = json_escaped_length(value, strlen(value));
 
     if (!is_word(key, KEY_CHARS))
@@ -148,20 +140,21 @@ static int pair_set(struct config_plugin *plugin, const char *key, const char *v
                        WORD_MAX);
     if (length < 0)
         return why_set(why, -EINVAL, "the value of %s is not UTF-8", key);
+    HASH_FIND(in_plugin, plugin->pairs, key, strlen(key), pair);
     plugin->json_size += (size_t)length;
-    if (old)
-        plugin->json_size -=
-            (size_t)json_escaped_length(old->valuestring, strlen(old->valuestring));
+    if (pair)
+        plugin->json_size -= (size_t)json_escaped_length(pair->value, strlen(pair->value));
     else
         plugin->json_size += strlen(key) + strlen("\"\":\"\",");
     if (plugin->json_size > CONFIG_JSON_MAX)
         return why_set(why, -EINVAL, "with %s, [plugin %s] has more than %d KiB of keys and values",
                        key, plugin->name, CONFIG_JSON_MAX / 1024);
-    if (old)
-        cJSON_ReplaceItemInObjectCaseSensitive(plugin->pairs, key,
-                                               present(cJSON_CreateString(value)));
-    else
-        present(cJSON_AddStringToObject(plugin->pairs, key, value));
+    if (pair == NULL) {
+        pair = mem_alloc(sizeof *pair);
+        pair->key = mem_strdup(key);
+        HASH_ADD_KEYPTR(in_plugin, plugin->pairs, pair->key, strlen(key), pair);
+    }
+    mem_set(&pair->value, value);
     return 0;
 }
 
@@ -180,17 +173,15 @@ static int assign(struct config *config, struct config_plugin *plugin, const cha
 
 static void section_init(struct config_plugin *plugin)
 {
-    plugin->pairs = present(cJSON_CreateObject());
     plugin->json_size = strlen("{}");
     keys_default(plugin_keys, plugin);
 }
 
 static struct config_plugin *section_find(const struct config *config, const char *name)
 {
-    struct config_plugin *plugin = config->sections;
+    struct config_plugin *plugin;
 
-    while (plugin && strcmp(plugin->name, name) != 0)
-        plugin = plugin->next;
+    HASH_FIND(in_config, config->sections, name, strlen(name), plugin);
     return plugin;
 }
 
@@ -198,7 +189,7 @@ static struct config_plugin *section_find(const struct config *config, const cha
 static int section_open(struct config *config, const char *name, struct config_plugin **out,
                         struct why *why)
 {
-    struct config_plugin *plugin = section_find(config, name), **link = &config->sections;
+    struct config_plugin *plugin = section_find(config, name);
 
     if (plugin == NULL) {
         if (!is_word(name, NAME_CHARS))
@@ -209,9 +200,7 @@ static int section_open(struct config *config, const char *name, struct config_p
         plugin = mem_alloc(sizeof *plugin);
         plugin->name = mem_strdup(name);
         section_init(plugin);
-        while (*link)
-            link = &(*link)->next;
-        *link = plugin;
+        HASH_ADD_KEYPTR(in_config, config->sections, plugin->name, strlen(name), plugin);
     }
     *out = plugin;
     return 0;
@@ -323,7 +312,15 @@ const struct config_plugin *config_plugin(const struct config *config, const cha
 
 char *config_plugin_json(const struct config *config, const char *name)
 {
-    return present(cJSON_PrintUnformatted(config_plugin(config, name)->pairs));
+    struct buf text = {0};
+    struct json_writer json = {.out = &text};
+    const struct config_pair *pair = config_plugin(config, name)->pairs;
+
+    json_open(&json, NULL, '{');
+    for (; pair; pair = pair->in_plugin.next)
+        json_text(&json, pair->key, pair->value);
+    json_close(&json, '}');
+    return buf_steal(&text);
 }
 
 void config_swap(struct config *a, struct config *b)
@@ -360,18 +357,32 @@ void config_print_defaults(FILE *out)
     keys_print(plugin_keys, out);
 }
 
+static void pairs_free(struct config_plugin *plugin)
+{
+    struct config_pair *pair, *next;
+
+    HASH_ITER(in_plugin, plugin->pairs, pair, next)
+    {
+        HASH_DELETE(in_plugin, plugin->pairs, pair);
+        free(pair->key);
+        free(pair->value);
+        free(pair);
+    }
+}
+
 void config_destroy(struct config *config)
 {
+    struct config_plugin *plugin, *next;
+
     if (config == NULL)
         return;
-    while (config->sections) {
-        struct config_plugin *plugin = config->sections;
-        config->sections = plugin->next;
-        cJSON_Delete(plugin->pairs);
+    HASH_ITER(in_config, config->sections, plugin, next)
+    {
+        HASH_DELETE(in_config, config->sections, plugin);
+        pairs_free(plugin);
         free(plugin->name);
         free(plugin);
     }
-    cJSON_Delete(config->plugin_defaults.pairs);
     free(config->listen);
     free(config->plugins);
     free(config->admin);

@@ -19,29 +19,35 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <uthash.h>
 
 /* Longest config_plugin_json(), in bytes; a plugin with more is refused. */
 #define CONFIG_JSON_MAX (512 * 1024)
 
 struct buf;
-struct cJSON;
 struct why;
 
+/* An author's key. */
+struct config_pair {
+    char *key, *value;
+    UT_hash_handle in_plugin; /* in plugin->pairs */
+};
+
 struct config_plugin {
-    struct config_plugin *next;
     char *name; /* NULL in plugin_defaults */
     unsigned threads;
     size_t stack; /* bytes */
     unsigned workers;
-    size_t memory_limit;    /* of a worker, bytes; 0 is none */
-    unsigned max_runs;      /* of a worker; 0 is no limit */
-    unsigned max_live;      /* runs at a time, more wait; 0 is no limit */
-    unsigned max_queued;    /* runs that wait */
-    unsigned on_disconnect; /* as setting_disconnect() reads it */
-    unsigned deadline;      /* of a run, seconds; 0 is none */
-    unsigned cancel_grace;  /* seconds */
-    struct cJSON *pairs;    /* a string for each of the author's keys, in the order first set */
-    size_t json_size;       /* of the pairs, bytes */
+    size_t memory_limit;       /* of a worker, bytes; 0 is none */
+    unsigned max_runs;         /* of a worker; 0 is no limit */
+    unsigned max_live;         /* runs at a time, more wait; 0 is no limit */
+    unsigned max_queued;       /* runs that wait */
+    unsigned on_disconnect;    /* as setting_disconnect() reads it */
+    unsigned deadline;         /* of a run, seconds; 0 is none */
+    unsigned cancel_grace;     /* seconds */
+    struct config_pair *pairs; /* uthash: the author's keys, in the order first set */
+    size_t json_size;          /* of the pairs, bytes */
+    UT_hash_handle in_config;  /* in config->sections */
 };
 
 struct config {
@@ -75,7 +81,7 @@ struct config {
     char *admin;                          /* path of the operators' socket, or CONFIG_AUTO */
     char *forward_headers;                /* names, separated by commas and blanks; may be "" */
 
-    struct config_plugin *sections; /* in the order they were first named; link: next */
+    struct config_plugin *sections; /* uthash, in the order first named */
     struct config_plugin plugin_defaults;
 };
 

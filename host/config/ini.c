@@ -23,27 +23,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #define BLANKS          " \t\r\v\f"
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 /* A key that the file has set. */
 struct seen {
-    struct seen *next;
     char *name; /* with its section */
     unsigned line;
+    UT_hash_handle in_reader; /* in reader->seen */
 };
 
 struct reader {
     ini_take *take;
     void *data;
     FILE *file;
-    int error;       /* of reading the file */
-    int refused;     /* -EINVAL after a refusal */
-    struct why *why; /* of the refusal */
-    char *kind;      /* of the section */
-    char *name;      /* of the section; in kind's memory */
-    struct seen *seen;
+    int error;         /* of reading the file */
+    int refused;       /* -EINVAL after a refusal */
+    struct why *why;   /* of the refusal */
+    char *kind;        /* of the section */
+    char *name;        /* of the section; in kind's memory */
+    struct seen *seen; /* uthash */
     unsigned line;
     bool pending;      /* inih has a line with a key; its handler is not called yet */
     const char *value; /* of that line, if it was too long for inih; in text */
@@ -169,16 +170,19 @@ static char *next_line(char *out, int out_size, void *data)
 /* Refuse a key that the file has set before. */
 static int seen_add(struct reader *r, const char *key)
 {
-    struct seen *seen = mem_alloc(sizeof *seen), *old = r->seen;
+    char *name = mem_printf("%s %s\n%s", r->kind, r->name, key);
+    struct seen *seen;
 
-    seen->name = mem_printf("%s %s\n%s", r->kind, r->name, key);
+    HASH_FIND(in_reader, r->seen, name, strlen(name), seen);
+    if (seen) {
+        free(name);
+        return why_set(r->why, -EINVAL, "%.64s is set twice, first in line %u", key, seen->line);
+    }
+    seen = mem_alloc(sizeof *seen);
+    seen->name = name;
     seen->line = r->line;
-    seen->next = old;
-    r->seen = seen;
-    while (old && strcmp(old->name, seen->name) != 0)
-        old = old->next;
-    return old ? why_set(r->why, -EINVAL, "%.64s is set twice, first in line %u", key, old->line)
-               : 0;
+    HASH_ADD_KEYPTR(in_reader, r->seen, name, strlen(name), seen);
+    return 0;
 }
 
 /* For inih: the key and value of the line it was shown; 0 if they are refused. */
@@ -198,9 +202,11 @@ static int key_take(void *data, const char *section, const char *key, const char
 
 static void reader_destroy(struct reader *r)
 {
-    while (r->seen) {
-        struct seen *seen = r->seen;
-        r->seen = seen->next;
+    struct seen *seen, *next;
+
+    HASH_ITER(in_reader, r->seen, seen, next)
+    {
+        HASH_DELETE(in_reader, r->seen, seen);
         free(seen->name);
         free(seen);
     }

@@ -6,7 +6,6 @@
 #include "config/setting.h"
 
 #include <arpa/inet.h>
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -91,7 +90,7 @@ static void expect_json(const char *plugin, const char *json)
 
 static const char *first_value(const char *plugin)
 {
-    return config_plugin(config, plugin)->pairs->child->valuestring;
+    return config_plugin(config, plugin)->pairs->value;
 }
 
 /* Return "[plugin p]" with k = x…x, of `length` x; the caller frees the text. */
@@ -388,7 +387,7 @@ CASE(sections_of_one_name_merge)
         "[plugin p]\na = 1\n[host]\nheartbeat = 7\n[plugin p]\nb = 2\n[host]\nmax_runs = 3\n");
     expect_json("p", "{\"a\":\"1\",\"b\":\"2\"}");
     ck_assert_uint_eq(config->max_runs, 3);
-    ck_assert_ptr_null(config->sections->next);
+    ck_assert_ptr_null(config->sections->in_config.next);
 }
 
 CASE(longest_names)
@@ -430,13 +429,15 @@ CASE(long_values_as_short_ones)
 
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
         char pad[301], shape[400], text[900];
+        const struct config_pair *second;
+
         memset(pad, 'x', 300);
         pad[300] = '\0';
         snprintf(shape, sizeof shape, "%s%s", pad, tails[i]);
         snprintf(text, sizeof text, "[plugin p]\nshort = %s\nlong = %s\n", shape + 299, shape);
         expect_read(text);
-        ck_assert_str_eq(config_plugin(config, "p")->pairs->child->next->valuestring + 299,
-                         first_value("p"));
+        second = config_plugin(config, "p")->pairs->in_plugin.next;
+        ck_assert_str_eq(second->value + 299, first_value("p"));
     }
 }
 
@@ -1150,4 +1151,45 @@ CASE(another_certificate_needs_none)
     config_restart_keys(old, config, &names);
     ck_assert_uint_eq(buf_length(&names), 0);
     config_destroy(old);
+}
+
+/* Time to read many lines, in files of this many. */
+static clock_t time_lines(const char *begin, const char *end, unsigned count)
+{
+    FILE *file = fopen("sluice.ini", "w");
+    clock_t start;
+
+    ck_assert_ptr_nonnull(file);
+    fputs("[plugin p]\n", file);
+    for (unsigned i = 0; i < count; i++)
+        fprintf(file, "%s%u%s\n", begin, i, end);
+    fclose(file);
+    start = clock();
+    for (unsigned lines = 0; lines < 16384; lines += count) {
+        struct config *many = config_create();
+
+        ck_assert_msg(config_read(many, "sluice.ini", &why) == 0, "%s", why_text(&why));
+        config_destroy(many);
+    }
+    return clock() - start;
+}
+
+static clock_t time_keys(unsigned count)
+{
+    return time_lines("key-", " = 1", count);
+}
+
+static clock_t time_sections(unsigned count)
+{
+    return time_lines("[plugin n", "]", count);
+}
+
+CASE(no_key_walks_over_the_others)
+{
+    expect_no_walk(time_keys, 256);
+}
+
+CASE(no_section_walks_over_the_others)
+{
+    expect_no_walk(time_sections, 256);
 }
