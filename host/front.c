@@ -47,6 +47,7 @@
 #include "base/log.h"
 #include "base/patience.h"
 #include "base/why.h"
+#include "fleet/orphans.h"
 #include "http/tls.h"
 #include "ops/admin.h"
 #include "ops/report.h"
@@ -78,6 +79,7 @@ struct front {
     struct http *http;
     bool is_https;
     struct admin *admin;
+    struct orphans *orphans;
     struct api api;
     uv_signal_t signals[NSIG]; /* by number; those of front_watch_signal() are open */
     bool stopping;
@@ -141,6 +143,7 @@ static void front_close(void *data)
         uv_close((uv_handle_t *)&front->signals[number], NULL);
     }
     pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    orphans_close(front->orphans);
     registry_destroy(front->api.registry);
     runs_destroy(front->api.runs);
     streams_destroy(front->api.streams);
@@ -510,6 +513,7 @@ static int front_open(struct front *front)
     front->api.streams = streams_create(&front->loop, &times);
     front->api.collectors = collectors_create(&front->loop, &times);
     front->api.registry = registry_create(&front->loop, front->config, on_settled, front);
+    front->orphans = orphans_open(&front->loop, front->api.registry);
     if ((status = front_open_access(front)) < 0 || (status = front_open_http(front)) < 0 ||
         (status = front_open_plugins(front)) < 0)
         return status;

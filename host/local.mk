@@ -95,6 +95,8 @@ fleet_sources = \
 	host/fleet/image.h \
 	host/fleet/look.c \
 	host/fleet/look.h \
+	host/fleet/orphans.c \
+	host/fleet/orphans.h \
 	host/fleet/process.c \
 	host/fleet/process.h \
 	host/fleet/process_runs.c \

@@ -564,6 +564,15 @@ const struct process *generation_process(const struct generation *generation, un
     return generation->processes[index];
 }
 
+bool generation_has_process(const struct generation *generation, int pid)
+{
+    for (unsigned i = 0; i < generation->process_count; i++) {
+        if (process_pid(generation->processes[i]) == pid)
+            return true;
+    }
+    return false;
+}
+
 void generation_snapshot(const struct generation *generation, struct generation_snapshot *out)
 {
     static const char *const words[] = {

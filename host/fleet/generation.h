@@ -92,6 +92,8 @@ size_t generation_live(const struct generation *generation); /* runs */
 
 void generation_snapshot(const struct generation *generation, struct generation_snapshot *out);
 
+bool generation_has_process(const struct generation *generation, int pid);
+
 /* Return one of its workers, oldest first; index < snapshot.processes. */
 const struct process *generation_process(const struct generation *generation, unsigned index);
 

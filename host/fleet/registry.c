@@ -87,6 +87,19 @@ const struct deployment *registry_deployment(const struct registry *registry, un
     return registry->deployments[index];
 }
 
+bool registry_has_process(const struct registry *registry, int pid)
+{
+    for (unsigned i = 0; i < registry->count; i++) {
+        struct deployment_snapshot shot;
+        deployment_snapshot(registry->deployments[i], &shot);
+        for (unsigned at = 0; at < shot.generations; at++) {
+            if (generation_has_process(deployment_generation(registry->deployments[i], at), pid))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* ---- what deployments tell ---- */
 
 static bool may_be_called(void *data, const struct deployment *deployment, const char *name,

@@ -47,6 +47,9 @@ bool registry_is_settled(const struct registry *registry);
 struct deployment *registry_find(const struct registry *registry, const char *agent);
 
 /* Return the number of deployments, and each of them, in the order in which they were found. */
+/* Return true if the process is a worker that is not reaped yet. */
+bool registry_has_process(const struct registry *registry, int pid);
+
 unsigned registry_count(const struct registry *registry);
 const struct deployment *registry_deployment(const struct registry *registry, unsigned index);
 

@@ -8,7 +8,8 @@
  *     QUIT ──► cancel all jobs, destroy the plugin, send the last frames, exit 0
  *     the link ends ──► exit at once: nobody is left to be told
  *
- * Nothing that the plugin starts gets more privileges than the worker has; the worker's
+ * Nothing that the plugin starts gets more privileges than the worker has, or outlives
+ * it: what loses its parent becomes a child of the worker (fleet/orphans.c). The worker's
  * memory is guarded before OPEN brings anything worth reading.
  *
  * The outbox's frames go to the link only while the link has nothing queued: the
@@ -279,6 +280,7 @@ static int main_take_socket(void)
         return -errno;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     guard_set(true);
     prctl(PR_SET_NAME, "sluice worker");
     signal(SIGPIPE, SIG_IGN);

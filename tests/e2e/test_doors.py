@@ -7,6 +7,7 @@ import shutil
 import unittest
 
 from harness import BINARY, SANITIZED, Test, main, plugin_path, wait_for
+from supervising import exists
 
 SECRET = "sk-that-only-its-owner-may-know"
 
@@ -79,6 +80,55 @@ class MemoryTest(DoorsTest):
         known = self.knock(server, "self")
         self.assertEqual((known["no_new_privs"], known["dumpable"]), (1, 0), known)
         self.assertNotIn("became", known)
+
+
+class OrphansTest(DoorsTest):
+    """What a plugin leaves behind, in a session of its own, ends with its worker."""
+
+    def leave(self, server, **more):
+        pid = self.knock(server, "daemon", **more)["pid"]
+        self.assertTrue(exists(pid))
+        return pid
+
+    def test_the_worker_dies(self):
+        server = self.serve_unprivileged("e2e_doors", "echo")
+        left = [self.leave(server), self.leave(server, path=shutil.which("sleep"))]
+        os.kill(server.worker_of("e2e_doors"), 9)
+        wait_for(lambda: not any(map(exists, left)), "what the plugin left is killed")
+        for pid in left:
+            self.assertTrue(server.lines("process killed because its worker has ended", f"pid={pid} "))
+            wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), "it is reaped")
+        self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
+
+    def test_others_do_not_notice(self):
+        """A daemon lives as long as its worker, whatever becomes of another's."""
+        server = self.serve_unprivileged("e2e_doors", "echo")
+        kept = self.leave(server)
+        dead = server.worker_of("echo")
+        os.kill(dead, 9)
+        wait_for(lambda: server.serving("echo") not in ([], [dead]), "another worker")
+        self.assertTrue(exists(kept))
+        server.stop()
+        self.assertFalse(exists(kept))
+
+    def test_the_server_stops(self):
+        server = self.serve_unprivileged("e2e_doors")
+        left = self.leave(server, path=shutil.which("sleep"))
+        server.stop()
+        self.assertFalse(exists(left))
+
+    def test_what_was_there_before_is_spared(self):
+        """Such as what a shell started that then executes sluice."""
+        server = self.prepare("e2e_doors")
+        server.args = ["/bin/sh", "-c", 'sleep 3600 & echo $! >"$0"; exec "$@"', self.path("before"), *server.args]
+        server.start()
+        with open(self.path("before"), encoding="ascii") as file:
+            before = int(file.read())
+        self.addCleanup(os.kill, before, 9)
+        left = self.leave(server)
+        os.kill(server.worker_of("e2e_doors"), 9)
+        wait_for(lambda: not exists(left), "what the plugin left is killed")
+        self.assertTrue(exists(before))
 
 
 if __name__ == "__main__":
