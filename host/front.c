@@ -269,7 +269,7 @@ static int front_reconfigure(struct front *front, struct why *why)
 
     if (config == NULL)
         return -EINVAL;
-    if (config_check(config, front->address, why) < 0 || access_create(config, &access, why) < 0)
+    if (config_check(config, front->address, why) < 0 || access_create(config, front->address, &access, why) < 0)
         goto destroy_config;
     if (front->is_https && has_tls(config) &&
         tls_load(config->tls_certificate, config->tls_key, why) < 0)
@@ -412,7 +412,7 @@ static void front_watch_signals(struct front *front)
 static int front_open_access(struct front *front)
 {
     struct why why = {0};
-    int status = access_create(front->config, &front->api.access, &why);
+    int status = access_create(front->config, front->config->listen, &front->api.access, &why);
 
     if (status < 0)
         fprintf(stderr, "sluice: %s\n", why_text(&why));

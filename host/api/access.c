@@ -21,43 +21,77 @@
 struct access {
     struct tokens *tokens; /* NULL: clients need none */
     char *origins;
-    char *headers; /* those that pages may send */
-    bool only_local;
+    char *hosts;
+    bool only_local; /* only this machine can connect */
 };
 
 /* ---- the host ---- */
 
-/* Return true if a Host header names this machine: localhost or a loopback address, with or without
- * a port. */
-static bool is_local(const char *host)
+/* Take the port off the name. False if it is too long for one. */
+static bool take_name(const char *host, char *name, size_t size)
 {
     size_t length = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
-    char name[64];
-    struct in_addr v4;
 
-    if (length >= sizeof name)
+    if (length >= size)
         return false;
     memcpy(name, host, length);
     name[length] = '\0';
-    if (strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0)
+    return true;
+}
+
+/* Return true for localhost and for loopback addresses; also for all others if any is true. */
+static bool is_address(const char *name, bool any)
+{
+    char inner[INET6_ADDRSTRLEN] = "";
+    struct in6_addr v6;
+    struct in_addr v4;
+
+    if (strcasecmp(name, "localhost") == 0)
         return true;
-    return inet_pton(AF_INET, name, &v4) == 1 && setting_is_loopback_v4(v4);
+    if (inet_pton(AF_INET, name, &v4) == 1)
+        return any || setting_is_loopback_v4(v4);
+    sscanf(name, "[%45[0-9a-fA-F:.]]", inner);
+    return inet_pton(AF_INET6, inner, &v6) == 1 && (any || IN6_IS_ADDR_LOOPBACK(&v6));
+}
+
+static bool is_in_list(const char *list, const char *word)
+{
+    size_t length;
+
+    for (; (length = setting_word(&list)) > 0; list += length) {
+        if (length == strlen(word) && strncasecmp(list, word, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_any(const char *list)
+{
+    return strcmp(list, "*") == 0;
 }
 
 /*
- * A server that everyone on this machine may use must be asked by this machine's
- * names. A page that asks by another name may have let that name lead here (DNS
- * rebinding), and would count as of the same origin. False if answered.
+ * A server without tokens serves whoever reaches it, so also a page that let its
+ * own name lead here (DNS rebinding), which then counts as of the same origin.
+ * Such a page must have a name: an address cannot be made to lead elsewhere. So
+ * the name by which a client asks must be an address, localhost or in
+ * allowed_hosts. False if answered.
  */
 static bool check_host(const struct access *access, struct http_request *request)
 {
     const char *host = http_host(request);
+    char name[256], detail[512];
 
-    if (!access->only_local || host == NULL || is_local(host))
+    if ((access->tokens && !*access->hosts) || is_any(access->hosts) || host == NULL)
         return true;
-    problem_reply(request, 421,
-                  "this server is for its own machine, as localhost or 127.0.0.1; for others, its "
-                  "operator sets tokens, or allow_anonymous to yes");
+    if (take_name(host, name, sizeof name) &&
+        (is_address(name, !access->only_local) || is_in_list(access->hosts, name)))
+        return true;
+    snprintf(detail, sizeof detail,
+             "this server is not to be asked as '%.256s'; ask by %s, or let its operator add the "
+             "name to allowed_hosts",
+             host, access->only_local ? "localhost or 127.0.0.1" : "an address");
+    problem_reply(request, 421, detail);
     return false;
 }
 
@@ -68,27 +102,13 @@ static bool is_same_origin(const struct http_request *request, const char *origi
 {
     const char *site = http_header(request, "Sec-Fetch-Site");
     const char *host = http_host(request);
-    const char *end_of_scheme = strstr(origin, "://");
+    size_t scheme = strncasecmp(origin, "http://", 7) == 0    ? 7
+                    : strncasecmp(origin, "https://", 8) == 0 ? 8
+                                                              : 0;
 
     if (site && strcmp(site, "same-origin") == 0)
         return true;
-    return host && end_of_scheme && strcasecmp(end_of_scheme + 3, host) == 0;
-}
-
-static bool is_any(const char *origins)
-{
-    return strcmp(origins, "*") == 0;
-}
-
-static bool is_allowed(const char *origins, const char *origin)
-{
-    size_t length;
-
-    for (; (length = setting_word(&origins)) > 0; origins += length) {
-        if (length == strlen(origin) && strncasecmp(origins, origin, length) == 0)
-            return true;
-    }
-    return false;
+    return host && scheme > 0 && strcasecmp(origin + scheme, host) == 0;
 }
 
 static void refuse_origin(struct http_request *request, const char *origin)
@@ -121,10 +141,18 @@ static bool is_preflight(const struct http_request *request)
            http_header(request, "Access-Control-Request-Method");
 }
 
-static void reply_preflight(const struct access *access, struct http_request *request)
+/* The page may send what it asks for: what a route does not take, the route refuses. */
+static void reply_preflight(struct http_request *request)
 {
-    http_add_header(request, "Access-Control-Allow-Methods", "GET, POST");
-    http_add_header(request, "Access-Control-Allow-Headers", access->headers);
+    const char *headers = http_header(request, "Access-Control-Request-Headers");
+    const char *private = http_header(request, "Access-Control-Request-Private-Network");
+
+    http_add_header(request, "Access-Control-Allow-Methods",
+                    http_header(request, "Access-Control-Request-Method"));
+    if (headers && *headers)
+        http_add_header(request, "Access-Control-Allow-Headers", headers);
+    if (private && strcmp(private, "true") == 0)
+        http_add_header(request, "Access-Control-Allow-Private-Network", "true");
     http_add_header(request, "Access-Control-Max-Age", PREFLIGHT_AGE);
     http_reply(request, 204, NULL, &(struct buf){0});
 }
@@ -136,14 +164,14 @@ static bool check_origin(const struct access *access, struct http_request *reque
 
     if (origin == NULL || is_same_origin(request, origin))
         return true;
-    if (!is_any(access->origins) && !is_allowed(access->origins, origin)) {
+    if (!is_any(access->origins) && !is_in_list(access->origins, origin)) {
         refuse_origin(request, origin);
         return false;
     }
     add_cors_headers(access, request, origin);
     if (!is_preflight(request))
         return true;
-    reply_preflight(access, request);
+    reply_preflight(request);
     return false;
 }
 
@@ -201,18 +229,8 @@ bool access_check_page(const struct access *access, struct http_request *request
 
 /* ---- the whole ---- */
 
-static char *headers_of(const char *forwarded)
-{
-    struct buf list = {0};
-    size_t length;
-
-    buf_puts(&list, "Authorization, Content-Type, Last-Event-ID, Idempotency-Key, traceparent");
-    for (; (length = setting_word(&forwarded)) > 0; forwarded += length)
-        buf_printf(&list, ", %.*s", (int)length, forwarded);
-    return buf_steal(&list);
-}
-
-int access_create(const struct config *config, struct access **out, struct why *why)
+int access_create(const struct config *config, const char *listen, struct access **out,
+                  struct why *why)
 {
     struct tokens *tokens = NULL;
     struct access *access;
@@ -225,8 +243,8 @@ int access_create(const struct config *config, struct access **out, struct why *
     access = mem_alloc(sizeof *access);
     access->tokens = tokens;
     access->origins = mem_strdup(config->cors_origins);
-    access->headers = headers_of(config->forward_headers);
-    access->only_local = tokens == NULL && !config->allow_anonymous;
+    access->hosts = mem_strdup(config->allowed_hosts);
+    access->only_local = setting_is_loopback(listen);
     if (tokens)
         log_info("clients need a token tokens=%zu file=%s", tokens_count(tokens), config->tokens);
     *out = access;
@@ -239,6 +257,6 @@ void access_destroy(struct access *access)
         return;
     tokens_destroy(access->tokens);
     free(access->origins);
-    free(access->headers);
+    free(access->hosts);
     free(access);
 }

@@ -3,8 +3,8 @@
  * and clients by their token (RFC 6750). Pages are checked before the routes, tokens
  * after them. Refusals are answered here, with the headers that a page needs to read them.
  *
- * Without tokens, a server that is for its own machine must also be asked by
- * that machine's names only.
+ * Without tokens, the server must be asked by an address, as localhost or by a
+ * name of allowed_hosts.
  *
  * Preflights need no token: browsers send them without one.
  */
@@ -19,8 +19,12 @@
 struct access;
 struct why;
 
-/* Copies the settings that it needs. -errno and why, as tokens_load(). */
-int access_create(const struct config *config, struct access **out, struct why *why);
+/*
+ * Copies the settings that it needs. listen: the address as it is, or will be,
+ * bound. -errno and why, as tokens_load().
+ */
+int access_create(const struct config *config, const char *listen, struct access **out,
+                  struct why *why);
 
 /* access may be NULL. */
 void access_destroy(struct access *access);

@@ -210,6 +210,8 @@ const char *request_event_id(const struct request_view *view)
 
     if (id == NULL || *id == '\0')
         id = view_query(view, "last_event_id");
+    if (id == NULL || *id == '\0')
+        id = view_query(view, "lastEventId");
     return id && *id ? id : NULL;
 }
 

@@ -8,8 +8,9 @@
  *     Idempotency-Key   the first request with it starts a run, later ones read
  *                       that run
  *     Last-Event-ID     RUN.N: read that run on, after its event N; a client that
- *                       cannot send headers says last_event_id=, and one that
- *                       counts after=
+ *                       cannot send headers says last_event_id=, or lastEventId=
+ *                       as the polyfill of EventSource does, and one that counts
+ *                       after=
  *     the body          the agent's input, or what a person says to it
  *     traceparent and the headers of forward_headers, for the agent's ctx_get()
  */

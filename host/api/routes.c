@@ -5,6 +5,7 @@
  *     access     the host's name, a page's origin (access.c)
  *     route      404 for a path without one, 405 for a method that it does not take
  *     token      access.c; not for open routes
+ *     query      400 for a parameter that the route does not have
  *
  * Only then, and only if the route takes a body, is the body read; api_handle() runs when
  * all of it is there. So a stranger's connection holds its headers and nothing else.
@@ -20,6 +21,7 @@
 #include "api/runs.h"
 #include "base/buf.h"
 #include "base/why.h"
+#include "config/setting.h"
 #include "fleet/registry.h"
 #include "fleet/states.h"
 #include "http/problem.h"
@@ -165,16 +167,19 @@ static const struct route {
     const char *before; /* the path is this, */
     const char *after;  /* then, unless NULL, a name and this */
     void (*handle)(const struct api *api, struct http_request *request, const char *name);
-    int flags; /* OPEN: it needs no token. BODY: it takes a body. */
+    int flags;              /* OPEN: it needs no token. BODY: it takes a body. */
+    const char *parameters; /* of the query, separated by blanks */
 } routes[] = {
-    {"POST", "/agents/", "/runs", api_runs_start, BODY},
-    {"GET", "/agents", NULL, handle_agents, 0},
-    {"GET", "/runs/", "", api_runs_show, 0},
-    {"GET", "/runs/", "/events", api_runs_events, 0},
-    {"POST", "/runs/", "/cancel", api_runs_cancel, 0},
-    {"POST", "/runs/", "/input", api_runs_input, BODY},
-    {"GET", "/healthz", NULL, handle_health, OPEN},
-    {"GET", "/readyz", NULL, handle_ready, OPEN},
+    {"POST", "/agents/", "/runs", api_runs_start, BODY,
+     "mode on_disconnect deadline last_event_id lastEventId"},
+    {"GET", "/agents", NULL, handle_agents, 0, ""},
+    {"GET", "/runs/", "", api_runs_show, 0, ""},
+    {"GET", "/runs/", "/events", api_runs_events, 0,
+     "after last_event_id lastEventId access_token"},
+    {"POST", "/runs/", "/cancel", api_runs_cancel, 0, ""},
+    {"POST", "/runs/", "/input", api_runs_input, BODY, ""},
+    {"GET", "/healthz", NULL, handle_health, OPEN, ""},
+    {"GET", "/readyz", NULL, handle_ready, OPEN, "agent"},
 };
 
 /* Return true if the path is this route's; name gets the part between before and after. */
@@ -207,6 +212,28 @@ static void reply_not_allowed(struct http_request *request, const struct route *
     http_add_header(request, "Allow", strcmp(route->method, "GET") == 0 ? "GET, HEAD" : "POST");
     snprintf(detail, sizeof detail, "send %s to this path", route->method);
     problem_reply(request, 405, detail);
+}
+
+/* A misspelt parameter would be taken for its default. False if the request was answered. */
+static bool check_parameters(const struct route *route, struct http_request *request)
+{
+    char detail[512];
+    const char *name = NULL;
+
+    while ((name = http_query_next(request, name))) {
+        bool known = setting_has_word(route->parameters, name);
+        if (known && http_query(request, name) == name + strlen(name) + 1)
+            continue;
+        snprintf(detail, sizeof detail, "%s '%.128s'%s%s",
+                 known ? "send once the parameter" : "there is no parameter", name,
+                 known                ? ""
+                 : *route->parameters ? " of this path; there are "
+                                      : " of this path; it has none",
+                 known ? "" : route->parameters);
+        problem_reply(request, 400, detail);
+        return false;
+    }
+    return true;
 }
 
 #define NAME_MAX_SIZE 256
@@ -245,6 +272,8 @@ static enum http_admission api_admit(void *data, struct http_request *request)
     if (subject == NULL)
         return HTTP_ANSWERED;
     http_set_subject(request, subject);
+    if (!check_parameters(route, request))
+        return HTTP_ANSWERED;
     return route->flags & BODY ? HTTP_WITH_BODY : HTTP_WITHOUT_BODY;
 }
 

@@ -128,7 +128,7 @@ static int check(const struct config *config)
     int status;
 
     log_open("front", "", LOG_WARN);
-    status = access_create(config, &access, &why);
+    status = access_create(config, config->listen, &access, &why);
     if (status == 0 && *config->tls_certificate)
         status = tls_load(config->tls_certificate, config->tls_key, &why);
     tls_unload();

@@ -64,6 +64,7 @@ static const struct setting host_keys[] = {
     {HOST(HEADERS, forward_headers, LIVE), "", NULL, NULL, "request headers that agents may read"},
     {HOST(FILE, tokens, LIVE), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},
     {HOST(SWITCH, allow_anonymous, LIVE), "no", NULL, NULL, "without tokens, also on other addresses than loopback"},
+    {HOST(HOSTS, allowed_hosts, LIVE), "", NULL, NULL, "names by which clients may ask for this server"},
     {HOST(ORIGINS, cors_origins, LIVE), "", NULL, NULL, "whose web pages may use this server"},
     {HOST(FILE, tls_certificate, RESTART_IF_SET), "", NULL, NULL, "certificate chain for HTTPS, PEM"},
     {HOST(FILE, tls_key, LIVE), "", NULL, NULL, "its private key, PEM"},
@@ -388,6 +389,7 @@ void config_destroy(struct config *config)
     free(config->admin);
     free(config->forward_headers);
     free(config->tokens);
+    free(config->allowed_hosts);
     free(config->cors_origins);
     free(config->tls_certificate);
     free(config->tls_key);

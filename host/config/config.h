@@ -68,6 +68,7 @@ struct config {
     unsigned retention;                   /* of an ended run, seconds */
     char *tokens;                         /* file, "" is none */
     bool allow_anonymous;                 /* on every address, not only on loopback */
+    char *allowed_hosts;                  /* separated by commas and blanks, or "*"; may be "" */
     char *cors_origins;                   /* separated by commas and blanks, or "*"; may be "" */
     char *tls_certificate;                /* file, "" is none */
     char *tls_key;                        /* file, "" is none */

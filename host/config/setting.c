@@ -13,7 +13,10 @@
 
 #define BLANKS       " \t"
 #define SEPARATORS   "," BLANKS
-#define HEADER_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!#$%&'*+^`|~"
+#define ALPHANUMERIC "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define SCHEME_CHARS ALPHANUMERIC "+-."
+#define NAME_CHARS   ALPHANUMERIC "-._"
+#define HEADER_CHARS ALPHANUMERIC "-_.!#$%&'*+^`|~"
 
 /* Read a whole number; a size may have a suffix. */
 static bool number_read(const char *text, bool is_size, uint64_t *out)
@@ -131,24 +134,47 @@ size_t setting_word(const char **text)
     return strcspn(*text, SEPARATORS);
 }
 
-/* A web origin as browsers send it (RFC 6454, 6.2): a scheme, a host, maybe a port. */
-static bool is_origin(const char *text, size_t length)
+bool setting_has_word(const char *text, const char *word)
 {
-    size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
-                    : strncmp(text, "http://", 7) == 0 ? 7
-                                                       : 0;
+    size_t length;
 
-    return scheme > 0 && length > scheme && strcspn(text + scheme, "/?#@, \t") == length - scheme;
+    for (; (length = setting_word(&text)) > 0; text += length) {
+        if (length == strlen(word) && strncmp(text, word, length) == 0)
+            return true;
+    }
+    return false;
 }
 
-static bool is_origins(const char *text)
+/*
+ * A web origin as browsers send it (RFC 6454, 6.2): a scheme, a host, maybe a
+ * port. The scheme is any, since desktop shells and extensions have their own.
+ */
+static bool is_origin(const char *text, size_t length)
+{
+    size_t scheme = isalpha((unsigned char)*text) ? strspn(text, SCHEME_CHARS) : 0;
+
+    return scheme > 0 && strncmp(text + scheme, "://", 3) == 0 && length > scheme + 3 &&
+           strcspn(text + scheme + 3, "/?#@*, \t") == length - scheme - 3;
+}
+
+/* A host's name, or an address, an IPv6 one in brackets; without a port. */
+static bool is_host(const char *text, size_t length)
+{
+    if (*text == '[')
+        return length > 2 && strspn(text + 1, "0123456789abcdefABCDEF:.") == length - 2 &&
+               text[length - 1] == ']';
+    return strspn(text, NAME_CHARS) >= length;
+}
+
+/* Return true if the text is "*" or all its words are fine. */
+static bool is_list(const char *text, bool (*is_fine)(const char *word, size_t length))
 {
     size_t length;
 
     if (strcmp(text, "*") == 0)
         return true;
     for (; (length = setting_word(&text)) > 0; text += length) {
-        if (!is_origin(text, length))
+        if (!is_fine(text, length))
             return false;
     }
     return true;
@@ -162,8 +188,10 @@ static bool is_text(enum setting_kind kind, const char *text)
         return setting_address(text, &address) == 0;
     if (kind == SETTING_HEADERS)
         return is_headers(text);
+    if (kind == SETTING_HOSTS)
+        return is_list(text, is_host);
     if (kind == SETTING_ORIGINS)
-        return is_origins(text);
+        return is_list(text, is_origin);
     return kind == SETTING_FILE || *text != '\0';
 }
 
@@ -218,6 +246,7 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
         [SETTING_FILE] = "the path of a file, or nothing",
         [SETTING_ADDRESS] = "a numeric ADDRESS:PORT such as 127.0.0.1:8080 or [::1]:8080",
         [SETTING_HEADERS] = "header names separated by commas",
+        [SETTING_HOSTS] = "host names and addresses without a port, separated by commas, or *",
         [SETTING_ORIGINS] = "origins such as https://app.example separated by commas, or *",
         [SETTING_SWITCH] = "yes or no",
         [SETTING_DISCONNECT] = DISCONNECT_WANTS,

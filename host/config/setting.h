@@ -20,6 +20,7 @@ enum setting_kind {
     SETTING_FILE,       /* char *, "" for none */
     SETTING_ADDRESS,    /* char *, numeric ADDRESS:PORT */
     SETTING_HEADERS,    /* char *, names separated by commas and blanks; may be "" */
+    SETTING_HOSTS,      /* char *, names and addresses separated by commas and blanks, or "*" */
     SETTING_ORIGINS,    /* char *, web origins separated by commas and blanks, or "*"; may be "" */
     SETTING_SWITCH,     /* bool, yes or no */
     SETTING_DISCONNECT, /* unsigned, seconds; see setting_disconnect() */
@@ -69,6 +70,9 @@ int setting_disconnect(const char *text, unsigned *out);
  * move *text to its start and return its length, 0 if there is none.
  */
 size_t setting_word(const char **text);
+
+/* Return true if the word is one of such a text's, case counting. */
+bool setting_has_word(const char *text, const char *word);
 
 /* Read a whole decimal number from min to max; -EINVAL. */
 int setting_number(const char *text, unsigned min, unsigned max, unsigned *out);

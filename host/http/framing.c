@@ -27,10 +27,14 @@ bool framing_is_authority(const char *text, size_t length)
 
 void framing_add(struct framing *framing, const char *name, const char *value)
 {
+    size_t length = strlen(value);
+
+    while (length > 0 && strchr(" \t", value[length - 1]))
+        length--;
     framing->bad_name |= *name == '\0' || name[strspn(name, TOKEN)] != '\0';
     if (strcasecmp(name, "Host") == 0) {
         framing->hosts++;
-        framing->bad_host |= !framing_is_authority(value, strlen(value));
+        framing->bad_host |= !framing_is_authority(value, length);
     } else if (strcasecmp(name, "Content-Length") == 0) {
         framing->lengths++;
         framing->length = value;

@@ -512,6 +512,11 @@ const char *http_host(const struct http_request *request)
                                      : http_header(request, MHD_HTTP_HEADER_HOST);
 }
 
+const char *http_query_next(const struct http_request *request, const char *name)
+{
+    return target_next(&request->target, name);
+}
+
 const char *http_query(const struct http_request *request, const char *name)
 {
     return target_find(&request->target, name);
@@ -679,7 +684,12 @@ static mhd_result on_header(void *data, enum MHD_ValueKind kind, const char *nam
     (void)kind;
     framing_add(&walk->framing, name, value ? value : "");
     walk->gap |= name != walk->next;
-    walk->next = value ? value + strlen(value) + strlen("\r\n") : NULL;
+    if (value) {
+        char *end = strchr(value, '\0');
+        walk->next = end + strlen("\r\n");
+        while (end > value && strchr(" \t", end[-1])) /* 0.9.75 leaves them */
+            *--end = '\0';
+    }
     return MHD_YES;
 }
 

@@ -77,6 +77,12 @@ const char *http_path(const struct http_request *request); /* decoded but for %2
 const char *http_header(const struct http_request *request, const char *name); /* or NULL */
 const char *http_query(const struct http_request *request, const char *name);  /* or NULL */
 
+/*
+ * Return the name of the query's parameter after this one, the first after NULL;
+ * NULL after the last.
+ */
+const char *http_query_next(const struct http_request *request, const char *name);
+
 /* Return the name by which the client asked for this server, with or without a port; NULL if it
  * gave none, which only HTTP/1.0 may do. */
 const char *http_host(const struct http_request *request);

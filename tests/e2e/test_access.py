@@ -295,8 +295,60 @@ class OriginTest(AccessTest):
                                     .replace(b"Host: localhost", b"Host: " + host.encode()))
                     self.assertEqual(connection.response("GET").status, status)
 
+    def check_hosts(self, statuses, settings, **serving):
+        self.server = self.serve("e2e_emit", settings=settings, **serving)
+        for host, status in statuses.items():
+            for headers in ({}, {"Origin": f"http://{host}"}, {"Sec-Fetch-Site": "same-origin"}):
+                with self.subTest(host=host, headers=headers), self.server.connect() as connection:
+                    connection.send(request_bytes("GET", "/agents", None, headers)
+                                    .replace(b"Host: localhost", b"Host: " + host.encode()))
+                    answer = connection.response("GET")
+                    self.assertEqual(answer.status, status)
+                    if status == 421:
+                        self.assertIn("allowed_hosts", answer.json()["detail"])
+
+    def test_names_of_an_anonymous_server(self):
+        """That everyone may use it does not mean that every page may."""
+        self.check_hosts({"localhost": 200, "127.0.0.1:1": 200, "evil.example": 421,
+                          "localhost.evil.example": 421, "127.0.0.1.evil.example": 421},
+                         {"host.allow_anonymous": "yes"})
+
+    def test_addresses_of_a_server_for_others(self):
+        """An address cannot be made to lead elsewhere."""
+        self.check_hosts({"localhost": 200, "10.1.2.3:8080": 200, "[fe80::1]:8080": 200,
+                          "evil.example": 421, "127.1": 421, "0x7f000001": 421, "[evil]": 400,
+                          "host.docker.internal": 421},
+                         {"host.allow_anonymous": "yes", "host.listen": "0.0.0.0:0"})
+
+    def test_allowed_hosts(self):
+        for settings in ({}, {"host.allow_anonymous": "yes"}):
+            self.check_hosts({"agents.example": 200, "AGENTS.example:8080": 200, "localhost": 200,
+                              "host.docker.internal:1": 200, "my_agent": 200, "agents.example.": 421,
+                              "x.agents.example": 421, "agents.exampl": 421, "docker": 421},
+                             {"host.allowed_hosts": "agents.example, host.docker.internal,my_agent",
+                              **settings})
+
+    def test_any_host(self):
+        self.check_hosts({"evil.example": 200, "": 200}, {"host.allowed_hosts": "*"})
+
+    def test_allowed_hosts_with_tokens(self):
+        self.write_tokens(line_of("alice", "one"))
+        tokens = {"host.tokens": self.path("tokens")}
+        self.check_hosts({"any.example": 401, "agents.example": 401}, tokens)
+        self.check_hosts({"any.example": 421, "agents.example": 401},
+                         {**tokens, "host.allowed_hosts": "agents.example"})
+
+    def test_host_of_an_absolute_target(self):
+        """The target's host counts, not the header's."""
+        self.server = self.serve("e2e_emit")
+        for target, host, status in (("http://localhost", "evil.example", 200),
+                                     ("http://evil.example", "localhost", 421)):
+            with self.subTest(target=target), self.server.connect() as connection:
+                connection.send(f"GET {target}/agents HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                self.assertEqual(connection.response("GET").status, status)
+
     def test_same_origin_with_a_port(self):
-        self.server = self.serve("e2e_emit", settings={"host.allow_anonymous": "yes"})
+        self.server = self.serve("e2e_emit", settings={"host.allowed_hosts": "agents.example"})
         for origin, status in (("http://agents.example:8080", 200), ("http://agents.example", 403),
                                ("http://agents.example:80", 403), ("agents.example:8080", 403)):
             with self.subTest(origin=origin), self.server.connect() as connection:
@@ -324,18 +376,47 @@ class OriginTest(AccessTest):
             self.check_allowed(self.preflight(origin), "*", 204)
 
     def test_preflight(self):
-        self.serve_origins(APP, **{"host.forward_headers": "X-Tenant ,\tAccept-Language"})
+        self.serve_origins(APP)
         for path in ("/agents/e2e_emit/runs", "/agents", "/nothing"):
             answer = self.preflight(APP, path)
             self.check_allowed(answer, APP, 204)
-            self.assertEqual(answer.headers["access-control-allow-methods"], "GET, POST")
+            self.assertEqual(answer.headers["access-control-allow-methods"], "POST")
             self.assertEqual(answer.headers["access-control-allow-headers"],
-                             "Authorization, Content-Type, Last-Event-ID, Idempotency-Key, "
-                             "traceparent, X-Tenant, Accept-Language")
+                             "authorization,content-type")
+            self.assertNotIn("access-control-allow-private-network", answer.headers)
             self.assertEqual(answer.headers["access-control-max-age"], "600")
             self.assertEqual(answer.body, b"")
             for name in ("content-length", "content-type", "transfer-encoding"):
                 self.assertNotIn(name, answer.headers)
+
+    def test_preflight_of_anything(self):
+        self.serve_origins(APP)
+        answer = self.ask("/agents", {"Origin": APP, "Access-Control-Request-Method": "DELETE",
+                                      "Access-Control-Request-Headers": "cache-control,x-own",
+                                      "Access-Control-Request-Private-Network": "true"}, "OPTIONS")
+        self.check_allowed(answer, APP, 204)
+        self.assertEqual(answer.headers["access-control-allow-methods"], "DELETE")
+        self.assertEqual(answer.headers["access-control-allow-headers"], "cache-control,x-own")
+        self.assertEqual(answer.headers["access-control-allow-private-network"], "true")
+        answer = self.ask("/agents", {"Origin": APP, "Access-Control-Request-Method": "GET"},
+                          "OPTIONS")
+        self.check_allowed(answer, APP, 204)
+        self.assertNotIn("access-control-allow-headers", answer.headers)
+
+    def test_origins_of_shells_and_extensions(self):
+        origins = ("tauri://localhost", "capacitor://localhost", "app://obsidian.md",
+                   "chrome-extension://abcdefghijklmnopabcdefghijklmnop")
+        self.serve_origins(", ".join(origins))
+        for origin in origins:
+            self.check_allowed(self.ask("/agents", {"Origin": origin}), origin)
+            self.check_allowed(self.preflight(origin), origin, 204)
+        for origin in ("tauri://localhost.evil", "tauri://localhos", "chrome-extension://a", "http://x"):
+            self.check_refused(self.ask("/agents", {"Origin": origin}), origin)
+
+    def test_scheme_of_the_same_origin(self):
+        """A shell's page is not this server's, though its host has the same name."""
+        self.server = self.serve("e2e_emit")
+        self.check_refused(self.ask("/agents", {"Origin": "tauri://localhost"}), "tauri://localhost")
 
     def test_connection_lives_on_after_a_preflight(self):
         self.serve_origins(APP)

@@ -155,9 +155,24 @@ class InputTest(Test):
                 self.check_problem(self.post(b"{}", path=f"/agents/e2e_emit/runs?mode={mode}"),
                                    400, "Bad Request", "mode is 'stream', 'wait' or 'detach'")
 
-    def test_other_query_arguments_do_no_harm(self):
-        answer = self.post(json.dumps(FINE).encode(), path="/agents/e2e_emit/runs?x=%01&&=&y")
-        self.assertEqual(text_of(read_stream(answer.body)), "fine")
+    def test_unknown_parameters(self):
+        """A misspelt parameter is not taken for its default."""
+        runs = "mode on_disconnect deadline last_event_id lastEventId"
+        none = "there is no parameter '{}' of this path; it has none"
+        for method, path, name, detail in (
+                ("POST", "/agents/e2e_emit/runs?modus=wait", "modus",
+                 "there is no parameter '{}' of this path; there are " + runs),
+                ("POST", "/agents/e2e_emit/runs?mode=wait&&after=1", "after",
+                 "there is no parameter '{}' of this path; there are " + runs),
+                ("GET", "/runs/x/events?mode=wait", "mode", "there is no parameter '{}' of this "
+                 "path; there are after last_event_id lastEventId access_token"),
+                ("GET", "/runs/x?a", "a", none), ("GET", "/agents?=", "", none),
+                ("GET", "/healthz?%22%0a", "\"\n", none), ("POST", "/runs/x/cancel?MODE=x", "MODE", none),
+                ("POST", "/runs/x/input?id=1", "id", none),
+                ("GET", "/runs/x/events?after=1&after=2", "after", "send once the parameter '{}'")):
+            with self.subTest(path=path), self.server.connect() as connection:
+                answer = connection.exchange(method, path)
+                self.check_problem(answer, 400, "Bad Request", detail.format(name))
 
     def test_connection_lives_on_after_a_bad_request(self):
         with self.server.connect() as connection:

@@ -121,6 +121,8 @@ class CutTest(ResumeTest):
         return [request_bytes("GET", f"{path}?after={last_id.partition('.')[2]}"),
                 request_bytes("GET", path, headers={"Last-Event-ID": last_id}),
                 request_bytes("GET", f"{path}?last_event_id={last_id}"),
+                request_bytes("GET", f"{path}?lastEventId={last_id}"),
+                request_bytes("GET", path, None, {"Last-Event-ID": last_id + " \t"}),
                 run_request(agent, value, headers={"Last-Event-ID": last_id})]
 
     def read(self, server, request, cut):

@@ -23,7 +23,7 @@
     "log_size, log_budget, retention, start_timeout, drain_delay, "                    \
     "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, admin, "         \
     "debug, forward_headers, tokens, allow_anonymous, "                                \
-    "cors_origins, tls_certificate, tls_key"
+    "allowed_hosts, cors_origins, tls_certificate, tls_key"
 
 static struct config *config;
 static struct why why;
@@ -300,6 +300,10 @@ CASE(origins)
                                  "https://app.example",
                                  "http://[::1]:8080",
                                  "https://a.example,https://b.example:444",
+                                 "tauri://localhost, capacitor://localhost",
+                                 "chrome-extension://abcdefghijklmnop",
+                                 "app://obsidian.md",
+                                 "ms-browser+x.1://a",
                                  " https://a.example \t http://b.example , "};
 
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -660,6 +664,35 @@ CASE(bad_switches)
     ck_assert(!config->allow_anonymous);
 }
 
+CASE(hosts)
+{
+    static const char *good[] = {"",         "*",        "agents.example, host.docker.internal",
+                                 "my_agent", "10.0.0.1", "[fe80::1]"};
+    static const char *bad[] = {"agents.example:8080",
+                                "https://agents.example",
+                                "a/b",
+                                "*, a",
+                                "*.example",
+                                "[::1]:80",
+                                "[]",
+                                "u@h"};
+    char assignment[128], message[256];
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(assignment, sizeof assignment, "host.allowed_hosts=%s", good[i]);
+        set(assignment);
+        ck_assert_str_eq(config->allowed_hosts, good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(assignment, sizeof assignment, "host.allowed_hosts=%s", bad[i]);
+        snprintf(message, sizeof message,
+                 "--set %s: allowed_hosts must be host names and addresses without a port, "
+                 "separated by commas, or *, not '%s'",
+                 assignment, bad[i]);
+        expect_set_refusal(assignment, message);
+    }
+}
+
 CASE(bad_origins)
 {
     static const char *bad[] = {"app.example",
@@ -667,7 +700,11 @@ CASE(bad_origins)
                                 "https://app.example/",
                                 "https://app.example?x",
                                 "https://user@app.example",
-                                "ftp://app.example",
+                                "://app.example",
+                                "1a://app.example",
+                                "a b://app.example",
+                                "app:app.example",
+                                "https://*.app.example",
                                 "https://app.example, *",
                                 "* https://app.example",
                                 "null"};

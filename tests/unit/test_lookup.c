@@ -103,7 +103,7 @@ static void setup(void)
     api.streams = streams_create(&loop, &times);
     api.collectors = collectors_create(&loop, &times);
     api.registry = registry_create(&loop, config, on_settled, NULL);
-    ck_assert_int_eq(access_create(config, &api.access, &why), 0);
+    ck_assert_int_eq(access_create(config, config->listen, &api.access, &why), 0);
     settings.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     ck_assert_int_eq(bind(settings.listen_fd, (struct sockaddr *)&address, sizeof address), 0);
     ck_assert_int_eq(listen(settings.listen_fd, 10), 0);

@@ -361,6 +361,9 @@ CASE(where_to_read_on)
     snprintf(id, sizeof id, "%s.1", run_id(run));
     ask("last_event_id", id);
     expect_after(run, ADMISSION_granted, 1);
+    ask("last_event_id", "");
+    ask("lastEventId", id); /* of the polyfill */
+    expect_after(run, ADMISSION_granted, 1);
     say_header("Last-Event-ID", RUN ".1"); /* counts before the query */
     expect_after(run, ADMISSION_event_of_other_run, 0);
     say_header("Last-Event-ID", "");
