@@ -62,7 +62,7 @@ static int is_plugin(const struct dirent *entry)
     return look_is_plugin(entry->d_name);
 }
 
-/* Add the file; a link that leads nowhere is none. */
+/* Add the file. A link that leads nowhere is one that cannot be copied, which is told then. */
 static void look_add(struct look *look, const char *name)
 {
     struct look_file *file = &look->files[look->count];
@@ -71,9 +71,11 @@ static void look_add(struct look *look, const char *name)
     struct stat itself;
 
     *file = (struct look_file){.name = NULL};
-    if (stat(path, &file->stat) == 0) {
+    if (lstat(path, &itself) == 0) {
         file->name = mem_strdup(name);
-        file->is_link = lstat(path, &itself) == 0 && S_ISLNK(itself.st_mode);
+        file->is_link = S_ISLNK(itself.st_mode);
+        if (stat(path, &file->stat) < 0)
+            file->stat = itself;
         if (stat(sum, &file->sum) < 0)
             file->sum = (struct stat){0};
         look->count++;

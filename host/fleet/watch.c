@@ -233,6 +233,7 @@ static void watch_tell_folder(struct watch *watch, const struct look *look)
     bool moved =
         look->status == 0 && watch->inode.st_ino != 0 &&
         (look->inode.st_ino != watch->inode.st_ino || look->inode.st_dev != watch->inode.st_dev);
+    bool back = look->status == 0 && watch->status < 0;
 
     if (look->status < 0 && watch->status != look->status) {
         log_warn("plugin folder missing, its plugins serve on: %s plugins=%s",
@@ -241,12 +242,12 @@ static void watch_tell_folder(struct watch *watch, const struct look *look)
         watch->trouble =
             mem_printf("%s; its plugins serve on until it is back", strerror(-look->status));
     }
-    if (moved || (look->status == 0 && watch->status < 0))
+    if (moved || back)
         log_info("plugin folder %s plugins=%s real=%s", moved ? "replaced" : "back", watch->folder,
                  look->real ? look->real : "-");
     if (look->status == 0)
         mem_set(&watch->trouble, NULL);
-    if (moved)
+    if (moved || back) /* the next folder may have the number of the last one */
         watch->moved_at = uv_now(watch->loop);
     watch->status = look->status;
     if (look->status == 0)
