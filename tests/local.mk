@@ -137,16 +137,29 @@ tests_unit_test_index_LDADD = \
 # writes new inputs into the folder that is its first argument.
 FUZZ_TARGETS = \
 	tests/fuzz/fuzz_document \
+	tests/fuzz/fuzz_front \
 	tests/fuzz/fuzz_roff
 FUZZ_CPPFLAGS = \
 	$(AM_CPPFLAGS) \
 	-I$(srcdir)/plugins
+# Seconds that `make fuzz` runs each for. What it finds is in tests/fuzz/found.
+FUZZ_SECONDS = 30
 if FUZZERS
 noinst_PROGRAMS += $(FUZZ_TARGETS)
+fuzz: $(FUZZ_TARGETS:tests/fuzz/%=fuzz-%)
+fuzz-%: tests/fuzz/%
+	@$(MKDIR_P) tests/fuzz/new/$* tests/fuzz/found
+	@echo "  FUZZ     $*"
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=1000 \
+		-artifact_prefix=tests/fuzz/found/$*- tests/fuzz/new/$* \
+		$(srcdir)/tests/fuzz/corpus/$* >tests/fuzz/found/$*.log 2>&1 || \
+		{ tail -60 tests/fuzz/found/$*.log; exit 1; }
 FUZZ_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
 FUZZ_MAIN = tests/fuzz/fuzz.h
 else
 check_PROGRAMS += $(FUZZ_TARGETS)
+fuzz:
+	@echo "fuzz: configure with --enable-fuzzers CC=clang CXX=clang++" >&2; exit 1
 FUZZ_LINK = $(AM_LDFLAGS)
 FUZZ_MAIN = tests/fuzz/fuzz.h tests/fuzz/replay.c
 endif
@@ -154,6 +167,34 @@ tests_fuzz_fuzz_document_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_document.c
 tests_fuzz_fuzz_document_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_fuzz_document_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_document_LDADD = plugins/libask.la
+# The front, but for what these files define or wrap.
+tests_fuzz_fuzz_front_SOURCES = \
+	$(FUZZ_MAIN) \
+	tests/fuzz/front_client.c \
+	tests/fuzz/front_client.h \
+	tests/fuzz/front_image.c \
+	tests/fuzz/front_image.h \
+	tests/fuzz/front_truth.c \
+	tests/fuzz/front_truth.h \
+	tests/fuzz/front_worker.c \
+	tests/fuzz/front_worker.h \
+	tests/fuzz/fuzz_front.c
+tests_fuzz_fuzz_front_LDFLAGS = \
+	$(FUZZ_LINK) \
+	-Wl,--wrap=eventlog_append \
+	-Wl,--wrap=eventlog_create \
+	-Wl,--wrap=eventlog_destroy \
+	-Wl,--wrap=getrandom \
+	-Wl,--wrap=process_drain \
+	-Wl,--wrap=process_quit \
+	-Wl,--wrap=run_start
+tests_fuzz_fuzz_front_LDADD = \
+	libfront.la \
+	libcommon.la \
+	$(GNUTLS_LIBS) \
+	$(UV_LIBS) \
+	$(CJSON_LIBS) \
+	$(INIH_LIBS)
 tests_fuzz_fuzz_roff_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_roff.c
 tests_fuzz_fuzz_roff_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_fuzz_roff_LDFLAGS = $(FUZZ_LINK)
@@ -399,7 +440,7 @@ swap-storm: all $(TEST_PLUGINS)
 SOAK_ROUNDS = 20
 soak: all
 	@sh $(srcdir)/tests/soak.sh $(builddir) $(SOAK_ROUNDS)
-.PHONY: soak swap-storm
+.PHONY: fuzz soak swap-storm
 
 PROTOCOL_CASES = \
 	tests/protocols/README.md \

@@ -1,0 +1,442 @@
+/*
+ * Defines spawn_worker() and child_kill() in place of host/fleet/spawn.c, and is linked with
+ * --wrap for the calls that say what may end a run, and where runs start.
+ */
+#include "front_worker.h"
+
+#include "fleet/process.h"
+#include "fleet/spawn.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* More than a pid may have, so that nobody is found under /proc. */
+#define FIRST_PID 0x10000000
+
+#define RUNS_MAX 64
+
+struct agent_run {
+    bool live;
+    bool cancelled;
+    uint64_t credit;
+    uint32_t inputs;
+    struct truth *truth;
+};
+
+struct worker {
+    struct worker *next;
+    struct child *child; /* gone once it is reaped */
+    int pid, fd;
+    bool dead, reaped, hostile, quitting;
+    unsigned pings;
+    size_t limit;
+    struct buf in, out;
+    struct agent_run runs[RUNS_MAX]; /* by number */
+};
+
+static struct worker *workers;
+static int last_pid = FIRST_PID;
+static bool spawn_fails;
+
+void __wrap_process_drain(struct process *process, uint64_t timeout_ms);
+void __real_process_drain(struct process *process, uint64_t timeout_ms);
+void __wrap_process_quit(struct process *process, uint64_t timeout_ms);
+void __real_process_quit(struct process *process, uint64_t timeout_ms);
+void __wrap_run_start(struct run *run, const struct run_agent *agent,
+                      const struct executor *executor, void *data, uint32_t number);
+void __real_run_start(struct run *run, const struct run_agent *agent,
+                      const struct executor *executor, void *data, uint32_t number);
+
+static struct worker *worker_of(int pid)
+{
+    struct worker *worker = workers;
+
+    while (worker && worker->pid != pid)
+        worker = worker->next;
+    return worker;
+}
+
+/* Its runs may fail from now on, as they do when it dies; or end in any way. */
+static void worker_excuse(struct worker *worker, bool all)
+{
+    for (uint32_t n = 0; n < RUNS_MAX; n++) {
+        struct truth *truth = worker->runs[n].truth;
+
+        if (truth == NULL)
+            continue;
+        truth->may_fail = true;
+        if (all)
+            truth->may_finish = truth->may_cancel = true;
+    }
+}
+
+/* Its runs may be cancelled from now on, and fail if their agents go on. */
+static void worker_excuse_leaving(struct worker *worker)
+{
+    worker_excuse(worker, false);
+    for (uint32_t n = 0; n < RUNS_MAX; n++) {
+        if (worker->runs[n].truth)
+            worker->runs[n].truth->may_cancel = true;
+    }
+}
+
+/* ---- as the front calls them ---- */
+
+int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settings *settings,
+                 int *fd)
+{
+    struct worker *worker;
+    int pair[2];
+
+    (void)settings;
+    uv_signal_init(loop, &child->exits);
+    if (spawn_fails) {
+        spawn_fails = false;
+        return -EAGAIN;
+    }
+    LAW(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0,
+        "descriptors leak");
+    worker = calloc(1, sizeof *worker);
+    child->pid = worker->pid = ++last_pid;
+    worker->child = child;
+    worker->fd = pair[1];
+    worker->limit = SIZE_MAX;
+    worker->next = workers;
+    workers = worker;
+    *fd = pair[0];
+    return 0;
+}
+
+void child_kill(const struct child *child)
+{
+    struct worker *worker = worker_of(child->pid);
+
+    LAW(worker && !worker->reaped, "a process is killed that is not there");
+    worker_excuse(worker, false);
+    worker->dead = true;
+}
+
+void __wrap_process_drain(struct process *process, uint64_t timeout_ms)
+{
+    if (timeout_ms != NEVER)
+        worker_excuse_leaving(worker_of(process_pid(process)));
+    __real_process_drain(process, timeout_ms);
+}
+
+void __wrap_process_quit(struct process *process, uint64_t timeout_ms)
+{
+    worker_excuse_leaving(worker_of(process_pid(process)));
+    __real_process_quit(process, timeout_ms);
+}
+
+void __wrap_run_start(struct run *run, const struct run_agent *agent,
+                      const struct executor *executor, void *data, uint32_t number)
+{
+    struct worker *worker = worker_of(process_pid(data));
+    struct truth *truth = truth_of(run_log(run));
+
+    LAW(worker && !worker->reaped, "a run is started on a worker that is reaped");
+    LAW(!truth->started, "a run is started twice");
+    truth->started = true;
+    truth->may_fail |= worker->dead || worker->hostile || worker->fd < 0;
+    truth->may_finish |= worker->hostile;
+    truth->may_cancel |= worker->hostile;
+    LAW(number < RUNS_MAX && (!worker->runs[number].live || worker->hostile),
+        "a run's number is another's");
+    worker->runs[number].truth = truth;
+    __real_run_start(run, agent, executor, data, number);
+}
+
+/* ---- sending ---- */
+
+static void worker_flush(struct worker *worker)
+{
+    size_t length = buf_length(&worker->out);
+    ssize_t sent;
+
+    if (length > worker->limit)
+        length = worker->limit;
+    worker->limit = SIZE_MAX;
+    if (worker->fd < 0 || worker->dead || length == 0)
+        return;
+    sent = send(worker->fd, buf_data(&worker->out), length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0)
+        buf_consume(&worker->out, (size_t)sent);
+}
+
+static void put(struct worker *worker, enum wire_type type, uint32_t run, const void *data,
+                size_t length)
+{
+    if (!worker->dead)
+        wire_append(&worker->out, type, run, data, length);
+}
+
+void worker_send(struct worker *worker, const void *bytes, size_t length)
+{
+    worker_excuse(worker, true);
+    worker->hostile = true;
+    if (!worker->dead)
+        buf_append(&worker->out, bytes, length);
+    worker_flush(worker);
+}
+
+void worker_limit(struct worker *worker, size_t bytes)
+{
+    worker->limit = bytes;
+}
+
+/* ---- agents ---- */
+
+static struct agent_run *find_run(struct worker *worker, unsigned which, uint32_t *number)
+{
+    for (uint32_t n = 0; n < RUNS_MAX; n++) {
+        *number = (n + which) % RUNS_MAX;
+        if (worker->runs[*number].live)
+            return &worker->runs[*number];
+    }
+    return NULL;
+}
+
+void worker_emit(struct worker *worker, unsigned which, const char *type, const char *json,
+                 size_t length)
+{
+    uint32_t number;
+    struct agent_run *run = find_run(worker, which, &number);
+    size_t charge = wire_charge(strlen(type), length);
+
+    if (run == NULL || run->credit < charge || worker->dead)
+        return;
+    run->credit -= charge;
+    memcpy(wire_append_event(&worker->out, number, type, strlen(type), length), json, length);
+    worker_flush(worker);
+}
+
+static void end_run(struct worker *worker, uint32_t number, enum wire_status status)
+{
+    struct agent_run *run = &worker->runs[number];
+    struct wire_end end = {.status = status,
+                           .code = status == WIRE_FAILED ? "oops" : "",
+                           .message = status == WIRE_FAILED ? "it \"broke\"" : "",
+                           .result = status == WIRE_FINISHED && number % 2 ? "{\"n\":1}" : ""};
+
+    if (worker->dead)
+        return;
+    run->live = false;
+    run->truth->may_finish |= status == WIRE_FINISHED;
+    run->truth->may_fail |= status == WIRE_FAILED;
+    run->truth->may_cancel |= status == WIRE_CANCELLED;
+    wire_append_end(&worker->out, number, &end);
+}
+
+void worker_end(struct worker *worker, unsigned which, enum wire_status status)
+{
+    uint32_t number;
+
+    if (find_run(worker, which, &number))
+        end_run(worker, number, status);
+    worker_flush(worker);
+}
+
+void worker_wait(struct worker *worker, unsigned which, uint32_t tasks)
+{
+    uint32_t number, counts[2];
+    struct agent_run *run = find_run(worker, which, &number);
+
+    if (run == NULL)
+        return;
+    counts[0] = run->inputs;
+    counts[1] = tasks;
+    put(worker, WIRE_WAITING, number, counts, sizeof counts);
+    worker_flush(worker);
+}
+
+void worker_hold(struct worker *worker, unsigned which, uint32_t tasks)
+{
+    uint32_t number;
+
+    if (find_run(worker, which, &number) == NULL)
+        return;
+    put(worker, WIRE_HELD, number, &tasks, sizeof tasks);
+    worker_flush(worker);
+}
+
+/* ---- what the front sends ---- */
+
+static void answer(struct worker *worker, const struct wire_frame *frame)
+{
+    static const char hello[] =
+        "{\"name\":\"agent\",\"version\":\"1\",\"description\":\"\",\"mode\":\"fiber\"}";
+    uint64_t pong[2] = {0, 0};
+    uint32_t credit;
+    struct agent_run *run = &worker->runs[frame->run % RUNS_MAX];
+
+    switch ((int)frame->type) {
+    case WIRE_OPEN:
+        put(worker, WIRE_HELLO, 0, hello, strlen(hello));
+        break;
+    case WIRE_CREATE:
+        put(worker, WIRE_READY, 0, NULL, 0);
+        break;
+    case WIRE_START:
+        LAW((!run->live || worker->hostile) && run->truth, "a START has another run's number");
+        *run = (struct agent_run){.live = true, .credit = WIRE_WINDOW, .truth = run->truth};
+        break;
+    case WIRE_CANCEL:
+        run->cancelled = true;
+        break;
+    case WIRE_CREDIT:
+        memcpy(&credit, frame->data, sizeof credit);
+        run->credit += credit;
+        LAW(run->credit <= WIRE_WINDOW || worker->hostile, "a run gets too much credit");
+        break;
+    case WIRE_INPUT:
+        run->inputs++;
+        break;
+    case WIRE_SAVE:
+        put(worker, WIRE_STATE, 0, "{}", 2);
+        break;
+    case WIRE_PING:
+        put(worker, WIRE_PONG, 0, pong, sizeof pong);
+        break;
+    default:
+        LAW(frame->type == WIRE_QUIT, "the front sends an unknown frame");
+        worker->quitting = true;
+    }
+}
+
+static void worker_receive(struct worker *worker)
+{
+    struct wire_frame frame;
+    ssize_t size;
+
+    while (worker->fd >= 0) {
+        ssize_t got = recv(worker->fd, buf_reserve(&worker->in, 65536), 65536, MSG_DONTWAIT);
+
+        if (got <= 0)
+            break;
+        buf_commit(&worker->in, (size_t)got);
+    }
+    while ((size = wire_next(&worker->in, WIRE_FRONT, &frame)) > 0) {
+        answer(worker, &frame);
+        buf_consume(&worker->in, (size_t)size);
+    }
+    LAW(size == 0, "the front sends what is no frame");
+}
+
+static void serve(struct worker *worker, bool finish)
+{
+    if (worker->dead)
+        return;
+    worker_receive(worker);
+    for (uint32_t n = 0; n < RUNS_MAX; n++) {
+        struct agent_run *run = &worker->runs[n];
+
+        if (run->live && (run->cancelled || worker->quitting))
+            end_run(worker, n, WIRE_CANCELLED);
+        else if (run->live && finish)
+            end_run(worker, n, WIRE_FINISHED);
+    }
+    worker_flush(worker);
+    if (worker->quitting && (buf_length(&worker->out) == 0 || worker->fd < 0)) {
+        worker_die(worker, false);
+        worker_reap(worker, 0);
+    }
+}
+
+void worker_serve(struct worker *worker)
+{
+    serve(worker, false);
+}
+
+void worker_finish(struct worker *worker)
+{
+    serve(worker, true);
+}
+
+/* ---- life ---- */
+
+unsigned workers_count(void)
+{
+    unsigned count = 0;
+
+    for (const struct worker *worker = workers; worker; worker = worker->next)
+        count += !worker->reaped;
+    return count;
+}
+
+struct worker *worker_at(unsigned index)
+{
+    struct worker *worker = workers;
+    unsigned count = workers_count();
+
+    if (count == 0)
+        return NULL;
+    for (index %= count; worker->reaped || index-- > 0;)
+        worker = worker->next;
+    return worker;
+}
+
+void worker_close(struct worker *worker)
+{
+    worker_excuse(worker, false);
+    if (worker->fd >= 0)
+        close(worker->fd);
+    worker->fd = -1;
+}
+
+void worker_die(struct worker *worker, bool keeps_socket)
+{
+    worker_excuse(worker, false);
+    worker->dead = true;
+    if (!keeps_socket)
+        worker_close(worker);
+}
+
+bool worker_is_dead(const struct worker *worker)
+{
+    return worker->dead;
+}
+
+bool worker_is_hostile(const struct worker *worker)
+{
+    return worker->hostile;
+}
+
+void worker_reap(struct worker *worker, int status)
+{
+    worker_excuse(worker, false);
+    worker->dead = worker->reaped = worker->child->is_reaped = true;
+    worker->child->exited(worker->child, status, 0);
+}
+
+void workers_fail_spawn(void)
+{
+    spawn_fails = true;
+}
+
+void workers_reset(void)
+{
+    while (workers) {
+        struct worker *worker = workers;
+        char bytes[4096];
+        ssize_t got;
+
+        workers = worker->next;
+        LAW(worker->reaped, "a worker is left");
+        if (worker->fd >= 0) {
+            while ((got = recv(worker->fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+                ;
+            LAW(got == 0 || errno == ECONNRESET, "a link is left open");
+            close(worker->fd);
+        }
+        buf_finish(&worker->in);
+        buf_finish(&worker->out);
+        free(worker);
+    }
+    spawn_fails = false;
+    last_pid = FIRST_PID;
+}
