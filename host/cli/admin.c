@@ -124,6 +124,22 @@ static double number_of(const cJSON *json, const char *name)
     return cJSON_IsNumber(number) ? number->valuedouble : 0;
 }
 
+/* Say which runs hold a worker that drains, and for how long they may. */
+static void print_drain(const cJSON *worker)
+{
+    const cJSON *runs = cJSON_GetObjectItemCaseSensitive(worker, "runs"), *run;
+
+    if (cJSON_GetArraySize(runs) == 0)
+        return;
+    printf("    held by:");
+    cJSON_ArrayForEach(run, runs)
+        printf(" %s", cJSON_GetStringValue(run) ? cJSON_GetStringValue(run) : "-");
+    printf("%s", number_of(worker, "live_runs") > cJSON_GetArraySize(runs) ? " ..." : "");
+    if (cJSON_HasObjectItem(worker, "drain_left_s"))
+        printf("; they end at the drain deadline in %.0f s", number_of(worker, "drain_left_s"));
+    printf("\n");
+}
+
 static void print_worker(const cJSON *plugin, const cJSON *generation, const cJSON *worker)
 {
     printf("%-16s %-10s %4.0f  %-10s %7.0f %6.0f %8.0f %7.1fM %6.0fs\n", text_of(plugin, "name"),
@@ -131,6 +147,7 @@ static void print_worker(const cJSON *plugin, const cJSON *generation, const cJS
            text_of(worker, "state"), number_of(worker, "pid"), number_of(worker, "live_runs"),
            number_of(generation, "restarts"), number_of(worker, "memory") / 1048576,
            number_of(worker, "age_s"));
+    print_drain(worker);
 }
 
 static void print_generation(const cJSON *plugin, const cJSON *generation)

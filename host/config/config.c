@@ -57,7 +57,7 @@ static const struct setting host_keys[] = {
     {HOST(SECONDS, drain_delay, LIVE), "0", "0", "3600", "at shutdown, until load balancers send no more clients"},
     {HOST(SECONDS, shutdown_timeout, LIVE), "30", "0", "3600", "for live runs to end at shutdown"},
     {HOST(SECONDS, stuck_timeout, LIVE), "5", "1", "3600", "for a worker's loop to answer"},
-    {HOST(SECONDS, drain_timeout, LIVE), "60", "0", "86400", "for the runs of a replaced worker to end"},
+    {HOST(SECONDS, drain_timeout, LIVE), "0", "0", "86400", "for the runs of a replaced worker to end; 0 is no limit"},
     {HOST(COUNT, max_generations, LIVE), "32", "2", "1024", "most live generations of one plugin"},
     {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
     {HOST(SWITCH, debug, RESTART), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},

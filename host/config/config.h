@@ -77,7 +77,7 @@ struct config {
     unsigned drain_delay;                 /* seconds, 0 is none */
     unsigned shutdown_timeout;            /* seconds, 0 is at once */
     unsigned stuck_timeout;               /* seconds */
-    unsigned drain_timeout;               /* seconds, 0 is at once */
+    unsigned drain_timeout;               /* seconds, 0 is no limit */
     unsigned max_generations;             /* of one plugin, live */
     char *admin;                          /* path of the operators' socket, or CONFIG_AUTO */
     char *forward_headers;                /* names, separated by commas and blanks; may be "" */

@@ -220,7 +220,7 @@ static void deployment_set_current(struct deployment *deployment, struct generat
         return;
     image_unref(deployment->before);
     deployment->before = image_ref(generation_image(old));
-    generation_drain(old, deployment->config->drain_timeout * UINT64_C(1000));
+    generation_drain(old);
 }
 
 /* Stop serving and the swap that is under way, whose file counts as tried; state is drained or
@@ -405,6 +405,27 @@ static void on_hello(void *data, struct generation *generation, const struct pro
 
 /* ---- beginnings of swaps ---- */
 
+/* Say which runs hold a generation that drains. */
+static void why_add_runs(struct why *why, const struct generation *generation,
+                         const struct generation *current)
+{
+    struct generation_snapshot of;
+    struct process_snapshot shot;
+
+    generation_snapshot(generation, &of);
+    if (generation == current || of.live_runs == 0)
+        return;
+    why_set(why, 0, "%s; generation %" PRIu64 " has %zu runs:", why_text(why), of.number,
+            of.live_runs);
+    for (unsigned i = 0; i < of.processes; i++) {
+        process_snapshot(generation_process(generation, i), &shot);
+        for (unsigned run = 0; run < shot.run_count; run++)
+            why_set(why, 0, "%s %s", why_text(why), shot.runs[run]);
+        if (shot.live_runs > shot.run_count)
+            why_set(why, 0, "%s ...", why_text(why));
+    }
+}
+
 /* Swap to the image; if too many generations live, say so and do it later. */
 static void deployment_swap_to(struct deployment *deployment, struct image *image)
 {
@@ -426,6 +447,8 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
             deployment->swap.image = image_ref(image);
         }
         why_set(&why, 0, "%u generations are live; the swap waits until one has drained", count);
+        for (unsigned i = 0; i < count; i++)
+            why_add_runs(&why, deployment->generations[i], deployment->current);
         deployment_swap_failed(deployment, why_text(&why));
         why_finish(&why);
         return;
@@ -706,6 +729,7 @@ void deployment_snapshot(const struct deployment *deployment, struct deployment_
         .serves = deployment->state == DEPLOYMENT_serving,
         .reason = deployment->reason,
         .queued_runs = deployment->queue.length,
+        .swap_waits = deployment->swap.wanted != SWAP_NONE && !swap_is_under_way(&deployment->swap),
         .current = deployment->current,
         .generations = deployment->generation_count,
     };

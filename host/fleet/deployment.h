@@ -34,6 +34,7 @@ struct deployment_snapshot {
     bool serves;        /* the state is serving */
     const char *reason; /* of the last failed swap or crash loop; NULL if there was none */
     size_t queued_runs;
+    bool swap_waits;                  /* until a generation has drained */
     const struct generation *current; /* NULL if none */
     unsigned generations;             /* see deployment_generation() */
 };

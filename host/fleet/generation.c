@@ -28,6 +28,7 @@
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "fleet/states.h"
 
 #include <assert.h>
@@ -153,11 +154,18 @@ static void generation_stop_seats(struct generation *generation)
         uv_timer_stop(&generation->seats[i]->restart);
 }
 
-void generation_drain(struct generation *generation, uint64_t timeout_ms)
+static uint64_t drain_ms(const struct generation *generation)
+{
+    unsigned timeout = generation->config->drain_timeout;
+
+    return timeout == 0 ? NEVER : timeout * UINT64_C(1000);
+}
+
+void generation_drain(struct generation *generation)
 {
     generation_stop_seats(generation);
     for (unsigned i = 0; i < generation->process_count; i++)
-        process_drain(generation->processes[i], timeout_ms);
+        process_drain(generation->processes[i], drain_ms(generation));
     generation_check_closed(generation);
 }
 
@@ -266,7 +274,7 @@ static struct seat *generation_replace(struct generation *generation, struct pro
 
 static void generation_drain_process(const struct generation *generation, struct process *process)
 {
-    process_drain(process, generation->config->drain_timeout * UINT64_C(1000));
+    process_drain(process, drain_ms(generation));
 }
 
 /* Let the process finish its runs while another one takes its seat. */

@@ -82,8 +82,8 @@ bool generation_is_configured(const struct generation *generation, const struct 
 /* Start the queued run on the least loaded worker; return false if none has room. */
 bool generation_take(struct generation *generation, struct run *run);
 
-/* Take no more runs; see process_drain(). */
-void generation_drain(struct generation *generation, uint64_t timeout_ms);
+/* Take no more runs; see process_drain(), with drain_timeout. */
+void generation_drain(struct generation *generation);
 
 /* Let every worker quit, whatever it runs. */
 void generation_quit(struct generation *generation);

@@ -92,9 +92,9 @@ struct process {
     size_t memory;
     uint64_t since;      /* ms of the loop's clock */
     uint64_t silent_ms;  /* since the last PONG, while the front listened */
-    uint64_t drain_left; /* ms until the runs are cancelled, or killed if they were */
+    uint64_t drain_left; /* ms until the runs are ended, or killed if they were; or NEVER */
     bool stuck;
-    bool cancelled;       /* the runs that did not end before the deadline */
+    bool cancelled;       /* the runs that did not end before the drain's deadline */
     bool deaf;            /* its socket is closed */
     bool condemned;       /* killed, and not reaped yet */
     bool lost;            /* killed in vain: its owner has forgotten it */
@@ -257,30 +257,53 @@ static void check_stuck(struct process *process)
         process->handler->stuck(process->data, process);
 }
 
-static void cancel_runs(struct process *process)
+/* The drain's time is over: end its runs for their readers, and have their agents stop. */
+static void end_runs(struct process *process)
 {
+    unsigned ended = 0;
+
     process->cancelled = true;
     process->drain_left = CANCEL_MS;
     for (uint32_t number = 0; number < process->runs.capacity; number++) {
-        if (process->runs.taken[number])
-            run_cancel(process->runs.taken[number]);
+        struct run *run = process->runs.taken[number];
+        if (run == NULL || run_has_ended(run))
+            continue;
+        run_abort(run, RUN_ERROR_drain_timeout, NULL);
+        ended++;
     }
+    log_warn("runs ended at the drain deadline, see drain_timeout plugin=%s generation=%" PRIu64
+             " pid=%d runs=%u",
+             process->name, process->spec.generation, process->child.pid, ended);
+}
+
+/* Return true if all agents that are left ignore that they were asked to stop. */
+static bool is_forsaken(const struct process *process)
+{
+    for (uint32_t number = 0; number < process->runs.capacity; number++) {
+        if (process->runs.taken[number] && !run_is_given_up(process->runs.taken[number]))
+            return false;
+    }
+    return true;
 }
 
 static void check_drain(struct process *process)
 {
     if (process->state != PROCESS_draining)
         return;
-    if (process->drain_left > 0)
+    if (is_forsaken(process))
+        process_quit(process, PROCESS_QUIT_MS);
+    else if (process->drain_left == NEVER)
+        return;
+    else if (process->drain_left > 0)
         process->drain_left -=
             process->drain_left < PROCESS_PING_MS ? process->drain_left : PROCESS_PING_MS;
     else if (process->stuck)
         process_kill(process, RUN_ERROR_worker_stuck, "killed because its loop did not answer");
     else if (process->cancelled)
         process_kill(process, RUN_ERROR_drain_timeout,
-                     "killed because its runs did not stop when they were cancelled");
+                     "killed because its runs did not stop at the drain deadline");
     else
-        cancel_runs(process);
+        end_runs(process);
 }
 
 static void on_ping_time(uv_timer_t *timer)
@@ -749,5 +772,12 @@ void process_snapshot(const struct process *process, struct process_snapshot *ou
         .stray_emits = process->stray_emits,
         .memory = process->memory,
         .age_ms = process_age_ms(process),
+        .drains = process->state == PROCESS_draining,
+        .drain_left_ms = process->cancelled ? 0 : process->drain_left,
     };
+    for (uint32_t number = 0;
+         number < process->runs.capacity && out->run_count < PROCESS_SNAPSHOT_RUNS; number++) {
+        if (process->runs.taken[number])
+            out->runs[out->run_count++] = run_id(process->runs.taken[number]);
+    }
 }

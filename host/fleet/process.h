@@ -21,6 +21,9 @@
 /* How long a process without runs may take to leave. */
 #define PROCESS_QUIT_MS 2000
 
+/* Runs that a snapshot names. */
+#define PROCESS_SNAPSHOT_RUNS 8
+
 struct process;
 
 struct process_spec {
@@ -81,6 +84,10 @@ struct process_snapshot {
     uint64_t stray_emits;  /* emits outside of a run */
     size_t memory;         /* resident bytes at the last ping */
     uint64_t age_ms;       /* since it became ready; before, since it was started */
+    bool drains;
+    uint64_t drain_left_ms;                  /* until its runs are ended; NEVER if they are not */
+    const char *runs[PROCESS_SNAPSHOT_RUNS]; /* ids, of the first ones */
+    unsigned run_count;
 };
 
 /* Start a process; its handler is called from the loop only. Return -errno if it cannot start. */
@@ -110,9 +117,10 @@ bool process_has_room(const struct process *process);
 void process_start(struct process *process, struct run *run, const struct run_agent *agent);
 
 /*
- * Take no more runs and leave when the last has ended. After timeout_ms the
- * runs that are left are cancelled; if they do not stop, the process is killed.
- * A second call may shorten the time.
+ * Take no more runs and leave when the last has ended, or when all agents that are
+ * left ignore that they were cancelled. After timeout_ms, which may be NEVER, the runs
+ * that are left end as failed; if their agents do not stop, the process is killed. A
+ * second call may shorten the time.
  */
 void process_drain(struct process *process, uint64_t timeout_ms);
 

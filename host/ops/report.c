@@ -5,6 +5,8 @@
  */
 #include "ops/report.h"
 
+#include "base/time.h"
+
 static void report_text(struct json_writer *json, const char *name, const char *text)
 {
     if (text && *text)
@@ -23,6 +25,14 @@ static void report_process(const struct process *process, struct json_writer *js
     json_number(json, "started_runs", shot.started_runs);
     json_number(json, "memory", shot.memory);
     json_number(json, "age_s", shot.age_ms / 1000);
+    if (shot.drains) {
+        if (shot.drain_left_ms != NEVER)
+            json_number(json, "drain_left_s", shot.drain_left_ms / 1000);
+        json_open(json, "runs", '[');
+        for (unsigned i = 0; i < shot.run_count; i++)
+            json_text(json, NULL, shot.runs[i]);
+        json_close(json, ']');
+    }
     json_close(json, '}');
 }
 
@@ -73,6 +83,8 @@ void report_plugins(const struct registry *registry, struct json_writer *json)
         json_text(json, "state", shot.state);
         report_text(json, "last_error", shot.reason);
         json_number(json, "queued_runs", shot.queued_runs);
+        if (shot.swap_waits)
+            json_flag(json, "swap_waits", true);
         json_number(json, "current", shot.current ? generation_number(shot.current) : 0);
         json_open(json, "generations", '[');
         for (unsigned at = 0; at < shot.generations; at++)

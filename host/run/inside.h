@@ -52,8 +52,9 @@ struct run {
     char *subject;
     uint32_t inputs_sent, inputs_taken;
     bool cancelling;
-    bool held;             /* tasks of its agent wait for credit */
-    struct patience timer; /* for the first of these, by patience_now(), or NEVER */
+    enum run_canceller canceller; /* of a run that is, or was, cancelling or cancelled */
+    bool held;                    /* tasks of its agent wait for credit */
+    struct patience timer;        /* for the first of these, by patience_now(), or NEVER */
     uint64_t deadline_at;
     uint64_t deserted_at; /* its time to linger is over */
     uint64_t ignored_at;  /* its grace is over */

@@ -51,6 +51,12 @@ static const struct {
 #undef X
 };
 
+static const char *const cancellers[] = {
+#define X(name) #name,
+    RUN_CANCELLERS(X)
+#undef X
+};
+
 #define IN(state) (1u << RUN_##state)
 #define ENDS      (IN(finished) | IN(failed) | IN(cancelled))
 
@@ -127,8 +133,11 @@ struct buf *run_pairs(struct run *run, const struct run_agent *agent)
     return &run->pairs;
 }
 
+/* Say why the run did not finish. */
 static void describe_error(const struct run *run, struct buf *json)
 {
+    if (run->state == RUN_cancelled)
+        buf_printf(json, ",\"reason\":\"%s\"", cancellers[run->canceller]);
     if (run->error_code == NULL)
         return;
     buf_puts(json, ",\"error\":{\"code\":");
@@ -178,7 +187,7 @@ static void arm(struct run *run)
 void run_set_deserted(struct run *run, bool deserted)
 {
     if (deserted && run->linger_ms == 0) {
-        run_cancel(run);
+        run_cancel_by(run, RUN_BY_disconnect);
     } else if (!deserted || !run_has_ended(run)) {
         run->deserted_at = deserted ? run_time(run, run->linger_ms) : NEVER;
         arm(run);
@@ -381,6 +390,8 @@ int run_end(struct run *run, const struct wire_end *end)
 
     if (length > 0 && (json_check(end->result, length) < 0 || strpbrk(end->result, "\r\n")))
         return -EPROTO;
+    if (!run->cancelling)
+        run->canceller = RUN_BY_operator; /* if so: the host had the worker quit */
     if (!run_has_ended(run))
         end_with(run, by_status[end->status], end);
     if (run->executor) { /* it reports nothing more about the run */
@@ -422,12 +433,24 @@ void run_abort(struct run *run, enum run_error error, const char *detail)
 
 void run_cancel(struct run *run)
 {
+    run_cancel_by(run, RUN_BY_client);
+}
+
+void run_cancel_by(struct run *run, enum run_canceller by)
+{
     if (run_has_ended(run))
         return;
+    if (!run->cancelling)
+        run->canceller = by;
     if (run->executor)
         stop_executor(run);
     else
         end_cancelled(run);
+}
+
+bool run_is_given_up(const struct run *run)
+{
+    return run->executor && run->cancelling && run->ignored_at == NEVER;
 }
 
 /* The agent goes on, but nobody waits for it. */
@@ -451,7 +474,7 @@ static void on_time(void *data)
         run_abort(run, RUN_ERROR_deadline, NULL);
     if (now >= run->deserted_at) {
         run->deserted_at = NEVER;
-        run_cancel(run);
+        run_cancel_by(run, RUN_BY_disconnect);
     }
     if (now >= run->ignored_at)
         give_up(run);

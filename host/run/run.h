@@ -44,6 +44,15 @@ enum run_state {
 #undef X
 };
 
+/* Who wanted a run to be cancelled: the word on the wire. */
+#define RUN_CANCELLERS(X) X(client) X(disconnect) X(operator)
+
+enum run_canceller {
+#define X(name) RUN_BY_##name,
+    RUN_CANCELLERS(X)
+#undef X
+};
+
 /* Why the host ends a run as failed: the code on the wire, and words for people. */
 #define RUN_ERRORS(X)                                                                   \
     X(worker_crashed, "the agent's worker process died")                                \
@@ -135,8 +144,15 @@ int run_end(struct run *run, const struct wire_end *end);
 /* End the run as failed; a running agent is told to stop. Only a run's first end counts. */
 void run_abort(struct run *run, enum run_error error, const char *detail);
 
-/* A queued run ends as cancelled; the agent of a running one is asked to stop, once. */
+/*
+ * A queued run ends as cancelled; the agent of a running one is asked to stop, once. The
+ * first who wants that counts; run_cancel() is a client's wish.
+ */
 void run_cancel(struct run *run);
+void run_cancel_by(struct run *run, enum run_canceller by);
+
+/* Return true if its agent ignores that it was asked to stop, and its executor was told so. */
+bool run_is_given_up(const struct run *run);
 
 /* Hand JSON to the agent. -ENXIO: the run is queued or has ended; -EAGAIN: too many are not taken.
  */

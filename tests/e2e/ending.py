@@ -6,7 +6,7 @@ import time
 from harness import SANITIZED, wait_for
 from supervising import SupervisionTest
 
-CANCELLED = {"status": "cancelled"}
+CANCELLED = {"status": "cancelled", "reason": "client"}
 FINISHED = {"status": "finished"}
 NOBODY = "0" * 26  # an id that no run has
 

@@ -171,7 +171,7 @@ class QueuedTest(EndTest):
         stream = self.server.reopen(self.run_id)
         state = self.cancel(self.server, self.run_id, 200)
         self.assertEqual(state, {"run": self.run_id, "agent": "e2e_watch", "status": "cancelled",
-                                 "events": 1})
+                                 "events": 1, "reason": "client"})
         self.assertEqual([(event.sequence, event.type) for event in stream.rest()], [(1, "done")])
         self.assertEqual(stream.done, CANCELLED)
         stream.close()
@@ -184,7 +184,8 @@ class QueuedTest(EndTest):
             self.cancel(self.server, self.run_id, 200)
             answer = waiting.response()
         self.assertEqual((answer.status, answer.json()), (409, {
-            "run": self.run_id, "agent": "e2e_watch", "text": "", "status": "cancelled"}))
+            "run": self.run_id, "agent": "e2e_watch", "text": "", "status": "cancelled",
+            "reason": "client"}))
 
     def test_deserted(self):
         stream = self.open(self.server, "e2e_watch", {"how": "sleep", "file": self.path("queued")})
@@ -192,7 +193,8 @@ class QueuedTest(EndTest):
         run = stream.run
         left = time.monotonic()
         stream.close()
-        self.wait_state(self.server, run, "cancelled")
+        state = self.wait_state(self.server, run, "cancelled")
+        self.assertEqual(state["reason"], "disconnect")
         self.check_soon(left, time.monotonic(), 1)
         self.cancel(self.server, self.run_id, 200)
         self.check_rest()

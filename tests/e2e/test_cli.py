@@ -324,7 +324,7 @@ class RunTest(CliTest):
         process.send_signal(signal.SIGINT)
         said += process.stdout.read()
         self.assertEqual(process.wait(PATIENCE_S), 1)
-        self.assertRegex(said, rb'event: done\ndata: {"status":"cancelled"}\nid: .*\n\n\Z')
+        self.assertRegex(said, rb'event: done\ndata: {"status":"cancelled","reason":"client"}\nid: .*\n\n\Z')
 
     def read_until(self, process, end):
         """What it prints comes at once, not when a buffer is full."""

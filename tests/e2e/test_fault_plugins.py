@@ -103,7 +103,7 @@ class DeadlockTest(FaultTest):
         self.assertEqual(types(stream.rest()), ["run", "ready", "done"])
         self.check_failed(stream.done, "drain_timeout")
         self.check_obituary(self.server, self.PLUGIN, self.worker, 1,
-                            "did not stop when they were cancelled")
+                            "did not stop at the drain deadline")
         self.check_fine()
 
     def test_client_of_a_deadlocked_run_leaves(self):

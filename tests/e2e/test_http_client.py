@@ -764,7 +764,7 @@ class CancelTest(HttpTest):
         os.unlink(path)
         self.assertLessEqual(took_ms, NOTICE_MS)
         stream.rest()
-        self.assertEqual(stream.done, {"status": "cancelled"})
+        self.assertEqual(stream.done, {"status": "cancelled", "reason": "client"})
         wait_for(lambda: self.upstream.open == 0, "the connections are closed")
 
     def check_each(self, begun, *ops, **more):

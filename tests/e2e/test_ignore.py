@@ -14,7 +14,7 @@ class IgnoreTest(EndTest):
     TICKS = {"how": "ticks", "count": 70, "period_ms": 25}
 
     def begin(self, agent, **settings):
-        settings = {f"plugin.{agent}.cancel_grace": 1, "host.drain_timeout": 2,
+        settings = {f"plugin.{agent}.cancel_grace": 1,
                     **{f"plugin.{agent}.{key}": value for key, value in settings.items()}}
         self.server = self.watch(agent, "ticker", settings=settings)
         self.others = self.bystanders(self.server, 2)
@@ -30,7 +30,7 @@ class IgnoreTest(EndTest):
         return stream.until("worker").json()["pid"]
 
     def check_replaced(self, agent, run):
-        """Another worker serves; this one goes when its last run has ended, or its time is over."""
+        """Another worker serves; this one goes when only runs that ignore it are left."""
         wait_for(lambda: self.ignored(run), "it is reported")
         new = wait_for(lambda: [pid for pid in self.server.serving(agent) if pid != self.worker],
                        "another worker serves")[0]

@@ -655,7 +655,7 @@ class WorkersTest(SupervisionTest):
 
 class DrainTest(SupervisionTest):
     def test_deadline(self):
-        """Runs that end in time finish, the others are cancelled."""
+        """Runs that end in time finish, the others fail, and the log says so."""
         server = self.watch("fault_loop", "ticker", settings={"host.drain_timeout": 2})
         others = self.bystanders(server)
         worker = server.serving("fault_loop")[0]
@@ -670,7 +670,9 @@ class DrainTest(SupervisionTest):
         self.assertEqual(short.done, FINISHED)
         events = long.rest()
         self.assertEqual(types(events), ["run", "ready"] + ["tick"] * (len(events) - 3) + ["done"])
-        self.assertEqual(long.done, {"status": "cancelled"})
+        self.check_failed(long.done, "drain_timeout")
+        self.assertEqual(len(server.lines("runs ended at the drain deadline", "plugin=fault_loop",
+                                          "generation=1", "runs=1")), 1)
         wait_for(lambda: worker not in server.children(), "the old worker leaves")
         self.assertEqual(server.obituaries(), [])
         others.check()
@@ -686,8 +688,8 @@ class DrainTest(SupervisionTest):
         events = stream.rest()
         self.assertEqual(types(events), ["run", "ready"] + ["tick"] * (len(events) - 3) + ["done"])
         self.check_failed(stream.done, "drain_timeout",
-                          "killed because its runs did not stop when they were cancelled")
-        self.check_obituary(server, agent, worker, 1, "did not stop when they were cancelled")
+                          "the agent did not end in the time that its old version had left")
+        self.check_obituary(server, agent, worker, 1, "did not stop at the drain deadline")
         others.check()
 
     def test_thread_that_ignores_cancellation(self):

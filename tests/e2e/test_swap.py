@@ -754,14 +754,22 @@ class DrainTest(SwapTest):
         self.check_drained(server)
 
     def test_timeout(self):
-        """What does not end in time is cancelled."""
-        server = self.serve_swap(swap="swap_one", settings={"host.drain_timeout": 0})
+        """What does not end in time fails; until then list says when that will be."""
+        server = self.serve_swap(swap="swap_one", settings={"host.drain_timeout": 2})
         live = Live(self, server, 5)
         self.rename(server, "swap_two")
+        self.wait_serves(server, "two", 2)
+        worker = self.plugin(server)["generations"][0]["workers"][0]
+        self.assertEqual((worker["state"], len(worker["runs"])), ("draining", 5))
+        self.assertIn(worker["drain_left_s"], (0, 1, 2))
+        self.assertRegex(self.command(server, "list").stdout.decode(),
+                         r"\n    held by:( \w{26,}){5}; they end at the drain deadline in [012] s\n")
         live.swarm.finish()
         for stream in live.swarm.streams:
-            self.assertEqual(stream.parser.done["status"], "cancelled")
+            self.assertEqual(stream.parser.done["error"]["code"], "drain_timeout")
         self.wait_generations(server, 2)
+        self.assertEqual(len(server.lines(" warn ", "runs ended at the drain deadline",
+                                          "plugin=swap", "generation=1", "runs=5")), 1)
 
 
 class StateTest(SwapTest):
@@ -875,8 +883,13 @@ class LimitTest(SwapTest):
 
     def check_full(self, server):
         self.assertEqual(self.current(server), ("two", 2))
-        self.assertEqual(self.last_error(server),
-                         "2 generations are live; the swap waits until one has drained")
+        runs = {stream.parser.run for stream in self.old.swarm.streams}
+        begin = ("2 generations are live; the swap waits until one has drained; "
+                 "generation 1 has 5 runs: ")
+        self.assertTrue(self.last_error(server).startswith(begin), self.last_error(server))
+        self.assertEqual(set(self.last_error(server)[len(begin):].split()), runs)
+        self.assertTrue(self.plugin(server)["swap_waits"])
+        self.assertEqual(set(self.plugin(server)["generations"][0]["workers"][0]["runs"]), runs)
         self.assertEqual(len(server.workers()), 2)
         self.old.read_on()
         self.new.read_on()
@@ -884,6 +897,7 @@ class LimitTest(SwapTest):
     def finish(self, server, generation):
         self.wait_generations(server, 2, generation)
         self.assertIsNone(self.last_error(server))
+        self.assertNotIn("swap_waits", self.plugin(server))
         self.new.finish()
         self.new.check_made_by("two", 2)
         self.old.check_made_by("one", 1)
@@ -1087,7 +1101,9 @@ class ListTest(SwapTest):
         plugins = self.listed(server)
         self.assertEqual(text.splitlines()[0].split(), ["PLUGIN", "VERSION", "GEN", "STATE", "PID",
                                                         "RUNS", "RESTARTS", "MEMORY", "AGE"])
-        self.assertEqual(len(text.splitlines()), 1 + 4 + 1)
+        self.assertEqual(len(text.splitlines()), 1 + 4 + 1 + 1)
+        runs = next(line.split(":")[1].split() for line in text.splitlines() if "held by:" in line)
+        self.assertEqual(set(runs), {stream.parser.run for stream in live.swarm.streams})
         self.assertEqual(text.splitlines()[-1], f"folder {server.plugin_folder}: watched")
         pids = [worker["pid"] for plugin in plugins.values()
                 for generation in plugin["generations"] for worker in generation["workers"]]

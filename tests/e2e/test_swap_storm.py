@@ -26,7 +26,7 @@ class SwapStormTest(unittest.TestCase):
 
     def test_loss_is_seen(self):
         """The storm is no test if it does not notice that runs are cut off."""
-        ended = self.storm("--set", "host.drain_timeout=0")
+        ended = self.storm("--set", "host.drain_timeout=1")
         self.assertEqual(ended.returncode, 1, ended.stdout)
         self.assertRegex(ended.stdout, r"(?m)^lost +[1-9]")
 

@@ -198,7 +198,7 @@ CASE(stream)
     answer_lookup();
     turn();
     run_cancel(run);
-    expect("200", "{\"status\":\"cancelled\"}");
+    expect("200", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
 }
 
 CASE(nothing_follows)

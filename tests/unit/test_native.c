@@ -209,7 +209,7 @@ CASE(queued_run_has_no_version)
 {
     static const struct run_identity queued = {.id = RUN, .agent = "a\"b"};
 
-    add("done", "{\"status\":\"cancelled\"}");
+    add("done", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
     encoder->end(document, &queued, &out);
     expect_out("{\"run\":\"" RUN "\",\"agent\":\"a\\\"b\",\"text\":\"\","
                "\"status\":\"cancelled\"}\n");

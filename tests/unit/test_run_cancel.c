@@ -35,7 +35,7 @@ CASE(ignored_after_its_grace)
         uv_run(&loop, UV_RUN_ONCE);
     ck_assert_uint_ge(told.at_ms, cancelled_at + 5);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
-    expect_stream("run done ", "{\"status\":\"cancelled\"}");
+    expect_stream("run done ", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
     run_cancel(run);
     pass(20);
     ck_assert_uint_eq(told.cancels, 1);
@@ -55,7 +55,7 @@ CASE(ignored_agent_goes_on)
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
     ck_assert_int_eq(finish(), 0);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
-    expect_stream("run done ", "{\"status\":\"cancelled\"}");
+    expect_stream("run done ", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
 }
 
 CASE(ignored_after_an_abort)

@@ -109,7 +109,7 @@ CASE(cancelled_while_queued)
     run_cancel(run);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
     ck_assert_uint_eq(runs_live(runs), 0);
-    expect_stream("done ", "{\"status\":\"cancelled\"}");
+    expect_stream("done ", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
 }
 
 static cJSON *describe(void)
@@ -183,7 +183,7 @@ CASE(cancelled_by_its_worker)
 {
     ck_assert_int_eq(end_run(WIRE_CANCELLED, "", "", ""), 0);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
-    expect_stream("run done ", "{\"status\":\"cancelled\"}");
+    expect_stream("run done ", "{\"status\":\"cancelled\",\"reason\":\"operator\"}");
 }
 
 CASE(result_with_line_break_is_refused)
@@ -237,7 +237,7 @@ CASE(cancelled_while_running)
     ck_assert_uint_eq(told.cancels, 1);
     ck_assert_int_eq(append("last", "1"), 0);
     ck_assert_int_eq(end_run(WIRE_CANCELLED, "", "", ""), 0);
-    expect_stream("run last done ", "{\"status\":\"cancelled\"}");
+    expect_stream("run last done ", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
 }
 
 CASE(aborted_while_it_is_being_cancelled)
