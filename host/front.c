@@ -232,12 +232,21 @@ static struct pace_times pace_times(const struct config *config)
                                .stall_ms = config->stall * UINT64_C(1000)};
 }
 
+static void front_set_guard(const struct config *config)
+{
+    guard_set(!config->debug);
+    if (config->debug)
+        log_warn("host.debug is on: this user's other processes, plugins too, can read the memory "
+                 "of server and workers");
+}
+
 /* Hand the parts what they keep of the configuration. */
 static void front_apply(struct front *front)
 {
     struct runs_limits limits = runs_limits(front->config);
     struct pace_times times = pace_times(front->config);
 
+    front_set_guard(front->config);
     runs_set_limits(front->api.runs, &limits);
     streams_set_times(front->api.streams, &times);
     collectors_set_times(front->api.collectors, &times);
@@ -530,11 +539,7 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     log_open("front", "", log_limit());
     log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
              http_library(), uv_version_string(), cJSON_Version());
-    guard_set(!config->debug);
-    if (config->debug)
-        log_warn(
-            "host.debug is on: this user's other processes, plugins too, can read the memory of "
-            "server and workers");
+    front_set_guard(config);
     raise_file_limit();
     status = uv_loop_init(&front.loop);
     if (status < 0) {

@@ -87,6 +87,8 @@ http_sources = \
 	host/http/tls.h
 
 fleet_sources = \
+	host/fleet/confinement.c \
+	host/fleet/confinement.h \
 	host/fleet/deployment.c \
 	host/fleet/deployment.h \
 	host/fleet/generation.c \
@@ -165,6 +167,8 @@ worker_sources = \
 	host/worker/outbox.h \
 	host/worker/plugin.c \
 	host/worker/plugin.h \
+	host/worker/sandbox.c \
+	host/worker/sandbox.h \
 	host/worker/sched.c \
 	host/worker/sched.h \
 	host/worker/sched_loop.c \

@@ -617,7 +617,8 @@ int agent_llm_chat(const struct agent_llm *llm, const cJSON *messages, const cJS
         status = fail(answer, -EINVAL, "not_configured",
                       "no model is configured: set model, and base_url or api_key, in the "
                       "section [plugin %s] of the configuration, or OPENAI_MODEL, and "
-                      "OPENAI_BASE_URL or OPENAI_API_KEY, in the server's environment",
+                      "OPENAI_BASE_URL or OPENAI_API_KEY, in the server's environment and "
+                      "env = OPENAI_* in that section",
                       agent ? agent : "NAME");
     } else {
         body = make_body(llm, messages, tools);

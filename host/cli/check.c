@@ -64,7 +64,6 @@ static int check_plugin(struct check *check)
     static const struct process_handler handler = {
         .hello = on_hello, .ready = on_ready, .gone = on_gone};
     struct process_spec spec = {.generation = 1,
-                                .debug = true,
                                 .start_timeout = check->settings->config->start_timeout,
                                 .stuck_timeout = check->settings->config->stuck_timeout};
     uv_loop_t loop = {.data = NULL};

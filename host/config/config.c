@@ -60,7 +60,7 @@ static const struct setting host_keys[] = {
     {HOST(SECONDS, drain_timeout, LIVE), "0", "0", "86400", "for the runs of a replaced worker to end; 0 is no limit"},
     {HOST(COUNT, max_generations, LIVE), "32", "2", "1024", "most live generations of one plugin"},
     {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
-    {HOST(SWITCH, debug, RESTART), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},
+    {HOST(SWITCH, debug, LIVE), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},
     {HOST(HEADERS, forward_headers, LIVE), "", NULL, NULL, "request headers that agents may read"},
     {HOST(FILE, tokens, LIVE), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},
     {HOST(SWITCH, allow_anonymous, LIVE), "no", NULL, NULL, "without tokens, also on other addresses than loopback"},
@@ -81,6 +81,12 @@ static const struct setting plugin_keys[] = {
     {PLUGIN(COUNT, max_queued), "4096", "1", "1048576", "most runs that wait"},
     {PLUGIN(DISCONNECT, on_disconnect), "30", NULL, NULL, "when a run's last client left"},
     {PLUGIN(SECONDS, deadline), "0", "0", "86400", "for a run; 0 is none"},
+    {PLUGIN(VARIABLES, env), "", NULL, NULL, "variables of the server's environment that it gets, besides PATH and the like"},
+    {PLUGIN(LIMIT, core), "auto", NULL, NULL, "most bytes of a core file; auto is 0 without host.debug"},
+    {PLUGIN(LIMIT, nofile), "auto", NULL, NULL, "most open descriptors of a worker; auto is the server's"},
+    {PLUGIN(LIMIT, nproc), "auto", NULL, NULL, "most processes and threads of its user"},
+    {PLUGIN(LIMIT, as), "auto", NULL, NULL, "most bytes of address space of a worker"},
+    {PLUGIN(LIMIT, fsize), "auto", NULL, NULL, "most bytes of a file that it writes"},
     {PLUGIN(SECONDS, cancel_grace), "10", "1", "3600", "for a cancelled run to stop"},
     {0},
 };
@@ -358,7 +364,7 @@ void config_print_defaults(FILE *out)
     keys_print(plugin_keys, out);
 }
 
-static void pairs_free(struct config_plugin *plugin)
+static void section_finish(struct config_plugin *plugin)
 {
     struct config_pair *pair, *next;
 
@@ -369,6 +375,7 @@ static void pairs_free(struct config_plugin *plugin)
         free(pair->value);
         free(pair);
     }
+    free(plugin->env);
 }
 
 void config_destroy(struct config *config)
@@ -380,10 +387,11 @@ void config_destroy(struct config *config)
     HASH_ITER(in_config, config->sections, plugin, next)
     {
         HASH_DELETE(in_config, config->sections, plugin);
-        pairs_free(plugin);
+        section_finish(plugin);
         free(plugin->name);
         free(plugin);
     }
+    section_finish(&config->plugin_defaults);
     free(config->listen);
     free(config->plugins);
     free(config->admin);

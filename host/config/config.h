@@ -38,16 +38,18 @@ struct config_plugin {
     unsigned threads;
     size_t stack; /* bytes */
     unsigned workers;
-    size_t memory_limit;       /* of a worker, bytes; 0 is none */
-    unsigned max_runs;         /* of a worker; 0 is no limit */
-    unsigned max_live;         /* runs at a time, more wait; 0 is no limit */
-    unsigned max_queued;       /* runs that wait */
-    unsigned on_disconnect;    /* as setting_disconnect() reads it */
-    unsigned deadline;         /* of a run, seconds; 0 is none */
-    unsigned cancel_grace;     /* seconds */
-    struct config_pair *pairs; /* uthash: the author's keys, in the order first set */
-    size_t json_size;          /* of the pairs, bytes */
-    UT_hash_handle in_config;  /* in config->sections */
+    size_t memory_limit;    /* of a worker, bytes; 0 is none */
+    unsigned max_runs;      /* of a worker; 0 is no limit */
+    unsigned max_live;      /* runs at a time, more wait; 0 is no limit */
+    unsigned max_queued;    /* runs that wait */
+    unsigned on_disconnect; /* as setting_disconnect() reads it */
+    unsigned deadline;      /* of a run, seconds; 0 is none */
+    unsigned cancel_grace;  /* seconds */
+    char *env;              /* variables that its workers get; see fleet/confinement.h */
+    size_t core, nofile, nproc, as, fsize; /* as setrlimit(2) takes; or SETTING_LIMIT_AUTO */
+    struct config_pair *pairs;             /* uthash: the author's keys, in the order first set */
+    size_t json_size;                      /* of the pairs, bytes */
+    UT_hash_handle in_config;              /* in config->sections */
 };
 
 struct config {

@@ -11,12 +11,13 @@
 #include <string.h>
 #include <strings.h>
 
-#define BLANKS       " \t"
-#define SEPARATORS   "," BLANKS
-#define ALPHANUMERIC "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-#define SCHEME_CHARS ALPHANUMERIC "+-."
-#define NAME_CHARS   ALPHANUMERIC "-._"
-#define HEADER_CHARS ALPHANUMERIC "-_.!#$%&'*+^`|~"
+#define BLANKS         " \t"
+#define SEPARATORS     "," BLANKS
+#define ALPHANUMERIC   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define SCHEME_CHARS   ALPHANUMERIC "+-."
+#define NAME_CHARS     ALPHANUMERIC "-._"
+#define HEADER_CHARS   ALPHANUMERIC "-_.!#$%&'*+^`|~"
+#define VARIABLE_CHARS ALPHANUMERIC "_"
 
 /* Read a whole number; a size may have a suffix. */
 static bool number_read(const char *text, bool is_size, uint64_t *out)
@@ -180,6 +181,28 @@ static bool is_list(const char *text, bool (*is_fine)(const char *word, size_t l
     return true;
 }
 
+/* The name of an environment variable, maybe with a '*' or a "=value" after it. */
+static bool is_variable(const char *text, size_t length)
+{
+    size_t name = strspn(text, VARIABLE_CHARS);
+
+    if (isdigit((unsigned char)*text) || name > length)
+        return false;
+    return name == length || (text[name] == '*' && name + 1 == length) ||
+           (text[name] == '=' && name > 0);
+}
+
+static int limit_set(const char *text, size_t *out)
+{
+    uint64_t number = SETTING_LIMIT_AUTO;
+
+    if (strcmp(text, "auto") != 0 &&
+        (!number_read(text, true, &number) || number >= SETTING_LIMIT_AUTO))
+        return -EINVAL;
+    *out = (size_t)number;
+    return 0;
+}
+
 static bool is_text(enum setting_kind kind, const char *text)
 {
     struct sockaddr_storage address;
@@ -192,6 +215,8 @@ static bool is_text(enum setting_kind kind, const char *text)
         return is_list(text, is_host);
     if (kind == SETTING_ORIGINS)
         return is_list(text, is_origin);
+    if (kind == SETTING_VARIABLES)
+        return is_list(text, is_variable);
     return kind == SETTING_FILE || *text != '\0';
 }
 
@@ -205,6 +230,8 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
         return switch_set(text, field);
     if (setting->kind == SETTING_DISCONNECT)
         return setting_disconnect(text, field);
+    if (setting->kind == SETTING_LIMIT)
+        return limit_set(text, field);
     if (setting->min == NULL) {
         if (!is_text(setting->kind, text))
             return -EINVAL;
@@ -228,7 +255,7 @@ bool setting_needs_restart(const struct setting *setting, const void *from, cons
 
     if (setting->change == SETTING_LIVE)
         return false;
-    if (setting->kind == SETTING_SIZE)
+    if (setting->kind == SETTING_SIZE || setting->kind == SETTING_LIMIT)
         return *(const size_t *)a != *(const size_t *)b;
     if (setting->kind == SETTING_SWITCH)
         return *(const bool *)a != *(const bool *)b;
@@ -248,11 +275,14 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
         [SETTING_HEADERS] = "header names separated by commas",
         [SETTING_HOSTS] = "host names and addresses without a port, separated by commas, or *",
         [SETTING_ORIGINS] = "origins such as https://app.example separated by commas, or *",
+        [SETTING_VARIABLES] =
+            "NAME, NAME* or NAME=VALUE of environment variables, separated by commas",
         [SETTING_SWITCH] = "yes or no",
         [SETTING_DISCONNECT] = DISCONNECT_WANTS,
         [SETTING_COUNT] = "",
         [SETTING_SECONDS] = " seconds",
         [SETTING_SIZE] = " bytes",
+        [SETTING_LIMIT] = "auto, or a whole number, maybe with K or M",
     };
 
     if (setting->min)

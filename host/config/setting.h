@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 /* Each with the type of its field; a text belongs to the field and is freed with free(). */
@@ -23,10 +24,12 @@ enum setting_kind {
     SETTING_HOSTS,      /* char *, names and addresses separated by commas and blanks, or "*" */
     SETTING_ORIGINS,    /* char *, web origins separated by commas and blanks, or "*"; may be "" */
     SETTING_SWITCH,     /* bool, yes or no */
+    SETTING_VARIABLES,  /* char *, NAME, NAME* and NAME=VALUE, separated like those; may be "" */
     SETTING_DISCONNECT, /* unsigned, seconds; see setting_disconnect() */
     SETTING_COUNT,      /* unsigned */
     SETTING_SECONDS,    /* unsigned */
     SETTING_SIZE,       /* size_t, bytes */
+    SETTING_LIMIT,      /* size_t, SETTING_LIMIT_AUTO for auto */
 };
 
 /* When a new value takes effect. */
@@ -46,6 +49,8 @@ struct setting {
     const char *min, *max; /* of a number, written as its values are; NULL: a text */
     const char *about;
 };
+
+#define SETTING_LIMIT_AUTO SIZE_MAX
 
 /* Set the field in owner; -EINVAL if the text is not what the setting wants. */
 int setting_set(const struct setting *setting, const char *text, void *owner);

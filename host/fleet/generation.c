@@ -71,7 +71,8 @@ struct generation {
     size_t memory_limit; /* 0: none */
     unsigned max_runs;   /* 0: no limit */
     char *settings;      /* JSON, for create() */
-    char *state_json;    /* for create(); NULL for none */
+    struct confinement *confinement;
+    char *state_json; /* for create(); NULL for none */
     enum generation_state state;
     struct seat **seats;
     unsigned seat_count;
@@ -128,6 +129,7 @@ static void on_seats_closed(void *owner)
     free(generation->description);
     free(generation->mode);
     free(generation->settings);
+    confinement_destroy(generation->confinement);
     free(generation->state_json);
     free(generation->reason);
     free(generation->processes);
@@ -361,12 +363,32 @@ static void generation_create_in(const struct generation *generation, struct pro
     process_create(process, &setup);
 }
 
+/* Return true if the plugin of this name is to be confined as the generation is. */
+static bool generation_is_confined(const struct generation *generation, const struct config *config,
+                                   const char *name)
+{
+    struct confinement *wanted = confinement_create(config_plugin(config, name), config->debug);
+    bool same = strcmp(confinement_json(wanted), confinement_json(generation->confinement)) == 0;
+
+    confinement_destroy(wanted);
+    return same;
+}
+
 static void on_hello(void *data, struct process *process, const struct process_hello *hello)
 {
     struct generation *generation = data;
 
     if (generation->name) { /* a later worker of the same plugin */
         generation_create_in(generation, process);
+        return;
+    }
+    if (!generation_is_confined(generation, generation->config, hello->name)) {
+        char *reason = mem_printf(
+            "%s: its plugin is called '%s', and [plugin %s] says what it may reach (env, limits), "
+            "which counts before a file is loaded; name the file %s.so",
+            image_file(generation->image), hello->name, hello->name, hello->name);
+        process_refuse(process, reason);
+        free(reason);
         return;
     }
     generation->name = mem_strdup(hello->name);
@@ -463,7 +485,7 @@ static void seat_fill(struct seat *seat)
     struct generation *generation = seat->generation;
     struct process_spec spec = {.image = generation->image,
                                 .generation = generation->number,
-                                .debug = generation->config->debug,
+                                .confinement = generation->confinement,
                                 .start_timeout = generation->config->start_timeout,
                                 .stuck_timeout = generation->config->stuck_timeout};
     unsigned count = generation->process_count + 1;
@@ -492,6 +514,8 @@ struct generation *generation_start(uv_loop_t *loop, const struct generation_spe
     generation->handler = handler;
     generation->data = data;
     generation->since = uv_now(loop);
+    generation->confinement = confinement_create(
+        confinement_section(spec->config, image_file(spec->image)), spec->config->debug);
     generation_add_seat(generation);
     seat_fill(generation->seats[0]);
     return generation;
@@ -549,6 +573,7 @@ bool generation_is_configured(const struct generation *generation, const struct 
     const struct config_plugin *plugin = config_plugin(config, generation->name);
     char *settings = config_plugin_json(config, generation->name);
     bool same =
+        generation_is_confined(generation, config, generation->name) &&
         strcmp(settings, generation->settings) == 0 && plugin->threads == generation->threads &&
         plugin->stack == generation->stack && plugin->memory_limit == generation->memory_limit &&
         plugin->max_runs == generation->max_runs && plugin->workers == generation->seat_count;

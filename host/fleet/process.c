@@ -152,7 +152,8 @@ static void process_open_plugin(struct process *process)
     cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
     cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
     cJSON_AddNumberToObject(json, "log", log_limit());
-    cJSON_AddBoolToObject(json, "debug", process->spec.debug);
+    if (process->spec.confinement)
+        cJSON_AddRawToObject(json, "confinement", confinement_json(process->spec.confinement));
     text = cJSON_PrintUnformatted(json);
     process_send(process, WIRE_OPEN, 0, text, strlen(text));
     cJSON_free(text);
@@ -696,7 +697,8 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
 {
     static const struct link_handler link_handler = {.frame = on_frame, .ended = on_link_ended};
     struct process *process = mem_alloc(sizeof *process);
-    struct spawn_settings settings = {.image = spec->image};
+    struct spawn_settings settings = {
+        .image = spec->image, .env = spec->confinement ? confinement_env(spec->confinement) : NULL};
     int fd, status;
 
     process->loop = loop;

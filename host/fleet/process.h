@@ -9,6 +9,7 @@
 #ifndef FLEET_PROCESS_H
 #define FLEET_PROCESS_H
 
+#include "fleet/confinement.h"
 #include "fleet/image.h"
 #include "run/run.h"
 
@@ -29,8 +30,8 @@ struct process;
 struct process_spec {
     struct image *image; /* the process takes a reference */
     uint64_t generation;
-    bool debug;             /* the worker's memory guard is open (base/guard.h) */
-    unsigned start_timeout; /* seconds to become ready */
+    const struct confinement *confinement; /* stays until the process is gone; NULL: none */
+    unsigned start_timeout;                /* seconds to become ready */
     unsigned stuck_timeout; /* seconds without an answer to a ping until it counts as stuck, and
                                again until it is killed */
 };

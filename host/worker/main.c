@@ -22,6 +22,7 @@
 #include "wire/link.h"
 #include "wire/worker_fds.h"
 #include "worker/host_table.h"
+#include "worker/sandbox.h"
 #include "worker/worker.h"
 
 #include <cjson/cJSON.h>
@@ -131,9 +132,9 @@ static int main_open(struct worker_process *process, const cJSON *json)
 
     if (path == NULL || file == NULL || process->worker)
         return -EPROTO;
-    guard_set(!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "debug")));
     process->worker = worker_create(&process->loop, &sink, process);
-    if (worker_open(process->worker, path, file, &refusal) < 0) {
+    if (sandbox_enter(cJSON_GetObjectItemCaseSensitive(json, "confinement"), &refusal) < 0 ||
+        worker_open(process->worker, path, file, &refusal) < 0) {
         main_refuse(process, &refusal);
         return 0;
     }

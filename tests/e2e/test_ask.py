@@ -20,7 +20,8 @@ class AskTest(Test):
 
     def start(self, settings=None, env=None):
         settings = {f"plugin.ask.{key}": value for key, value in (settings or {}).items()}
-        return self.serve("ask", settings={"plugin.ask.documents": DOCUMENTS, **settings},
+        return self.serve("ask", settings={"plugin.ask.documents": DOCUMENTS, "plugin.ask.env": "OPENAI_*",
+                                           **settings},
                           env={**NONE, **(env or {})})
 
     def settings(self):

@@ -3,6 +3,7 @@
 
 import os
 import pwd
+import resource
 import shutil
 import unittest
 
@@ -80,6 +81,79 @@ class MemoryTest(DoorsTest):
         known = self.knock(server, "self")
         self.assertEqual((known["no_new_privs"], known["dumpable"]), (1, 0), known)
         self.assertNotIn("became", known)
+
+
+class EnvironmentTest(DoorsTest):
+    ENV = {"OPENAI_API_KEY": SECRET, "OTEL_A": "a", "OTEL_B": "b", "LANG": "C.UTF-8", "LC_TIME": "C",
+           "https_proxy": "http://127.0.0.1:1"}
+
+    def variable(self, server, name):
+        return self.knock(server, "variable", name=name)["answer"]
+
+    def check_variables(self, env, wanted):
+        server = self.serve_unprivileged("e2e_doors", settings={"plugin.e2e_doors.env": env}, env=self.ENV)
+        self.assertEqual({name: self.variable(server, name) for name in wanted}, wanted)
+
+    def test_a_plugin_gets_what_is_nobodys_secret(self):
+        self.check_variables("", {"OPENAI_API_KEY": None, "OTEL_A": None, "XDG_RUNTIME_DIR": None,
+                                  "LANG": "C.UTF-8", "LC_TIME": "C", "https_proxy": "http://127.0.0.1:1",
+                                  "PATH": os.environ["PATH"]})
+
+    def test_a_plugin_gets_what_is_named(self):
+        self.check_variables("OPENAI_API_KEY,OTEL_*, LANG=de,NEW=x=y",
+                             {"OPENAI_API_KEY": SECRET, "OTEL_A": "a", "OTEL_B": "b", "LANG": "de", "NEW": "x=y",
+                              "XDG_RUNTIME_DIR": None})
+
+    def test_a_plugin_gets_all(self):
+        self.check_variables("*", {"OPENAI_API_KEY": SECRET, "OTEL_A": "a"})
+
+    def test_a_reload_swaps_the_plugin(self):
+        config = self.path("sluice.ini")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write("[host]\n")
+        server = self.prepare("e2e_doors", env=self.ENV)
+        server.args += ["-c", config]
+        server.start()
+        self.assertIsNone(self.variable(server, "OTEL_A"))
+        with open(config, "w", encoding="utf-8") as file:
+            file.write("[plugin e2e_doors]\nenv = OTEL_A\nnofile = 100\n")
+        server.signal(1)
+        wait_for(lambda: server.lines("now serving", "generation=2"), "the swap")
+        self.assertEqual(self.variable(server, "OTEL_A"), "a")
+        self.assertEqual(self.knock(server, "limit", number=resource.RLIMIT_NOFILE)["answer"], 100)
+
+    def test_a_file_of_another_name_is_refused(self):
+        """Its code would run before it is known whose limits are its own."""
+        server = self.prepare("echo", settings={"plugin.e2e_doors.env": "OPENAI_API_KEY"})
+        shutil.copy(plugin_path("e2e_doors"), os.path.join(server.plugin_folder, "other.so"))
+        server.start()
+        self.assertTrue(server.lines("name the file e2e_doors.so"), server.log())
+        self.assertEqual(server.post("e2e_doors", {}).status, 404)
+
+
+class LimitsTest(DoorsTest):
+    LIMITS = {"core": resource.RLIMIT_CORE, "nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC,
+              "fsize": resource.RLIMIT_FSIZE, **({} if SANITIZED else {"as": resource.RLIMIT_AS})}
+
+    def limits(self, server):
+        return {name: self.knock(server, "limit", number=number)["answer"] for name, number in self.LIMITS.items()}
+
+    def test_limits(self):
+        wanted = {"core": 0, "nofile": 64, "nproc": 512, "fsize": 1 << 20, **({} if SANITIZED else {"as": 1 << 31})}
+        wanted["core"] = min(4096, resource.getrlimit(resource.RLIMIT_CORE)[1] % (1 << 64))
+        server = self.serve_unprivileged("e2e_doors", settings={
+            f"plugin.e2e_doors.{name}": f"{value >> 10}K" if value > 4096 else value
+            for name, value in wanted.items()})
+        self.assertEqual(self.limits(server), wanted)
+
+    def test_no_core_files(self):
+        server = self.serve_unprivileged("e2e_doors")
+        self.assertEqual(self.limits(server)["core"], 0)
+
+    def test_a_limit_that_cannot_be_had(self):
+        server = self.serve_unprivileged("e2e_doors", "echo", settings={"plugin.e2e_doors.nofile": "2000000000"})
+        self.assertTrue(server.lines("refused at confine", "nofile = 2000000000"), server.log())
+        self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
 
 
 class OrphansTest(DoorsTest):

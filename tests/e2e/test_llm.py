@@ -398,7 +398,7 @@ class ConfigurationTest(Test):
 
     def ask(self, settings=None, **env):
         server = self.serve("e2e_llm", settings={f"plugin.e2e_llm.{key}": value for key, value
-                                                 in (settings or {}).items()},
+                                                 in {"env": "OPENAI_*", **(settings or {})}.items()},
                             env={**self.NONE, **env})
         events = server.run("e2e_llm", {"say": "hello"})
         server.stop()
@@ -423,6 +423,13 @@ class ConfigurationTest(Test):
     def test_no_key(self):
         self.ask({"base_url": self.model.base_url, "model": "mine"})
         self.assertNotIn("authorization", self.model.requests()[0]["headers"])
+
+    def test_environment_that_is_not_the_plugins(self):
+        error = self.ask({"env": ""}, OPENAI_BASE_URL=self.model.base_url, OPENAI_MODEL="m",
+                         OPENAI_API_KEY="k")[-1].json()["error"]
+        self.assertEqual(error["code"], "not_configured")
+        self.assertIn("env = OPENAI_*", error["message"])
+        self.assertEqual(self.model.requests(), [])
 
     def test_key_with_a_line_break(self):
         error = self.ask({"base_url": self.model.base_url, "model": "m"},

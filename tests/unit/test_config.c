@@ -293,6 +293,36 @@ CASE(disconnect)
     }
 }
 
+CASE(variables)
+{
+    static const char *good[] = {"", "A", "a_1, B*,C=", "*", "A=b=c X=*", "_=1"};
+    static const char *bad[] = {"1A", "A-B", "=x", "A B*C", "A**", "*A", "A.B"};
+    char assignment[64];
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(assignment, sizeof assignment, "plugin.p.env=%s", good[i]);
+        set(assignment);
+        ck_assert_str_eq(config_plugin(config, "p")->env, good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(assignment, sizeof assignment, "plugin.p.env=%s", bad[i]);
+        ck_assert_int_eq(config_set(config, assignment, &why), -EINVAL);
+    }
+}
+
+CASE(limits)
+{
+    ck_assert_uint_eq(config_plugin(config, "p")->as, SETTING_LIMIT_AUTO);
+    set("plugin.p.as=2M");
+    ck_assert_uint_eq(config_plugin(config, "p")->as, 2097152);
+    set("plugin.p.core=0");
+    ck_assert_uint_eq(config_plugin(config, "p")->core, 0);
+    set("plugin.p.as=auto");
+    ck_assert_uint_eq(config_plugin(config, "p")->as, SETTING_LIMIT_AUTO);
+    ck_assert_int_eq(config_set(config, "plugin.p.nproc=many", &why), -EINVAL);
+    ck_assert_int_eq(config_set(config, "plugin.p.nproc=18446744073709551615", &why), -EINVAL);
+}
+
 CASE(origins)
 {
     static const char *good[] = {"",
