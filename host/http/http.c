@@ -11,8 +11,9 @@
  *     the end      the handler's handle(), after which the request is
  *
  *         replied      its response is queued at once
- *         waiting      its connection is suspended (conn.h); the answer resumes
- *                      it, and on_access() is called again to queue the response
+ *         waiting      on_access() is called once more and suspends its connection
+ *                      (conn.h); the answer resumes it, and on_access() is called
+ *                      again to queue the response
  *         opening      it will stream: its response gets a reader, on_read()
  *
  *     RECEIVING ──► HANDLING ──► REPLIED ◄──┐
@@ -629,8 +630,24 @@ static mhd_result request_receive(struct http_request *request, const char *data
     return MHD_YES;
 }
 
-/* The whole request is there, or its Content-Length says that it is too large. */
-static mhd_result request_handle(struct http_request *request)
+static mhd_result request_park(struct http_request *request)
+{
+    request_suspend(request, false);
+    if (http_stream_watch(request) == 0)
+        return MHD_YES;
+    request_resume(request);
+    return MHD_NO;
+}
+
+/*
+ * The whole request is there, or nobody wants the rest.
+ *
+ * libmicrohttpd goes on with a resumed connection where it stopped, which is in its
+ * reading, and takes the FIN of a half-closed one for the client's end. So a request
+ * that waits is parked when libmicrohttpd asks once more for an answer: then it has
+ * noted that nothing is to be read. Before the body it would read on meanwhile.
+ */
+static mhd_result request_handle(struct http_request *request, bool before_body)
 {
     deadline_clear(request->http->deadlines, &request->peer->deadline);
     request->state = REQUEST_HANDLING;
@@ -639,11 +656,10 @@ static mhd_result request_handle(struct http_request *request)
         buf_finish(&request->body);
         return request_queue(request);
     }
-    request_suspend(request, false);
-    if (http_stream_watch(request) == 0)
-        return MHD_YES;
-    request_resume(request);
-    return MHD_NO;
+    if (before_body)
+        return request_park(request);
+    http_run_soon(request->http);
+    return MHD_YES;
 }
 
 static bool request_has_body(const struct http_request *request)
@@ -666,7 +682,7 @@ static mhd_result request_admit(struct http_request *request)
     if (!request_has_body(request) || (admission == HTTP_WITH_BODY && !request->too_large))
         return MHD_YES;
     http_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
-    return admission == HTTP_ANSWERED ? request_queue(request) : request_handle(request);
+    return admission == HTTP_ANSWERED ? request_queue(request) : request_handle(request, true);
 }
 
 /* A walk over the headers. */
@@ -759,9 +775,11 @@ static mhd_result on_access(void *data, struct MHD_Connection *connection, const
     }
     if (request->state == REQUEST_REPLIED || request->state == REQUEST_OPENING)
         return request_queue(request);
+    if (request->state == REQUEST_WAITING)
+        return request_park(request);
     if (request->state != REQUEST_RECEIVING) /* the client left while it waited */
         return MHD_NO;
-    return request_handle(request);
+    return request_handle(request, false);
 }
 
 static void on_completed(void *data, struct MHD_Connection *connection, void **request_slot,

@@ -48,6 +48,9 @@ class HalfCloseTest(Test):
 
     def check_table(self, tls=None):
         server = self.serve("ticker", tls=tls)
+        idle = server.connect()  # libmicrohttpd's order is another with more than one connection
+        self.addCleanup(idle.close)
+        self.assertEqual(idle.exchange("GET", "/healthz").status, 200)
         for version in ("1.1", "1.0"):
             with self.subTest(version=version, mode="stream"):
                 self.check_stream(self.ask(server, run_request("ticker", SLOW, version=version)))
