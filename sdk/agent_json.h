@@ -23,11 +23,13 @@ extern "C" {
 
 #ifndef AGENT_NO_SHORT_NAMES
 #define emit_json            agent_emit_json
+#define JSON_INTEGER_MAX     AGENT_JSON_INTEGER_MAX
 #define JSON_PARSE_DEPTH_MAX AGENT_JSON_PARSE_DEPTH_MAX
 #ifndef JANSSON_H
-#define json_number agent_json_number
-#define json_parse  agent_json_parse
-#define json_string agent_json_string
+#define json_integer agent_json_integer
+#define json_number  agent_json_number
+#define json_parse   agent_json_parse
+#define json_string  agent_json_string
 #endif
 #endif
 
@@ -99,6 +101,26 @@ static inline double agent_json_number(const cJSON *object, const char *name, do
 {
     const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, name);
     return cJSON_IsNumber(member) ? member->valuedouble : fallback;
+}
+
+/* The largest integer that JSON carries exactly in all implementations: 2^53 - 1. */
+#define AGENT_JSON_INTEGER_MAX 9007199254740991
+
+/*
+ * Return the number member of a JSON object without its fraction; fallback if the object
+ * has no such number, or the number is beyond AGENT_JSON_INTEGER_MAX. Use this function
+ * where you would cast a number that others wrote: in C, the cast of a double to a type
+ * that cannot hold it is undefined. [any-thread]
+ */
+static inline long long agent_json_integer(const cJSON *object, const char *name,
+                                           long long fallback)
+{
+    const cJSON *member = cJSON_GetObjectItemCaseSensitive(object, name);
+    const double most = (double)AGENT_JSON_INTEGER_MAX;
+
+    if (!cJSON_IsNumber(member) || !(member->valuedouble >= -most && member->valuedouble <= most))
+        return fallback;
+    return (long long)member->valuedouble;
 }
 
 #ifdef __cplusplus

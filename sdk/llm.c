@@ -265,7 +265,7 @@ static int take_call_piece(struct exchange *exchange, const cJSON *piece)
     const char *id = agent_json_string(piece, "id", "");
     const char *name = agent_json_string(function, "name", "");
     const char *arguments = agent_json_string(function, "arguments", "");
-    struct call *call = find_call(exchange, (long)agent_json_number(piece, "index", -1), id);
+    struct call *call = find_call(exchange, (long)agent_json_integer(piece, "index", -1), id);
     int status;
 
     if (call == NULL)
@@ -312,8 +312,8 @@ static int take_event(void *arg, const char *type, const char *data)
     }
     usage = cJSON_GetObjectItemCaseSensitive(chunk, "usage");
     if (cJSON_IsObject(usage)) {
-        answer->input_tokens = (long)agent_json_number(usage, "prompt_tokens", -1);
-        answer->output_tokens = (long)agent_json_number(usage, "completion_tokens", -1);
+        answer->input_tokens = (long)agent_json_integer(usage, "prompt_tokens", -1);
+        answer->output_tokens = (long)agent_json_integer(usage, "completion_tokens", -1);
     }
 
     /* The request asks for one choice, so others are ignored. */

@@ -117,9 +117,12 @@ static void main_greet(struct worker_process *process)
     main_send_json(process, WIRE_HELLO, json);
 }
 
-static double number_of(const cJSON *json, const char *name)
+/* Return the member, which cJSON cuts to the range of an int; 0 if there is none. */
+static int number_of(const cJSON *json, const char *name)
 {
-    return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(json, name));
+    const cJSON *member = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    return cJSON_IsNumber(member) ? member->valueint : 0;
 }
 
 /* Open the plugin as the front's OPEN says. */
@@ -139,7 +142,7 @@ static int main_open(struct worker_process *process, const cJSON *json)
         return 0;
     }
     snprintf(process->keys, sizeof process->keys, "plugin=%s generation=%d",
-             worker_plugin(process->worker)->name, (int)number_of(json, "generation"));
+             worker_plugin(process->worker)->name, number_of(json, "generation"));
     log_open("worker", process->keys, (enum log_level)number_of(json, "log"));
     main_greet(process);
     return 0;

@@ -1,10 +1,13 @@
 /* The checker is compared with tables of documents, and with a second checker of another design,
  * which descends by recursion and decodes code points. */
+#define AGENT_NO_SHORT_NAMES
+
 #include "../case.h"
 #include "base/json.h"
 
 #include "base/buf.h"
 
+#include <agent_json.h>
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -852,4 +855,38 @@ CASE(append_string_is_always_valid)
                          (ssize_t)buf_length(&json));
         buf_finish(&json);
     }
+}
+
+/* ---- numbers that others wrote, for plugins ---- */
+
+static void expect_integer(const char *number, long long expected)
+{
+    char text[64];
+    cJSON *json;
+
+    snprintf(text, sizeof text, "{\"n\":%s}", number);
+    json = cJSON_Parse(text);
+    ck_assert_ptr_nonnull(json);
+    ck_assert_int_eq(agent_json_integer(json, "n", -7), expected);
+    cJSON_Delete(json);
+}
+
+CASE(integers_in_range)
+{
+    expect_integer("0", 0);
+    expect_integer("-0.9", 0);
+    expect_integer("41.99", 41);
+    expect_integer("4294967296", 4294967296);
+    expect_integer("9007199254740991", AGENT_JSON_INTEGER_MAX);
+    expect_integer("-9007199254740991", -AGENT_JSON_INTEGER_MAX);
+}
+
+CASE(integers_out_of_range)
+{
+    expect_integer("9007199254740992", -7);
+    expect_integer("1e51", -7);
+    expect_integer("-1e51", -7);
+    expect_integer("1e999", -7);
+    expect_integer("\"1\"", -7);
+    expect_integer("null", -7);
 }
