@@ -397,6 +397,7 @@ E2E_TESTS = \
 	tests/e2e/test_rebuild.py \
 	tests/e2e/test_resume.py \
 	tests/e2e/test_run_input.py \
+	tests/e2e/test_shares.py \
 	tests/e2e/test_short_send.py \
 	tests/e2e/test_shutdown.py \
 	tests/e2e/test_slow_clients.py \

@@ -3,8 +3,8 @@
  *
  *     the server     is it stopping?
  *     the agent      does it exist, does it serve, has its queue room?
- *     the server     max_runs, log_budget
- *     the client     max_runs_per_client
+ *     the server     max_runs
+ *     the client     its share of log_budget, max_runs_per_client
  *
  * What a request may say wrong is found by request.c, what a run refuses by
  * runs.c; their words are in the same table.
@@ -29,8 +29,13 @@ static const struct {
 #undef X
 };
 
+enum admission admission_no_room(const struct api *api)
+{
+    return runs_has_one_client(api->runs) ? ADMISSION_log_budget : ADMISSION_share;
+}
+
 enum admission admission_check(const struct api *api, struct deployment *deployment,
-                               const char *client)
+                               const struct run_request *wanted)
 {
     const struct config *config = api->config;
     int status;
@@ -44,10 +49,10 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
         return status == -EAGAIN ? ADMISSION_max_queued : ADMISSION_unavailable;
     if (runs_live(api->runs) >= config->max_runs)
         return ADMISSION_max_runs;
-    if (!runs_make_room(api->runs))
-        return ADMISSION_log_budget;
+    if (!runs_make_room(api->runs, wanted->client, wanted->input_length))
+        return admission_no_room(api);
     if (config->max_runs_per_client > 0 &&
-        runs_live_of(api->runs, client) >= config->max_runs_per_client)
+        runs_live_of(api->runs, wanted->client) >= config->max_runs_per_client)
         return ADMISSION_max_runs_per_client;
     return ADMISSION_granted;
 }

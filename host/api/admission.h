@@ -18,6 +18,7 @@
 struct api;
 struct deployment;
 struct http_request;
+struct run_request;
 
 /* What the words of a refusal mention. Only the members that they name need be set. */
 struct admission_facts {
@@ -60,7 +61,11 @@ struct admission_facts {
       facts->agent)                                                                                \
     X(max_runs, 503, true, "the server has as many live runs as it allows; try again later")       \
     X(log_budget, 503, true,                                                                       \
-      "the events of live runs fill the server's log_budget; try again later")                     \
+      "live runs, and bodies and answers under way, fill the server's log_budget; try again "      \
+      "later")                                                                                     \
+    X(share, 429, true,                                                                            \
+      "you hold your share of the server's log_budget, in runs, bodies, inputs or answers that "   \
+      "you have not read; read, cancel or wait")                                                   \
     X(max_runs_per_client, 429, true,                                                              \
       "you have as many live runs as one client may have; wait for one to end")                    \
     X(no_run_id, 500, false, "the server cannot make a run id")
@@ -74,10 +79,13 @@ enum admission {
 
 /*
  * Decide if a run of this deployment, NULL if there is none, may start now or
- * wait for its start. client is charged for the run.
+ * wait for its start. wanted says who is charged for it, and has its input.
  */
 enum admission admission_check(const struct api *api, struct deployment *deployment,
-                               const char *client);
+                               const struct run_request *wanted);
+
+/* Return what a client is told that may not hold more: who alone uses the budget fills it. */
+enum admission admission_no_room(const struct api *api);
 
 /* Answer the request with a refusal. facts may be NULL if the words mention none. */
 void admission_refuse(struct http_request *request, enum admission refusal,

@@ -34,7 +34,9 @@ struct collector {
     struct http_request *request;
     const struct document_encoder *encoder;
     void *document;
-    size_t taken; /* bytes of the runs' budget */
+    size_t taken; /* bytes that the run's client is charged */
+    bool crowded; /* the client had no room for more, so the document is not whole */
+    bool late;    /* the run had ended before the request came */
     enum collector_state state;
     bool done;         /* the document is in unsent, or sent */
     struct buf unsent; /* to be sent as it comes */
@@ -54,17 +56,25 @@ static bool take_memory(void *data, size_t bytes)
 {
     struct collector *collector = data;
 
-    if (!run_take_memory(collector->subscriber.run, bytes))
+    if (!run_take_memory(collector->subscriber.run, bytes)) {
+        collector->crowded = true;
         return false;
+    }
     collector->taken += bytes;
     return true;
+}
+
+static void give_memory(struct collector *collector)
+{
+    run_give_memory(collector->subscriber.run, collector->taken);
+    collector->taken = 0;
 }
 
 /* The caller says how the collector leaves the run. */
 static void collector_destroy(struct collector *collector, void (*leave)(struct subscriber *self))
 {
     TAILQ_REMOVE(&collector->collectors->all, collector, in_all);
-    run_give_memory(collector->subscriber.run, collector->taken);
+    give_memory(collector);
     leave(&collector->subscriber);
     collector->encoder->finish(collector->document);
     free(collector->document);
@@ -149,8 +159,14 @@ static void collector_reply(struct collector *collector)
     struct buf body = {0};
 
     collector->encoder->end(collector->document, run_identity(run), &body);
-    http_reply(collector->request, statuses[run_get_state(run)], collector->encoder->content_type,
-               &body);
+    give_memory(collector); /* the answer is charged to who asked for it */
+    if (collector->late && collector->crowded) {
+        buf_finish(&body);
+        http_refuse(collector->request);
+    } else {
+        http_reply(collector->request, statuses[run_get_state(run)],
+                   collector->encoder->content_type, &body);
+    }
     collector_destroy(collector, run_unsubscribe);
 }
 
@@ -159,6 +175,7 @@ static void collector_finish(struct collector *collector)
     collector->done = true;
     collector->encoder->end(collector->document, run_identity(collector->subscriber.run),
                             &collector->unsent);
+    collector->encoder->finish(collector->document);
     if (collector->state == COLLECTOR_OPEN && !collector->pace.blocked)
         collector_send(collector);
 }
@@ -203,12 +220,13 @@ void collect_open(struct collectors *collectors, struct http_request *request, s
     collector->request = request;
     collector->encoder = encoder->document;
     collector->document = mem_alloc(collector->encoder->size);
+    collector->late = run_has_ended(run);
     pace_stamp(&collector->pace, collectors->loop, request, false);
     TAILQ_INSERT_TAIL(&collectors->all, collector, in_all);
     run_subscribe(run, &collector->subscriber, 0, &gap);
     if (gap.to > 0)
         collector->encoder->gap(collector->document, &gap);
-    if (!run_has_ended(run))
+    if (!collector->late)
         http_wait(request, &handler, collector);
     collector_read(collector);
 }

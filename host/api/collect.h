@@ -7,8 +7,10 @@
  * proxies on the way: the answer then begins with status 200 and white space, goes on
  * with white space at each heartbeat, and only the document says how the run ended.
  *
- * Policy: the memory that a document takes counts for the runs' budget. A run that
- * emits more than there is room for goes on, and the document says so.
+ * Policy: the memory that a document takes is charged to the run's client, and the
+ * answer, until it is sent, to the client that asked. A run that emits more than there is
+ * room for goes on, and the document says so. Who asks for a run that has ended, and has
+ * no room for its document, is refused.
  */
 #ifndef API_COLLECT_H
 #define API_COLLECT_H

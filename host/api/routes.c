@@ -25,6 +25,7 @@
 #include "fleet/registry.h"
 #include "fleet/states.h"
 #include "http/problem.h"
+#include "run/runs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,6 +249,31 @@ static const struct route *route_find(const char *path, char name[NAME_MAX_SIZE]
     return NULL;
 }
 
+/* Return who is charged for the request. */
+static const char *client_of(const struct http_request *request)
+{
+    return *http_subject(request) ? http_subject(request) : http_client_address(request);
+}
+
+static bool api_take(void *data, const struct http_request *request, size_t bytes)
+{
+    const struct api *api = data;
+
+    return runs_take(api->runs, client_of(request), bytes);
+}
+
+static void api_give(void *data, const struct http_request *request, size_t bytes)
+{
+    const struct api *api = data;
+
+    runs_give(api->runs, client_of(request), bytes);
+}
+
+static void api_refuse(void *data, struct http_request *request)
+{
+    admission_refuse(request, admission_no_room(data), NULL);
+}
+
 static enum http_admission api_admit(void *data, struct http_request *request)
 {
     const struct api *api = data;
@@ -274,7 +300,12 @@ static enum http_admission api_admit(void *data, struct http_request *request)
     http_set_subject(request, subject);
     if (!check_parameters(route, request))
         return HTTP_ANSWERED;
-    return route->flags & BODY ? HTTP_WITH_BODY : HTTP_WITHOUT_BODY;
+    if (!(route->flags & BODY))
+        return HTTP_WITHOUT_BODY;
+    /* Now others may be disconnected to make the room that api_take() asks for. */
+    if (http_body_length(request) <= api->config->max_body)
+        runs_make_room(api->runs, client_of(request), http_body_length(request));
+    return HTTP_WITH_BODY;
 }
 
 static void api_handle(void *data, struct http_request *request)
@@ -284,4 +315,8 @@ static void api_handle(void *data, struct http_request *request)
     route_find(http_path(request), name)->handle(data, request, name);
 }
 
-const struct http_handler api_handler = {.admit = api_admit, .handle = api_handle};
+const struct http_handler api_handler = {.admit = api_admit,
+                                         .handle = api_handle,
+                                         .take = api_take,
+                                         .give = api_give,
+                                         .refuse = api_refuse};

@@ -111,10 +111,13 @@ static void on_found(void *data, struct run *run)
     struct lookup *lookup = data;
     struct http_request *request = lookup->request;
 
-    if (request && run && strcmp(run_subject(run), http_subject(request)) == 0)
+    if (request && run && strcmp(run_subject(run), http_subject(request)) == 0) {
+        run_ref(run);
         lookup->then(lookup, run);
-    else if (request)
+        run_unref(run);
+    } else if (request) {
         admission_refuse(request, ADMISSION_no_such_run, NULL);
+    }
     lookup->done = true;
     if (!lookup->calling)
         lookup_destroy(lookup);
@@ -208,7 +211,7 @@ void api_runs_start(const struct api *api, struct http_request *request, const c
         answer(api, request, run, wanted.answer, wanted.encoder, 0);
         return;
     }
-    refusal = run ? ADMISSION_key_reused : admission_check(api, deployment, wanted.client);
+    refusal = run ? ADMISSION_key_reused : admission_check(api, deployment, &wanted);
     if (refusal == ADMISSION_granted && run_create(api->runs, &wanted, &run) < 0)
         refusal = ADMISSION_no_run_id;
     if (refusal != ADMISSION_granted)
@@ -287,6 +290,8 @@ static void give_input(const struct lookup *lookup, struct run *run)
         status = run_give_input(run, buf_data(view.body), buf_length(view.body));
     if (status == -EAGAIN)
         refusal = ADMISSION_inputs_pending;
+    else if (status == -EDQUOT)
+        refusal = admission_no_room(lookup->api);
     else if (status < 0)
         refusal = run_has_ended(run) ? ADMISSION_run_has_ended : ADMISSION_run_is_queued;
     if (refusal == ADMISSION_granted)

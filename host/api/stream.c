@@ -202,6 +202,16 @@ static void on_appended(struct subscriber *subscriber)
     stream_touch((struct stream *)subscriber);
 }
 
+static bool is_blocked(const struct subscriber *subscriber)
+{
+    return ((const struct stream *)subscriber)->pace.blocked;
+}
+
+static void on_drop(struct subscriber *subscriber)
+{
+    stream_abandon((struct stream *)subscriber);
+}
+
 /* Wait for the agent's first event: most agents say something soon, and many all they have to say.
  */
 static void on_opened(void *data)
@@ -268,6 +278,8 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     struct run_gap gap;
 
     stream->subscriber.appended = on_appended;
+    stream->subscriber.is_blocked = is_blocked;
+    stream->subscriber.drop = on_drop;
     stream->streams = streams;
     stream->request = request;
     stream_stamp(stream, false);

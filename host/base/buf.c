@@ -31,6 +31,23 @@ char *buf_reserve(struct buf *buf, size_t length)
     return buf->base + buf->end;
 }
 
+bool buf_try_reserve(struct buf *buf, size_t length)
+{
+    size_t room = buf->capacity - buf->end, capacity = buf->end + length;
+    char *base;
+
+    if (room >= length)
+        return true;
+    if (capacity < 2 * buf->capacity)
+        capacity = 2 * buf->capacity;
+    base = mem_try_realloc(buf->base, capacity);
+    if (base == NULL)
+        return false;
+    buf->base = base;
+    buf->capacity = capacity;
+    return true;
+}
+
 void buf_commit(struct buf *buf, size_t length)
 {
     assert(length <= buf->capacity - buf->end);

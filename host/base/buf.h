@@ -6,6 +6,7 @@
 #define BASE_BUF_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,10 @@ static inline const char *buf_data(const struct buf *buf)
  * used. */
 char *buf_reserve(struct buf *buf, size_t length);
 void buf_commit(struct buf *buf, size_t length);
+
+/* Make room for length bytes at the end, exactly in an empty buffer; false if there is no memory.
+ */
+bool buf_try_reserve(struct buf *buf, size_t length);
 
 void buf_append(struct buf *buf, const void *data, size_t length);
 void buf_puts(struct buf *buf, const char *text);

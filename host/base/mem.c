@@ -24,6 +24,11 @@ void *mem_realloc(void *old, size_t size)
     return present(realloc(old, size));
 }
 
+void *mem_try_realloc(void *old, size_t size)
+{
+    return realloc(old, size);
+}
+
 char *mem_copy(const char *data, size_t size)
 {
     return memcpy(mem_alloc(size + 1), data, size);

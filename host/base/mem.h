@@ -1,6 +1,7 @@
 /*
  * Allocation that succeeds or ends the process: every queue is bounded, so a
- * failure leaves nothing sensible to do.
+ * failure leaves nothing sensible to do. Where there is something, which is where
+ * clients make the front ask for much at a time, mem_try_realloc() may fail.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
@@ -10,6 +11,10 @@
 /* Return zeroed memory. */
 void *mem_alloc(size_t size);
 void *mem_realloc(void *old, size_t size);
+
+/* NULL, and old as it was, if there is no memory. */
+void *mem_try_realloc(void *old, size_t size);
+
 char *mem_copy(const char *data, size_t size);
 char *mem_strdup(const char *text);
 

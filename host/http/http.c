@@ -91,6 +91,9 @@
 /* Maximum seconds from the last sign of life to a keep-alive probe, and between two probes. */
 #define PROBE_MAX 5
 
+/* An answer of at most this many bytes belongs to its connection; no client is charged for it. */
+#define ANSWER_FREE 4096
+
 #if MHD_VERSION >= 0x00097002
 typedef enum MHD_Result mhd_result;
 #else
@@ -159,6 +162,9 @@ struct http_request {
     bool http_1_1;
     enum request_state state;
     bool too_large;
+    bool crowded;    /* its client has no room for its body */
+    uint64_t length; /* of its body, 0 if that is not known */
+    size_t body_charge, answer_charge;
     struct buf body;
     struct MHD_Response *response; /* while its headers are being collected, and until queued */
     struct {
@@ -287,11 +293,42 @@ void http_add_header(struct http_request *request, const char *name, const char 
     request->headers[at].value = mem_strdup(value);
 }
 
+/* Charge the request's client. */
+static bool request_take(struct http_request *request, size_t *charge, size_t bytes)
+{
+    const struct http *http = request->http;
+
+    if (http->handler->take && !http->handler->take(http->data, request, bytes))
+        return false;
+    *charge += bytes;
+    return true;
+}
+
+static void request_give(struct http_request *request, size_t *charge)
+{
+    const struct http *http = request->http;
+
+    if (*charge > 0 && http->handler->give)
+        http->handler->give(http->data, request, *charge);
+    *charge = 0;
+}
+
+static void request_drop_body(struct http_request *request)
+{
+    buf_finish(&request->body);
+    request_give(request, &request->body_charge);
+}
+
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body)
 {
     size_t length = buf_length(body);
 
+    if (length > ANSWER_FREE && !request_take(request, &request->answer_charge, length)) {
+        buf_finish(body);
+        http_refuse(request);
+        return;
+    }
     request->response =
         MHD_create_response_from_buffer(length, buf_steal(body), MHD_RESPMEM_MUST_FREE);
     request->status = status;
@@ -303,6 +340,11 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
     request->state = REQUEST_REPLIED;
     if (request->conn)
         request_resume(request);
+}
+
+void http_refuse(struct http_request *request)
+{
+    request->http->handler->refuse(request->http->data, request);
 }
 
 void http_wait(struct http_request *request, const struct http_stream_handler *handler, void *data)
@@ -543,9 +585,14 @@ const struct buf *http_body(const struct http_request *request)
     return request->too_large ? NULL : &request->body;
 }
 
+size_t http_body_length(const struct http_request *request)
+{
+    return (size_t)request->length;
+}
+
 void http_drop_body(struct http_request *request)
 {
-    buf_finish(&request->body);
+    request_drop_body(request);
 }
 
 static struct http_peer *connection_peer(struct MHD_Connection *connection)
@@ -598,19 +645,21 @@ static mhd_result request_refuse(struct http_request *request, unsigned status, 
 }
 
 /*
- * The body exceeds max_body, and libmicrohttpd takes no answer before its end.
- * So the answer is written past it, and the connection closes.
+ * The body cannot be kept, and libmicrohttpd takes no answer before its end. So the
+ * answer is written past it, and the connection closes.
  */
-static mhd_result request_cut_off(struct http_request *request)
+static mhd_result request_cut_off(struct http_request *request, unsigned status, const char *phrase,
+                                  const char *detail)
 {
     struct buf body = {0}, answer = {0};
-    char detail[96];
 
-    snprintf(detail, sizeof detail, "the body has more than %zu bytes, the limit of this host",
-             request->http->max_body);
-    problem_document(&body, MHD_HTTP_CONTENT_TOO_LARGE, detail);
-    buf_puts(&answer, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
-                      "Content-Type: " PROBLEM_TYPE "\r\nCache-Control: no-store\r\n");
+    problem_document(&body, status, detail);
+    buf_printf(&answer,
+               "HTTP/1.1 %u %s\r\nConnection: close\r\n"
+               "Content-Type: " PROBLEM_TYPE "\r\nCache-Control: no-store\r\n",
+               status, phrase);
+    if (status != MHD_HTTP_CONTENT_TOO_LARGE)
+        buf_puts(&answer, "Retry-After: 1\r\n");
     for (int i = 0; i < request->header_count; i++)
         buf_printf(&answer, "%s: %s\r\n", request->headers[i].name, request->headers[i].value);
     buf_printf(&answer, "Content-Length: %zu\r\n\r\n%.*s", buf_length(&body),
@@ -621,11 +670,27 @@ static mhd_result request_cut_off(struct http_request *request)
     return MHD_NO;
 }
 
-/* A body that exceeds max_body is not read to its end. */
+/* Keep the next piece of the body. A body that cannot be kept whole is not read to its end. */
 static mhd_result request_receive(struct http_request *request, const char *data, size_t length)
 {
-    if (buf_length(&request->body) + length > request->http->max_body)
-        return request_cut_off(request);
+    size_t max_body = request->http->max_body;
+    size_t had = buf_length(&request->body), size = had + length;
+    size_t wanted = had == 0 && request->length > length ? (size_t)request->length : length;
+
+    if (size > max_body) {
+        char detail[96];
+
+        snprintf(detail, sizeof detail, "the body has more than %zu bytes, the limit of this host",
+                 max_body);
+        return request_cut_off(request, MHD_HTTP_CONTENT_TOO_LARGE, "Content Too Large", detail);
+    }
+    if (size > request->body_charge &&
+        !request_take(request, &request->body_charge, size - request->body_charge))
+        return request_cut_off(request, MHD_HTTP_TOO_MANY_REQUESTS, "Too Many Requests",
+                               "the body has no room in your share of the server's log_budget");
+    if (!buf_try_reserve(&request->body, wanted))
+        return request_cut_off(request, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable",
+                               "the server has no memory for the body; try again later");
     buf_append(&request->body, data, length);
     return MHD_YES;
 }
@@ -651,9 +716,12 @@ static mhd_result request_handle(struct http_request *request, bool before_body)
 {
     deadline_clear(request->http->deadlines, &request->peer->deadline);
     request->state = REQUEST_HANDLING;
-    request->http->handler->handle(request->http->data, request);
+    if (request->crowded)
+        http_refuse(request);
+    else
+        request->http->handler->handle(request->http->data, request);
     if (request->state != REQUEST_WAITING) {
-        buf_finish(&request->body);
+        request_drop_body(request);
         return request_queue(request);
     }
     if (before_body)
@@ -679,7 +747,11 @@ static mhd_result request_admit(struct http_request *request)
     struct http *http = request->http;
     enum http_admission admission = http->handler->admit(http->data, request);
 
-    if (!request_has_body(request) || (admission == HTTP_WITH_BODY && !request->too_large))
+    if (!request_has_body(request))
+        return MHD_YES;
+    if (admission == HTTP_WITH_BODY && !request->too_large)
+        request->crowded = !request_take(request, &request->body_charge, request->length);
+    if (admission == HTTP_WITH_BODY && !request->too_large && !request->crowded)
         return MHD_YES;
     http_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
     return admission == HTTP_ANSWERED ? request_queue(request) : request_handle(request, true);
@@ -753,7 +825,8 @@ static mhd_result request_begin(struct http_request *request, const char *method
     if (request->bad_target)
         return request_refuse(request, MHD_HTTP_BAD_REQUEST, request->bad_target);
     if (walk.framing.length)
-        request->too_large = strtoull(walk.framing.length, NULL, 10) > http->max_body;
+        request->length = strtoull(walk.framing.length, NULL, 10);
+    request->too_large = request->length > http->max_body;
     return request_admit(request);
 }
 
@@ -805,7 +878,8 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
     request_free_headers(request);
     if (request->response)
         MHD_destroy_response(request->response);
-    buf_finish(&request->body);
+    request_drop_body(request);
+    request_give(request, &request->answer_charge);
     free(request->room);
     free(request->subject);
     free(request);

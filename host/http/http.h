@@ -45,6 +45,14 @@ struct http_handler {
     enum http_admission (*admit)(void *data, struct http_request *request);
     /* The whole request is there, without a body that is too large: see http_body(). */
     void (*handle)(void *data, struct http_request *request);
+    /*
+     * Charge the request's client for bytes that are kept for it: a body, or an answer
+     * until it is sent. False if there is no room. NULL: nobody counts.
+     */
+    bool (*take)(void *data, const struct http_request *request, size_t bytes);
+    void (*give)(void *data, const struct http_request *request, size_t bytes);
+    /* Reply, in short, to a request for which take() had no room. */
+    void (*refuse)(void *data, struct http_request *request);
 };
 
 /* -errno */
@@ -97,6 +105,9 @@ const char *http_subject(const struct http_request *request);
 /* Return the body; NULL if it exceeds max_body. */
 const struct buf *http_body(const struct http_request *request);
 
+/* Return the length that the client announced for its body; 0 if it announced none. */
+size_t http_body_length(const struct http_request *request);
+
 /* Free the body early: a request that waits keeps it otherwise. */
 void http_drop_body(struct http_request *request);
 
@@ -106,9 +117,15 @@ void http_drop_body(struct http_request *request);
  */
 void http_add_header(struct http_request *request, const char *name, const char *value);
 
-/* Takes the body over. content_type NULL: an answer without a body, such as 204. */
+/*
+ * Takes the body over. content_type NULL: an answer without a body, such as 204. If the
+ * client has no room for a large body, it gets a refusal instead.
+ */
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body);
+
+/* Reply as the handler refuses a request whose client has no room. */
+void http_refuse(struct http_request *request);
 
 /* Whoever holds a request until its answer is whole. */
 struct http_stream_handler {

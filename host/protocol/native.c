@@ -82,7 +82,8 @@ static void native_heartbeat(const void *state, struct buf *out)
 struct native_document {
     struct buf text;  /* the inside of a JSON string */
     struct buf usage; /* JSON of the last usage event */
-    struct buf done;  /* JSON of the done event */
+    size_t usage_charge;
+    struct buf done; /* JSON of the done event */
     bool truncated;
 };
 
@@ -141,6 +142,20 @@ static void keep(struct buf *kept, const struct event *event)
     buf_append(kept, event->json, event->json_length);
 }
 
+/* Keep the last usage; it is left out if there is no room. */
+static void keep_usage(struct native_document *document, const struct document_room *room,
+                       const struct event *event)
+{
+    if (event->json_length > document->usage_charge) {
+        if (!room->take(room->data, event->json_length - document->usage_charge)) {
+            buf_finish(&document->usage);
+            return;
+        }
+        document->usage_charge = event->json_length;
+    }
+    keep(&document->usage, event);
+}
+
 static void document_event(void *data, const struct event *event, const struct document_room *room)
 {
     struct native_document *document = data;
@@ -148,7 +163,7 @@ static void document_event(void *data, const struct event *event, const struct d
     if (event_is(event, "text"))
         add_text(document, room, event);
     else if (event_is(event, "usage"))
-        keep(&document->usage, event);
+        keep_usage(document, room, event);
     else if (event_is(event, "done"))
         keep(&document->done, event);
 }

@@ -161,6 +161,13 @@ void eventlog_drop(struct eventlog *ends, size_t keep, uint64_t upto)
     marks_drop(&log->marks, start);
 }
 
+void eventlog_fit(struct eventlog *ends)
+{
+    struct log *log = (struct log *)ends;
+
+    ring_fit(&log->ring);
+}
+
 size_t eventlog_memory(const struct eventlog *ends)
 {
     const struct log *log = whole(ends);

@@ -49,6 +49,9 @@ void eventlog_skip(const struct eventlog *log, struct log_cursor *cursor, uint64
 /* Forget the oldest events while there are more than keep bytes of them before the offset upto. */
 void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto);
 
+/* Take no more memory than the events need. */
+void eventlog_fit(struct eventlog *log);
+
 /* Bytes that the log has allocated. */
 size_t eventlog_memory(const struct eventlog *log);
 

@@ -43,14 +43,20 @@ struct run {
     unsigned refs;
     /* runs.c */
     UT_hash_handle by_id; /* in runs->by_id */
-    struct quota *quota;  /* while live; may be NULL */
-    char *key;            /* what runs->by_key compares; NULL: none */
+    struct quota *quota;
+    bool is_retained;   /* it is in runs->retained */
+    bool is_idle;       /* it is in quota->idle, else in quota->busy */
+    size_t texts_size;  /* bytes of its error's words */
+    size_t inputs_size; /* bytes of the inputs that the agent has not taken */
+    TAILQ_ENTRY(run) in_quota;
+    char *key; /* what runs->by_key compares; NULL: none */
     unsigned char digest[DIGEST_SIZE];
     uint64_t ended_at;        /* ms of the loop's clock */
     TAILQ_ENTRY(run) in_list; /* in runs->live or runs->retained */
     /* run.c */
     char *subject;
     uint32_t inputs_sent, inputs_taken;
+    uint32_t input_sizes[RUN_INPUTS_MAX]; /* of those between, by their numbers */
     bool cancelling;
     enum run_canceller canceller; /* of a run that is, or was, cancelling or cancelled */
     bool held;                    /* tasks of its agent wait for credit */
@@ -75,7 +81,10 @@ void runs_enter(struct runs *runs, struct run *run, const struct run_request *re
 void runs_retain(struct runs *runs, struct run *run);
 
 /* A run without references gives back what it was charged. */
-void runs_leave(struct runs *runs, const struct run *run);
+void runs_leave(struct runs *runs, struct run *run);
+
+/* What the run takes besides its events, or whether it is read, has changed. */
+void runs_account(struct runs *runs, struct run *run);
 
 /*
  * Drop events of the run that are too much for readers to come, but none after the

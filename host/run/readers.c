@@ -146,6 +146,7 @@ void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t afte
     subscriber->cursor = eventlog_seek(run->log, after);
     TAILQ_INSERT_TAIL(&run->subscribers, subscriber, in_run);
     place_add(run, subscriber);
+    runs_account(run->runs, run);
     run_set_deserted(run, false);
 }
 
@@ -156,6 +157,7 @@ void run_unsubscribe(struct subscriber *subscriber)
     TAILQ_REMOVE(&run->subscribers, subscriber, in_run);
     subscriber->run = NULL;
     place_remove(run, subscriber);
+    runs_account(run->runs, run);
     run_unref(run);
 }
 

@@ -12,6 +12,7 @@
 
 #include "run/eventlog.h"
 
+#include <stdbool.h>
 #include <sys/queue.h>
 
 struct run;
@@ -20,6 +21,11 @@ struct run;
 struct subscriber {
     /* There is more to read. It may read, and unsubscribe itself. */
     void (*appended)(struct subscriber *self);
+    /* NULL for a reader that is never behind: its client takes nothing now, so it may be dropped.
+     */
+    bool (*is_blocked)(const struct subscriber *self);
+    /* Leave the run at once: its client holds too much. */
+    void (*drop)(struct subscriber *self);
     struct run *run;                /* a reference; NULL: not subscribed */
     struct log_cursor cursor;       /* before the first event that it has not read */
     unsigned index;                 /* readers.c */

@@ -88,6 +88,16 @@ void ring_trim(struct ring *ring, uint64_t upto)
         ring_resize(ring, capacity);
 }
 
+void ring_fit(struct ring *ring)
+{
+    size_t capacity = ring->capacity;
+
+    while (capacity > CAPACITY_MIN && ring_length(ring) <= capacity / 2)
+        capacity /= 2;
+    if (capacity < ring->capacity)
+        ring_resize(ring, capacity);
+}
+
 void ring_finish(struct ring *ring)
 {
     free(ring->bytes);

@@ -51,6 +51,9 @@ int ring_view(const struct ring *ring, uint64_t from, uint64_t to, struct iovec 
 /* Forget all bytes before the offset. */
 void ring_trim(struct ring *ring, uint64_t upto);
 
+/* Take no more memory than the content needs. */
+void ring_fit(struct ring *ring);
+
 void ring_finish(struct ring *ring);
 
 #endif

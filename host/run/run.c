@@ -316,11 +316,19 @@ int run_append(struct run *run, struct event *event)
     return 0;
 }
 
+/* The inputs before this number are taken, or are no longer wanted. */
+static void inputs_give_back(struct run *run, uint32_t upto)
+{
+    for (; run->inputs_taken < upto; run->inputs_taken++)
+        run->inputs_size -= run->input_sizes[run->inputs_taken % RUN_INPUTS_MAX];
+    runs_account(run->runs, run);
+}
+
 int run_set_waiting(struct run *run, uint32_t taken, uint32_t waiting)
 {
     if (taken > run->inputs_sent || taken < run->inputs_taken)
         return -EPROTO;
-    run->inputs_taken = taken;
+    inputs_give_back(run, taken);
     if (!run_has_ended(run))
         run_set_state(run, waiting > 0 ? RUN_waiting : RUN_running);
     return 0;
@@ -333,16 +341,23 @@ void run_set_held(struct run *run, bool held)
 
 int run_give_input(struct run *run, const char *json, size_t length)
 {
+    bool has_room = runs_make_room(run->runs, run->quota->name, length);
     int status;
 
     if (run->executor == NULL || run_has_ended(run))
         return -ENXIO;
-    if (run->inputs_sent - run->inputs_taken >= RUN_INPUTS_MAX)
+    if (run->inputs_sent - run->inputs_taken >= RUN_INPUTS_MAX ||
+        (run->inputs_size > 0 && run->inputs_size + length > RUN_INPUTS_SIZE))
         return -EAGAIN;
+    if (!has_room)
+        return -EDQUOT;
     status = run->executor->input(run->executor_data, run->number, json, length);
-    if (status == 0)
-        run->inputs_sent++;
-    return status;
+    if (status < 0)
+        return status;
+    run->input_sizes[run->inputs_sent++ % RUN_INPUTS_MAX] = (uint32_t)length;
+    run->inputs_size += length;
+    runs_account(run->runs, run);
+    return 0;
 }
 
 /* ---- the end ---- */
@@ -356,6 +371,7 @@ static void end_with(struct run *run, enum run_state state, const struct wire_en
     if (state == RUN_failed) {
         run->error_code = mem_strdup(end->code);
         run->error_message = mem_strdup(end->message);
+        run->texts_size = strlen(end->code) + strlen(end->message);
     }
     buf_puts(&json, "{\"status\":\"");
     buf_puts(&json, states[state].name);
@@ -398,6 +414,7 @@ int run_end(struct run *run, const struct wire_end *end)
         run->executor = NULL;
         run->ignored_at = NEVER;
         arm(run);
+        inputs_give_back(run, run->inputs_sent);
         run_unref(run);
     }
     return 0;

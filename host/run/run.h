@@ -29,6 +29,9 @@
 /* Maximum inputs that the agent has not taken; more get -EAGAIN. */
 #define RUN_INPUTS_MAX 8
 
+/* Maximum bytes of those, unless there is only one of them. */
+#define RUN_INPUTS_SIZE (1024u * 1024)
+
 /* state, is an end */
 #define RUN_STATES(X) \
     X(queued, false)  \
@@ -154,7 +157,9 @@ void run_cancel_by(struct run *run, enum run_canceller by);
 /* Return true if its agent ignores that it was asked to stop, and its executor was told so. */
 bool run_is_given_up(const struct run *run);
 
-/* Hand JSON to the agent. -ENXIO: the run is queued or has ended; -EAGAIN: too many are not taken.
+/*
+ * Hand JSON to the agent. -ENXIO: the run is queued or has ended; -EAGAIN: too many are not
+ * taken; -EDQUOT: the run's client holds too much. The caller has a reference.
  */
 int run_give_input(struct run *run, const char *json, size_t length);
 

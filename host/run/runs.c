@@ -7,15 +7,25 @@
  *                                               retention over (on_forget),
  *                                               or too much memory (evict)
  *
- * Memory. Each run is charged RUN_SIZE, its log's memory and its START's variables
- * (account), which changes with each event. When an event makes the sum too
- * large, ended runs are forgotten at once. Live runs are made smaller only when a
- * new run asks for room (runs_make_room), and when they emit or get a reader: then
- * their history is cut to today's fair share, which is smaller the more runs are
- * live. A run that is being read is never forgotten for memory.
+ * Memory. Each run's client is charged for RUN_SIZE, the log's memory and what else
+ * changes (account), at each event: as kept if the run has ended and nobody reads it
+ * (idle), else as held.
+ *
+ *     too much kept     evict: the oldest idle run of the client that keeps most is
+ *                       forgotten, at once, until all fits into the budget
+ *     a client over     relieve, when the loop turns: the histories of its live
+ *     its share         runs are cut to today's fair share, which is smaller the more
+ *                       runs are live; then, while that does not help, the reader
+ *                       furthest behind on one of its runs is disconnected. The largest
+ *                       client goes first.
+ *
+ * Fair shares leave room for readers: the histories of all live runs together are about
+ * half of the budget at most.
  */
 #include "run/inside.h"
 
+#include "base/handles.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -30,6 +40,13 @@
 /* Maximum ratio of a ring's memory and its content. */
 #define RING_EXCESS 4
 
+/* The next relief comes this much later, unless this part of the budget more is held. */
+#define RELIEF_PERIOD_MS 100
+#define RELIEF_STEP      64
+
+/* Readers that one relief disconnects at most. */
+#define RELIEF_MAX 64
+
 #define FORGET_PERIOD_MS 1000
 
 /* Random bytes of an id, and how many are asked for at once: up to 256 never come short. */
@@ -41,6 +58,10 @@ TAILQ_HEAD(run_list, run);
 struct runs {
     uv_loop_t *loop;
     uv_timer_t forget;
+    uv_timer_t relief;
+    uint64_t relief_at; /* ms of the loop's clock: before that, only if much more is held */
+    size_t relief_held; /* what was held after the last relief */
+    struct handles handles;
     struct runs_limits limits;
     struct run *by_id; /* uthash */
     void *by_key;      /* of tsearch(): whatever keys clients choose, it stays balanced */
@@ -50,7 +71,6 @@ struct runs {
     struct run_list live;
     struct run_list retained; /* oldest first */
     size_t live_count;
-    size_t memory;
 };
 
 /* ---- finding ---- */
@@ -116,9 +136,26 @@ struct run *runs_find_key(const struct runs *runs, const char *subject, const ch
 
 /* ---- memory ---- */
 
+/* Put the run among the idle ones of its client, or the busy ones. */
+static void set_idle(struct runs *runs, struct run *run, bool idle)
+{
+    struct quota *quota = run->quota;
+    ptrdiff_t memory = (ptrdiff_t)run->memory;
+
+    if (idle == run->is_idle)
+        return;
+    run->is_idle = idle;
+    TAILQ_REMOVE(idle ? &quota->busy : &quota->idle, run, in_quota);
+    TAILQ_INSERT_TAIL(idle ? &quota->idle : &quota->busy, run, in_quota);
+    quota_keep(&runs->quotas, quota, idle ? memory : -memory);
+    quota_hold(&runs->quotas, quota, idle ? -memory : memory);
+}
+
 static void forget(struct runs *runs, struct run *run)
 {
     TAILQ_REMOVE(&runs->retained, run, in_list);
+    run->is_retained = false;
+    set_idle(runs, run, false); /* whoever still has it holds it */
     HASH_DELETE(by_id, runs->by_id, run);
     if (run->key)
         tdelete(&run->key, &runs->by_key, compare_keys);
@@ -135,25 +172,62 @@ static void on_forget(uv_timer_t *timer)
         forget(runs, run);
 }
 
-/* Forget the oldest ended runs that nobody reads while all take as much as the budget. */
+size_t runs_memory(const struct runs *runs)
+{
+    return runs->quotas.held + runs->quotas.kept;
+}
+
+/* Forget ended runs that nobody reads while all take as much as the budget. */
 static void evict(struct runs *runs)
 {
-    struct run *run, *next;
+    struct quota *quota;
 
-    for (run = TAILQ_FIRST(&runs->retained); run && runs->memory >= runs->limits.log_budget;
-         run = next) {
-        next = TAILQ_NEXT(run, in_list);
-        if (TAILQ_EMPTY(&run->subscribers))
-            forget(runs, run);
-    }
+    while (runs_memory(runs) >= runs->limits.log_budget && (quota = quotas_keeper(&runs->quotas)))
+        forget(runs, TAILQ_FIRST(&quota->idle));
+}
+
+/* Return ms until the next relief may find something to do that the last one did not. */
+static uint64_t relief_pause(const struct runs *runs)
+{
+    uint64_t now = uv_now(runs->loop);
+
+    if (runs->quotas.held > runs->relief_held + runs->limits.log_budget / RELIEF_STEP)
+        return 0;
+    return runs->relief_at > now ? runs->relief_at - now : 0;
+}
+
+static void on_relief(uv_timer_t *timer);
+
+static void relieve_soon(struct runs *runs)
+{
+    if (!uv_is_active((uv_handle_t *)&runs->relief) || relief_pause(runs) == 0)
+        uv_timer_start(&runs->relief, on_relief, relief_pause(runs), 0);
 }
 
 static void account(struct runs *runs, struct run *run)
 {
-    size_t memory = RUN_SIZE + eventlog_memory(run->log) + buf_length(&run->pairs);
+    size_t memory = RUN_SIZE + eventlog_memory(run->log) + buf_length(&run->pairs) +
+                    run->inputs_size + run->texts_size;
+    ptrdiff_t more = (ptrdiff_t)(memory - run->memory);
 
-    runs->memory += memory - run->memory;
+    if (more == 0)
+        return;
     run->memory = memory;
+    if (run->is_idle) {
+        quota_keep(&runs->quotas, run->quota, more);
+        return;
+    }
+    quota_hold(&runs->quotas, run->quota, more);
+    if (more > 0 && quota_is_over(&runs->quotas, run->quota))
+        relieve_soon(runs);
+}
+
+void runs_account(struct runs *runs, struct run *run)
+{
+    set_idle(runs, run, run->is_retained && TAILQ_EMPTY(&run->subscribers));
+    account(runs, run);
+    if (!run->is_idle && quota_is_over(&runs->quotas, run->quota))
+        relieve_soon(runs);
 }
 
 /* Return how many bytes of history a live run may keep. */
@@ -166,53 +240,171 @@ static size_t fair_share(const struct runs *runs)
     return share < runs->limits.log_size ? share : runs->limits.log_size;
 }
 
-/* Cut the run's history to its fair share. */
-static void cut(struct runs *runs, struct run *run, uint64_t upto)
+/* Cut the run's history to this many bytes, or its fair share. */
+static void cut(struct runs *runs, struct run *run, uint64_t upto, size_t keep)
 {
     uint64_t read = readers_upto(run)->at;
+    size_t share = fair_share(runs);
 
-    eventlog_drop(run->log, fair_share(runs), read < upto ? read : upto);
+    eventlog_drop(run->log, share < keep ? share : keep, read < upto ? read : upto);
     account(runs, run);
 }
 
 void runs_drop(struct runs *runs, struct run *run, uint64_t upto)
 {
-    cut(runs, run, upto);
-    if (runs->memory > runs->limits.log_budget)
+    cut(runs, run, upto, SIZE_MAX);
+    if (runs_memory(runs) > runs->limits.log_budget)
         evict(runs);
 }
 
-bool runs_make_room(struct runs *runs)
+/* ---- relief ---- */
+
+struct victim {
+    struct runs *runs;
+    size_t held; /* by the client of the reader */
+    struct subscriber *reader;
+};
+
+/* Return the bytes that the run's slowest reader has not read, if it matters. */
+static uint64_t run_unread(const struct run *run)
+{
+    uint64_t unread = run->log->end.at - readers_upto(run)->at;
+
+    return run->is_retained || unread >= RUN_SHARE_LEAST ? unread : 0;
+}
+
+/*
+ * Find the client's reader that is furthest behind, or NULL. Whoever reads on is none: it
+ * makes room by itself.
+ */
+static struct subscriber *slowest_reader(const struct quota *quota)
+{
+    struct subscriber *slowest = NULL, *reader;
+    uint64_t most = 0;
+    struct run *run;
+
+    TAILQ_FOREACH(run, &quota->busy, in_quota) {
+        uint64_t unread = run_unread(run);
+        if (unread <= most)
+            continue;
+        reader = run->places[0].subscriber;
+        if (reader->is_blocked && reader->is_blocked(reader)) {
+            most = unread;
+            slowest = reader;
+        }
+    }
+    return slowest;
+}
+
+/* Cut the histories of the client's live runs to this many bytes, or the fair share. */
+static void cut_all(struct runs *runs, const struct quota *quota, size_t keep)
 {
     struct run *run;
 
-    if (runs->memory >= runs->limits.log_budget) {
-        TAILQ_FOREACH(run, &runs->live, in_list)
-            cut(runs, run, run->log->end.at);
+    TAILQ_FOREACH(run, &quota->busy, in_quota) {
+        if (run_has_ended(run))
+            continue;
+        cut(runs, run, run->log->end.at, keep);
+        eventlog_fit(run->log);
+        account(runs, run);
+    }
+}
+
+/* Choose the client's slowest reader, if the client is over its share and the largest one. */
+static void consider(struct quota *quota, void *data)
+{
+    struct victim *victim = data;
+    struct runs *runs = victim->runs;
+    struct subscriber *reader;
+
+    if (quota->held <= victim->held || !quota_is_over(&runs->quotas, quota))
+        return;
+    cut_all(runs, quota, SIZE_MAX);
+    if (quota_is_over(&runs->quotas, quota))
+        cut_all(runs, quota, RUN_SHARE_LEAST);
+    if (!quota_is_over(&runs->quotas, quota) || (reader = slowest_reader(quota)) == NULL)
+        return;
+    victim->held = quota->held;
+    victim->reader = reader;
+}
+
+/* Make clients that are over their share smaller, the largest one first. */
+static void relieve(struct runs *runs)
+{
+    struct victim victim = {.runs = runs};
+    int count = 0;
+
+    if (relief_pause(runs) > 0)
+        return;
+    do {
+        victim.held = 0;
+        victim.reader = NULL;
+        quotas_walk(&runs->quotas, consider, &victim);
+        if (victim.reader == NULL)
+            break;
+        log_info("a client that reads slowly is disconnected, for it holds more than its share of "
+                 "log_budget client=%s held=%zu run=%s",
+                 victim.reader->run->quota->name, victim.held, run_id(victim.reader->run));
+        victim.reader->drop(victim.reader);
+    } while (++count < RELIEF_MAX);
+    runs->relief_at = uv_now(runs->loop) + (count < RELIEF_MAX ? RELIEF_PERIOD_MS : 0);
+    runs->relief_held = runs->quotas.held;
+    if (count == RELIEF_MAX)
+        relieve_soon(runs);
+}
+
+static void on_relief(uv_timer_t *timer)
+{
+    relieve(timer->data);
+}
+
+bool runs_make_room(struct runs *runs, const char *client, size_t bytes)
+{
+    struct quota *quota = quota_find(&runs->quotas, client);
+
+    if (!quota_has_room(&runs->quotas, quota, bytes)) {
+        if (quota)
+            cut_all(runs, quota, SIZE_MAX);
+        relieve(runs);
     }
     evict(runs);
-    return runs->memory < runs->limits.log_budget;
+    return quota_has_room(&runs->quotas, quota_find(&runs->quotas, client), bytes);
+}
+
+bool runs_has_one_client(const struct runs *runs)
+{
+    return runs->quotas.count <= 1;
+}
+
+bool runs_take(struct runs *runs, const char *client, size_t bytes)
+{
+    if (!quotas_take(&runs->quotas, client, bytes))
+        return false;
+    if (runs_memory(runs) > runs->limits.log_budget)
+        evict(runs);
+    return true;
+}
+
+void runs_give(struct runs *runs, const char *client, size_t bytes)
+{
+    quotas_give(&runs->quotas, client, bytes);
 }
 
 bool run_take_memory(struct run *run, size_t bytes)
 {
     struct runs *runs = run->runs;
 
-    runs->memory += bytes;
-    if (runs->memory <= runs->limits.log_budget || runs_make_room(runs))
-        return true;
-    runs->memory -= bytes;
-    return false;
+    if (!quota_has_room(&runs->quotas, run->quota, bytes))
+        return false;
+    quota_hold(&runs->quotas, run->quota, (ptrdiff_t)bytes);
+    if (runs_memory(runs) > runs->limits.log_budget)
+        evict(runs);
+    return true;
 }
 
 void run_give_memory(struct run *run, size_t bytes)
 {
-    run->runs->memory -= bytes;
-}
-
-size_t runs_memory(const struct runs *runs)
-{
-    return runs->memory;
+    quota_hold(&run->runs->quotas, run->quota, -(ptrdiff_t)bytes);
 }
 
 /* ---- a run's way through the table ---- */
@@ -220,8 +412,9 @@ size_t runs_memory(const struct runs *runs)
 void runs_enter(struct runs *runs, struct run *run, const struct run_request *request)
 {
     HASH_ADD(by_id, runs->by_id, identity.id, RUN_ID_LENGTH, run);
-    if (request->client)
-        run->quota = quota_take(&runs->quotas, request->client);
+    run->quota = quota_open(&runs->quotas, request->client ? request->client : "");
+    run->quota->live++;
+    TAILQ_INSERT_TAIL(&run->quota->busy, run, in_quota);
     if (request->key) {
         run->key = make_key(request->subject, request->agent, request->key);
         memcpy(run->digest, request->digest, sizeof run->digest);
@@ -236,16 +429,19 @@ void runs_retain(struct runs *runs, struct run *run)
 {
     TAILQ_REMOVE(&runs->live, run, in_list);
     runs->live_count--;
-    quota_give_back(&runs->quotas, run->quota);
-    run->quota = NULL;
+    run->quota->live--;
     run->ended_at = uv_now(runs->loop);
+    run->is_retained = true;
     TAILQ_INSERT_TAIL(&runs->retained, run, in_list);
+    runs_account(runs, run);
     evict(runs);
 }
 
-void runs_leave(struct runs *runs, const struct run *run)
+void runs_leave(struct runs *runs, struct run *run)
 {
-    runs->memory -= run->memory;
+    TAILQ_REMOVE(&run->quota->busy, run, in_quota);
+    quota_hold(&runs->quotas, run->quota, -(ptrdiff_t)run->memory);
+    quota_close(&runs->quotas, run->quota);
 }
 
 size_t runs_live(const struct runs *runs)
@@ -255,7 +451,9 @@ size_t runs_live(const struct runs *runs)
 
 unsigned runs_live_of(const struct runs *runs, const char *client)
 {
-    return quotas_live(&runs->quotas, client);
+    const struct quota *quota = quota_find(&runs->quotas, client);
+
+    return quota ? quota->live : 0;
 }
 
 void runs_fail_all(struct runs *runs, enum run_error error)
@@ -273,11 +471,12 @@ struct runs *runs_create(uv_loop_t *loop, const struct runs_limits *limits)
     struct runs *runs = mem_alloc(sizeof *runs);
 
     runs->loop = loop;
-    runs->limits = *limits;
+    runs_set_limits(runs, limits);
     TAILQ_INIT(&runs->live);
     TAILQ_INIT(&runs->retained);
     uv_timer_init(loop, &runs->forget);
-    runs->forget.data = runs;
+    uv_timer_init(loop, &runs->relief);
+    runs->forget.data = runs->relief.data = runs;
     uv_timer_start(&runs->forget, on_forget, FORGET_PERIOD_MS, FORGET_PERIOD_MS);
     return runs;
 }
@@ -290,16 +489,12 @@ uv_loop_t *runs_loop(const struct runs *runs)
 void runs_set_limits(struct runs *runs, const struct runs_limits *limits)
 {
     runs->limits = *limits;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    free(handle->data);
+    runs->quotas.budget = limits->log_budget;
 }
 
 void runs_destroy(struct runs *runs)
 {
     while (!TAILQ_EMPTY(&runs->retained))
         forget(runs, TAILQ_FIRST(&runs->retained));
-    uv_close((uv_handle_t *)&runs->forget, on_closed);
+    handles_close(&runs->handles, free, runs, &runs->forget, &runs->relief, NULL);
 }

@@ -8,10 +8,13 @@
  *     events are dropped; who asks for them is told of the gap.
  *   - So the log of a run holds at most log_size + WIRE_WINDOW and its own two events,
  *     the first and `done`. Its memory may be up to four times that; the budget
- *     counts the memory, with the inputs of queued runs.
- *   - An ended run is forgotten after the retention, or earlier, the oldest first,
- *     when all runs together take more than log_budget. A live run never is;
- *     instead no new run starts while there is no room.
+ *     counts the memory, with the inputs of runs that the agent has not taken.
+ *   - An ended run is forgotten after the retention, or earlier when all runs together
+ *     take more than log_budget: the oldest of the client that keeps most. A live run
+ *     never is.
+ *   - No client holds more than its share (quota.h). Who would is refused what it
+ *     asks for; who does because its runs go on loses the blocked reader that is
+ *     furthest behind, until it does not.
  */
 #ifndef RUN_RUNS_H
 #define RUN_RUNS_H
@@ -52,16 +55,27 @@ struct run *runs_find_key(const struct runs *runs, const char *subject, const ch
 size_t runs_live(const struct runs *runs);
 unsigned runs_live_of(const struct runs *runs, const char *client);
 
-/* Return the bytes that all known runs take. */
+/* Return the bytes that all clients take. */
 size_t runs_memory(const struct runs *runs);
 
-/* Drop all that need not be kept; return true if the budget then allows one more run. */
-bool runs_make_room(struct runs *runs);
+/*
+ * Drop all that need not be kept, and readers of clients that hold more than their share.
+ * Return true if the client may then hold this many bytes more. Not to be called while
+ * readers are told of an event; runs to which the caller has no reference may be gone.
+ */
+bool runs_make_room(struct runs *runs, const char *client, size_t bytes);
+
+/* Return true if one client takes everything that is taken. */
+bool runs_has_one_client(const struct runs *runs);
+
+/* Charge a client for what it has besides runs, such as a body; false if it has no room. */
+bool runs_take(struct runs *runs, const char *client, size_t bytes);
+void runs_give(struct runs *runs, const char *client, size_t bytes);
 
 /* End all live runs as failed. */
 void runs_fail_all(struct runs *runs, enum run_error error);
 
-/* Charge the budget for what a reader of the run keeps; false if there is no room. */
+/* Charge the run's client for what a reader of the run keeps; false if there is no room. */
 bool run_take_memory(struct run *run, size_t bytes);
 void run_give_memory(struct run *run, size_t bytes);
 

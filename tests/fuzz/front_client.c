@@ -234,6 +234,13 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
     request->answered = true;
 }
 
+void http_refuse(struct http_request *request)
+{
+    LAW(!request->answered && !request->streaming, "a request is answered twice");
+    LAW(request->document, "a reader is refused");
+    request->answered = true;
+}
+
 /* ---- clients ---- */
 
 struct http_request *client_open(struct run *run, bool document, uint64_t after, size_t room)

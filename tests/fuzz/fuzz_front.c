@@ -217,9 +217,10 @@ static void submit(void)
 
     while (index < RUNS_MAX && held[index].run)
         index++;
-    if (index == RUNS_MAX || deployment_admit(deployment) < 0 || !runs_make_room(runs))
-        return;
     request.input_length = length;
+    if (index == RUNS_MAX || deployment_admit(deployment) < 0 ||
+        !runs_make_room(runs, request.client, length))
+        return;
     if (run_create(runs, &request, &run) < 0)
         return;
     truth = truth_of(run_log(run));

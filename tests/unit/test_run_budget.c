@@ -17,7 +17,7 @@ CASES("budget", .setup = setup_runs, .teardown = teardown);
 CASE(memory_of_no_runs)
 {
     ck_assert_uint_eq(runs_memory(runs), 0);
-    ck_assert(runs_make_room(runs));
+    ck_assert(runs_make_room(runs, "", 0));
 }
 
 CASE(memory_grows_and_shrinks)
@@ -146,12 +146,12 @@ CASE(no_room_while_live_ones_fill_the_budget)
 {
     set_budget(50 * 1024);
     start_run();
-    ck_assert(runs_make_room(runs));
+    ck_assert(runs_make_room(runs, "", 0));
     reader.lazy = true;
     append_kilobytes(50);
-    ck_assert(!runs_make_room(runs));
+    ck_assert(!runs_make_room(runs, "", 0));
     reader_read(&reader, SIZE_MAX);
-    ck_assert(runs_make_room(runs));
+    ck_assert(runs_make_room(runs, "", 0));
 }
 
 /* A live run gives back what exceeds its share when more runs come. */
@@ -161,7 +161,7 @@ CASE(room_for_many_live_ones)
 
     set_budget(1024 * 1024);
     for (int i = 0; i < 25; i++) {
-        ck_assert_msg(runs_make_room(runs), "no room for run %d", i);
+        ck_assert_msg(runs_make_room(runs, "", 0), "no room for run %d", i);
         run = others[i] = create_run();
         start(run);
         append_kilobytes(200);
@@ -196,11 +196,11 @@ CASE(room_of_ended_ones)
     ck_assert_int_eq(finish(), 0);
     set_budget(50 * 1024);
     ck_assert_uint_gt(runs_memory(runs), 50 * 1024);
-    ck_assert(!runs_make_room(runs));
+    ck_assert(!runs_make_room(runs, "", 0));
     run_unsubscribe(&reader.subscriber);
     run_unref(run);
     run = NULL;
-    ck_assert(runs_make_room(runs));
+    ck_assert(runs_make_room(runs, "", 0));
 }
 
 CASES("retention", .setup = setup_runs, .teardown = teardown);
