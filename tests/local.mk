@@ -392,6 +392,7 @@ E2E_TESTS = \
 	tests/e2e/test_many.py \
 	tests/e2e/test_payload.py \
 	tests/e2e/test_protocols.py \
+	tests/e2e/test_proxies.py \
 	tests/e2e/test_readers.py \
 	tests/e2e/test_readme.py \
 	tests/e2e/test_rebuild.py \

@@ -106,8 +106,8 @@ class ResponseParser:
 
 
 def request_bytes(method, path, body=None, headers=None, version="1.1"):
-    lines = [f"{method} {path} HTTP/{version}", "Host: localhost"]
-    headers = dict(headers or {})
+    headers = {"Host": "localhost", **(headers or {})}
+    lines = [f"{method} {path} HTTP/{version}"]
     if body is not None and "Content-Length" not in headers and "Transfer-Encoding" not in headers:
         headers["Content-Length"] = len(body)
     lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
@@ -124,7 +124,7 @@ def run_request(agent, value, query="", headers=None, version="1.1"):
 class Connection:
     """One client connection, blocking, but not for ever."""
 
-    def __init__(self, address, receive_buffer=None, tls=None, source=None):
+    def __init__(self, address, receive_buffer=None, tls=None, source=None, name="localhost"):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -136,7 +136,7 @@ class Connection:
         if tls:
             # Else the first request waits until the end of the handshake is acknowledged: 40 ms.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost",
+            self.socket = tls.wrap_socket(self.socket, server_hostname=name,
                                           suppress_ragged_eofs=False)
         self.parser = None
         self.extra = b""
