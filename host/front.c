@@ -31,10 +31,9 @@
  * Other signals whose default is to end a process are ignored with a line in the
  * log: no live run ends because somebody wanted to rotate logs.
  *
- * Configuring again (SIGHUP, `sluice reload`): a whole new configuration is made
- * and checked, with all files that it names, before anything of it is taken. Its
- * content then replaces the old one's in place, the parts get what they keep of
- * it, and the registry swaps what has changed.
+ * Configuring again (SIGHUP, `sluice reload`): reload.c reads; what it has read
+ * replaces the old configuration in place, except for settings that need a
+ * restart, which stay as they are in force; the parts get what they keep of it.
  */
 #include "front.h"
 
@@ -44,6 +43,7 @@
 #include "api/routes.h"
 #include "api/stream.h"
 #include "base/guard.h"
+#include "base/json_writer.h"
 #include "base/log.h"
 #include "base/patience.h"
 #include "base/why.h"
@@ -51,6 +51,7 @@
 #include "http/tls.h"
 #include "ops/admin.h"
 #include "ops/report.h"
+#include "reload.h"
 #include "run/runs.h"
 
 #include <arpa/inet.h>
@@ -76,6 +77,7 @@ struct front {
     struct config *config; /* its content changes, its place does not */
     struct config *(*reread)(void *data, struct why *why);
     void *data; /* of reread() */
+    struct reload *reload;
     struct http *http;
     bool is_https;
     struct admin *admin;
@@ -144,6 +146,7 @@ static void front_close(void *data)
     }
     pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     orphans_close(front->orphans);
+    reload_destroy(front->reload);
     registry_destroy(front->api.registry);
     runs_destroy(front->api.runs);
     streams_destroy(front->api.streams);
@@ -180,6 +183,7 @@ static void front_stop(struct front *front, int number)
 {
     log_info("stopping signal=%s runs=%zu", strsignal(number), runs_live(front->api.runs));
     front->stopping = true;
+    reload_stop(front->reload);
     front->patient = number == SIGQUIT;
     front_enter(front, FRONT_delay, front->config->drain_delay * UINT64_C(1000));
     front->late = front->config->drain_delay == 0;
@@ -199,14 +203,12 @@ static void front_hasten(struct front *front, int number)
     front->patient = false;
 }
 
-static void front_refresh(void *data, const struct reply *reply);
-
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct front *front = handle->data;
 
     if (number == SIGHUP)
-        front_refresh(front, NULL);
+        reload_ask(front->reload, NULL);
     else if (number != SIGINT && number != SIGTERM && number != SIGQUIT)
         log_warn("signal ignored; SIGHUP reloads, SIGTERM stops, SIGQUIT stops when the runs have "
                  "ended signal=%s",
@@ -253,68 +255,88 @@ static void front_apply(struct front *front)
     http_set_stall(front->http, front->config->stall);
 }
 
-static bool has_tls(const struct config *config)
+/* ---- what changed ---- */
+
+/* Two lists of keys, as JSON and for the log. */
+struct changes {
+    struct json_writer applied, restart; /* arrays */
+    struct buf words[2];                 /* separated by commas: those of applied, of restart */
+};
+
+static void on_change(void *data, const char *key, bool needs_restart)
 {
-    return *config->tls_certificate != '\0';
+    struct changes *changes = data;
+    struct buf *words = &changes->words[needs_restart];
+
+    json_text(needs_restart ? &changes->restart : &changes->applied, NULL, key);
+    buf_printf(words, "%s%s", buf_length(words) > 0 ? "," : "", key);
 }
 
-/* Say which changes wait for the next start. */
-static void warn_of_restart(const struct config *old, const struct config *new)
+static void log_changes(const struct changes *changes)
 {
-    struct buf keys = {0};
+    const struct buf *applied = &changes->words[0], *restart = &changes->words[1];
 
-    config_restart_keys(old, new, &keys);
-    if (buf_length(&keys) > 0)
+    log_info("configuration reloaded applied=%.*s", (int)buf_length(applied), buf_data(applied));
+    if (buf_length(restart) > 0)
         log_warn("these settings change only when the server starts again keys=%.*s",
-                 (int)buf_length(&keys), buf_data(&keys));
-    buf_finish(&keys);
+                 (int)buf_length(restart), buf_data(restart));
 }
 
-/* Take all of the new configuration, or nothing. */
-static int front_reconfigure(struct front *front, struct why *why)
+static void on_doubt(void *data, const char *text)
 {
-    struct config *config = front->reread(front->data, why);
-    struct access *access;
+    struct json_writer *json = data;
 
-    if (config == NULL)
-        return -EINVAL;
-    if (config_check(config, front->address, why) < 0 || access_create(config, front->address, &access, why) < 0)
-        goto destroy_config;
-    if (front->is_https && has_tls(config) &&
-        tls_load(config->tls_certificate, config->tls_key, why) < 0)
-        goto destroy_access;
-    warn_of_restart(front->config, config);
-    config_swap(front->config, config);
-    config_destroy(config);
-    access_destroy(front->api.access);
-    front->api.access = access;
-    front_apply(front);
-    return 0;
-
-destroy_access:
-    access_destroy(access);
-destroy_config:
-    config_destroy(config);
-    return -EINVAL;
+    log_warn("%s", text);
+    if (json)
+        json_text(json, NULL, text);
 }
 
-/* The reply may be NULL. */
-static void front_refresh(void *data, const struct reply *reply)
+/* Put the new configuration into force, and write {"applied":[],"restart":[],"warnings":[]}. */
+static void front_compare(struct front *front, struct config *config, struct buf *report)
+{
+    struct buf applied = {0}, restart = {0};
+    struct changes changes = {.applied = {.out = &applied}, .restart = {.out = &restart}};
+    struct json_writer json = {.out = report};
+
+    json_open(&changes.applied, NULL, '[');
+    json_open(&changes.restart, NULL, '[');
+    config_compare(front->config, config, on_change, &changes);
+    json_close(&changes.applied, ']');
+    json_close(&changes.restart, ']');
+    log_changes(&changes);
+    json_open(&json, NULL, '{');
+    json_raw(&json, "applied", buf_data(&applied), buf_length(&applied));
+    json_raw(&json, "restart", buf_data(&restart), buf_length(&restart));
+    json_open(&json, "warnings", '[');
+    config_review(config, on_doubt, &json);
+    json_close(&json, ']');
+    json_close(&json, '}');
+    buf_finish(&applied);
+    buf_finish(&restart);
+    buf_finish(&changes.words[0]);
+    buf_finish(&changes.words[1]);
+}
+
+static void front_take(void *owner, struct reading *reading, struct buf *report)
+{
+    struct front *front = owner;
+
+    front_compare(front, reading->config, report);
+    config_swap(front->config, reading->config);
+    access_destroy(front->api.access);
+    front->api.access = access_create(front->config, front->address, reading->tokens);
+    reading->tokens = NULL;
+    if (reading->identity)
+        tls_use(reading->identity);
+    reading->identity = NULL;
+    front_apply(front);
+}
+
+static void front_refresh(void *data, const struct refresh *asker)
 {
     struct front *front = data;
-    struct why why = {0};
-    int status = front->stopping ? why_set(&why, -EBUSY, "the server is stopping")
-                                 : front_reconfigure(front, &why);
 
-    if (status < 0) {
-        log_error("configuration refused, the old one stays in force: %s", why_text(&why));
-        if (reply)
-            reply->done(reply->data, why_text(&why));
-        why_finish(&why);
-        return;
-    }
-    log_info("configuration reloaded");
-    registry_refresh(front->api.registry, reply);
+    reload_ask(front->reload, asker);
 }
 
 /* ---- starting ---- */
@@ -418,33 +440,24 @@ static void front_watch_signals(struct front *front)
     front->turn.data = front;
 }
 
+/* Read the files that the configuration names. */
 static int front_open_access(struct front *front)
 {
+    struct reading reading = {.config = front->config};
     struct why why = {0};
-    int status = access_create(front->config, front->config->listen, &front->api.access, &why);
+    int status = reading_fill(&reading, front->config->listen, true, &why);
 
-    if (status < 0)
-        fprintf(stderr, "sluice: %s\n", why_text(&why));
-    why_finish(&why);
-    return status;
-}
-
-static int front_open_tls(struct front *front, struct http_settings *settings)
-{
-    struct why why = {0};
-    int status;
-
-    if (!has_tls(front->config))
-        return 0;
-    status = tls_load(front->config->tls_certificate, front->config->tls_key, &why);
+    config_review(front->config, on_doubt, NULL);
     if (status < 0) {
         fprintf(stderr, "sluice: %s\n", why_text(&why));
-        why_finish(&why);
-        return status;
+    } else {
+        front->api.access = access_create(front->config, front->config->listen, reading.tokens);
+        front->is_https = reading.identity != NULL;
     }
-    front->is_https = true;
-    settings->retrieve_certificate = tls_retriever();
-    return 0;
+    if (reading.identity)
+        tls_use(reading.identity);
+    why_finish(&why);
+    return status;
 }
 
 static int front_open_http(struct front *front)
@@ -458,10 +471,10 @@ static int front_open_http(struct front *front)
                                      .request_timeout_s = config->request_timeout,
                                      .max_headers = config->max_headers,
                                      .max_body = config->max_body};
-    int status = front_open_tls(front, &settings);
+    int status;
 
-    if (status < 0)
-        return status;
+    if (front->is_https)
+        settings.retrieve_certificate = tls_retriever();
     settings.listen_fd = front_listen(config, front->address, sizeof front->address);
     if (settings.listen_fd < 0) {
         fprintf(stderr, "sluice: cannot listen on %s: %s\n", config->listen,
@@ -474,6 +487,19 @@ static int front_open_http(struct front *front)
         close(settings.listen_fd);
     }
     return status;
+}
+
+static void front_open_reload(struct front *front)
+{
+    struct reload_settings settings = {.reread = front->reread,
+                                       .data = front->data,
+                                       .registry = front->api.registry,
+                                       .listen = front->address,
+                                       .with_tls = front->is_https,
+                                       .take = front_take,
+                                       .owner = front};
+
+    front->reload = reload_create(&front->loop, &settings);
 }
 
 static int front_open_plugins(struct front *front)
@@ -526,6 +552,7 @@ static int front_open(struct front *front)
     if ((status = front_open_access(front)) < 0 || (status = front_open_http(front)) < 0 ||
         (status = front_open_plugins(front)) < 0)
         return status;
+    front_open_reload(front);
     front_open_admin(front);
     return 0;
 }

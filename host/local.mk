@@ -68,7 +68,9 @@ config_sources = \
 	host/config/ini.c \
 	host/config/ini.h \
 	host/config/setting.c \
-	host/config/setting.h
+	host/config/setting.h \
+	host/config/spelling.c \
+	host/config/spelling.h
 
 http_sources = \
 	host/http/conn.c \
@@ -211,7 +213,9 @@ libfront_la_SOURCES = \
 	$(api_sources) \
 	$(ops_sources) \
 	host/front.c \
-	host/front.h
+	host/front.h \
+	host/reload.c \
+	host/reload.h
 
 libworker_la_SOURCES = \
 	$(worker_sources) \
@@ -241,6 +245,7 @@ sluice_SOURCES = \
 	host/main.c \
 	host/cli/admin.c \
 	host/cli/check.c \
+	host/cli/check.h \
 	host/cli/cli.h \
 	host/cli/lines.c \
 	host/cli/lines.h \

@@ -396,6 +396,7 @@ E2E_TESTS = \
 	tests/e2e/test_readers.py \
 	tests/e2e/test_readme.py \
 	tests/e2e/test_rebuild.py \
+	tests/e2e/test_reload.py \
 	tests/e2e/test_resume.py \
 	tests/e2e/test_run_input.py \
 	tests/e2e/test_shares.py \

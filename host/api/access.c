@@ -229,26 +229,20 @@ bool access_check_page(const struct access *access, struct http_request *request
 
 /* ---- the whole ---- */
 
-int access_create(const struct config *config, const char *listen, struct access **out,
-                  struct why *why)
+struct access *access_create(const struct config *config, const char *listen, struct tokens *tokens)
 {
-    struct tokens *tokens = NULL;
-    struct access *access;
-    int status = 0;
+    struct access *access = mem_alloc(sizeof *access);
 
-    if (*config->tokens)
-        status = tokens_load(config->tokens, &tokens, why);
-    if (status < 0)
-        return status;
-    access = mem_alloc(sizeof *access);
     access->tokens = tokens;
     access->origins = mem_strdup(config->cors_origins);
     access->hosts = mem_strdup(config->allowed_hosts);
     access->only_local = setting_is_loopback(listen);
+    if (tokens && tokens_are_exposed(tokens))
+        log_warn("other users of this machine can open the file of tokens; chmod 600 it file=%s",
+                 config->tokens);
     if (tokens)
         log_info("clients need a token tokens=%zu file=%s", tokens_count(tokens), config->tokens);
-    *out = access;
-    return 0;
+    return access;
 }
 
 void access_destroy(struct access *access)

@@ -17,14 +17,14 @@
 #include <stdbool.h>
 
 struct access;
-struct why;
+struct tokens;
 
 /*
- * Copies the settings that it needs. listen: the address as it is, or will be,
- * bound. -errno and why, as tokens_load().
+ * Copies the settings that it needs, and takes over the tokens, NULL for none. listen:
+ * the address as it is, or will be, bound.
  */
-int access_create(const struct config *config, const char *listen, struct access **out,
-                  struct why *why);
+struct access *access_create(const struct config *config, const char *listen,
+                             struct tokens *tokens);
 
 /* access may be NULL. */
 void access_destroy(struct access *access);

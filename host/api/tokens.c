@@ -34,6 +34,7 @@ struct tokens {
     size_t count;          /* of lines */
     size_t distinct;       /* entries whose digests differ */
     size_t capacity;
+    bool is_exposed;
 };
 
 /* Make the digest by which an entry is found of the digest of its token. */
@@ -173,9 +174,8 @@ int tokens_load(const char *file, struct tokens **out, struct why *why)
 
     if (getrandom(tokens->key, sizeof tokens->key, 0) != sizeof tokens->key)
         log_fatal("there is no randomness to keep tokens with: %s", strerror(errno));
-    if (stream && fstat(fileno(stream), &meta) == 0 && meta.st_mode & S_IRWXO)
-        log_warn("other users of this machine can open the file of tokens; chmod 600 it file=%s",
-                 file);
+    tokens->is_exposed =
+        stream && fstat(fileno(stream), &meta) == 0 && (meta.st_mode & S_IRWXO) != 0;
     while (stream && refused == NULL && (length = getline(&line, &size, stream)) >= 0) {
         number++;
         refused = line_take(tokens, line, (size_t)length);
@@ -201,6 +201,11 @@ void tokens_destroy(struct tokens *tokens)
         return;
     free(tokens->entries);
     free(tokens);
+}
+
+bool tokens_are_exposed(const struct tokens *tokens)
+{
+    return tokens->is_exposed;
 }
 
 size_t tokens_count(const struct tokens *tokens)

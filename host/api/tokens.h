@@ -22,11 +22,15 @@
 struct tokens;
 struct why;
 
-/* -errno if the file cannot be read, -EINVAL if a line is refused; why says where, too. */
+/* On any thread. -errno if the file cannot be read, -EINVAL if a line is refused; why says where,
+ * too. */
 int tokens_load(const char *file, struct tokens **out, struct why *why);
 
 /* tokens may be NULL. */
 void tokens_destroy(struct tokens *tokens);
+
+/* Return true if other users of this machine may open the file. */
+bool tokens_are_exposed(const struct tokens *tokens);
 
 size_t tokens_count(const struct tokens *tokens);
 

@@ -29,9 +29,10 @@ static const char reload_usage[] =
     "usage: sluice reload [OPTION]... [NAME]\n"
     "\n"
     "Swaps the plugin NAME for its file as it is now, and waits until the new\n"
-    "generation serves. Without NAME, reads the configuration again and swaps what\n"
-    "has changed. Exit status 1 and the reason if the new one is refused; the old\n"
-    "one serves on then.\n"
+    "generation serves. Without NAME, reads the configuration again, says which\n"
+    "settings changed, and swaps what has changed. Exit status 1 and the reason if\n"
+    "the new one is refused; the old one serves on then. Exit status 3 if settings\n"
+    "changed that need a restart of the server.\n"
     "\n" SOCKET_USAGE;
 
 static const char rollback_usage[] =
@@ -45,6 +46,9 @@ static const char drain_usage[] =
     "\n"
     "The plugin NAME takes no more runs until it is reloaded; live ones may finish.\n"
     "\n" SOCKET_USAGE;
+
+/* Exit status of reload: done, but some settings change only at the next start. */
+#define NEEDS_RESTART 3
 
 struct question {
     const char *socket;
@@ -202,6 +206,30 @@ static void print_list(const cJSON *answer, bool json)
     print_folder(cJSON_GetObjectItemCaseSensitive(answer, "folder"));
 }
 
+/* ---- reload ---- */
+
+static void print_keys(const cJSON *changes, const char *name, const char *words)
+{
+    const cJSON *key;
+
+    cJSON_ArrayForEach(key, cJSON_GetObjectItemCaseSensitive(changes, name))
+        printf("%s %s\n", words, cJSON_IsString(key) ? key->valuestring : "?");
+}
+
+/* Return true if the server must start again for something. */
+static bool print_changes(const cJSON *answer)
+{
+    const cJSON *changes = cJSON_GetObjectItemCaseSensitive(answer, "configuration");
+    const cJSON *warning;
+
+    print_keys(changes, "applied", "applied:        ");
+    print_keys(changes, "restart", "needs a restart:");
+    cJSON_ArrayForEach(warning, cJSON_GetObjectItemCaseSensitive(changes, "warnings"))
+        fprintf(stderr, "sluice: warning: %s\n",
+                cJSON_IsString(warning) ? warning->valuestring : "?");
+    return cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(changes, "restart")) > 0;
+}
+
 /* ---- the commands ---- */
 
 /* Return false if the command must exit with the status at once. */
@@ -237,6 +265,7 @@ static int put_question(const char *command, const struct question *question)
     int fd = open_socket(question->socket);
     cJSON *answer = fd < 0 ? NULL : ask(fd, command, question->name);
     bool ok = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok"));
+    bool needs_restart = print_changes(answer);
 
     if (ok && strcmp(command, "list") == 0)
         print_list(answer, question->json);
@@ -245,7 +274,7 @@ static int put_question(const char *command, const struct question *question)
     cJSON_Delete(answer);
     if (fd >= 0)
         close(fd);
-    return ok ? 0 : 1;
+    return !ok ? 1 : needs_restart ? NEEDS_RESTART : 0;
 }
 
 /* names: the number of names to take, 0, 1, or -1 for at most one. */

@@ -2,9 +2,14 @@
 #include "cli/cli.h"
 
 #include "base/log.h"
+#include "base/mem.h"
+#include "cli/check.h"
 #include "cli/settings.h"
+#include "fleet/look.h"
 #include "fleet/process.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +23,8 @@ static const char usage[] =
     "\n" SETTINGS_USAGE "  -h, --help              print this\n";
 
 struct check {
-    const struct settings *settings;
+    const struct config *config;
+    const char *file;
     char *name, *version, *mode;
     bool ready;
     bool fit;
@@ -27,8 +33,8 @@ struct check {
 static void on_hello(void *data, struct process *process, const struct process_hello *hello)
 {
     struct check *check = data;
-    const struct config_plugin *plugin = config_plugin(check->settings->config, hello->name);
-    char *config = config_plugin_json(check->settings->config, hello->name);
+    const struct config_plugin *plugin = config_plugin(check->config, hello->name);
+    char *config = config_plugin_json(check->config, hello->name);
     struct process_setup setup = {
         .threads = plugin->threads, .stack = plugin->stack, .config = config};
 
@@ -56,24 +62,28 @@ static void on_gone(void *data, struct process *process, const char *reason, boo
     if (check->fit)
         printf("%s %s, %s mode: fit to serve\n", check->name, check->version, check->mode);
     else
-        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin, reason);
+        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->file, reason);
 }
 
-static int check_plugin(struct check *check)
+static int is_plugin(const struct dirent *entry)
+{
+    return look_is_plugin(entry->d_name);
+}
+
+static int check_file(struct check *check)
 {
     static const struct process_handler handler = {
         .hello = on_hello, .ready = on_ready, .gone = on_gone};
     struct process_spec spec = {.generation = 1,
-                                .start_timeout = check->settings->config->start_timeout,
-                                .stuck_timeout = check->settings->config->stuck_timeout};
+                                .start_timeout = check->config->start_timeout,
+                                .stuck_timeout = check->config->stuck_timeout};
     uv_loop_t loop = {.data = NULL};
     struct process *process;
     struct why why = {0};
     int status;
 
-    if (image_create(check->settings->plugin, &spec.image, &why) < 0) {
-        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->settings->plugin,
-                why_text(&why));
+    if (image_create(check->file, &spec.image, &why) < 0) {
+        fprintf(stderr, "sluice: %s is not fit to serve: %s\n", check->file, why_text(&why));
         why_finish(&why);
         return 1;
     }
@@ -88,10 +98,46 @@ static int check_plugin(struct check *check)
     return check->fit ? 0 : 1;
 }
 
+int check_plugin(const struct config *config, const char *file)
+{
+    struct check check = {.config = config, .file = file};
+    int status = check_file(&check);
+
+    free(check.name);
+    free(check.version);
+    free(check.mode);
+    return status;
+}
+
+int check_folder(const struct config *config)
+{
+    struct dirent **found;
+    int status = 0, count = scandir(config->plugins, &found, is_plugin, alphasort);
+
+    if (count < 0) {
+        status = -errno;
+        fprintf(stderr, "sluice: cannot read the plugin folder %s: %s\n", config->plugins,
+                strerror(errno));
+        return status;
+    }
+    if (count == 0)
+        fprintf(stderr, "sluice: warning: no plugin (*.so) in the plugin folder %s\n",
+                config->plugins);
+    for (int i = 0; i < count; i++) {
+        char *file = mem_printf("%s/%s", config->plugins, found[i]->d_name);
+
+        if (check_plugin(config, file) != 0)
+            status = -EINVAL;
+        free(file);
+        free(found[i]);
+    }
+    free(found);
+    return status;
+}
+
 int cli_check(int argc, char **argv)
 {
     struct settings settings;
-    struct check check = {.settings = &settings};
     int status;
 
     log_open("front", "", LOG_ERROR);
@@ -101,11 +147,8 @@ int cli_check(int argc, char **argv)
         fprintf(stderr, "sluice check: one PLUGIN.so is wanted\n");
         status = cli_misused("check");
     } else {
-        status = check_plugin(&check);
+        status = check_plugin(settings.config, settings.plugin);
     }
-    free(check.name);
-    free(check.version);
-    free(check.mode);
     settings_finish(&settings);
     return status;
 }

@@ -1,11 +1,11 @@
 #include "cli/cli.h"
 
-#include "api/access.h"
 #include "base/log.h"
 #include "base/why.h"
+#include "cli/check.h"
 #include "config/config.h"
 #include "front.h"
-#include "http/tls.h"
+#include "reload.h"
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -24,7 +24,8 @@ static const char usage[] =
     "      --set host.KEY=VALUE\n"
     "      --set plugin.NAME.KEY=VALUE\n"
     "                          override one setting; may be given many times\n"
-    "  -n, --check             only check the configuration\n"
+    "  -n, --check             only check the configuration, and each plugin as\n"
+    "                          `sluice check` does\n"
     "  -v, --verbose           log more\n"
     "      --defaults          print a configuration file with every default\n"
     "  -h, --help              print this\n"
@@ -120,23 +121,27 @@ static struct config *make_config(void *data, struct why *why)
     return config;
 }
 
-/* Refuse now what serving would refuse later. */
-static int check(const struct config *config)
+static void on_doubt(void *data, const char *text)
 {
+    (void)data;
+    fprintf(stderr, "sluice: warning: %s\n", text);
+}
+
+/* Refuse now what serving would refuse later. Takes the configuration over. */
+static int check(struct config *config)
+{
+    struct reading reading = {.config = config};
     struct why why = {0};
-    struct access *access = NULL;
     int status;
 
     log_open("front", "", LOG_WARN);
-    status = access_create(config, config->listen, &access, &why);
-    if (status == 0 && *config->tls_certificate)
-        status = tls_load(config->tls_certificate, config->tls_key, &why);
-    tls_unload();
-    access_destroy(access);
+    config_review(config, on_doubt, NULL);
+    status = reading_fill(&reading, config->listen, true, &why);
     if (status < 0)
         fprintf(stderr, "sluice: %s\n", why_text(&why));
-    else
+    else if ((status = check_folder(config)) == 0)
         printf("the configuration is fine\n");
+    reading_finish(&reading);
     why_finish(&why);
     return status < 0;
 }
@@ -153,9 +158,8 @@ static int serve(struct request *request)
         return 1;
     }
     if (request->only_check)
-        status = check(config);
-    else
-        status = front_main(config, make_config, request);
+        return check(config);
+    status = front_main(config, make_config, request);
     config_destroy(config);
     return status;
 }

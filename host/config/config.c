@@ -19,6 +19,7 @@
 #include "base/why.h"
 #include "config/ini.h"
 #include "config/setting.h"
+#include "config/spelling.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -67,7 +68,7 @@ static const struct setting host_keys[] = {
     {HOST(HOSTS, allowed_hosts, LIVE), "", NULL, NULL, "names by which clients may ask for this server"},
     {HOST(ORIGINS, cors_origins, LIVE), "", NULL, NULL, "whose web pages may use this server"},
     {HOST(FILE, tls_certificate, RESTART_IF_SET), "", NULL, NULL, "certificate chain for HTTPS, PEM"},
-    {HOST(FILE, tls_key, LIVE), "", NULL, NULL, "its private key, PEM"},
+    {HOST(FILE, tls_key, RESTART_IF_SET), "", NULL, NULL, "its private key, PEM"},
     {0},
 };
 
@@ -337,11 +338,116 @@ void config_swap(struct config *a, struct config *b)
     *b = held;
 }
 
-void config_restart_keys(const struct config *old, const struct config *new, struct buf *names)
+/* ---- what changed ---- */
+
+struct comparison {
+    config_take_change *take;
+    void *data;
+};
+
+static void tell_change(const struct comparison *comparison, const char *section, const char *key,
+                        bool needs_restart)
 {
+    char *name = section ? mem_printf("plugin.%s.%s", section, key) : mem_printf("host.%s", key);
+
+    comparison->take(comparison->data, name, needs_restart);
+    free(name);
+}
+
+/* Tell which of the author's keys a has and b has not, or, if asked for, with another value. */
+static void compare_pairs(const char *section, const struct config_plugin *a,
+                          const struct config_plugin *b, bool values,
+                          const struct comparison *comparison)
+{
+    const struct config_pair *pair = a->pairs;
+
+    for (; pair; pair = pair->in_plugin.next) {
+        const struct config_pair *other;
+
+        HASH_FIND(in_plugin, b->pairs, pair->key, strlen(pair->key), other);
+        if (other == NULL || (values && strcmp(other->value, pair->value) != 0))
+            tell_change(comparison, section, pair->key, false);
+    }
+}
+
+static void compare_sections(const char *name, const struct config_plugin *old,
+                             const struct config_plugin *new, const struct comparison *comparison)
+{
+    for (const struct setting *key = plugin_keys; key->name; key++) {
+        if (setting_differs(key, old, new))
+            tell_change(comparison, name, key->name, false);
+    }
+    compare_pairs(name, new, old, true, comparison);
+    compare_pairs(name, old, new, false, comparison);
+}
+
+void config_compare(struct config *old, struct config *new, config_take_change *take, void *data)
+{
+    struct comparison comparison = {.take = take, .data = data};
+
     for (const struct setting *key = host_keys; key->name; key++) {
-        if (setting_needs_restart(key, old, new))
-            buf_printf(names, "%s%s", buf_length(names) > 0 ? "," : "", key->name);
+        bool needs_restart = setting_needs_restart(key, old, new);
+
+        if (setting_differs(key, old, new))
+            tell_change(&comparison, NULL, key->name, needs_restart);
+        if (needs_restart)
+            setting_swap(key, old, new);
+    }
+    for (const struct config_plugin *plugin = new->sections; plugin;
+         plugin = plugin->in_config.next)
+        compare_sections(plugin->name, config_plugin(old, plugin->name), plugin, &comparison);
+    for (const struct config_plugin *plugin = old->sections; plugin;
+         plugin = plugin->in_config.next) {
+        if (section_find(new, plugin->name) == NULL)
+            compare_sections(plugin->name, plugin, &new->plugin_defaults, &comparison);
+    }
+}
+
+/* ---- keys that were not meant so ---- */
+
+/* Return the key that somebody meant who wrote this one, or NULL. Short keys are near to many
+ * words. */
+static const struct setting *key_meant(const struct setting *key, const char *name)
+{
+    for (; key->name; key++) {
+        size_t length = strlen(key->name);
+
+        if (strcmp(key->name, name) == 0 || (length > 5 && spelling_is_near(name, key->name, 2)) ||
+            (length == 5 && *name == *key->name && spelling_is_near(name, key->name, 1)))
+            return key;
+    }
+    return NULL;
+}
+
+static void review_pair(const struct config_plugin *plugin, const char *name,
+                        void (*warn)(void *data, const char *text), void *data)
+{
+    const struct setting *meant = key_meant(plugin_keys, name);
+    bool is_hosts = meant == NULL;
+    char *text;
+
+    /* Short keys of [host], such as tokens, are too near to what authors may call theirs. */
+    if (is_hosts && (meant = key_meant(host_keys, name)) && strchr(meant->name, '_') == NULL &&
+        strcmp(meant->name, name) != 0)
+        meant = NULL;
+    if (meant == NULL)
+        return;
+    text = mem_printf("plugin.%s.%s goes to the plugin as a key of its own; did you mean %s%s?",
+                      plugin->name, name, meant->name, is_hosts ? " in [host]" : "");
+    warn(data, text);
+    free(text);
+}
+
+void config_review(const struct config *config, void (*warn)(void *data, const char *text),
+                   void *data)
+{
+    const struct config_plugin *plugin = config->sections;
+
+    for (; plugin; plugin = plugin->in_config.next) {
+        const struct config_pair *pair = plugin->pairs;
+
+        for (; pair; pair = pair->in_plugin.next)
+            review_pair(plugin, pair->key, warn, data);
     }
 }
 

@@ -122,11 +122,22 @@ char *config_plugin_json(const struct config *config, const char *name);
 /* Swap contents, so that pointers to either config stay valid. */
 void config_swap(struct config *a, struct config *b);
 
+/* One setting whose value is another: host.KEY or plugin.NAME.KEY. */
+typedef void config_take_change(void *data, const char *key, bool needs_restart);
+
 /*
- * Append the names, separated by commas, of the settings of [host] whose change
- * from old to new takes effect only when the server starts again.
+ * Call take() for each setting that differs, the authors' keys included, and leave
+ * those that need a restart in `new` as they are in `old`: new then says what is in
+ * force once it is taken.
  */
-void config_restart_keys(const struct config *old, const struct config *new, struct buf *names);
+void config_compare(struct config *old, struct config *new, config_take_change *take, void *data);
+
+/*
+ * Call warn() for each key of a plugin's section that goes to the plugin but looks
+ * like a key of the host, with a sentence for people.
+ */
+void config_review(const struct config *config, void (*warn)(void *data, const char *text),
+                   void *data);
 
 /* Write a commented file with every key at its default. */
 void config_print_defaults(FILE *out);

@@ -249,21 +249,48 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
     return 0;
 }
 
+/* Return the size of the setting's field. */
+static size_t setting_size(const struct setting *setting)
+{
+    if (setting->kind == SETTING_SIZE || setting->kind == SETTING_LIMIT)
+        return sizeof(size_t);
+    if (setting->kind == SETTING_SWITCH)
+        return sizeof(bool);
+    return setting->min || setting->kind == SETTING_DISCONNECT ? sizeof(unsigned) : sizeof(char *);
+}
+
+static bool setting_is_text(const struct setting *setting)
+{
+    return setting->min == NULL && setting->kind != SETTING_SWITCH &&
+           setting->kind != SETTING_DISCONNECT && setting->kind != SETTING_LIMIT;
+}
+
+bool setting_differs(const struct setting *setting, const void *from, const void *to)
+{
+    const char *a = (const char *)from + setting->offset, *b = (const char *)to + setting->offset;
+
+    if (setting_is_text(setting))
+        return strcmp(*(char *const *)a, *(char *const *)b) != 0;
+    return memcmp(a, b, setting_size(setting)) != 0;
+}
+
 bool setting_needs_restart(const struct setting *setting, const void *from, const void *to)
 {
     const char *a = (const char *)from + setting->offset, *b = (const char *)to + setting->offset;
 
-    if (setting->change == SETTING_LIVE)
+    if (setting->change == SETTING_LIVE || !setting_differs(setting, from, to))
         return false;
-    if (setting->kind == SETTING_SIZE || setting->kind == SETTING_LIMIT)
-        return *(const size_t *)a != *(const size_t *)b;
-    if (setting->kind == SETTING_SWITCH)
-        return *(const bool *)a != *(const bool *)b;
-    if (setting->min || setting->kind == SETTING_DISCONNECT)
-        return *(const unsigned *)a != *(const unsigned *)b;
-    if (setting->change == SETTING_RESTART_IF_SET)
-        return !**(char *const *)a != !**(char *const *)b;
-    return strcmp(*(char *const *)a, *(char *const *)b) != 0;
+    return setting->change == SETTING_RESTART || !**(char *const *)a != !**(char *const *)b;
+}
+
+void setting_swap(const struct setting *setting, void *one, void *other)
+{
+    char *a = (char *)one + setting->offset, *b = (char *)other + setting->offset;
+    char held[sizeof(size_t)];
+
+    memcpy(held, a, setting_size(setting));
+    memcpy(a, b, setting_size(setting));
+    memcpy(b, held, setting_size(setting));
 }
 
 void setting_wants(const struct setting *setting, char *out, size_t out_size)

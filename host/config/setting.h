@@ -55,6 +55,11 @@ struct setting {
 /* Set the field in owner; -EINVAL if the text is not what the setting wants. */
 int setting_set(const struct setting *setting, const char *text, void *owner);
 
+bool setting_differs(const struct setting *setting, const void *from, const void *to);
+
+/* Swap the values of two owners. */
+void setting_swap(const struct setting *setting, void *one, void *other);
+
 /* Return true if going from the value in `from` to the value in `to` needs a restart. */
 bool setting_needs_restart(const struct setting *setting, const void *from, const void *to);
 

@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fleet/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,7 +105,7 @@ static unsigned orphans_look(struct orphans *orphans)
     for (long pid; (pid = strtol(at, &at, 10)) > 0;) {
         siginfo_t info = {.si_pid = 0};
         char name[16] = "";
-        if (registry_has_process(orphans->registry, (pid_t)pid))
+        if (registry_has_process(orphans->registry, (pid_t)pid) || process_is_lost((int)pid))
             continue;
         waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG);
         if (info.si_pid != 0 || was_before(orphans, (pid_t)pid) ||

@@ -57,6 +57,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 /* How long a worker may live on without its socket. */
@@ -103,6 +104,7 @@ struct process {
     struct why note;      /* why it was killed or refused */
     const struct process_handler *handler;
     void *data;
+    LIST_ENTRY(process) in_lost; /* in lost_processes */
 };
 
 /* ---- to the worker ---- */
@@ -631,6 +633,20 @@ static void process_end(struct process *process, const char *reason, bool was_to
     process->link = NULL;
 }
 
+/* Those that no owner knows. */
+static LIST_HEAD(, process) lost_processes = LIST_HEAD_INITIALIZER(lost_processes);
+
+bool process_is_lost(int pid)
+{
+    const struct process *process;
+
+    LIST_FOREACH(process, &lost_processes, in_lost) {
+        if (process->child.pid == pid)
+            return true;
+    }
+    return false;
+}
+
 /* The process does not end: go on without it. */
 static void on_reap_time(void *data)
 {
@@ -639,6 +655,7 @@ static void on_reap_time(void *data)
 
     link_drain(process->link);
     process->lost = true;
+    LIST_INSERT_HEAD(&lost_processes, process, in_lost);
     why_set(&reason, 0, "%s, and did not end within %u s of SIGKILL", why_text(&process->note),
             REAP_MS / 1000);
     log_error("worker cannot be ended: %s; see /proc/PID/stack for what it waits for plugin=%s "
@@ -671,10 +688,12 @@ static void on_exit_status(struct child *child, int status, int signal)
 {
     struct process *process = child->data;
 
-    if (process->lost)
+    if (process->lost) {
         log_info("worker ended at last pid=%d", child->pid);
-    else
+        LIST_REMOVE(process, in_lost);
+    } else {
         process_bury(process, status, signal);
+    }
     handles_close(&process->handles, on_closed, process, &process->child.exits, &process->ping,
                   &process->limit.timer, NULL);
 }

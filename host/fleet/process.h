@@ -109,6 +109,9 @@ size_t process_memory(const struct process *process);
 uint64_t process_age_ms(const struct process *process);
 void process_snapshot(const struct process *process, struct process_snapshot *out);
 
+/* Return true if it is a worker that SIGKILL did not end, and that its owner has forgotten. */
+bool process_is_lost(int pid);
+
 bool process_is_ready(const struct process *process);
 
 /* Return true if it can take a run now: it is ready, answers, and reads what it is sent. */

@@ -1,12 +1,11 @@
 /*
- * Loading, tls_load(), in five steps; a failure leaves the identity in use as it
- * is:
+ * Loading, in five steps; a failure leaves the identity in use as it is:
  *
- *     1. read both files
- *     2. stop here if their digests are those of the identity in use
- *     3. parse the chain and the key, and check that they belong together
- *     4. log until when the certificate is valid
- *     5. put the new identity in front of the list
+ *     tls_read()   1. read both files
+ *                  2. parse the chain and the key, and check that they belong together
+ *     tls_use()    3. stop here if the files' digests are those of the identity in use
+ *                  4. log until when the certificate is valid
+ *                  5. put the new identity in front of the list
  *
  * on_retrieve() hands GnuTLS pointers into the first identity. A handshake may
  * use them until it ends, so a replaced identity stays in the list for longer
@@ -35,36 +34,40 @@
 /* Longer than any handshake: connection_timeout is at most an hour. */
 #define RETIREMENT (4000 * CLOCK_S)
 
-struct identity {
+struct tls_identity {
     gnutls_pcert_st chain[CHAIN_MAX];
     unsigned length;
     gnutls_privkey_t key;
+    char *path;                            /* of the certificate */
     unsigned char digests[2][DIGEST_SIZE]; /* of both files */
     uint64_t retired;                      /* when it was replaced */
-    struct identity *older;
+    struct tls_identity *older;
 };
 
 /* The identity in use, and after it those that handshakes may still use. */
-static struct identity *current;
+static struct tls_identity *current;
 
-static void identity_destroy(struct identity *identity)
+void tls_discard(struct tls_identity *identity)
 {
+    if (identity == NULL)
+        return;
     for (unsigned i = 0; i < identity->length; i++)
         gnutls_pcert_deinit(&identity->chain[i]);
     gnutls_privkey_deinit(identity->key);
+    free(identity->path);
     free(identity);
 }
 
 static void forget_retired(void)
 {
-    struct identity **link = &current->older;
+    struct tls_identity **link = &current->older;
 
     while (*link && clock_now() - (*link)->retired < RETIREMENT)
         link = &(*link)->older;
     while (*link) {
-        struct identity *identity = *link;
+        struct tls_identity *identity = *link;
         *link = identity->older;
-        identity_destroy(identity);
+        tls_discard(identity);
     }
 }
 
@@ -80,7 +83,7 @@ static int read_file(const char *name, const char *path, gnutls_datum_t *out, st
 }
 
 /* Return true if the key is that of the chain's first certificate. */
-static bool identity_matches(const struct identity *identity)
+static bool identity_matches(const struct tls_identity *identity)
 {
     unsigned char ids[2][DIGEST_SIZE];
     size_t sizes[2] = {DIGEST_SIZE, DIGEST_SIZE};
@@ -99,7 +102,7 @@ static bool identity_matches(const struct identity *identity)
 
 /* ---- the identity in use ---- */
 
-static void identity_log(const struct identity *identity, const char *path)
+static void identity_log(const struct tls_identity *identity)
 {
     gnutls_x509_crt_t certificate;
     char text[32] = "";
@@ -112,18 +115,20 @@ static void identity_log(const struct identity *identity, const char *path)
     gnutls_x509_crt_deinit(certificate);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&until, &utc));
     if (until < time(NULL))
-        log_warn("certificate has expired file=%s until=%s", path, text);
+        log_warn("certificate has expired file=%s until=%s", identity->path, text);
     else
-        log_info("certificate loaded file=%s until=%s", path, text);
+        log_info("certificate loaded file=%s until=%s", identity->path, text);
 }
 
-int tls_load(const char *certificate_path, const char *key_path, struct why *why)
+int tls_read(const char *certificate_path, const char *key_path, struct tls_identity **out,
+             struct why *why)
 {
-    struct identity *identity = mem_alloc(sizeof *identity);
+    struct tls_identity *identity = mem_alloc(sizeof *identity);
     gnutls_datum_t certificate = {0}, key = {0};
     unsigned length = CHAIN_MAX;
     int status;
 
+    identity->path = mem_strdup(certificate_path);
     gnutls_privkey_init(&identity->key);
 
     /* 1. read */
@@ -133,14 +138,10 @@ int tls_load(const char *certificate_path, const char *key_path, struct why *why
     status = read_file("tls_key", key_path, &key, why);
     if (status < 0)
         goto destroy;
-
-    /* 2. compare */
     digest_make(certificate.data, certificate.size, identity->digests[0]);
     digest_make(key.data, key.size, identity->digests[1]);
-    if (current && memcmp(current->digests, identity->digests, sizeof identity->digests) == 0)
-        goto destroy;
 
-    /* 3. parse */
+    /* 2. parse */
     status = gnutls_pcert_list_import_x509_raw(identity->chain, &length, &certificate,
                                                GNUTLS_X509_FMT_PEM, 0);
     if (status < 0) {
@@ -163,9 +164,28 @@ int tls_load(const char *certificate_path, const char *key_path, struct why *why
                          key_path, certificate_path);
         goto destroy;
     }
+    *out = identity;
+    identity = NULL;
+
+destroy:
+    tls_discard(identity);
+    gnutls_free(certificate.data);
+    if (key.data)
+        gnutls_memset(key.data, 0, key.size);
+    gnutls_free(key.data);
+    return status < 0 ? -EINVAL : 0;
+}
+
+void tls_use(struct tls_identity *identity)
+{
+    /* 3. compare */
+    if (current && memcmp(current->digests, identity->digests, sizeof identity->digests) == 0) {
+        tls_discard(identity);
+        return;
+    }
 
     /* 4. log */
-    identity_log(identity, certificate_path);
+    identity_log(identity);
 
     /* 5. use */
     if (current)
@@ -173,16 +193,16 @@ int tls_load(const char *certificate_path, const char *key_path, struct why *why
     identity->older = current;
     current = identity;
     forget_retired();
-    identity = NULL;
+}
 
-destroy:
-    if (identity)
-        identity_destroy(identity);
-    gnutls_free(certificate.data);
-    if (key.data)
-        gnutls_memset(key.data, 0, key.size);
-    gnutls_free(key.data);
-    return status < 0 ? -EINVAL : 0;
+int tls_load(const char *certificate_path, const char *key_path, struct why *why)
+{
+    struct tls_identity *identity;
+    int status = tls_read(certificate_path, key_path, &identity, why);
+
+    if (status == 0)
+        tls_use(identity);
+    return status;
 }
 
 static int on_retrieve(gnutls_session_t session, const gnutls_datum_t *authorities, int count,
@@ -208,8 +228,8 @@ void *tls_retriever(void)
 void tls_unload(void)
 {
     while (current) {
-        struct identity *identity = current;
+        struct tls_identity *identity = current;
         current = identity->older;
-        identity_destroy(identity);
+        tls_discard(identity);
     }
 }

@@ -27,7 +27,7 @@ struct admin {
     uv_pipe_t listener;
     char *path;
     struct registry *registry;
-    void (*refresh)(void *data, const struct reply *reply);
+    void (*refresh)(void *data, const struct refresh *asker);
     void *data;
     unsigned client_count;
     TAILQ_HEAD(, client) clients;
@@ -39,6 +39,7 @@ struct client {
     struct admin *admin; /* NULL after the connection was closed */
     unsigned refs;
     struct buf line;
+    struct buf report; /* JSON, "" for none */
     uv_write_t write;
     struct buf answer;
     TAILQ_ENTRY(client) in_admin; /* in admin->clients */
@@ -63,6 +64,7 @@ static void client_unref(struct client *client)
     if (--client->refs > 0)
         return;
     buf_finish(&client->line);
+    buf_finish(&client->report);
     buf_finish(&client->answer);
     free(client);
 }
@@ -107,8 +109,17 @@ static void client_answer(struct client *client, const char *error)
     json_open(&json, NULL, '{');
     json_flag(&json, "ok", error == NULL);
     json_text(&json, "error", error);
+    if (buf_length(&client->report) > 0)
+        json_raw(&json, "configuration", buf_data(&client->report), buf_length(&client->report));
     json_close(&json, '}');
     client_send(client);
+}
+
+static void on_report(void *data, const struct buf *json)
+{
+    struct client *client = data;
+
+    buf_append(&client->report, buf_data(json), buf_length(json));
 }
 
 static void on_done(void *data, const char *error)
@@ -135,10 +146,10 @@ static void do_list(struct client *client)
 
 static void do_refresh(struct client *client)
 {
-    struct reply reply = {.done = on_done, .data = client};
+    struct refresh asker = {.report = on_report, .reply = {.done = on_done, .data = client}};
 
     client->refs++;
-    client->admin->refresh(client->admin->data, &reply);
+    client->admin->refresh(client->admin->data, &asker);
 }
 
 static const struct {
@@ -294,7 +305,7 @@ static void on_listener_closed(uv_handle_t *handle)
 }
 
 int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               void (*refresh)(void *data, const struct reply *reply), void *data,
+               void (*refresh)(void *data, const struct refresh *asker), void *data,
                struct admin **out)
 {
     struct admin *admin;

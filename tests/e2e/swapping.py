@@ -146,9 +146,9 @@ class SwapTest(Test):
     def command(self, server, *args):
         return run_sluice(args[0], "--admin", server.admin, *args[1:])
 
-    def check_command(self, server, *args):
+    def check_command(self, server, *args, says=b""):
         ended = self.command(server, *args)
-        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, b"", b""))
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, says, b""))
 
     def check_command_fails(self, server, *args):
         """Returns what it says."""

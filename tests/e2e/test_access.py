@@ -468,7 +468,7 @@ class AddressTest(AccessTest):
                "token` makes, or host.allow_anonymous to yes if everyone may start runs\n")
 
     def check_only(self, *args):
-        return run_sluice("serve", "-n", *args)
+        return run_sluice("serve", "-n", "--plugins", self.folder, *args)
 
     def test_others_need_tokens(self):
         for address in ("0.0.0.0:0", "[::]:0", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"):
@@ -489,7 +489,9 @@ class AddressTest(AccessTest):
         ended = self.check_only("--listen", "0.0.0.0:0", "--set",
                                 f"host.tokens={self.path('tokens')}")
         self.assertEqual((ended.returncode, ended.stdout, ended.stderr),
-                         (0, b"the configuration is fine\n", b""))
+                         (0, b"the configuration is fine\n",
+                          f"sluice: warning: no plugin (*.so) in the plugin folder {self.folder}\n"
+                          .encode()))
 
     def test_others_allowed(self):
         ended = self.check_only("--listen", "0.0.0.0:0", "--set", "host.allow_anonymous=yes")
@@ -531,7 +533,10 @@ class AddressTest(AccessTest):
             self.assertIn("sluice: others can reach 0.0.0.0:", ended.stderr.decode())
         self.write_tokens(line_of("alice", "one"))
         self.write_config(f"listen = 127.0.0.1:0\ntokens = {self.path('tokens')}\n")
-        self.assertEqual(run_sluice("reload", "--admin", server.admin).returncode, 0)
+        ended = run_sluice("reload", "--admin", server.admin)
+        self.assertEqual((ended.returncode, ended.stdout.decode().splitlines()),
+                         (3, ["applied:         host.tokens", "applied:         host.allow_anonymous",
+                              "needs a restart: host.listen"]))
         with Connection(address) as connection:
             self.assertEqual(connection.exchange("GET", "/agents").status, 401)
 

@@ -152,8 +152,29 @@ class ServeTest(CliTest):
     def test_only_check(self):
         self.write("[host]\nlisten = 127.0.0.1:0\n[plugin echo]\nseparator = -\n")
         for option in ("-n", "--check"):
-            self.check(["serve", option, "-c", "sluice.ini", "--set", "host.heartbeat=3"], 0,
-                       "the configuration is fine\n", cwd=self.folder)
+            self.check(["serve", option, "-c", "sluice.ini", "--set", "host.heartbeat=3",
+                        "--plugins", self.folder], 0, "the configuration is fine\n",
+                       "sluice: warning: no plugin .*\n", cwd=self.folder)
+
+    def test_only_check_tries_each_plugin(self):
+        for name in ("e2e_emit", "fault_abi", "fault_create"):
+            os.symlink(plugin_path(name), self.path(name + ".so"))
+        self.check(["serve", "-n", "--plugins", self.folder], 1,
+                   "e2e_emit 1.0, thread mode: fit to serve\n",
+                   ".*fault_abi.so is not fit to serve: .*fault_create.so is not fit to serve: .*")
+        os.remove(self.path("fault_abi.so"))
+        os.remove(self.path("fault_create.so"))
+        self.check(["serve", "-n", "--plugins", self.folder], 0, ".*fine\n")
+
+    def test_only_check_looks_for_the_folder(self):
+        for path, reason in ((self.path("none"), "No such file or directory"),
+                             ("/etc/passwd", "Not a directory")):
+            self.check(["serve", "-n", "--plugins", path], 1, "",
+                       f"sluice: cannot read the plugin folder {path}: {reason}\n")
+
+    def test_only_check_doubts_keys(self):
+        self.check(["serve", "-n", "--plugins", self.folder, "--set", "plugin.x.memory_limt=3"], 0,
+                   ".*fine\n", ".*warning: plugin.x.memory_limt .* did you mean memory_limit\\?\n.*")
 
     def test_command_line_goes_before_the_file(self):
         self.write("[host]\nlisten = 127.0.0.1:1\nplugins = /none\nheartbeat = 3\n"
@@ -166,7 +187,8 @@ class ServeTest(CliTest):
 
     def test_defaults_are_a_file(self):
         self.write(run_sluice("serve", "--defaults").stdout.decode())
-        self.check(["serve", "-n", "-c", "sluice.ini"], 0, ".*fine\n", cwd=self.folder)
+        self.check(["serve", "-n", "-c", "sluice.ini", "--plugins", self.folder], 0, ".*fine\n", ".*",
+                   cwd=self.folder)
 
     def test_ipv6(self):
         server = self.prepare("e2e_emit")

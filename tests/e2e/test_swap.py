@@ -485,7 +485,8 @@ class ReloadTest(SwapTest):
             self.assertEqual(self.plugin(server)["current"], 1)
         self.assertFalse(question.has_answer(), "the command ends before the swap")
         self.open_gate()
-        self.assertEqual(question.answer(), {"ok": True})
+        self.assertEqual(question.answer(), {"ok": True, "configuration": {
+            "applied": [], "restart": [], "warnings": []}})
         self.check_serves(server, "two", 2)
 
     def test_client_that_leaves_before_the_end(self):
@@ -536,7 +537,7 @@ class ConfigurationTest(SwapTest):
     def test_command_reads_it_too(self):
         server = self.serve_swap(swap="swap_one", config="[plugin swap]\nnote = first\n")
         write(server.config, b"[plugin swap]\nnote = second\n")
-        self.check_command(server, "reload")
+        self.check_command(server, "reload", says=b"applied:         plugin.swap.note\n")
         self.wait_serves(server, "one", 2)
         self.assertEqual(self.run_of(server)[1], "second")
 
@@ -591,7 +592,7 @@ class ConfigurationTest(SwapTest):
         server = self.serve_swap(swap="swap_one", config="")
         write(server.config, b"[host]\nmax_body = 14K\n")
         self.hang_up(server)
-        self.assertEqual(len(server.lines("change only when the server starts again keys=max_body")), 1)
+        self.assertEqual(len(server.lines("change only when the server starts again keys=host.max_body")), 1)
         self.check_serves(server, "one", 1)
 
 

@@ -428,9 +428,13 @@ class IdentityTest(TlsTest):
             server = self.configured(*before)
             server.tls = tls
             self.configure(*after)
-            self.assertEqual(self.reload(server).returncode, 0)
+            ended = self.reload(server)
+            self.assertEqual(ended.returncode, 3)
+            self.assertEqual(ended.stdout.decode().splitlines(),
+                             ["needs a restart: host.tls_certificate",
+                              "needs a restart: host.tls_key"])
             self.assertTrue(server.lines("change only when the server starts again "
-                                         "keys=tls_certificate"))
+                                         "keys=host.tls_certificate,host.tls_key"))
             self.check_serves(server)
 
     def test_reload_without_a_change(self):

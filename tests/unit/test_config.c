@@ -1163,20 +1163,32 @@ CASE(certificate_and_key_go_together)
     expect_unfit(config->listen, "tls_certificate is set without tls_key; set both, or none");
 }
 
-/* What needs a restart when the configuration that these assignments make replaces the default. */
+static void add_change(void *data, const char *key, bool needs_restart)
+{
+    buf_printf(data, "%s%s%s", buf_length(data) > 0 ? "," : "", needs_restart ? "!" : "", key);
+}
+
+/* The changes from old to config; those that need a restart have a '!'. */
+static void expect_changes(struct config *old, const char *wanted)
+{
+    struct buf changes = {0};
+    char *text;
+
+    config_compare(old, config, add_change, &changes);
+    text = buf_steal(&changes);
+    ck_assert_str_eq(text, wanted);
+    free(text);
+}
+
+/* Those when the configuration that these assignments make replaces the default. */
 static void expect_restart(const char *wanted, const char *first, const char *second)
 {
     struct config *old = config_create();
-    struct buf names = {0};
-    char *text;
 
     set(first);
     if (second)
         set(second);
-    config_restart_keys(old, config, &names);
-    text = buf_steal(&names);
-    ck_assert_str_eq(text, wanted);
-    free(text);
+    expect_changes(old, wanted);
     config_destroy(old);
 }
 
@@ -1184,7 +1196,7 @@ CASES("restart", FIXTURE);
 
 CASE(live_settings_need_none)
 {
-    expect_restart("", "host.heartbeat=3", "host.log_size=2K");
+    expect_restart("host.heartbeat,host.log_size", "host.heartbeat=3", "host.log_size=2K");
 }
 
 CASE(unchanged_settings_need_none)
@@ -1194,29 +1206,28 @@ CASE(unchanged_settings_need_none)
 
 CASE(settings_of_each_kind_need_one)
 {
-    expect_restart("listen,max_body", "host.max_body=2K", "host.listen=127.0.0.1:1");
+    expect_restart("!host.listen,!host.max_body", "host.max_body=2K", "host.listen=127.0.0.1:1");
 }
 
 CASE(counts_and_seconds_need_one)
 {
-    expect_restart("max_connections,request_timeout", "host.request_timeout=1",
+    expect_restart("!host.max_connections,!host.request_timeout", "host.request_timeout=1",
                    "host.max_connections=7");
 }
 
 CASE(certificate_needs_one_if_there_was_none)
 {
-    expect_restart("tls_certificate", "host.tls_certificate=chain.pem", "host.tls_key=key.pem");
+    expect_restart("!host.tls_certificate,!host.tls_key", "host.tls_certificate=chain.pem",
+                   "host.tls_key=key.pem");
 }
 
 CASE(another_certificate_needs_none)
 {
     struct config *old = config_create();
-    struct buf names = {0};
 
     ck_assert_int_eq(config_set(old, "host.tls_certificate=old.pem", &why), 0);
     set("host.tls_certificate=new.pem");
-    config_restart_keys(old, config, &names);
-    ck_assert_uint_eq(buf_length(&names), 0);
+    expect_changes(old, "host.tls_certificate");
     config_destroy(old);
 }
 
@@ -1259,4 +1270,86 @@ CASE(no_key_walks_over_the_others)
 CASE(no_section_walks_over_the_others)
 {
     expect_no_walk(time_sections, 256);
+}
+
+CASE(what_needs_a_restart_stays_in_force)
+{
+    struct config *old = config_create();
+
+    set("host.max_body=3");
+    set("host.plugins=elsewhere");
+    set("host.stall=3");
+    expect_changes(old, "!host.plugins,!host.max_body,host.stall");
+    ck_assert_uint_eq(config->max_body, 1024 * 1024);
+    ck_assert_str_ne(config->plugins, "elsewhere");
+    ck_assert_uint_eq(config->stall, 3);
+    ck_assert_str_eq(old->plugins, "elsewhere");
+    config_destroy(old);
+}
+
+CASE(keys_of_plugins_are_compared_too)
+{
+    struct config *old = config_create();
+
+    ck_assert_int_eq(config_set(old, "plugin.a.same=1", &why), 0);
+    ck_assert_int_eq(config_set(old, "plugin.a.other=1", &why), 0);
+    ck_assert_int_eq(config_set(old, "plugin.a.gone=1", &why), 0);
+    ck_assert_int_eq(config_set(old, "plugin.b.threads=1", &why), 0);
+    ck_assert_int_eq(config_set(old, "plugin.b.gone=1", &why), 0);
+    set("plugin.a.new=1");
+    set("plugin.a.other=2");
+    set("plugin.a.same=1");
+    set("plugin.c.workers=2");
+    expect_changes(old, "plugin.a.new,plugin.a.other,plugin.a.gone,plugin.c.workers,"
+                        "plugin.b.threads,plugin.b.gone");
+    config_destroy(old);
+}
+
+static void add_doubt(void *data, const char *text)
+{
+    buf_printf(data, "%s\n", text);
+}
+
+/* The key of this assignment to a plugin was meant to be one of the host's; NULL: it was not. */
+static void expect_doubt(const char *assignment, const char *meant)
+{
+    struct config *one = config_create();
+    struct buf doubts = {0};
+    char *text;
+
+    ck_assert_int_eq(config_set(one, assignment, &why), 0);
+    config_review(one, add_doubt, &doubts);
+    text = buf_steal(&doubts);
+    if (meant)
+        ck_assert_ptr_nonnull(strstr(text, meant));
+    else
+        ck_assert_str_eq(text, "");
+    free(text);
+    config_destroy(one);
+}
+
+CASE(keys_that_look_like_the_hosts_are_doubted)
+{
+    expect_doubt("plugin.a.memory_limt=100M", "plugin.a.memory_limt goes to the plugin as a key of "
+                                              "its own; did you mean memory_limit?\n");
+    expect_doubt("plugin.a.worker=4", "mean workers?");
+    expect_doubt("plugin.a.wrokers=4", "mean workers?");
+    expect_doubt("plugin.a.deadlien=4", "mean deadline?");
+    expect_doubt("plugin.a.on-disconnect=4", "mean on_disconnect?");
+    expect_doubt("plugin.a.satck=4", "mean stack?");
+    expect_doubt("plugin.a.heartbeat=4", "mean heartbeat in [host]?");
+    expect_doubt("plugin.a.shutdown_timout=4", "mean shutdown_timeout in [host]?");
+}
+
+CASE(keys_of_authors_are_not)
+{
+    expect_doubt("plugin.a.token=secret", NULL);
+    expect_doubt("plugin.a.model=large", NULL);
+    expect_doubt("plugin.a.size=3", NULL);
+    expect_doubt("plugin.a.is=3", NULL);
+    expect_doubt("plugin.a.code=3", NULL);
+    expect_doubt("plugin.a.state=4", NULL);
+    expect_doubt("plugin.a.workers=4", NULL);
+    expect_doubt("plugin.a.max_tokens=4", NULL);
+    expect_doubt("plugin.a.url=http://", NULL);
 }

@@ -8,7 +8,6 @@
 #include "api/stream.h"
 #include "base/log.h"
 #include "base/time.h"
-#include "base/why.h"
 #include "config/config.h"
 #include "fleet/registry.h"
 #include "run/runs.h"
@@ -91,7 +90,6 @@ static void setup(void)
                                      .max_body = 1000};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
-    struct why why = {0};
 
     log_open("test", "", LOG_FATAL);
     memset(&pending, 0, sizeof pending);
@@ -103,7 +101,7 @@ static void setup(void)
     api.streams = streams_create(&loop, &times);
     api.collectors = collectors_create(&loop, &times);
     api.registry = registry_create(&loop, config, on_settled, NULL);
-    ck_assert_int_eq(access_create(config, config->listen, &api.access, &why), 0);
+    api.access = access_create(config, config->listen, NULL);
     settings.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     ck_assert_int_eq(bind(settings.listen_fd, (struct sockaddr *)&address, sizeof address), 0);
     ck_assert_int_eq(listen(settings.listen_fd, 10), 0);
