@@ -7,6 +7,8 @@ base_sources = \
 	host/base/digest.h \
 	host/base/guard.c \
 	host/base/guard.h \
+	host/base/farm.c \
+	host/base/farm.h \
 	host/base/handles.c \
 	host/base/handles.h \
 	host/base/iov.h \

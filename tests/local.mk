@@ -286,6 +286,7 @@ TEST_PLUGINS = \
 	tests/plugins/fiber_starve.so \
 	tests/plugins/harness_http.so \
 	tests/plugins/harness_tasks.so \
+	tests/plugins/origin.so \
 	tests/plugins/slow_resolver.so \
 	tests/plugins/swap_bad_crash.so \
 	tests/plugins/swap_bad_create.so \
@@ -297,6 +298,7 @@ TEST_PLUGINS = \
 	tests/plugins/swap_state_two.so \
 	tests/plugins/swap_two.so \
 	tests/plugins/thread_bind.so \
+	tests/plugins/tls_block.so \
 	tests/plugins/thread_bind_fiber.so \
 	tests/plugins/thread_late.so \
 	tests/plugins/unit_probe.so \
@@ -353,6 +355,13 @@ tests/plugins/unit_probe.so tests/plugins/unit_probe_fiber.so: tests/plugins/uni
 tests/plugins/unit_probe_second.o: tests/plugins/unit_probe_second.c
 	$(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(PLUGIN_CPPFLAGS) $(CPPFLAGS) $(PLUGIN_CFLAGS) $(CFLAGS) \
 		-MMD -MP -MF $(@:.o=.d) -MT $@ -c -fPIC $< -o $@
+# A plugin that brings a library along.
+tests/plugins/origin.so: tests/plugins/lib/liborigin_help.so
+tests/plugins/origin.so: TEST_PLUGIN_LIBS = $(CJSON_LIBS) -Ltests/plugins/lib -lorigin_help \
+	-Wl,-rpath,'$$ORIGIN/lib'
+tests/plugins/lib/liborigin_help.so: tests/plugins/origin_help.c
+	$(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(CFLAGS) -shared -fPIC $< -o $@
+CLEANFILES += tests/plugins/lib/liborigin_help.so
 -include $(wildcard tests/plugins/*.d)
 
 E2E_TESTS = \
@@ -390,6 +399,7 @@ E2E_TESTS = \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_llm.py \
 	tests/e2e/test_many.py \
+	tests/e2e/test_origin.py \
 	tests/e2e/test_payload.py \
 	tests/e2e/test_protocols.py \
 	tests/e2e/test_proxies.py \
@@ -494,6 +504,7 @@ EXTRA_DIST += \
 	tests/e2e/swarm.py \
 	tests/e2e/upstream.py \
 	tests/plugins/mode.h \
+	tests/plugins/origin_help.c \
 	tests/plugins/swap.h \
 	tests/plugins/swap_state.h \
 	tests/plugins/unit_probe.h \

@@ -39,6 +39,7 @@
  */
 #include "fleet/process.h"
 
+#include "base/farm.h"
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -49,7 +50,6 @@
 #include "fleet/spawn.h"
 #include "fleet/states.h"
 #include "wire/link.h"
-#include "wire/worker_fds.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -84,6 +84,7 @@ struct process {
     struct link *link;
     struct process_spec spec;
     char *name; /* the plugin's, NULL until it is greeted */
+    char *farm; /* where the worker may have made one; see base/farm.h */
     enum process_state state;
     struct process_runs runs;
     uint64_t started;
@@ -150,7 +151,8 @@ static void process_open_plugin(struct process *process)
     cJSON *json = cJSON_CreateObject();
     char *text;
 
-    cJSON_AddStringToObject(json, "path", WORKER_IMAGE_PATH);
+    if (process->farm)
+        cJSON_AddStringToObject(json, "farm", process->farm);
     cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
     cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
     cJSON_AddNumberToObject(json, "log", log_limit());
@@ -592,6 +594,9 @@ static void on_closed(void *owner)
     image_unref(process->spec.image);
     process_runs_finish(&process->runs);
     why_finish(&process->note);
+    if (process->farm)
+        farm_remove(process->farm);
+    free(process->farm);
     free(process->name);
     free(process);
 }
@@ -739,6 +744,7 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
     status = link_open(loop, fd, WIRE_WORKER, &link_handler, process, &process->link);
     if (status < 0)
         log_fatal("cannot open the link of a worker: %s", uv_strerror(status));
+    process->farm = farm_path();
     process_open_plugin(process);
     patience_start(&process->limit, spec->start_timeout * UINT64_C(1000), on_start_timeout);
     *out = process;

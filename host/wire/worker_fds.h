@@ -13,7 +13,4 @@ enum worker_fd {
     WORKER_FD_COUNT
 };
 
-/* Where the worker opens WORKER_FD_IMAGE. */
-#define WORKER_IMAGE_PATH "/proc/self/fd/3"
-
 #endif

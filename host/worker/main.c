@@ -17,11 +17,14 @@
  */
 #include "worker/main.h"
 
+#include "base/farm.h"
 #include "base/guard.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "wire/link.h"
 #include "wire/worker_fds.h"
 #include "worker/host_table.h"
+#include "worker/plugin.h"
 #include "worker/sandbox.h"
 #include "worker/worker.h"
 
@@ -125,19 +128,53 @@ static int number_of(const cJSON *json, const char *name)
     return cJSON_IsNumber(member) ? member->valueint : 0;
 }
 
+/*
+ * Return the path by which the plugin's copy is loaded, to be freed. A path through
+ * /proc/PID leads debuggers to the copy, too; through /proc/self it would lead them to a
+ * descriptor of their own. The pid is that of the /proc that is mounted here.
+ *
+ * The copy is in no folder. A plugin that looks beside itself is loaded through a farm.
+ */
+static char *main_path(const char *file, const char *farm)
+{
+    char pid[32] = "self";
+    ssize_t length = readlink("/proc/self", pid, sizeof pid - 1);
+    char *copy, *link = NULL;
+
+    if (length > 0)
+        pid[length] = '\0';
+    copy = mem_printf("/proc/%s/fd/%d", pid, WORKER_FD_IMAGE);
+    if (farm && plugin_looks_beside(copy)) {
+        link = farm_make(farm, file, copy);
+        if (link == NULL)
+            log_warn("the plugin does not find its own libraries: no folder of links: %s file=%s "
+                     "folder=%s",
+                     strerror(errno), file, farm);
+    }
+    if (link)
+        free(copy);
+    return link ? link : copy;
+}
+
 /* Open the plugin as the front's OPEN says. */
 static int main_open(struct worker_process *process, const cJSON *json)
 {
     static const struct worker_sink sink = {.take = on_take, .left = on_left};
-    const char *path = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "path"));
+    const char *farm = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "farm"));
     const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "file"));
     struct refusal refusal = {0};
+    char *path;
+    int status;
 
-    if (path == NULL || file == NULL || process->worker)
+    if (file == NULL || process->worker)
         return -EPROTO;
     process->worker = worker_create(&process->loop, &sink, process);
-    if (sandbox_enter(cJSON_GetObjectItemCaseSensitive(json, "confinement"), &refusal) < 0 ||
-        worker_open(process->worker, path, file, &refusal) < 0) {
+    path = main_path(file, farm); /* before it may make no folder */
+    status = sandbox_enter(cJSON_GetObjectItemCaseSensitive(json, "confinement"), &refusal);
+    if (status == 0)
+        status = worker_open(process->worker, path, file, &refusal);
+    free(path);
+    if (status < 0) {
         main_refuse(process, &refusal);
         return 0;
     }

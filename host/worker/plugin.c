@@ -5,9 +5,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ltdl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define ENTRY "agent_plugin_entry"
 
@@ -34,6 +38,16 @@ static const char *without_path(const char *message, const char *path)
                : message;
 }
 
+/* Return the words that go with an error of the dynamic linker. */
+static const char *advice(const char *message)
+{
+    return strstr(message, "static TLS block")
+               ? "; the plugin or a library of its needs more thread-local storage than is kept "
+                 "free: start sluice with GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536, "
+                 "or more, in its environment"
+               : "";
+}
+
 /*
  * Load the module with libltdl. libltdl binds lazily, so a missing symbol would
  * kill the worker at the first call, and its errors often say no more than "file
@@ -45,9 +59,11 @@ static int module_open(const char *path, const char *file, lt_dlhandle *out,
 {
     lt_dladvise advise;
 
-    if (dlopen(path, RTLD_NOW | RTLD_LOCAL) == NULL)
-        return refuse(refusal, -EINVAL, "open", "cannot load %s: %s", file,
-                      without_path(dlerror(), path));
+    if (dlopen(path, RTLD_NOW | RTLD_LOCAL) == NULL) {
+        const char *message = dlerror();
+        return refuse(refusal, -EINVAL, "open", "cannot load %s: %s%s", file,
+                      without_path(message, path), advice(message));
+    }
     if (lt_dlinit() || lt_dladvise_init(&advise))
         return refuse(refusal, -EINVAL, "open", "cannot load %s: libltdl: %s", file, lt_dlerror());
     lt_dladvise_local(&advise);
@@ -103,6 +119,27 @@ int plugin_open(const char *path, const char *file, const struct agent_host *hos
     }
     *out = plugin;
     return 0;
+}
+
+bool plugin_looks_beside(const char *path)
+{
+    static const char *const words[] = {"$ORIGIN", "${ORIGIN}", "\0dladdr"};
+    static const size_t lengths[] = {7, 9, 7};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat found = {0};
+    bool looks = false;
+    void *map;
+
+    if (fd >= 0 && fstat(fd, &found) == 0 && found.st_size > 0) {
+        map = mmap(NULL, (size_t)found.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        for (size_t i = 0; map != MAP_FAILED && i < sizeof words / sizeof *words; i++)
+            looks |= memmem(map, (size_t)found.st_size, words[i], lengths[i]) != NULL;
+        if (map != MAP_FAILED)
+            munmap(map, (size_t)found.st_size);
+    }
+    if (fd >= 0)
+        close(fd);
+    return looks;
 }
 
 int plugin_create(struct plugin *plugin, const char *config, const char *state,

@@ -18,6 +18,9 @@ struct plugin;
 int plugin_open(const char *path, const char *file, const struct agent_host *host,
                 struct plugin **out, struct refusal *refusal);
 
+/* Return true if the file at this path says $ORIGIN, or calls dladdr(): it looks beside itself. */
+bool plugin_looks_beside(const char *path);
+
 /* Steps create and selftest; config is JSON, state is JSON or NULL. */
 int plugin_create(struct plugin *plugin, const char *config, const char *state,
                   struct refusal *refusal);

@@ -1,0 +1,25 @@
+/*
+ * A folder of links that stands for another folder, and lies in one that stands for
+ * that folder's parent: in it, one file is another one. A library that is loaded through
+ * such a folder finds by $ORIGIN and $ORIGIN/.. what lies beside the file it was copied from.
+ *
+ *     farm/            links to all in /srv/agents
+ *     farm/plugins/    links to all in /srv/agents/plugins
+ *     farm/plugins/hello.so    leads to the private copy
+ */
+#ifndef BASE_FARM_H
+#define BASE_FARM_H
+
+/* Return a path for a new farm that nobody can guess; to be freed. NULL: no randomness. */
+char *farm_path(void);
+
+/*
+ * Make the farm at this path, in which file is a link to target. Return the path of that
+ * link, to be freed; NULL, with errno, if it cannot be made.
+ */
+char *farm_make(const char *path, const char *file, const char *target);
+
+/* Remove the farm, if it is there, and nothing that its links lead to. */
+void farm_remove(const char *path);
+
+#endif
