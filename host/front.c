@@ -42,6 +42,7 @@
 #include "api/collect.h"
 #include "api/routes.h"
 #include "api/stream.h"
+#include "base/capacity.h"
 #include "base/guard.h"
 #include "base/json_writer.h"
 #include "base/log.h"
@@ -56,20 +57,24 @@
 
 #include <arpa/inet.h>
 #include <cjson/cJSON.h>
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 4096
-#define FLUSH_MS       1000
-#define LEAVE_MS       10000 /* more than all workers take to quit, be killed and be given up */
-#define REST_MS        1000
+/* Descriptors that connections never take: for the front itself, and for each worker. */
+#define FILES_RESERVE 64
+#define FILES_OF_SEAT 4
+
+#define FLUSH_MS 1000
+#define LEAVE_MS 10000 /* more than all workers take to quit, be killed and be given up */
+#define REST_MS  1000
 
 struct front {
     uv_loop_t loop;
@@ -381,15 +386,44 @@ static int front_listen(const struct config *config, char *text, size_t size)
     return fd;
 }
 
-/* Each connection takes a descriptor. */
-static void raise_file_limit(void)
+/* Return how many workers the plugin folder asks for, about. */
+static unsigned count_seats(const struct config *config)
 {
-    struct rlimit limit;
+    DIR *folder = opendir(config->plugins);
+    const struct dirent *entry;
+    unsigned seats = 0;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    while (folder && (entry = readdir(folder))) {
+        size_t length = strlen(entry->d_name);
+        char name[256];
+
+        if (length <= 3 || strcmp(entry->d_name + length - 3, ".so") != 0)
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)length - 3, entry->d_name);
+        seats += config_plugin(config, name)->workers;
+    }
+    if (folder)
+        closedir(folder);
+    return seats;
+}
+
+/*
+ * Each connection takes a descriptor. Some are kept for workers, their images and the
+ * operator, so that a crowd of clients cannot keep a worker from being replaced.
+ */
+static unsigned connections_max(const struct config *config)
+{
+    size_t files = capacity_files(), reserve = FILES_RESERVE + FILES_OF_SEAT * count_seats(config);
+
+    if (reserve > files / 2)
+        reserve = files / 2;
+    if (config->max_connections <= files - reserve)
+        return config->max_connections;
+    log_warn("max_connections is cut to what the limit of open files leaves beside a reserve for "
+             "workers; raise the limit (LimitNOFILE=, ulimit -n) max_connections=%u "
+             "connections=%zu files=%zu reserve=%zu",
+             config->max_connections, files - reserve, files, reserve);
+    return (unsigned)(files - reserve);
 }
 
 static void on_settled(void *data)
@@ -463,7 +497,7 @@ static int front_open_access(struct front *front)
 static int front_open_http(struct front *front)
 {
     const struct config *config = front->config;
-    struct http_settings settings = {.max_connections = config->max_connections,
+    struct http_settings settings = {.max_connections = connections_max(config),
                                      .max_connections_per_address =
                                          config->max_connections_per_address,
                                      .stall_s = config->stall,
@@ -567,7 +601,6 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
              http_library(), uv_version_string(), cJSON_Version());
     front_set_guard(config);
-    raise_file_limit();
     status = uv_loop_init(&front.loop);
     if (status < 0) {
         fprintf(stderr, "sluice: the event loop does not start: %s\n", uv_strerror(status));

@@ -3,6 +3,8 @@
 base_sources = \
 	host/base/buf.c \
 	host/base/buf.h \
+	host/base/capacity.c \
+	host/base/capacity.h \
 	host/base/digest.c \
 	host/base/digest.h \
 	host/base/guard.c \

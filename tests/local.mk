@@ -30,6 +30,7 @@ check_PROGRAMS = \
 	tests/agents/test_harness \
 	tests/unit/test_base \
 	tests/unit/test_buf \
+	tests/unit/test_capacity \
 	tests/unit/test_config \
 	tests/unit/test_feed \
 	tests/unit/test_eventlog \

@@ -12,6 +12,7 @@
 #include "config/config.h"
 
 #include "base/buf.h"
+#include "base/capacity.h"
 #include "base/json.h"
 #include "base/json_writer.h"
 #include "base/log.h"
@@ -27,6 +28,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LOG_BUDGET_LEAST (1024 * 1024)
 
 #define WORD_MAX   64
 #define KEY_CHARS  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
@@ -52,7 +55,7 @@ static const struct setting host_keys[] = {
     {HOST(SECONDS, heartbeat, LIVE), "15", "1", "3600", "between comments on an idle stream"},
     {HOST(SECONDS, stall, LIVE), "30", "1", "3600", "until a client that does not read is disconnected"},
     {HOST(SIZE, log_size, LIVE), "1M", "1K", "64M", "events of one run that are kept for readers to come"},
-    {HOST(SIZE, log_budget, LIVE), "256M", "1M", "1048576M", "memory for the events of all runs"},
+    {HOST(SIZE, log_budget, LIVE), "256M", "1M", "1048576M", "memory for what is kept for clients; if it is not set, no more than a quarter of the memory there is"},
     {HOST(SECONDS, retention, LIVE), "300", "0", "86400", "for which an ended run can be read"},
     {HOST(SECONDS, start_timeout, LIVE), "10", "1", "3600", "for a worker to become ready"},
     {HOST(SECONDS, drain_delay, LIVE), "0", "0", "3600", "at shutdown, until load balancers send no more clients"},
@@ -296,11 +299,20 @@ int config_check(const struct config *config, const char *listen, struct why *wh
     return show_as_line(status, why);
 }
 
+/* The front must not be what uses up the memory of a small machine or container. */
+static size_t log_budget_default(size_t initial)
+{
+    size_t quarter = capacity_memory("") / 4;
+
+    return quarter < LOG_BUDGET_LEAST ? LOG_BUDGET_LEAST : quarter < initial ? quarter : initial;
+}
+
 struct config *config_create(void)
 {
     struct config *config = mem_alloc(sizeof *config);
 
     keys_default(host_keys, config);
+    config->log_budget = log_budget_default(config->log_budget);
     section_init(&config->plugin_defaults);
     return config;
 }

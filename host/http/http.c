@@ -110,6 +110,8 @@ struct http {
     bool is_tls;
     size_t handshakes; /* connections that may be in one */
     size_t max_body;
+    unsigned connections, max_connections;
+    bool is_full; /* it was said that there are no more connections */
     int listen_fd; /* -1 after http_quiesce() */
     unsigned stall_s;
     const struct http_handler *handler;
@@ -923,6 +925,20 @@ static void peer_destroy(struct http *http, struct http_peer *peer)
     free(peer);
 }
 
+/* At the limit, further clients wait to be accepted; say so once each time. */
+static void connections_count(struct http *http, int more)
+{
+    http->connections += (unsigned)more;
+    if (http->connections >= http->max_connections && !http->is_full) {
+        http->is_full = true;
+        log_warn("there are as many connections as there may be, and further clients wait; "
+                 "raise max_connections, or set max_connections_per_address connections=%u",
+                 http->connections);
+    }
+    if (http->connections < http->max_connections - http->max_connections / 8)
+        http->is_full = false;
+}
+
 static void on_connection(void *data, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -930,8 +946,10 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *slot = peer_create(http, connection);
+        connections_count(http, 1);
     } else {
         peer_destroy(http, *slot);
+        connections_count(http, -1);
         http_run_soon(http);
     }
 }
@@ -993,6 +1011,7 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings,
     http->loop = loop;
     http->is_tls = settings->retrieve_certificate != NULL;
     http->max_body = settings->max_body;
+    http->max_connections = settings->max_connections;
     http->handler = handler;
     http->data = data;
     TAILQ_INIT(&http->requests);

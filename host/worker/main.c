@@ -39,6 +39,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Of a thousand; the front keeps what it was started with. */
+#define OOM_SCORE 500
+
 struct worker_process {
     uv_loop_t loop;
     struct link *link;
@@ -306,6 +309,21 @@ static void main_outlive_signals(void)
         sigaction(numbers[i], &action, NULL);
 }
 
+/* Without memory the kernel should end a worker, which costs its runs, and not the front. */
+static void prefer_for_oom(void)
+{
+    FILE *file = fopen("/proc/self/oom_score_adj", "r+e");
+    int score = 0;
+
+    if (file == NULL)
+        return;
+    if (fscanf(file, "%d", &score) == 1 && score < OOM_SCORE) {
+        rewind(file);
+        fprintf(file, "%d\n", OOM_SCORE);
+    }
+    fclose(file);
+}
+
 /*
  * Move the front's socket away from standard input, so that a plugin that reads
  * or prints meets /dev/null and the log. Have the kernel end this process with
@@ -322,6 +340,7 @@ static int main_take_socket(void)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    prefer_for_oom(); /* while /proc/self is still this process's */
     guard_set(true);
     prctl(PR_SET_NAME, "sluice worker");
     signal(SIGPIPE, SIG_IGN);

@@ -70,10 +70,17 @@ class DescriptorTest(Test):
         with open(f"/proc/{server.process.pid}/limits") as limits:
             self.assertRegex(limits.read(), rf"Max open files +{self.MOST} +{self.MOST} ")
         before = self.descriptors(server)
+        self.assertEqual(len(server.lines("max_connections is cut", "connections=30", "reserve=30")),
+                         1)
         clients = [server.connect() for _ in range(self.CLIENTS)]
         for client in clients:
             client.send(request)
-        wait_for(lambda: self.descriptors(server) >= self.MOST - 2, "the descriptors are used up")
+        wait_for(lambda: self.descriptors(server) >= before + self.MOST // 2,
+                 "the descriptors of connections are used up")
+        worker = server.worker_of("ticker")
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: server.worker_of("ticker") != worker, "another worker takes its place")
+        self.assertEqual(len(server.lines("as many connections as there may be")), 1)
         leave_at_once(server, clients)
         self.assertEqual(server.get("/healthz").status, 200)
         wait_for(lambda: self.descriptors(server) <= before + 2, "the descriptors are free again")
@@ -81,11 +88,23 @@ class DescriptorTest(Test):
             self.assertEqual(types(server.run("ticker", {"count": 2, "period_ms": 1})),
                              ["run", "tick", "tick", "done"])
 
-    def test_idle_clients_take_all_descriptors(self):
+    def test_idle_clients_take_all_connections(self):
         self.check_recovery(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
-    def test_streams_take_all_descriptors(self):
+    def test_streams_take_all_connections(self):
         self.check_recovery(run_request("ticker", {"count": 100000, "period_ms": 10}))
+
+    def test_more_clients_may_come_when_some_have_left(self):
+        server = self.limited(self.MOST)
+        server.start()
+        for _ in range(3):
+            clients = [server.connect() for _ in range(self.CLIENTS)]
+            for client in clients:
+                client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            for client in clients:
+                self.assertEqual(client.response("GET").status, 200)
+                client.close()
+        self.assertEqual(server.lines("too many open files"), [])
 
     def test_too_few_to_start(self):
         server = self.limited(8)
@@ -120,6 +139,17 @@ class DescriptorTest(Test):
             self.assertEqual(types(server.run("ticker", {"count": 2, "period_ms": 1})),
                              ["run", "tick", "tick", "done"])
         server.stop()
+
+
+class MemoryTest(Test):
+    def score(self, pid):
+        with open(f"/proc/{pid}/oom_score_adj") as file:
+            return int(file.read())
+
+    def test_the_kernel_takes_a_worker_before_the_front(self):
+        server = self.serve("ticker")
+        self.assertEqual(self.score(server.process.pid), self.score("self"))
+        self.assertEqual(self.score(server.worker_of("ticker")), max(500, self.score("self")))
 
 
 class BacklogTest(SupervisionTest):
