@@ -22,8 +22,8 @@
  * reuses connections, verifies the server's certificate, decodes gzip, and heeds
  * the proxies of the environment (http_proxy, https_proxy, no_proxy) and
  * SSL_CERT_FILE. It follows up to five redirects of a GET request without a body
- * and repeats the request's headers, except Authorization and Cookie towards
- * another host. libcurl does all of this.
+ * and repeats the request's headers; another origin (scheme, host or port) gets
+ * none of them. libcurl does all of this.
  *
  * A response that the agent does not read waits: 256 KiB of it in the worker's
  * memory, the rest at the server. Exchanges over HTTP/2 share a connection, and up

@@ -63,8 +63,9 @@ struct transfer {
     struct agent_http *exchange;
     CURL *easy;
     struct curl_slist *fields;
-    uv_timer_t *idle;  /* runs while the transfer does */
-    uint64_t began_at; /* of clock_now() */
+    struct curl_slist *foreign_fields; /* instead, once a redirect led to another origin */
+    uv_timer_t *idle;                  /* runs while the transfer does */
+    uint64_t began_at;                 /* of clock_now() */
     uint64_t active_at;
     curl_off_t sent;
     char reason[CURL_ERROR_SIZE]; /* libcurl's, for an error */
@@ -169,6 +170,46 @@ static bool follows_redirects(const struct exchange_request *request)
     return request->body == NULL && strcmp(request->method, "GET") == 0;
 }
 
+/* Return true if both URLs have the same scheme, host and port. */
+static bool is_same_origin(CURLU *a, CURLU *b)
+{
+    static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
+    bool same = true;
+
+    for (size_t i = 0; same && i < sizeof parts / sizeof *parts; i++) {
+        char *of_a = NULL, *of_b = NULL;
+        same = curl_url_get(a, parts[i], &of_a, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+               curl_url_get(b, parts[i], &of_b, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+               strcasecmp(of_a, of_b) == 0;
+        curl_free(of_a);
+        curl_free(of_b);
+    }
+    return same;
+}
+
+/*
+ * Whoever is at another origin gets none of the agent's headers: any of them may be a
+ * secret. That holds for all redirects that follow.
+ */
+static void transfer_follow(struct transfer *transfer, const char *location)
+{
+    const struct exchange_request *request = exchange_request(transfer->exchange);
+    CURLU *from = curl_url(), *to = curl_url();
+    char *here = NULL;
+    bool same;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &here);
+    same = curl_url_set(from, CURLUPART_URL, request->url, 0) == CURLUE_OK &&
+           curl_url_set(to, CURLUPART_URL, here, 0) == CURLUE_OK &&
+           curl_url_set(to, CURLUPART_URL, location, 0) == CURLUE_OK && is_same_origin(from, to);
+    curl_url_cleanup(from);
+    curl_url_cleanup(to);
+    if (same || transfer->foreign_fields)
+        return;
+    transfer->foreign_fields = curl_slist_append(NULL, "Expect:");
+    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->foreign_fields);
+}
+
 /* The head is whole; another follows if it is an interim response's, or a redirect's. Locked. */
 static void transfer_take_status(struct transfer *transfer)
 {
@@ -179,9 +220,12 @@ static void transfer_take_status(struct transfer *transfer)
     sched_assert_locked(transfer->client->sched);
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     location = exchange_find_header(transfer->exchange, "Location");
-    if (status < 200 ||
-        (follows_redirects(request) && status >= 300 && status < 400 && location && *location))
+    if (status < 200)
         return;
+    if (follows_redirects(request) && status >= 300 && status < 400 && location && *location) {
+        transfer_follow(transfer, location);
+        return;
+    }
     exchange_set_status(transfer->exchange, (int)status);
 }
 
@@ -476,6 +520,7 @@ static void transfer_abandon(struct transfer *transfer)
         uv_close((uv_handle_t *)transfer->idle, on_idle_closed);
     }
     curl_slist_free_all(transfer->fields);
+    curl_slist_free_all(transfer->foreign_fields);
     sched_lock(client->sched);
     exchange_unref(transfer->exchange);
     sched_unlock(client->sched);

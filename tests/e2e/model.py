@@ -376,6 +376,13 @@ async def unknown_fields(reply):
 
 
 @scenario
+async def numbers(reply, number=1e51):
+    await reply.stream([line(text("all")), line(chunk(finish="stop")),
+                        line({"choices": [], "usage": {"prompt_tokens": number, "completion_tokens": -number}}),
+                        DONE])
+
+
+@scenario
 async def reasoning(reply):
     await reply.stream([line(chunk({"reasoning_content": "let me "})),
                         line(chunk({"reasoning": "think", "content": None})),

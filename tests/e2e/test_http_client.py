@@ -292,6 +292,23 @@ class ResponseTest(HttpTest):
                     {"length": 3, "status": 0, "words": ""}],
                    "status", "header X", "header Z", "text", path="one")
 
+    def test_redirects_to_another_origin(self):
+        """Any header of the agent's may be a secret: it stays with whom the agent asked."""
+        other = self.start_upstream()
+        secrets = {"X-Api-Key: sk-2", "Authorization: Bearer x", "Accept: a/b"}
+        self.upstream.routes["same"] = [whole(b"", "Location: /away", status=302)]
+        self.upstream.routes["away"] = [whole(b"", f"Location: {other.url('back')}", status=302)]
+        other.routes["back"] = [whole(b"", f"Location: {self.upstream.url('end')}", status=302)]
+        self.upstream.routes["end"] = [whole(b"end")]
+        self.check([{"status": 200, "words": ""}], "status", headers=sorted(secrets), path="same")
+        for path, upstream, gets_them in (("same", self.upstream, True), ("away", self.upstream, True),
+                                          ("back", other, False), ("end", self.upstream, False)):
+            requests = [request for request in upstream.requests if request.target == "/" + path]
+            self.assertEqual(len(requests), len(AGENTS), path)
+            for request in requests:
+                got = {f"{key}: {value}" for key, value in request.fields} & secrets
+                self.assertEqual(got, secrets if gets_them else set(), path)
+
     def test_redirects_that_are_not_followed(self):
         self.upstream.routes["one"] = [whole(b"no", "Location: /echo", status=303)]
         self.upstream.routes["empty"] = [whole(b"no", "Location:", status=302)]
@@ -818,7 +835,8 @@ class ResolverTest(HttpTest):
         if SANITIZED:
             self.skipTest("the sanitizers want to be preloaded first")
         path = self.path("go")
-        self.start({"LD_PRELOAD": plugin_path("slow_resolver"), "SLOW_RESOLVER": path})
+        self.start({"LD_PRELOAD": plugin_path("slow_resolver"), "SLOW_RESOLVER": path},
+                   **{f"plugin.{agent}.env": "SLOW_RESOLVER" for agent in AGENTS})
         try:
             for agent in AGENTS:
                 with self.subTest(agent=agent):

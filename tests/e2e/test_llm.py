@@ -79,6 +79,11 @@ class AnswerTest(ModelTest):
             "status": 0, "length": 9, "text": "w0 w1 w2 ", "finish_reason": "stop",
             "input_tokens": 7, "output_tokens": 3, "begun": True, "calls": []})
 
+    def test_numbers_that_are_no_counts(self):
+        for number in (1e51, 9.3e18):
+            answer, _ = self.answer("numbers", number=number)
+            self.assertEqual((answer["input_tokens"], answer["output_tokens"]), (-1, -1), number)
+
     def test_request(self):
         tools = [{"type": "function", "function": {"name": "first"}}]
         self.answer("stream", {"tools": tools, "options": {"temperature": 0.5, "model": "other"}})
