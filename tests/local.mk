@@ -137,9 +137,16 @@ tests_unit_test_index_LDADD = \
 # Each runs over tests/fuzz/corpus/NAME as a test. With --enable-fuzzers each is a fuzzer, which
 # writes new inputs into the folder that is its first argument.
 FUZZ_TARGETS = \
+	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_document \
 	tests/fuzz/fuzz_front \
-	tests/fuzz/fuzz_roff
+	tests/fuzz/fuzz_json \
+	tests/fuzz/fuzz_llm \
+	tests/fuzz/fuzz_request \
+	tests/fuzz/fuzz_roff \
+	tests/fuzz/fuzz_sse \
+	tests/fuzz/fuzz_tokens \
+	tests/fuzz/fuzz_wire
 FUZZ_CPPFLAGS = \
 	$(AM_CPPFLAGS) \
 	-I$(srcdir)/plugins
@@ -168,6 +175,42 @@ tests_fuzz_fuzz_document_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_document.c
 tests_fuzz_fuzz_document_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_fuzz_document_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_document_LDADD = plugins/libask.la
+# What parses what comes from outside.
+FUZZ_FRONT_LIBS = \
+	libfront.la \
+	libcommon.la \
+	$(MICROHTTPD_LIBS) \
+	$(GNUTLS_LIBS) \
+	$(UV_LIBS) \
+	$(CJSON_LIBS) \
+	$(INIH_LIBS)
+tests_fuzz_fuzz_config_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_config.c
+tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_config_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_json_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_json.c
+tests_fuzz_fuzz_json_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_json_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_request_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_request.c
+tests_fuzz_fuzz_request_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_request_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_tokens_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_tokens.c
+tests_fuzz_fuzz_tokens_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_tokens_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_wire_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_wire.c
+tests_fuzz_fuzz_wire_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_wire_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_llm_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_llm.c
+tests_fuzz_fuzz_llm_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_llm_LDADD = \
+	libsluice-llm.a \
+	libcommon.la \
+	$(CJSON_LIBS)
+tests_fuzz_fuzz_sse_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_sse.c
+tests_fuzz_fuzz_sse_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_sse_LDADD = \
+	libsluice-llm.a \
+	libcommon.la \
+	$(CJSON_LIBS)
 # The front, but for what these files define or wrap.
 tests_fuzz_fuzz_front_SOURCES = \
 	$(FUZZ_MAIN) \
@@ -189,13 +232,7 @@ tests_fuzz_fuzz_front_LDFLAGS = \
 	-Wl,--wrap=process_drain \
 	-Wl,--wrap=process_quit \
 	-Wl,--wrap=run_start
-tests_fuzz_fuzz_front_LDADD = \
-	libfront.la \
-	libcommon.la \
-	$(GNUTLS_LIBS) \
-	$(UV_LIBS) \
-	$(CJSON_LIBS) \
-	$(INIH_LIBS)
+tests_fuzz_fuzz_front_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_roff_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_roff.c
 tests_fuzz_fuzz_roff_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_fuzz_roff_LDFLAGS = $(FUZZ_LINK)

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Longest time until a client that sends no more is sent something. */
+#define PROBE_MS 1000
+
 /* Bytes in flight of a client that reads nothing. */
 #define IN_FLIGHT 1000
 
@@ -18,6 +21,7 @@ struct http_request {
     void *data;
     bool streaming, opening, watched, blocked;
     bool fin, fin_told; /* it sends no more, and the front knows */
+    uint64_t probe_ms;  /* since when the front owes it bytes, to learn whether it has left; or 0 */
     bool closed;        /* it has left; the front learns that from a send, or a reset */
     bool reset;
     bool last; /* all is sent: the stream must end at once */
@@ -161,6 +165,7 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
     LAW(!request->answered && !request->opening, "a stream is used when it must not be");
     LAW(!request->last, "a stream sends more after its last bytes");
     check_due(request, pieces, count);
+    request->probe_ms = 0;
     *sent = 0;
     if (request->closed) {
         request->reset = true;
@@ -290,7 +295,7 @@ void clients_fail_watch(void)
     watch_fails = true;
 }
 
-static void client_turn(struct http_request *client)
+static void client_turn(struct http_request *client, uint64_t now_ms)
 {
     if (client->reset && (client->watched || client->opening)) {
         client->answered = true;
@@ -300,6 +305,7 @@ static void client_turn(struct http_request *client)
         client->handler->opened(client->data);
     } else if (client->fin && !client->fin_told && client->watched) {
         client->fin_told = true;
+        client->probe_ms = client->handler->half_closed && !client->blocked ? now_ms : 0;
         if (client->handler->half_closed)
             client->handler->half_closed(client->data);
     } else if (client->blocked && client->watched && client->room > 0) {
@@ -308,19 +314,22 @@ static void client_turn(struct http_request *client)
     }
 }
 
-void clients_turn(void)
+void clients_turn(uint64_t now_ms)
 {
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         if (client_at(i))
-            client_turn(client_at(i));
+            client_turn(client_at(i), now_ms);
     }
 }
 
-void clients_check(void)
+void clients_check(uint64_t now_ms)
 {
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
-        if (client_at(i))
-            LAW(!clients[i]->last, "a stream that sent all does not end");
+        if (client_at(i) == NULL)
+            continue;
+        LAW(!clients[i]->last, "a stream that sent all does not end");
+        LAW(clients[i]->probe_ms == 0 || now_ms < clients[i]->probe_ms + PROBE_MS,
+            "a client that sends no more is not asked whether it is there");
     }
 }
 

@@ -39,10 +39,10 @@ void client_leave(struct http_request *client, enum client_leaving how);
 void clients_fail_watch(void);
 
 /* Tell the front what happened to connections. */
-void clients_turn(void);
+void clients_turn(uint64_t now_ms);
 
 /* Check what must hold between two turns of the loop. */
-void clients_check(void);
+void clients_check(uint64_t now_ms);
 
 /* Clients that have not been answered to the end. */
 unsigned clients_open(void);

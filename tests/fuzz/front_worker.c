@@ -20,7 +20,7 @@
 #define RUNS_MAX 64
 
 struct agent_run {
-    bool live;
+    bool live, ended;
     bool cancelled;
     uint64_t credit;
     uint32_t inputs;
@@ -68,7 +68,9 @@ static void worker_excuse(struct worker *worker, bool all)
 
         if (truth == NULL)
             continue;
-        truth->may_fail = true;
+        /* What an honest worker sent before it died counts. */
+        if (!worker->runs[n].ended || buf_length(&worker->out) > 0 || worker->hostile)
+            truth->may_fail = true;
         if (all)
             truth->may_finish = truth->may_cancel = true;
     }
@@ -148,6 +150,7 @@ void __wrap_run_start(struct run *run, const struct run_agent *agent,
     LAW(number < RUNS_MAX && (!worker->runs[number].live || worker->hostile),
         "a run's number is another's");
     worker->runs[number].truth = truth;
+    worker->runs[number].ended = false;
     __real_run_start(run, agent, executor, data, number);
 }
 
@@ -226,6 +229,7 @@ static void end_run(struct worker *worker, uint32_t number, enum wire_status sta
     if (worker->dead)
         return;
     run->live = false;
+    run->ended = true;
     run->truth->may_finish |= status == WIRE_FINISHED;
     run->truth->may_fail |= status == WIRE_FAILED;
     run->truth->may_cancel |= status == WIRE_CANCELLED;

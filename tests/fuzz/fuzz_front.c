@@ -118,8 +118,8 @@ static const struct reply *expect_reply(void)
 static void turn(void)
 {
     uv_run(&loop, UV_RUN_NOWAIT);
-    clients_check();
-    clients_turn();
+    clients_check(now_ms);
+    clients_turn(now_ms);
     image_turn();
 }
 
@@ -298,6 +298,30 @@ static void emit(struct worker *worker)
     }
 }
 
+/* An agent emits much, and a client reads slowly. */
+static void flood(struct worker *worker)
+{
+    uint8_t how = take();
+    size_t size = take_size() % 6000, room = take() * 16u, length;
+    struct http_request *client = client_at(how >> 6);
+
+    if (client)
+        client_give_room(client, 0);
+    for (unsigned i = 0; i < 8u + how % 64; i++) {
+        const char *json = make_json(i % 16, size, &length);
+
+        worker_emit(worker, 0, i % 16 ? "text" : "step", json, length);
+        if (i % 4)
+            continue;
+        worker_serve(worker);
+        turn();
+        if (worker_is_dead(worker))
+            return;
+        if ((client = client_at(how >> 6)))
+            client_give_room(client, room);
+    }
+}
+
 static void send_frame(struct worker *worker)
 {
     char bytes[WIRE_EVENT_MAX / 8];
@@ -363,6 +387,10 @@ static void happen_to(struct worker *worker, uint8_t what)
         break;
     case 12:
         worker_finish(worker);
+        break;
+    case 13:
+    case 14:
+        flood(worker);
         break;
     }
 }
@@ -497,7 +525,7 @@ static void setup(void)
     patience_clock_open(&loop, &patience);
     config = config_create();
     config->drain_timeout = take() % 16;
-    config->max_generations = 1 + take() % 3;
+    config->max_generations = 2 + take() % 3;
     config->start_timeout = 10;
     config->stuck_timeout = 5;
     plugin = &config->plugin_defaults;
@@ -553,12 +581,13 @@ static void settle(void)
         if (client_at(i) && i % 3)
             client_give_room(client_at(i), ROOM_ALL); /* others never read again */
     }
-    while (!all_ended() && now_ms < until) {
+    while ((!all_ended() || replies_due > 0) && now_ms < until) {
         behave(true, until);
         elapse(STEP_MS);
     }
     LAW(runs_live(runs) == 0, "a run does not end");
     LAW(clients_open() == 0, "a client is not answered");
+    LAW(replies_due == 0, "an operator is not answered");
 }
 
 static void stop(void)

@@ -1,0 +1,64 @@
+/* What json.c says of any bytes is what cJSON says, where both know the same JSON; what it writes
+ * can be read again. */
+#include "fuzz.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+
+#include <assert.h>
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The whole is JSON, so the compact form is, has the length given, and says the same. */
+static void check_compact(const char *text, size_t size, size_t length)
+{
+    char *compact = malloc(size + 1);
+    cJSON *before = cJSON_ParseWithLength(text, size), *after;
+
+    assert(length <= size && json_compact(compact, text, size) == length);
+    assert(json_check(compact, length) == (ssize_t)length);
+    assert(!memchr(compact, '\n', length) && !memchr(compact, '\r', length));
+    after = cJSON_ParseWithLength(compact, length);
+    assert((before == NULL) == (after == NULL));
+    assert(before == NULL || memmem(text, size, "\\u0000", 6) || cJSON_Compare(before, after, 1) ||
+           cJSON_IsNumber(before));
+    cJSON_Delete(before);
+    cJSON_Delete(after);
+    free(compact);
+}
+
+static void check_escape(const char *text, size_t size)
+{
+    ssize_t length = json_escaped_length(text, size);
+    struct buf json = {0};
+
+    if (length >= 0) {
+        buf_puts(&json, "\"");
+        buf_reserve(&json, (size_t)length);
+        assert(json_escape(json.base + json.end, text, size) == (size_t)length);
+        buf_commit(&json, (size_t)length);
+        buf_puts(&json, "\"");
+        assert(json_check(buf_data(&json), buf_length(&json)) == length + 2);
+        buf_finish(&json);
+    }
+    if (!memchr(text, '\0', size)) {
+        char *whole = strndup(text, size);
+
+        json_append_string(&json, whole);
+        assert(json_check(buf_data(&json), buf_length(&json)) == (ssize_t)buf_length(&json));
+        free(whole);
+        buf_finish(&json);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *text = (const char *)data;
+    ssize_t length = json_check(text, size);
+
+    if (length >= 0)
+        check_compact(text, size, (size_t)length);
+    check_escape(text, size);
+    return 0;
+}
