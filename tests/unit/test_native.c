@@ -212,5 +212,5 @@ CASE(queued_run_has_no_version)
     add("done", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
     encoder->end(document, &queued, &out);
     expect_out("{\"run\":\"" RUN "\",\"agent\":\"a\\\"b\",\"text\":\"\","
-               "\"status\":\"cancelled\"}\n");
+               "\"status\":\"cancelled\",\"reason\":\"client\"}\n");
 }
