@@ -46,6 +46,7 @@
 #include "base/guard.h"
 #include "base/json_writer.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/patience.h"
 #include "base/why.h"
 #include "fleet/orphans.h"
@@ -59,10 +60,10 @@
 #include <cjson/cJSON.h>
 #include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -546,24 +547,32 @@ static int front_open_plugins(struct front *front)
     return status;
 }
 
-/* Open the operators' socket; without it the server serves, and files and signals still work. */
-static void front_open_admin(struct front *front)
+/*
+ * Open the operators' socket. Without it the server serves, and files and signals still
+ * work; but of two servers with one socket, operators would ask the wrong one.
+ */
+static int front_open_admin(struct front *front)
 {
-    const char *path = front->config->admin;
-    char chosen[PATH_MAX];
-    int status;
+    char *url = mem_printf("%s://%s", front->is_https ? "https" : "http", front->address);
+    struct admin_settings settings = {.path = front->config->admin,
+                                      .listen = url,
+                                      .folder = front->config->plugins,
+                                      .registry = front->api.registry,
+                                      .refresh = front_refresh,
+                                      .data = front};
+    struct why why = {0};
+    int status = admin_open(&front->loop, &settings, &front->admin, &why);
 
-    if (strcmp(path, CONFIG_AUTO) == 0) {
-        admin_default_path(chosen, sizeof chosen);
-        path = chosen;
-    }
-    status =
-        admin_open(&front->loop, path, front->api.registry, front_refresh, front, &front->admin);
-    if (status == 0)
-        log_info("admin socket open admin=%s", path);
-    else
+    if (status == -EADDRINUSE)
+        fprintf(stderr,
+                "sluice: cannot open the admin socket %s: %s; name another with host.admin\n",
+                settings.path, why_text(&why));
+    else if (status < 0)
         log_warn("admin socket not opened: %s; name another with host.admin admin=%s",
-                 uv_strerror(status), path);
+                 why_text(&why), settings.path);
+    why_finish(&why);
+    free(url);
+    return status == -EADDRINUSE ? status : 0;
 }
 
 /* Make and open all parts; say on standard error why that fails. */
@@ -584,10 +593,11 @@ static int front_open(struct front *front)
     front->api.registry = registry_create(&front->loop, front->config, on_settled, front);
     front->orphans = orphans_open(&front->loop, front->api.registry);
     if ((status = front_open_access(front)) < 0 || (status = front_open_http(front)) < 0 ||
-        (status = front_open_plugins(front)) < 0)
+        (status = front_open_admin(front)) < 0 || (status = front_open_plugins(front)) < 0)
         return status;
     front_open_reload(front);
-    front_open_admin(front);
+    if (front->admin)
+        log_info("admin socket open admin=%s", admin_path(front->admin));
     return 0;
 }
 
@@ -609,6 +619,7 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     status = front_open(&front);
     if (status < 0) {
         http_destroy(front.http);
+        admin_close(front.admin);
         front_close(&front);
     }
     uv_run(&front.loop, UV_RUN_DEFAULT);

@@ -1,21 +1,27 @@
 /* list, reload, rollback, drain: each sends one question to a running server's admin socket. */
 #include "cli/cli.h"
 
+#include "base/mem.h"
+#include "base/why.h"
 #include "ops/admin.h"
 
 #include <cjson/cJSON.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_USAGE                                                                   \
-    "      --admin PATH        the server's socket, host.admin in its configuration\n" \
+#define SOCKET_USAGE                                                                    \
+    "  -c, --config FILE       the server's configuration, whose host.admin is asked\n" \
+    "      --admin PATH        the server's socket\n"                                   \
     "  -h, --help              print this\n"
 
 static const char list_usage[] =
@@ -51,34 +57,153 @@ static const char drain_usage[] =
 #define NEEDS_RESTART 3
 
 struct question {
-    const char *socket;
-    const char *name; /* NULL for none */
+    const char *socket; /* of --admin; NULL if not given */
+    const char *config; /* of -c; NULL if not given */
+    const char *name;   /* NULL for none */
     bool json;
 };
 
 /* ---- the socket ---- */
 
-static int open_socket(const char *given)
+/* Connect, and return the descriptor and the server's credentials; -errno. */
+static int connect_to(const char *path, struct ucred *peer)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t length = sizeof *peer;
+    int fd, status;
 
-    if (given && strlen(given) >= sizeof address.sun_path) {
-        fprintf(stderr, "sluice: the socket's path is too long: %s\n", given);
+    if (strlen(path) >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) < 0) {
+        status = -errno;
         close(fd);
-        return -1;
+        return status;
     }
-    if (given)
-        strcpy(address.sun_path, given);
-    else
-        admin_default_path(address.sun_path, sizeof address.sun_path);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    fprintf(stderr, "sluice: no server answers at %s: %s; name its socket with --admin\n",
-            address.sun_path, strerror(errno));
-    if (fd >= 0)
+    return fd;
+}
+
+/* Return the owner of the socket's folder. */
+static uid_t folder_owner(const char *path)
+{
+    char *folder = mem_strdup(path);
+    char *slash = strrchr(folder, '/');
+    struct stat found;
+    uid_t owner = geteuid();
+
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (stat(slash ? folder : ".", &found) == 0)
+        owner = found.st_uid;
+    free(folder);
+    return owner;
+}
+
+/* Connect to the server that its operator has named. */
+static int open_named(const char *path)
+{
+    struct ucred peer;
+    int fd = connect_to(path, &peer);
+
+    if (fd < 0) {
+        fprintf(stderr, "sluice: no server answers at %s: %s; name its socket with --admin\n", path,
+                fd == -ENAMETOOLONG ? "the path is too long" : strerror(-fd));
+    } else if (peer.uid != 0 && peer.uid != geteuid() && peer.uid != folder_owner(path)) {
+        fprintf(
+            stderr,
+            "sluice: who answers at %s is not believed: it runs as user %u, who is neither root, "
+            "nor you, nor the owner of the folder\n",
+            path, (unsigned)peer.uid);
         close(fd);
-    return -1;
+        fd = -EPERM;
+    }
+    return fd;
+}
+
+static int is_socket(const struct dirent *entry)
+{
+    return fnmatch("admin*.sock", entry->d_name, 0) == 0;
+}
+
+/* The servers that answer at default paths. */
+struct search {
+    int fd; /* of the first; -1 for none */
+    unsigned count;
+    struct buf paths; /* of all, with their pids, for people */
+};
+
+static void search_folder(struct search *search, const char *folder)
+{
+    struct dirent **found;
+    uid_t owner;
+    int count =
+        admin_folder_check(folder, &owner) < 0 ? 0 : scandir(folder, &found, is_socket, alphasort);
+
+    for (int i = 0; i < count; i++) {
+        char *path = mem_printf("%s/%s", folder, found[i]->d_name);
+        struct ucred peer;
+        int fd = connect_to(path, &peer);
+
+        if (fd >= 0 && (peer.uid == 0 || peer.uid == geteuid() || peer.uid == owner)) {
+            buf_printf(&search->paths, "  --admin %s   (pid %d)\n", path, (int)peer.pid);
+            if (search->count++ == 0)
+                search->fd = fd;
+        }
+        if (fd >= 0 && fd != search->fd)
+            close(fd);
+        free(path);
+        free(found[i]);
+    }
+    if (count > 0)
+        free(found);
+}
+
+/* Connect to the only server that there is; with several, guess none. */
+static int open_default(void)
+{
+    char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX];
+    unsigned count = admin_folders(folders);
+    struct search search = {.fd = -1};
+
+    for (unsigned i = 0; i < count; i++)
+        search_folder(&search, folders[i]);
+    if (search.count == 0) {
+        fprintf(stderr, "sluice: no server answers at");
+        for (unsigned i = 0; i < count; i++)
+            fprintf(stderr, "%s %s/admin.sock", i ? "," : "", folders[i]);
+        fprintf(stderr, "; name its socket with --admin, or its configuration with -c\n");
+    } else if (search.count > 1) {
+        fprintf(stderr, "sluice: %u servers answer; name one:\n%.*s", search.count,
+                (int)buf_length(&search.paths), buf_data(&search.paths));
+        close(search.fd);
+        search.fd = -1;
+    }
+    buf_finish(&search.paths);
+    return search.fd;
+}
+
+/* Connect to the server of --admin, else of -c, else to the one that there is. */
+static int open_socket(const struct question *question)
+{
+    struct config *config = config_create();
+    struct why why = {0};
+    int fd = -1;
+
+    if (question->socket)
+        fd = open_named(question->socket);
+    else if (question->config && config_read(config, question->config, &why) < 0)
+        fprintf(stderr, "sluice: %s\n", why_text(&why));
+    else if (strcmp(config->admin, CONFIG_AUTO) != 0)
+        fd = open_named(config->admin);
+    else
+        fd = open_default();
+    why_finish(&why);
+    config_destroy(config);
+    return fd;
 }
 
 /* Return the answer, or NULL. */
@@ -191,7 +316,7 @@ static void print_folder(const cJSON *folder)
 
 static void print_list(const cJSON *answer, bool json)
 {
-    const cJSON *plugins = cJSON_GetObjectItemCaseSensitive(answer, "plugins"), *plugin;
+    const cJSON *plugins = cJSON_GetObjectItemCaseSensitive(answer, "plugins"), *plugin, *server;
 
     if (json) {
         char *text = cJSON_Print(answer);
@@ -199,6 +324,9 @@ static void print_list(const cJSON *answer, bool json)
         cJSON_free(text);
         return;
     }
+    server = cJSON_GetObjectItemCaseSensitive(answer, "server");
+    printf("server pid %.0f, listening on %s, plugins in %s\n", number_of(server, "pid"),
+           text_of(server, "listen"), text_of(server, "plugins"));
     printf("%-16s %-10s %4s  %-10s %7s %6s %8s %8s %7s\n", "PLUGIN", "VERSION", "GEN", "STATE",
            "PID", "RUNS", "RESTARTS", "MEMORY", "AGE");
     cJSON_ArrayForEach(plugin, plugins)
@@ -237,12 +365,13 @@ static bool read_question(int argc, char **argv, const char *usage, struct quest
                           int *status)
 {
     static const struct option options[] = {{"admin", required_argument, NULL, 'a'},
+                                            {"config", required_argument, NULL, 'c'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     int code;
 
-    while ((code = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((code = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         if (code == 'h') {
             fputs(usage, stdout);
             *status = 0;
@@ -254,6 +383,8 @@ static bool read_question(int argc, char **argv, const char *usage, struct quest
         }
         if (code == 'a')
             question->socket = optarg;
+        if (code == 'c')
+            question->config = optarg;
         question->json |= code == 'j';
     }
     question->name = argv[optind];
@@ -262,7 +393,7 @@ static bool read_question(int argc, char **argv, const char *usage, struct quest
 
 static int put_question(const char *command, const struct question *question)
 {
-    int fd = open_socket(question->socket);
+    int fd = open_socket(question);
     cJSON *answer = fd < 0 ? NULL : ask(fd, command, question->name);
     bool ok = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok"));
     bool needs_restart = print_changes(answer);

@@ -4,29 +4,48 @@
  * connection closed; the client's references count the handle and the replies
  * that are due.
  *
+ * Who asks is read from the socket (SO_PEERCRED), which the kernel fills when the
+ * client connects. A client that descends from the server is a plugin's: its parents
+ * are looked up in /proc, up to this process. Workers are subreapers, so what a plugin
+ * starts cannot leave this line, and a client that is gone before the look is refused.
+ *
+ * One server, one socket: the server holds a lock on PATH.lock, with its pid in it, from
+ * before it binds until it ends, however it ends. So no socket is removed that
+ * somebody has bound and does not listen on yet.
+ *
  * To add a command: a line in `commands`, and one in ops/admin.h.
  */
 #include "ops/admin.h"
 
+#include "base/handles.h"
 #include "base/json_writer.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/patience.h"
+#include "base/why.h"
 #include "ops/report.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+/* Most parents of a client that are looked up. */
+#define GENERATIONS_MAX 256
+
 struct admin {
     uv_pipe_t listener;
     char *path;
     struct registry *registry;
+    int lock; /* on path.lock */
+    char *listen, *folder;
     void (*refresh)(void *data, const struct refresh *asker);
     void *data;
     unsigned client_count;
@@ -38,24 +57,14 @@ struct client {
     uv_pipe_t pipe;
     struct admin *admin; /* NULL after the connection was closed */
     unsigned refs;
+    struct patience idle; /* while it is to ask or to read */
     struct buf line;
     struct buf report; /* JSON, "" for none */
     uv_write_t write;
     struct buf answer;
+    struct handles handles;
     TAILQ_ENTRY(client) in_admin; /* in admin->clients */
 };
-
-void admin_default_path(char *path, size_t size)
-{
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-
-    if (runtime && *runtime)
-        snprintf(path, size, "%s/sluice/admin.sock", runtime);
-    else if (geteuid() == 0)
-        snprintf(path, size, "/run/sluice/admin.sock");
-    else
-        snprintf(path, size, "/tmp/sluice-%u/admin.sock", (unsigned)geteuid());
-}
 
 /* ---- connections ---- */
 
@@ -69,9 +78,9 @@ static void client_unref(struct client *client)
     free(client);
 }
 
-static void on_client_closed(uv_handle_t *handle)
+static void on_client_closed(void *owner)
 {
-    client_unref(handle->data);
+    client_unref(owner);
 }
 
 static void client_close(struct client *client)
@@ -81,7 +90,14 @@ static void client_close(struct client *client)
     TAILQ_REMOVE(&client->admin->clients, client, in_admin);
     client->admin->client_count--;
     client->admin = NULL;
-    uv_close((uv_handle_t *)&client->pipe, on_client_closed);
+    handles_close(&client->handles, on_client_closed, client, &client->pipe, &client->idle.timer,
+                  NULL);
+}
+
+static void on_idle(void *data)
+{
+    log_info("admin connection closed: its client takes too long");
+    client_close(data);
 }
 
 static void on_written(uv_write_t *write, int status)
@@ -97,6 +113,8 @@ static void client_send(struct client *client)
     buf_puts(&client->answer, "\n");
     out = uv_buf_init(client->answer.base + client->answer.start,
                       (unsigned)buf_length(&client->answer));
+    if (client->admin)
+        patience_start(&client->idle, ADMIN_IDLE_MS, on_idle);
     if (client->admin == NULL ||
         uv_write(&client->write, (uv_stream_t *)&client->pipe, &out, 1, on_written) < 0)
         client_close(client);
@@ -138,6 +156,12 @@ static void do_list(struct client *client)
 
     json_open(&json, NULL, '{');
     json_flag(&json, "ok", true);
+    json_open(&json, "server", '{');
+    json_number(&json, "pid", (uint64_t)getpid());
+    json_text(&json, "listen", client->admin->listen);
+    json_text(&json, "plugins", client->admin->folder);
+    json_text(&json, "admin", client->admin->path);
+    json_close(&json, '}');
     report_folder(client->admin->registry, &json);
     report_plugins(client->admin->registry, &json);
     json_close(&json, '}');
@@ -174,6 +198,7 @@ static void client_ask(struct client *client, size_t length)
     size_t i = 0;
 
     uv_read_stop((uv_stream_t *)&client->pipe);
+    patience_stop(&client->idle);
     while (i < COMMANDS && (command == NULL || strcmp(command, commands[i].name) != 0))
         i++;
     if (i == COMMANDS) {
@@ -215,6 +240,67 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *in)
         client_close(client);
 }
 
+/* Return the process's parent, 0 if that is outside of what we see, -1 if the process has ended. */
+static pid_t parent_of(pid_t pid)
+{
+    char path[32], line[512], *end;
+    int parent = -1;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return -1;
+    /* After the command, which may have any bytes and ends with the last ')'. */
+    if (fgets(line, sizeof line, file) && (end = strrchr(line, ')')))
+        sscanf(end + 1, " %*c %d", &parent);
+    fclose(file);
+    return (pid_t)parent;
+}
+
+/* Return true if this process started it, or what has started it. */
+static bool is_descendant(pid_t pid)
+{
+    for (int i = 0; i < GENERATIONS_MAX && pid > 1; i++) {
+        pid = parent_of(pid);
+        if (pid == -1 || pid == getpid())
+            return true; /* one that has ended may have been */
+    }
+    return pid > 1;
+}
+
+static bool client_may_ask(const struct client *client)
+{
+    struct ucred peer = {.pid = 0};
+    socklen_t length = sizeof peer;
+    uv_os_fd_t fd;
+
+    if (uv_fileno((const uv_handle_t *)&client->pipe, &fd) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return false;
+    if (peer.uid == 0 && geteuid() != 0) /* whose processes may be hidden, and are none of ours */
+        return true;
+    if ((peer.uid == 0 || peer.uid == geteuid()) && !(peer.pid > 0 && is_descendant(peer.pid)))
+        return true;
+    log_plugin("admin connection refused: it comes from a plugin's process or another user pid=%d "
+               "uid=%u",
+               (int)peer.pid, (unsigned)peer.uid);
+    return false;
+}
+
+/* Make room: close the connection that has been silent for longest. */
+static void close_silent(struct admin *admin)
+{
+    struct client *client;
+
+    TAILQ_FOREACH(client, &admin->clients, in_admin) {
+        if (patience_is_active(&client->idle)) {
+            client_close(client);
+            return;
+        }
+    }
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct admin *admin = listener->data;
@@ -225,64 +311,140 @@ static void on_connection(uv_stream_t *listener, int status)
     client = mem_alloc(sizeof *client);
     client->refs = 1; /* the handle's */
     client->admin = admin;
-    client->pipe.data = client->write.data = client;
+    client->write.data = client;
     uv_pipe_init(listener->loop, &client->pipe, 0);
     client->pipe.data = client;
+    patience_init(listener->loop, &client->idle, client);
+    patience_start(&client->idle, ADMIN_IDLE_MS, on_idle);
     TAILQ_INSERT_TAIL(&admin->clients, client, in_admin);
     admin->client_count++;
+    if (admin->client_count > ADMIN_CLIENTS_MAX)
+        close_silent(admin);
     if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 ||
-        admin->client_count > ADMIN_CLIENTS_MAX ||
+        admin->client_count > ADMIN_CLIENTS_MAX || !client_may_ask(client) ||
         uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0)
         client_close(client);
 }
 
 /* ---- the socket ---- */
 
-/* Make the socket's folder for this user alone, so that nobody else can put a socket there. */
+unsigned admin_folders(char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX])
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    unsigned count = 0;
+
+    if (runtime && *runtime && strlen(runtime) < ADMIN_FOLDER_MAX - sizeof "/sluice")
+        snprintf(folders[count++], ADMIN_FOLDER_MAX, "%s/sluice", runtime);
+    snprintf(folders[count++], ADMIN_FOLDER_MAX, "/run/sluice");
+    snprintf(folders[count++], ADMIN_FOLDER_MAX, "/tmp/sluice-%u", (unsigned)geteuid());
+    return count;
+}
+
+int admin_folder_check(const char *folder, uid_t *owner)
+{
+    struct stat found;
+
+    if (lstat(folder, &found) < 0)
+        return -errno;
+    if (!S_ISDIR(found.st_mode))
+        return -ENOTDIR;
+    *owner = found.st_uid;
+    if (strncmp(folder, "/tmp/", 5) == 0 && found.st_uid != geteuid())
+        return -EPERM;
+    return found.st_mode & (S_IWGRP | S_IWOTH) ? -EPERM : 0;
+}
+
+/* Make the path's folder, for this user alone. A folder that is there is its owner's choice. */
 static int make_folder(const char *path)
 {
     char *folder = mem_strdup(path);
     char *slash = strrchr(folder, '/');
-    struct stat found;
     int status = 0;
 
     if (slash && slash > folder) {
         *slash = '\0';
         if (mkdir(folder, 0700) < 0 && errno != EEXIST)
             status = -errno;
-        else if (stat(folder, &found) < 0)
-            status = -errno;
-        else if (strncmp(folder, "/tmp/sluice-", 12) == 0 && found.st_uid != geteuid())
-            status = -EPERM;
     }
     free(folder);
     return status;
 }
 
+/* Lock the path for this server: a descriptor, or -EADDRINUSE and the pid of the other. */
+static int lock_path(const char *path, char *pid, size_t size)
+{
+    char *file = mem_printf("%s.lock", path);
+    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    struct stat found = {.st_nlink = 0};
+    ssize_t length;
+
+    free(file);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (fstat(fd, &found) == 0 && found.st_nlink == 0) { /* its last holder has just left */
+            close(fd);
+            return lock_path(path, pid, size);
+        }
+        if (ftruncate(fd, 0) == 0)
+            dprintf(fd, "%d\n", (int)getpid());
+        return fd;
+    }
+    length = pread(fd, pid, size - 1, 0);
+    pid[length > 0 ? length : 0] = '\0';
+    pid[strspn(pid, "0123456789")] = '\0';
+    close(fd);
+    return -EADDRINUSE;
+}
+
 /* Remove a socket that nobody listens on; -EADDRINUSE if a server answers, -EEXIST for a file. */
-static int clear_path(const char *path)
+static int clear_path(const char *path, char *pid, size_t size)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat found;
+    struct ucred peer = {.pid = 0};
+    socklen_t length = sizeof peer;
     int fd, status;
 
-    if (strlen(path) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    if (lstat(path, &found) == 0 && !S_ISSOCK(found.st_mode))
-        return -EEXIST;
     strcpy(address.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
     status = connect(fd, (struct sockaddr *)&address, sizeof address);
-    if (status == 0)
+    if (status == 0 || errno == EAGAIN) {
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0)
+            snprintf(pid, size, "%d", (int)peer.pid);
         status = -EADDRINUSE;
-    else if (errno == ECONNREFUSED)
+    } else if (errno == ECONNREFUSED) {
         status = unlink(path) < 0 ? -errno : 0;
-    else
+    } else {
         status = errno == ENOENT ? 0 : -errno;
+    }
     close(fd);
     return status;
+}
+
+/* Return the descriptor of the path's lock, or -errno and why. */
+static int take_path(const char *path, struct why *why)
+{
+    struct stat found;
+    char pid[16] = "";
+    int lock, status;
+
+    if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return why_set(why, -ENAMETOOLONG, "%s", strerror(ENAMETOOLONG));
+    if ((status = make_folder(path)) < 0)
+        return why_set(why, status, "%s", strerror(-status));
+    if (lstat(path, &found) == 0 && !S_ISSOCK(found.st_mode))
+        return why_set(why, -EEXIST, "%s", strerror(EEXIST));
+    lock = lock_path(path, pid, sizeof pid);
+    status = lock < 0 ? lock : clear_path(path, pid, sizeof pid);
+    if (status == 0)
+        return lock;
+    if (lock >= 0)
+        close(lock);
+    if (status == -EADDRINUSE)
+        return why_set(why, status, "the server with pid %s has it", *pid ? pid : "?");
+    return why_set(why, status, "%s", strerror(-status));
 }
 
 static int admin_listen(struct admin *admin)
@@ -299,35 +461,87 @@ static int admin_listen(struct admin *admin)
 static void on_listener_closed(uv_handle_t *handle)
 {
     struct admin *admin = handle->data;
+    char *lock = mem_printf("%s.lock", admin->path);
 
+    /* Without the lock's file, another server would lock another one: it goes while we hold it. */
+    unlink(lock);
+    close(admin->lock);
+    free(lock);
     free(admin->path);
+    free(admin->listen);
+    free(admin->folder);
     free(admin);
 }
 
-int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               void (*refresh)(void *data, const struct refresh *asker), void *data,
-               struct admin **out)
+/* Take the first default that works; *path is then allocated. */
+static int take_default(const char *listen, char **path, struct why *why)
+{
+    char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX];
+    unsigned count = admin_folders(folders);
+    const char *port = strrchr(listen, ':');
+    int lock = -ENOENT;
+
+    for (unsigned i = 0; i < count; i++) {
+        uid_t owner;
+        char *first = mem_printf("%s/admin.sock", folders[i]);
+        char *second = mem_printf("%s/admin-%s.sock", folders[i], port ? port + 1 : "0");
+
+        make_folder(first);
+        lock = admin_folder_check(folders[i], &owner);
+        if (lock == 0 && access(folders[i], W_OK | X_OK) < 0)
+            lock = -errno;
+        if (lock < 0) {
+            why_set(why, lock, "%s: %s", folders[i], strerror(-lock));
+        } else if ((lock = take_path(first, why)) >= 0) {
+            *path = mem_strdup(first);
+        } else if (lock == -EADDRINUSE && (lock = take_path(second, why)) >= 0) {
+            *path = mem_strdup(second);
+        }
+        free(first);
+        free(second);
+        if (lock >= 0 || lock == -EADDRINUSE)
+            return lock;
+    }
+    return lock;
+}
+
+int admin_open(uv_loop_t *loop, const struct admin_settings *settings, struct admin **out,
+               struct why *why)
 {
     struct admin *admin;
-    int status;
+    char *path = NULL;
+    int lock, status;
 
-    if ((status = make_folder(path)) < 0 || (status = clear_path(path)) < 0)
-        return status;
+    if (strcmp(settings->path, CONFIG_AUTO) == 0)
+        lock = take_default(settings->listen, &path, why);
+    else
+        lock = take_path(settings->path, why);
+    if (lock < 0)
+        return lock;
     admin = mem_alloc(sizeof *admin);
     uv_pipe_init(loop, &admin->listener, 0);
     admin->listener.data = admin;
-    admin->path = mem_strdup(path);
-    admin->registry = registry;
-    admin->refresh = refresh;
-    admin->data = data;
+    admin->path = path ? path : mem_strdup(settings->path);
+    admin->lock = lock;
+    admin->listen = mem_strdup(settings->listen);
+    admin->folder = mem_strdup(settings->folder);
+    admin->registry = settings->registry;
+    admin->refresh = settings->refresh;
+    admin->data = settings->data;
     TAILQ_INIT(&admin->clients);
     status = admin_listen(admin);
     if (status < 0) {
+        why_set(why, status, "%s", uv_strerror(status));
         uv_close((uv_handle_t *)&admin->listener, on_listener_closed);
         return status;
     }
     *out = admin;
     return 0;
+}
+
+const char *admin_path(const struct admin *admin)
+{
+    return admin->path;
 }
 
 void admin_close(struct admin *admin)

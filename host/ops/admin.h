@@ -5,7 +5,8 @@
  *     {"command":"reload"|"rollback"|"drain","name":"..."}
  *
  * and gets one line when the command is done: {"ok":true},
- * {"ok":false,"error":"..."}, or for list, {"ok":true,"plugins":[...]}. The answer to
+ * {"ok":false,"error":"..."}, or for list,
+ * {"ok":true,"server":{"pid","listen","plugins","admin"},"plugins":[...]}. The answer to
  * refresh has, once the configuration is taken,
  *
  *     "configuration":{"applied":[KEY...],"restart":[KEY...],"warnings":["..."]}
@@ -13,7 +14,10 @@
  * with a KEY such as host.stall or plugin.echo.threads; those of restart need one.
  *
  * Policy: at most ADMIN_CLIENTS_MAX connections at a time and ADMIN_LINE_MAX
- * bytes a line; a connection beyond that is closed.
+ * bytes a line; one more connection takes the place of the one that has been silent
+ * for longest. A client that takes longer than ADMIN_IDLE_MS to ask or to read is
+ * closed. Only root and the server's own user
+ * may ask, and no process that descends from the server: a plugin is no operator.
  */
 #ifndef OPS_ADMIN_H
 #define OPS_ADMIN_H
@@ -21,8 +25,12 @@
 #include "base/buf.h"
 #include "fleet/registry.h"
 
+#include <sys/types.h>
+#include <uv.h>
+
 #define ADMIN_CLIENTS_MAX 64
 #define ADMIN_LINE_MAX    4096
+#define ADMIN_IDLE_MS     10000
 
 struct admin;
 
@@ -33,20 +41,41 @@ struct refresh {
     struct reply reply; /* with the data of both */
 };
 
-/*
- * The socket's path if the configuration names none, for server and client: in
- * $XDG_RUNTIME_DIR, or in /run/sluice for root, or in /tmp/sluice-UID.
- */
-void admin_default_path(char *path, size_t size);
+/* Folders for the socket if the configuration names none. */
+#define ADMIN_FOLDERS    3
+#define ADMIN_FOLDER_MAX 256
 
 /*
- * Listen at the path; make its folder if it is missing. refresh() reads the
- * configuration again, swaps what has changed, and replies. -EADDRINUSE if
- * another server listens there, -EEXIST if the path is no socket.
+ * Write where server and client look, in this order: sluice in $XDG_RUNTIME_DIR, if
+ * that is set; /run/sluice; /tmp/sluice-UID. Return how many.
  */
-int admin_open(uv_loop_t *loop, const char *path, struct registry *registry,
-               void (*refresh)(void *data, const struct refresh *asker), void *data,
-               struct admin **out);
+unsigned admin_folders(char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX]);
+
+/*
+ * Return 0 if nobody but root and this user can put a socket into the folder, which is
+ * no link; -errno if not. *owner is its user.
+ */
+int admin_folder_check(const char *folder, uid_t *owner);
+
+struct admin_settings {
+    const char *path;   /* CONFIG_AUTO: the first default that is free */
+    const char *listen; /* as URL, for list; its port tells several servers apart */
+    const char *folder; /* of the plugins, for list */
+    struct registry *registry;
+    void (*refresh)(void *data, const struct refresh *asker);
+    void *data; /* of refresh() */
+};
+
+/*
+ * Listen, and make the socket's folder if it is missing. A socket that is another
+ * server's is never taken: -EADDRINUSE, and why names its pid; for CONFIG_AUTO the
+ * next name is admin-PORT.sock. -EEXIST if the path is no socket.
+ */
+int admin_open(uv_loop_t *loop, const struct admin_settings *settings, struct admin **out,
+               struct why *why);
+
+/* Return the socket's path. */
+const char *admin_path(const struct admin *admin);
 
 /* Close all connections and remove the socket. NULL is ignored. */
 void admin_close(struct admin *admin);

@@ -1100,6 +1100,10 @@ class ListTest(SwapTest):
                              for worker in generation["workers"]), "the memory is known")
         text = self.listing(server)
         plugins = self.listed(server)
+        self.assertEqual(text.splitlines()[0],
+                         f"server pid {server.process.pid}, listening on http://127.0.0.1:"
+                         f"{server.address[1]}, plugins in {server.plugin_folder}")
+        text = text.split("\n", 1)[1]
         self.assertEqual(text.splitlines()[0].split(), ["PLUGIN", "VERSION", "GEN", "STATE", "PID",
                                                         "RUNS", "RESTARTS", "MEMORY", "AGE"])
         self.assertEqual(len(text.splitlines()), 1 + 4 + 1 + 1)
@@ -1143,7 +1147,7 @@ class ListTest(SwapTest):
 
     def test_without_plugins(self):
         server = self.serve_swap()
-        self.assertEqual(len(self.listing(server).splitlines()), 1 + 1)
+        self.assertEqual(len(self.listing(server).splitlines()), 1 + 1 + 1)
         self.assertEqual(self.listed(server), {})
 
     def test_refused_at_the_start(self):
@@ -1210,15 +1214,73 @@ class SocketTest(SwapTest):
         return server
 
     def test_second_server(self):
+        """It neither takes the socket nor goes without: operators would ask the wrong one."""
         first = self.serve_swap(swap="swap_one")
-        second = self.serve_again(first.admin)
-        self.check_serves(second, "one", 1)
-        self.assertEqual(len(second.lines("admin socket not opened", first.admin)), 1)
+        second = self.prepare_swap(swap="swap_one", settings={"host.admin": first.admin})
+        second.start_process()
+        self.assertEqual(second.wait(), 1)
+        second.is_stopped = True
+        self.assertEqual(second.lines("cannot open the admin socket")[-1],
+                         f"sluice: cannot open the admin socket {first.admin}: the server with pid "
+                         f"{first.process.pid} has it; name another with host.admin")
         self.check_command(first, "reload", "swap")
-        self.assertEqual((self.current(first), self.current(second)), (("one", 2), ("one", 1)))
-        second.stop()
-        self.check_command(first, "reload", "swap")
-        self.check_serves(first, "one", 3)
+        self.check_serves(first, "one", 2)
+
+    def test_many_start_at_once_on_one_socket(self):
+        servers = [self.prepare_swap(swap="swap_one", settings={"host.admin": self.path("one.sock")})
+                   for _ in range(4)]
+        for server in servers:
+            server.start_process()
+        wait_for(lambda: sum(not server.is_alive() for server in servers) == 3, "three give up")
+        last, = [server for server in servers if server.is_alive()]
+        for server in servers:
+            server.is_stopped = server is not last
+        wait_for(last.find_address, "one serves")
+        last.admin = self.path("one.sock")
+        self.assertEqual(json.loads(run_sluice("list", "--json", "--admin", last.admin).stdout)
+                         ["server"]["pid"], last.process.pid)
+        last.stop()
+        self.assertEqual([name for name in os.listdir(self.folder) if "one.sock" in name], [])
+
+    def test_two_with_defaults(self):
+        """Each has a socket; no command guesses which server is meant."""
+        runtime = self.path("runtime")
+        os.mkdir(runtime, 0o700)
+        env = {"XDG_RUNTIME_DIR": runtime}
+        first, second = (self.prepare("ticker", env=env) for _ in range(2))
+        for server in (first, second):
+            server.start()
+        sockets = [f"{runtime}/sluice/admin.sock",
+                   f"{runtime}/sluice/admin-{second.address[1]}.sock"]
+        ended = run_sluice("drain", "ticker", env=env)
+        self.assertEqual((ended.returncode, ended.stdout), (1, b""))
+        for server, path in zip((first, second), sockets):
+            self.assertIn(f"  --admin {path}   (pid {server.process.pid})", ended.stderr.decode())
+            told = json.loads(run_sluice("list", "--json", "--admin", path).stdout)["server"]
+            self.assertEqual(told, {"pid": server.process.pid,
+                                    "listen": "http://127.0.0.1:%d" % server.address[1],
+                                    "plugins": server.plugin_folder, "admin": path})
+
+    def test_configuration_names_it(self):
+        server = self.serve_swap(swap="swap_one", settings={"host.admin": self.path("here.sock")})
+        server.admin = self.path("here.sock")
+        write(self.path("sluice.ini"), f"[host]\nadmin = {server.admin}\n".encode())
+        for args in (("list",), ("reload",), ("reload", "swap"), ("drain", "swap")):
+            ended = run_sluice(args[0], "-c", self.path("sluice.ini"), *args[1:])
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertEqual(self.plugin(server)["state"], "drained")
+        ended = run_sluice("list", "-c", "/none.ini")
+        self.assertEqual((ended.returncode, ended.stdout), (1, b""))
+        self.assertIn(b"/none.ini", ended.stderr)
+
+    def test_plugins_are_no_operators(self):
+        server = self.serve("e2e_doors")
+        question = '{"command":"drain","name":"e2e_doors"}'
+        answer = server.post("e2e_doors", {"door": "socket", "path": server.admin, "text": question},
+                             "?mode=wait").json()
+        self.assertNotIn('"ok":true', json.dumps(answer))
+        self.assertTrue(server.lines(" plugin ", "admin connection refused"))
+        self.assertEqual(server.report()["e2e_doors"]["state"], "serving")
 
     def check_refused_path(self, path):
         """It is said, and the server serves."""
@@ -1302,16 +1364,18 @@ class SocketTest(SwapTest):
             self.check_works(server)  # it has seen them leave, so there is room for more
 
     def test_many_connections(self):
+        """Those that say nothing keep no operator out: the oldest makes room."""
         server = self.serve_swap(swap="swap_one")
         held = [Question(server, None) for _ in range(64)]
         live = Live(self, server, 5)
-        with Question(server, None) as one_more:
-            self.assertEqual(one_more.read(), b"")
+        self.assertEqual(self.command(server, "list").returncode, 0)
         live.read_on()
-        self.assertEqual(self.check_command_fails(server, "list"), "the server is gone")
+        self.assertEqual(held[0].read(), b"")
+        held[-1].socket.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            held[-1].socket.recv(1)
         for question in held:
             question.socket.close()
-        wait_for(lambda: self.command(server, "list").returncode == 0, "there is room again")
         live.finish()
         self.check_works(server)
 
