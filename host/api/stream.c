@@ -16,6 +16,12 @@
  * left or blocked. So readers of one run ask for the same block of encoded events
  * one after the other, and a long log does not keep others waiting.
  *
+ * A client that takes nothing may hold its run up (run/readers.h): for a part of the
+ * stall time if others read the run, for all of it if not, once. A stream that holds
+ * nothing up may lose events before it has sent them. If the socket has begun to take
+ * their frames, the feed takes those over, and the next send goes on with them, then
+ * with a gap, then with what the log still has.
+ *
  * A stream ends in one of three ways: its run has ended and all is sent
  * (stream_end); its client has left (on_left); it is given up (stream_abandon). Only
  * the last two leave the run, whose time to linger may begin.
@@ -26,14 +32,19 @@
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/patience.h"
 #include "protocol/feed.h"
 #include "run/readers.h"
+#include "run/runs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Time that the headers wait for an agent's first event, to leave in one packet with it. */
 #define FIRST_MS 1
+
+/* The part of the stall time for which others wait for a client that takes nothing. */
+#define PATIENCE_PART 6
 
 /* Maximum bytes of events in one send. */
 #define SEND_MAX (64u * 1024)
@@ -55,6 +66,9 @@ struct stream {
     struct feed feed;
     enum stream_state state;
     bool behind;                  /* text is packed */
+    bool lost;                    /* unread events were dropped */
+    bool hopeless;                /* so were some that were sent in part */
+    size_t taken;                 /* bytes of the runs' budget, for frames of dropped events */
     struct pace pace;             /* while blocked, the stream is not made dirty */
     TAILQ_ENTRY(stream) in_all;   /* in streams->all */
     TAILQ_ENTRY(stream) in_state; /* in streams->waiting or streams->dirty, by its state */
@@ -90,8 +104,17 @@ static void stream_set_state(struct stream *stream, enum stream_state state)
         TAILQ_INSERT_TAIL(&streams->dirty, stream, in_state);
 }
 
-static void stream_forget(struct stream *stream)
+static void stream_give_memory(struct stream *stream)
 {
+    run_give_memory(stream->subscriber.run, stream->taken);
+    stream->taken = 0;
+}
+
+/* The caller says how the stream leaves its run. */
+static void stream_forget(struct stream *stream, void (*leave)(struct subscriber *self))
+{
+    stream_give_memory(stream);
+    leave(&stream->subscriber);
     stream_set_state(stream, STREAM_CLEAN);
     TAILQ_REMOVE(&stream->streams->all, stream, in_all);
     feed_close(&stream->feed);
@@ -110,18 +133,33 @@ static void stream_end(struct stream *stream)
 {
     struct http_request *request = stream->request;
 
-    run_unsubscribe(&stream->subscriber);
-    stream_forget(stream);
+    stream_forget(stream, run_unsubscribe);
     http_stream_end(request);
 }
 
-static void stream_abandon(struct stream *stream)
+static void stream_abandon(struct stream *stream, void (*leave)(struct subscriber *self))
 {
     struct http_request *request = stream->request;
 
-    run_leave(&stream->subscriber);
-    stream_forget(stream);
+    stream_forget(stream, leave);
     http_stream_reset(request);
+}
+
+/* Return how long a client may take nothing while others of its run wait, in ms. */
+static uint64_t streams_patience(const struct streams *streams)
+{
+    return streams->times.stall_ms / PATIENCE_PART;
+}
+
+/* Go on where the log begins now; the encoder says what is missing. */
+static void stream_return(struct stream *stream)
+{
+    const struct log_cursor *start = &run_log(stream->subscriber.run)->start;
+
+    if (stream->feed.cursor.at < start->at)
+        feed_gap(&stream->feed, start);
+    run_return(&stream->subscriber, &stream->feed.cursor);
+    stream->lost = false;
 }
 
 /* Send once; return true if the socket may take more. left() tells of a socket in error. */
@@ -134,12 +172,16 @@ static bool stream_send(struct stream *stream)
     size_t sent;
     int count;
 
+    if (stream->lost)
+        stream_return(stream);
     feed_pack(feed, stream->behind);
     count = feed_view(feed, blocks, SEND_MAX, pieces, &last);
     last = last && run_has_ended(stream->subscriber.run);
     blocked = http_stream_send(stream->request, pieces, count, last, &sent) < 0;
     feed_sent(feed, blocks, sent);
     run_consume(&stream->subscriber, &feed->cursor);
+    if (stream->taken > 0 && buf_length(&feed->own) == 0)
+        stream_give_memory(stream);
     if (sent > 0 || blocked != stream->pace.blocked)
         stream_stamp(stream, blocked);
     if (blocked && feed_backlog(feed) >= BEHIND)
@@ -154,7 +196,7 @@ static void stream_flush(struct stream *stream)
 {
     bool more;
 
-    if (stream->pace.blocked)
+    if (stream->pace.blocked || stream->hopeless)
         return;
     more = stream_send(stream);
     if (more && feed_backlog(&stream->feed) > 0)
@@ -162,7 +204,7 @@ static void stream_flush(struct stream *stream)
     else if (more && run_has_ended(stream->subscriber.run))
         stream_end(stream);
     else if (http_stream_watch(stream->request) < 0)
-        stream_abandon(stream);
+        stream_abandon(stream, run_leave);
 }
 
 static void on_turn_end(uv_idle_t *idle)
@@ -209,7 +251,20 @@ static bool is_blocked(const struct subscriber *subscriber)
 
 static void on_drop(struct subscriber *subscriber)
 {
-    stream_abandon((struct stream *)subscriber);
+    stream_abandon((struct stream *)subscriber, run_expel);
+}
+
+/* What the socket has begun to take must be sent to its end, also when the event is dropped. */
+static void on_lost(struct subscriber *subscriber)
+{
+    struct stream *stream = (struct stream *)subscriber;
+    size_t kept = feed_lose(&stream->feed, stream->streams->blocks, SEND_MAX);
+
+    stream->lost = true;
+    if (run_take_memory(subscriber->run, kept))
+        stream->taken += kept;
+    else
+        stream->hopeless = true;
 }
 
 /* Wait for the agent's first event: most agents say something soon, and many all they have to say.
@@ -257,12 +312,15 @@ static void on_half_closed(void *data)
         stream_beat(stream);
 }
 
+/* Whoever vanished after it took nothing for about the stall time was too slow, too. */
 static void on_left(void *data)
 {
     struct stream *stream = data;
+    const struct streams *streams = stream->streams;
+    uint64_t still_ms = patience_now(streams->loop) - stream->pace.moved_at;
+    bool is_slow = stream->pace.blocked && still_ms * 4 >= streams->times.stall_ms * 3;
 
-    run_leave(&stream->subscriber);
-    stream_forget(stream);
+    stream_forget(stream, is_slow ? run_expel : run_leave);
 }
 
 /* ---- opening ---- */
@@ -278,6 +336,7 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     struct run_gap gap;
 
     stream->subscriber.appended = on_appended;
+    stream->subscriber.lost = on_lost;
     stream->subscriber.is_blocked = is_blocked;
     stream->subscriber.drop = on_drop;
     stream->streams = streams;
@@ -292,18 +351,32 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
 
 /* ---- time ---- */
 
+static void stream_check_stall(struct stream *stream)
+{
+    const struct streams *streams = stream->streams;
+    uint64_t still_ms = pace_still_ms(&stream->pace, streams->loop, stream->request);
+
+    if (still_ms >= streams->times.stall_ms) {
+        log_info("a client that does not read is disconnected run=%s",
+                 run_id(stream->subscriber.run));
+        stream_abandon(stream, run_expel);
+    } else if (still_ms >= streams_patience(streams)) {
+        run_yield(&stream->subscriber);
+    }
+}
+
 static void stream_check(struct stream *stream)
 {
     const struct streams *streams = stream->streams;
 
-    if (!stream->pace.blocked) {
-        if (pace_is_due(&stream->pace, streams->loop, &streams->times, stream->request))
-            stream_beat(stream);
-    } else if (pace_still_ms(&stream->pace, streams->loop, stream->request) >=
-               streams->times.stall_ms) {
-        log_info("a client that does not read is disconnected run=%s",
+    if (stream->hopeless) {
+        log_info("a slow client is disconnected: no memory for what it has begun to read run=%s",
                  run_id(stream->subscriber.run));
-        stream_abandon(stream);
+        stream_abandon(stream, run_leave);
+    } else if (stream->pace.blocked) {
+        stream_check_stall(stream);
+    } else if (pace_is_due(&stream->pace, streams->loop, &streams->times, stream->request)) {
+        stream_beat(stream);
     }
 }
 

@@ -36,7 +36,7 @@
  * corked, until libmicrohttpd's last chunk.
  *
  * A client that vanished, with its machine or its network, sends nothing more. The
- * kernel finds out: each connection has TCP_USER_TIMEOUT, the stall time, for which
+ * kernel finds out: each connection has TCP_USER_TIMEOUT, about the stall time, for which
  * what was sent may stay without an acknowledgement, and keep-alive probes while
  * there is nothing to acknowledge, with the same limit. Each is counted from its own
  * beginning. So what is sent to a machine that owes the answer to a probe puts off its
@@ -89,7 +89,11 @@
 #define HEADERS_MAX 12
 
 /* Maximum seconds from the last sign of life to a keep-alive probe, and between two probes. */
-#define PROBE_MAX 5
+#define PROBE_MAX       5
+#define PROBE_AGAIN_MAX 2
+
+/* The kernel waits this many ms longer than the front, which can tell more about a slow reader. */
+#define TIMEOUT_AFTER 1000
 
 /* An answer of at most this many bytes belongs to its connection; no client is charged for it. */
 #define ANSWER_FREE 4096
@@ -460,17 +464,22 @@ void http_stream_reset(struct http_request *request)
 
 /* ---- clients that leave ---- */
 
+static int at_least_one(unsigned seconds, unsigned most)
+{
+    return (int)(seconds > most ? most : seconds > 0 ? seconds : 1);
+}
+
 /* Set how long a client's machine may give no sign of life. A socket that is not TCP's needs none.
  */
 static void set_stall(int fd, unsigned stall_s)
 {
-    int on = 1, timeout_ms = (int)stall_s * 1000, probe_s = (int)stall_s / 6;
+    int on = 1, timeout_ms = (int)stall_s * 1000 + TIMEOUT_AFTER;
+    int idle_s = at_least_one(stall_s / 6, PROBE_MAX);
+    int again_s = at_least_one(stall_s / 6, PROBE_AGAIN_MAX);
 
-    if (probe_s < 1 || probe_s > PROBE_MAX)
-        probe_s = probe_s < 1 ? 1 : PROBE_MAX;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_s, sizeof probe_s);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_s, sizeof probe_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again_s, sizeof again_s);
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }
 

@@ -10,9 +10,9 @@
  * and thrown away: it must hold no pointer to memory of its own. An encoder without
  * state makes each event's frames of that event alone, and nothing is folded.
  *
- * Calls: begin, then gap if the first events are no longer kept, then event for each
- * event in turn, at last end after the event `done`; heartbeat only between two
- * events. A text event may stand for several in a row (run/pack.h): the state after
+ * Calls: begin, then event for each event in turn, at last end after the event `done`;
+ * gap before an event if events before that one are no longer kept; heartbeat only
+ * between two events. A text event may stand for several in a row (run/pack.h): the state after
  * it must be the state after those.
  *
  * To add a protocol, write a file with its const struct encoder, cases in

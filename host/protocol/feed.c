@@ -213,7 +213,10 @@ int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct
         block = find_block(feed, blocks, most);
         left = buf_length(&block->bytes) - feed->sent;
     }
-    length = feed->begun > 0 ? feed->begun - own : left < most ? left : most;
+    if (feed->begun > 0)
+        length = feed->begun > own ? feed->begun - own : 0;
+    else
+        length = left < most ? left : most;
     *last = length == left && (block ? block->to.at : feed->cursor.at) == end;
     if (own > 0)
         pieces[count++] = (struct iovec){(void *)buf_data(&feed->own), own};
@@ -247,6 +250,34 @@ static void feed_advance(struct feed *feed, const struct block *block)
         fold(feed, feed->state, feed->cursor, cursor.at);
     feed->cursor = cursor;
     feed->sent -= passed;
+}
+
+size_t feed_lose(struct feed *feed, struct feed_blocks *blocks, size_t most)
+{
+    size_t own = buf_length(&feed->own), kept;
+    size_t begun = feed->begun > own ? feed->begun - own : 0; /* of events' frames */
+    struct block *block;
+    unsigned i = 0;
+
+    if (begun == 0 && feed->sent == 0)
+        return 0;
+    block = find_block(feed, blocks, most);
+    while (block->frames[i].end < feed->sent + begun || block->frames[i].end <= feed->sent)
+        i++;
+    assert(i < block->count);
+    kept = block->frames[i].end - feed->sent;
+    buf_append(&feed->own, (char *)buf_data(&block->bytes) + feed->sent, kept);
+    feed->sent += kept;
+    feed_advance(feed, block);
+    return kept;
+}
+
+void feed_gap(struct feed *feed, const struct log_cursor *cursor)
+{
+    struct run_gap gap = {.from = feed->cursor.sequence + 1, .to = cursor->sequence};
+
+    feed->encoder->gap(feed->state, feed->run, &gap, &feed->own);
+    feed->cursor = *cursor;
 }
 
 void feed_sent(struct feed *feed, struct feed_blocks *blocks, size_t sent)

@@ -67,6 +67,15 @@ static inline uint64_t feed_backlog(const struct feed *feed)
 int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct iovec pieces[2],
               bool *last);
 
+/*
+ * The events after the cursor are about to be dropped: take over the frames that are sent in
+ * part, and move the cursor past them. most is that of the views. Return the bytes taken.
+ */
+size_t feed_lose(struct feed *feed, struct feed_blocks *blocks, size_t most);
+
+/* After feed_lose(): the events from the feed's cursor to this one are dropped. */
+void feed_gap(struct feed *feed, const struct log_cursor *cursor);
+
 /* This many bytes of the last view are sent; no other feed's view came between. */
 void feed_sent(struct feed *feed, struct feed_blocks *blocks, size_t sent);
 

@@ -143,22 +143,30 @@ void eventlog_read(const struct eventlog *ends, struct log_cursor *cursor, struc
     event->sequence = cursor->sequence;
 }
 
+struct log_cursor eventlog_surplus(const struct eventlog *ends, size_t keep, uint64_t upto)
+{
+    const struct log *log = whole(ends);
+    struct log_cursor cursor = ends->start;
+
+    while (upto > cursor.at && upto - cursor.at > keep) {
+        struct record_head head = record_head(&log->ring, &log->types, cursor.at);
+        if (cursor.at + head.size > upto)
+            break;
+        cursor_pass(&cursor, &head);
+    }
+    return cursor;
+}
+
 void eventlog_drop(struct eventlog *ends, size_t keep, uint64_t upto)
 {
     struct log *log = (struct log *)ends;
-    struct log_cursor *start = &ends->start;
-    uint64_t from = start->at;
+    struct log_cursor start = eventlog_surplus(ends, keep, upto);
 
-    while (upto - start->at > keep) {
-        struct record_head head = record_head(&log->ring, &log->types, start->at);
-        if (start->at + head.size > upto)
-            break;
-        cursor_pass(start, &head);
-    }
-    if (start->at == from)
+    if (start.at == ends->start.at)
         return;
-    ring_trim(&log->ring, start->at);
-    marks_drop(&log->marks, start);
+    ends->start = start;
+    ring_trim(&log->ring, start.at);
+    marks_drop(&log->marks, &ends->start);
 }
 
 void eventlog_fit(struct eventlog *ends)

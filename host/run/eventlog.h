@@ -46,6 +46,9 @@ void eventlog_read(const struct eventlog *log, struct log_cursor *cursor, struct
 /* Move the cursor past this number of events. */
 void eventlog_skip(const struct eventlog *log, struct log_cursor *cursor, uint64_t events);
 
+/* Return the place after the events that eventlog_drop() would forget. */
+struct log_cursor eventlog_surplus(const struct eventlog *log, size_t keep, uint64_t upto);
+
 /* Forget the oldest events while there are more than keep bytes of them before the offset upto. */
 void eventlog_drop(struct eventlog *log, size_t keep, uint64_t upto);
 

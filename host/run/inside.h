@@ -25,7 +25,8 @@ struct run {
     enum run_state state;
     /* readers.c */
     unsigned readers;          /* subscribers */
-    struct log_cursor slowest; /* the least cursor of the subscribers, if there is one */
+    bool has_expelled;         /* a holder was thrown out */
+    struct subscriber *holder; /* who makes the agent wait; NULL: nobody */
     uint64_t spent;            /* of the run's credit, since the start */
     uint64_t returned;         /* of what was spent */
     struct runs *runs;
@@ -96,8 +97,17 @@ uv_loop_t *runs_loop(const struct runs *runs);
 
 /* ---- readers.c ---- */
 
-/* Return the place up to which all subscribers have read; the log's end if there is none. */
+/* Return the place up to which the holder has read; the log's end if there is none. */
 const struct log_cursor *readers_upto(const struct run *run);
+
+/* Return true if a subscriber has not read all before the offset; what it lost does not count. */
+bool readers_are_behind(const struct run *run, uint64_t upto);
+
+/*
+ * Events before the offset start are about to be dropped: tell the subscribers that have not read
+ * them. Return the offset before which they may be dropped.
+ */
+uint64_t readers_lose(struct run *run, uint64_t start);
 
 /* Take an event's cost out of the run's credit; false if it has not as much. */
 bool readers_charge(struct run *run, const struct event *event);

@@ -1,32 +1,36 @@
 /*
- * Credit. Of what the agent spent, what all subscribers have read is given back:
+ * Credit. Of what the agent spent, what the holder has read is given back:
  *
  *     the log's cost
- *     ├──── read by all ────┬───────────── unread ─────────────┤
- *     start              slowest                              end
- *                           spent - returned - unread  ► executor, in steps
+ *     ├── read by the holder ──┬──────────── unread ──────────────┤
+ *     start                  holder                              end
+ *                              spent - returned - unread  ► executor, in steps
  *
  * Cursors carry the cost of all events before them, so one subtraction says what is
  * unread. The run's own first event is in that cost but was not charged: while it is
  * unread, its cost too little is given back.
  *
  * The subscribers' places are a binary heap in an array, the least offset first, so
- * that no one who comes, reads or leaves makes the front walk over the others. The
- * array has the offsets too: a step in the heap looks at no subscriber. A subscriber
- * knows its index.
+ * that an event that is dropped finds who has not read it, and no one who comes, reads
+ * or leaves makes the front walk over the others. The array has the offsets too: a
+ * step in the heap looks at no subscriber. A subscriber knows its index. A subscriber
+ * whose events were dropped has the place LOST, after all others, until it returns.
  */
 #include "run/inside.h"
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdlib.h>
+
+#define LOST UINT64_MAX
 
 /* Credit is given back in pieces of at least this many bytes. */
 #define CREDIT_STEP (32u * 1024)
 
 const struct log_cursor *readers_upto(const struct run *run)
 {
-    return run->readers > 0 ? &run->slowest : &run->log->end;
+    return run->holder ? &run->holder->cursor : &run->log->end;
 }
 
 bool readers_charge(struct run *run, const struct event *event)
@@ -99,18 +103,6 @@ static void place_add(struct run *run, struct subscriber *subscriber)
         run->places = mem_realloc(run->places, run->places_capacity * sizeof *run->places);
     }
     place_rise(run, run->readers++, (struct run_place){subscriber->cursor.at, subscriber});
-    run->slowest = run->places[0].subscriber->cursor;
-}
-
-/* The slowest subscriber may have moved on, or left. */
-static void find_slowest(struct run *run)
-{
-    uint64_t before = run->slowest.at;
-
-    if (run->readers > 0)
-        run->slowest = run->places[0].subscriber->cursor;
-    if (run->readers == 0 || run->slowest.at > before)
-        return_credit(run);
 }
 
 static void place_remove(struct run *run, const struct subscriber *subscriber)
@@ -126,7 +118,69 @@ static void place_remove(struct run *run, const struct subscriber *subscriber)
         place_rise(run, index, last);
         place_sink(run, last.subscriber->index, last);
     }
-    find_slowest(run);
+}
+
+static bool is_lost(const struct subscriber *subscriber)
+{
+    return subscriber->run->places[subscriber->index].at == LOST;
+}
+
+bool readers_are_behind(const struct run *run, uint64_t upto)
+{
+    return run->readers > 0 && run->places[0].at < upto;
+}
+
+uint64_t readers_lose(struct run *run, uint64_t start)
+{
+    while (readers_are_behind(run, start)) {
+        struct subscriber *subscriber = run->places[0].subscriber;
+        if (subscriber->lost == NULL)
+            return run->places[0].at;
+        assert(subscriber != run->holder);
+        place_sink(run, 0, (struct run_place){LOST, subscriber});
+        subscriber->lost(subscriber);
+    }
+    return start;
+}
+
+/* ---- the holder ---- */
+
+static void pass_on(struct run *run, struct subscriber *subscriber)
+{
+    run->holder = subscriber;
+    return_credit(run);
+}
+
+/* The holder has left: the one that came next holds the run. */
+static void find_holder(struct run *run)
+{
+    struct subscriber *subscriber = TAILQ_FIRST(&run->subscribers);
+
+    while (subscriber && is_lost(subscriber))
+        subscriber = TAILQ_NEXT(subscriber, in_run);
+    pass_on(run, subscriber);
+}
+
+/* A subscriber has come, or has come back. */
+static void offer(struct run *run, struct subscriber *subscriber)
+{
+    if (run->holder == NULL && !run->has_expelled)
+        run->holder = subscriber;
+}
+
+void run_yield(struct subscriber *subscriber)
+{
+    struct run *run = subscriber->run;
+    struct subscriber *other;
+
+    if (subscriber != run->holder)
+        return;
+    TAILQ_FOREACH(other, &run->subscribers, in_run) {
+        if (other != subscriber && other->cursor.at == run->log->end.at) {
+            pass_on(run, other);
+            return;
+        }
+    }
 }
 
 /* ---- subscribers ---- */
@@ -146,6 +200,7 @@ void run_subscribe(struct run *run, struct subscriber *subscriber, uint64_t afte
     subscriber->cursor = eventlog_seek(run->log, after);
     TAILQ_INSERT_TAIL(&run->subscribers, subscriber, in_run);
     place_add(run, subscriber);
+    offer(run, subscriber);
     runs_account(run->runs, run);
     run_set_deserted(run, false);
 }
@@ -157,6 +212,8 @@ void run_unsubscribe(struct subscriber *subscriber)
     TAILQ_REMOVE(&run->subscribers, subscriber, in_run);
     subscriber->run = NULL;
     place_remove(run, subscriber);
+    if (subscriber == run->holder)
+        find_holder(run);
     runs_account(run->runs, run);
     run_unref(run);
 }
@@ -171,6 +228,23 @@ void run_leave(struct subscriber *subscriber)
     run_unref(run);
 }
 
+void run_expel(struct subscriber *subscriber)
+{
+    struct run *run = subscriber->run;
+
+    run->has_expelled |= subscriber == run->holder;
+    run_leave(subscriber);
+}
+
+void run_return(struct subscriber *subscriber, const struct log_cursor *cursor)
+{
+    struct run *run = subscriber->run;
+
+    subscriber->cursor = *cursor;
+    place_rise(run, subscriber->index, (struct run_place){cursor->at, subscriber});
+    offer(run, subscriber);
+}
+
 void run_consume(struct subscriber *subscriber, const struct log_cursor *upto)
 {
     struct run *run = subscriber->run;
@@ -179,5 +253,6 @@ void run_consume(struct subscriber *subscriber, const struct log_cursor *upto)
         return;
     subscriber->cursor = *upto;
     place_sink(run, subscriber->index, (struct run_place){upto->at, subscriber});
-    find_slowest(run);
+    if (subscriber == run->holder)
+        return_credit(run);
 }

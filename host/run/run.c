@@ -266,8 +266,8 @@ static void publish(struct run *run, struct event *event)
     uint64_t before = run->log->end.at;
 
     eventlog_append(run->log, event);
-    /* `done` is never dropped. */
-    runs_drop(run->runs, run, run_has_ended(run) ? before : run->log->end.at);
+    /* `done` is never dropped, nor what a reader was not told of. */
+    runs_drop(run->runs, run, run_has_ended(run) || run->readers > 0 ? before : run->log->end.at);
     readers_tell(run);
 }
 

@@ -246,7 +246,15 @@ static void cut(struct runs *runs, struct run *run, uint64_t upto, size_t keep)
     uint64_t read = readers_upto(run)->at;
     size_t share = fair_share(runs);
 
-    eventlog_drop(run->log, share < keep ? share : keep, read < upto ? read : upto);
+    if (share > keep)
+        share = keep;
+    if (read < upto)
+        upto = read;
+    if (readers_are_behind(run, upto)) {
+        upto = readers_lose(run, eventlog_surplus(run->log, share, upto).at);
+        share = 0;
+    }
+    eventlog_drop(run->log, share, upto);
     account(runs, run);
 }
 
@@ -265,12 +273,21 @@ struct victim {
     struct subscriber *reader;
 };
 
-/* Return the bytes that the run's slowest reader has not read, if it matters. */
-static uint64_t run_unread(const struct run *run)
+/*
+ * Return the reader for whom most of the run's log is kept, or NULL, and how many bytes
+ * it has not read, if that matters: an ended run is kept whole for any reader, a live
+ * one for its holder.
+ */
+static struct subscriber *run_reader(const struct run *run, uint64_t *unread)
 {
-    uint64_t unread = run->log->end.at - readers_upto(run)->at;
+    struct subscriber *reader = run->holder;
 
-    return run->is_retained || unread >= RUN_SHARE_LEAST ? unread : 0;
+    if (run->is_retained)
+        reader = run->readers > 0 ? run->places[0].subscriber : NULL;
+    *unread = reader ? run->log->end.at - reader->cursor.at : 0;
+    if (!run->is_retained && *unread < RUN_SHARE_LEAST)
+        *unread = 0;
+    return reader;
 }
 
 /*
@@ -284,10 +301,10 @@ static struct subscriber *slowest_reader(const struct quota *quota)
     struct run *run;
 
     TAILQ_FOREACH(run, &quota->busy, in_quota) {
-        uint64_t unread = run_unread(run);
+        uint64_t unread;
+        reader = run_reader(run, &unread);
         if (unread <= most)
             continue;
-        reader = run->places[0].subscriber;
         if (reader->is_blocked && reader->is_blocked(reader)) {
             most = unread;
             slowest = reader;

@@ -105,7 +105,7 @@ class StreamParser:
 
     def take_gap(self, event):
         gap = event.json()
-        if gap["from"] != self.count + 1 or gap["to"] != event.sequence or self.gaps:
+        if gap["from"] != self.count + 1 or gap["to"] != event.sequence or gap["to"] < gap["from"]:
             raise AssertionError(f"a gap {gap} behind event {self.count}")
         self.gaps.append(gap)
 

@@ -81,17 +81,19 @@ class PaceTest(ReadersTest):
 
     def setUp(self):
         super().setUp()
-        self.server = self.watch("e2e_pour", "e2e_pour_fiber", "ticker")
+        self.server = self.watch("e2e_pour", "e2e_pour_fiber", "ticker",
+                                 settings={"host.stall": 600})
 
     def begin(self, agent):
-        """A fast reader, and one that is slow for now; the run is held up by it."""
+        """A slow reader, which holds the run up, and a fast one that comes later."""
         value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
-        first = self.open_pour(self.server, agent, value)
-        slow = self.reopen(self.server, first.run, receive_buffer=SMALL)
-        slow.until("ready")
+        slow = self.open_pour(self.server, agent, value, SMALL)
+        fast = self.reopen(self.server, slow.run)
+        fast.until("ready")
+        fast.run_id = slow.run_id = slow.run
         self.before = self.front_mib(self.server)
-        self.pour(self.server, first.run)
-        return Background(first), slow
+        self.pour(self.server, slow.run)
+        return Background(fast), slow
 
     def check_held(self, fast, slow):
         """A bit of reading, about a kilobyte a second, frees as little."""
@@ -112,7 +114,6 @@ class PaceTest(ReadersTest):
 
     def check_all(self, agent):
         fast, slow = self.begin(agent)
-        slow.run_id = fast.stream.run
         self.check_held(fast, slow)
         late = Background(self.reopen(self.server, slow.run_id))
         wait_for(lambda: late.stream.parser.count > 100, "the late one has begun")
@@ -133,7 +134,6 @@ class PaceTest(ReadersTest):
         for agent in ("e2e_pour", "e2e_pour_fiber"):
             with self.subTest(agent=agent):
                 fast, slow = self.begin(agent)
-                slow.run_id = fast.stream.run
                 self.check_held(fast, slow)
                 slow.close()
                 self.check_marks(fast.events(), self.COUNT)
@@ -253,17 +253,64 @@ class StallTest(ReadersTest):
         self.check_marks(resumed.rest(), count, first=last - 1)
         self.assertEqual(resumed.parser.gaps, [])
 
-    def test_others_of_the_same_run(self):
-        """They are held up no longer than the stalled one is there."""
-        server = self.watch("e2e_pour", settings=self.STALL)
-        value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
+    def open_both(self, server, count=COUNT):
+        """A run's own reader, and one that comes later and does not read."""
+        value = {"count": count, "every": 1, "bytes": self.BYTES}
         first = self.open_pour(server, "e2e_pour", value)
         stuck = self.reopen(server, first.run, receive_buffer=SMALL)
         stuck.until("ready")
+        return first, stuck
+
+    def test_late_reader_holds_nobody_up(self):
+        """It is told what it missed, in its stream, and is not disconnected while it reads on."""
+        server = self.watch("e2e_pour", settings={**self.STALL, "host.stall": 600})
+        first, stuck = self.open_both(server)
         self.pour(server, first.run)
         self.check_marks(Background(first).events(), self.COUNT)
-        self.assertEqual(len(self.stalled(server, first.run)), 1)
-        self.read_to_reset(stuck)
+        marks = [event.json()["n"] for event in stuck.rest() if event.type == "mark"]
+        self.assertEqual(marks[-1], self.COUNT)
+        self.assertLess(len(marks), self.COUNT)
+        self.assertEqual(len(stuck.parser.gaps), 1)
+        self.assertEqual(stuck.done["result"], {"poured": self.COUNT})
+
+    def test_late_reader_comes_back(self):
+        """It is thrown out, and holds nobody up when it is there again."""
+        server = self.watch("e2e_pour", settings=self.STALL)
+        first, stuck = self.open_both(server, 3000)
+        reading = Background(first)
+        self.pour(server, first.run)
+        self.check_marks(reading.events(), 3000)
+        self.wait_stalled(server, first.run)
+        last = self.read_to_reset(stuck)
+        again = self.reopen(server, first.run, last)
+        self.check_marks(again.rest(), 3000, first=again.parser.gaps[0]["to"] - 1)
+
+    def test_client_that_stalls_again(self):
+        """Nobody waits for it a second time."""
+        server = self.watch("e2e_pour", settings={**self.STALL, "host.stall": 2})
+        value = {"count": 20000, "every": 1, "bytes": self.BYTES}
+        stream = self.open_pour(server, "e2e_pour", value, SMALL)
+        self.pour(server, stream.run)
+        server.wait_held(stream.run)
+        self.wait_stalled(server, stream.run)
+        again = self.reopen(server, stream.run, receive_buffer=SMALL)
+        wait_for(lambda: server.state(stream.run)["status"] == "finished",
+                 "the run goes on without a reader that takes anything")
+        events = again.rest()
+        self.assertEqual(again.done, {**FINISHED, "result": {"poured": 20000}})
+        self.assertEqual(events[-1].sequence, 20003)
+
+    def test_first_reader_that_takes_nothing(self):
+        """One that has read everything is not held up until it is thrown out."""
+        server = self.watch("e2e_pour", settings={"host.stall": 6, "host.log_size": "64K"})
+        value = {"count": self.COUNT, "every": 1, "bytes": self.BYTES}
+        stuck = self.open_pour(server, "e2e_pour", value, SMALL)
+        second = Background(self.reopen(server, stuck.run))
+        self.pour(server, stuck.run)
+        self.check_marks(second.events(), self.COUNT)
+        self.assertEqual(self.stalled(server, stuck.run), [])
+        stuck.rest()
+        self.assertEqual(len(stuck.parser.gaps), 1)
 
     def test_stalled_one_was_the_last(self):
         """To be disconnected is to leave."""

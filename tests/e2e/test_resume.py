@@ -456,9 +456,9 @@ class GapTest(ResumeTest):
         stream = self.server.open("ticker", {"count": 600, "period_ms": 1, "bytes": 1000})
         stream.until("tick")
         late = wait_for(lambda: self.late_reader(stream), "events are dropped")
-        self.assertEqual(types(stream.rest()), ["run"] + ["tick"] * 600 + ["done"])
         numbers = [event.json()["n"] for event in late.rest() if event.type == "tick"]
         self.assertEqual(numbers, list(range(late.parser.gaps[0]["to"], 601)))
+        self.assertEqual(types(stream.rest()), ["run"] + ["tick"] * 600 + ["done"])
         stream.close()
         late.close()
 

@@ -5,7 +5,7 @@ import os
 import time
 
 from cable import CLIENT, OTHER, SERVER, Cable
-from harness import SANITIZED, Connection, Stream, Test, main, wait_for
+from harness import SANITIZED, Connection, Stream, Test, main, request_bytes, wait_for
 
 STALL = 2
 
@@ -63,6 +63,22 @@ class VanishTest(Test):
 
     def test_silent_and_talking(self):
         self.check_vanished(self.serve_far("e2e_watch_fiber"))
+
+    def test_own_resumed_reader(self):
+        """The same client, by another way: its dead connection does not hold it up."""
+        server = self.serve_far("e2e_pour", **{"host.stall": 12})
+        dead = Stream(self.post(server, "e2e_pour", {"count": 4000, "every": 1, "bytes": 1000}))
+        dead.until("ready")
+        self.cable.pull()
+        connection = self.connect(server, OTHER)
+        connection.send(request_bytes("GET", f"/runs/{dead.run}/events?after=2"))
+        resumed = Stream(connection, "GET", 2)
+        self.connect(server, OTHER).send(
+            request_bytes("POST", f"/runs/{dead.run}/input", b"{}",
+                          {"Content-Type": "application/json"}))
+        resumed.rest()
+        self.assertEqual((resumed.done["status"], resumed.parser.gaps), ("finished", []))
+        self.assertEqual(server.lines("is disconnected"), [], "nobody had to be thrown out before")
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ size_t unread(const struct reader *self)
     return (size_t)(run_log(self->subscriber.run)->end.at - self->subscriber.cursor.at);
 }
 
-void reader_read(struct reader *self, size_t most)
+static void reader_take(struct reader *self, size_t most)
 {
     const struct eventlog *log = run_log(self->subscriber.run);
     struct log_cursor cursor = self->subscriber.cursor;
@@ -173,6 +173,47 @@ void reader_read(struct reader *self, size_t most)
     buf_finish(&frames);
 }
 
+/* Read the event that was read in part to its end, as the reader can no longer do that later. */
+static void on_lost(struct subscriber *subscriber)
+{
+    struct reader *self = (struct reader *)subscriber;
+    struct buf scratch = {0}, frames = {0};
+    struct event event;
+
+    ck_assert(!self->lost);
+    self->lost = true;
+    self->place = subscriber->cursor;
+    if (self->begun == 0)
+        return;
+    eventlog_read(run_log(subscriber->run), &self->place, &scratch, &event);
+    encoder_native.event(NULL, run_identity(subscriber->run), &event, &frames);
+    buf_append(&self->text, buf_data(&frames) + self->begun, buf_length(&frames) - self->begun);
+    self->begun = 0;
+    buf_finish(&scratch);
+    buf_finish(&frames);
+}
+
+static void reader_return(struct reader *self)
+{
+    const struct run *of = self->subscriber.run;
+    const struct log_cursor *start = &run_log(of)->start;
+    struct run_gap gap = {.from = self->place.sequence + 1, .to = start->sequence};
+
+    if (self->place.at < start->at) {
+        encoder_native.gap(NULL, run_identity(of), &gap, &self->text);
+        self->place = *start;
+    }
+    run_return(&self->subscriber, &self->place);
+    self->lost = false;
+}
+
+void reader_read(struct reader *self, size_t most)
+{
+    if (self->lost)
+        reader_return(self);
+    reader_take(self, most);
+}
+
 static void on_appended(struct subscriber *subscriber)
 {
     struct reader *self = (struct reader *)subscriber;
@@ -189,6 +230,8 @@ struct run_gap subscribe_after(struct reader *self, uint64_t after)
     struct run_gap gap;
 
     self->subscriber.appended = on_appended;
+    self->subscriber.lost = on_lost;
+    self->lost = false;
     run_subscribe(run, &self->subscriber, after, &gap);
     return gap;
 }
@@ -218,10 +261,19 @@ static void take_event(char **at, struct stream *stream)
 {
     char wanted[64];
     char *type, *data;
+    unsigned to = stream->events + 1;
 
-    snprintf(wanted, sizeof wanted, "%s.%u", run_id(run), ++stream->events);
     type = take_line(at, "event: ");
     data = take_line(at, "data: ");
+    if (strcmp(type, "gap") == 0) {
+        unsigned from = 0;
+        ck_assert_int_eq(sscanf(data, "{\"from\":%u,\"to\":%u}", &from, &to), 2);
+        ck_assert_uint_eq(from, stream->events + 1);
+        ck_assert_uint_ge(to, from);
+        stream->gaps++;
+    }
+    stream->events = to;
+    snprintf(wanted, sizeof wanted, "%s.%u", run_id(run), to);
     ck_assert_str_eq(take_line(at, "id: "), wanted);
     ck_assert_str_eq(take_line(at, ""), "");
     ck_assert_int_eq(json_check(data, strlen(data)), (ssize_t)strlen(data));

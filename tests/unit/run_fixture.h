@@ -60,6 +60,8 @@ struct reader {
     struct subscriber subscriber; /* first */
     struct buf text;              /* all bytes read */
     size_t begun;                 /* bytes read of the event at the cursor */
+    bool lost;                    /* unread events were dropped */
+    struct log_cursor place;      /* if lost: where it goes on */
     bool lazy;                    /* reads only in reader_read() */
     unsigned leave_at;            /* unsubscribes in this call of appended(); 0: never */
     unsigned told;                /* calls of appended() */
@@ -78,6 +80,7 @@ void subscribe(struct reader *self);
 struct stream {
     unsigned events; /* number of the last event */
     unsigned dones;
+    unsigned gaps;
     char types[512];     /* each followed by a space */
     char last_data[512]; /* of the last event, cut */
 };

@@ -513,7 +513,7 @@ CASE(stall_is_that_of_the_last_setting)
 {
     serve(AF_INET, on_request);
     open_stream("1.1");
-    ck_assert_uint_eq(user_timeout(), 10000);
+    ck_assert_uint_eq(user_timeout(), 11000);
     http_set_stall(http, 7);
-    ck_assert_uint_eq(user_timeout(), 7000);
+    ck_assert_uint_eq(user_timeout(), 8000);
 }

@@ -107,20 +107,38 @@ CASE(unread_events_are_not_dropped)
     ck_assert_uint_eq(stream_of(&reader).events, 1025);
 }
 
-/* The log drops neither what the slowest reader has not read, nor the event that it has read in
- * part. */
+/* The log drops neither what the reader that came first has not read, nor the event that it has
+ * read in part. */
 CASE(event_that_is_read_in_part_is_kept)
 {
-    struct reader slow = {.lazy = true};
-
     set_log_size(1000);
-    subscribe(&slow);
+    reader.lazy = true;
     append_kilobytes(10);
-    reader_read(&slow, 3000);
+    reader_read(&reader, 1900);
     append_kilobytes(10);
     ck_assert_uint_gt(log_length(), 17 * 1024);
+    reader_read(&reader, SIZE_MAX);
+    ck_assert_uint_eq(stream_of(&reader).events, 21);
+}
+
+/* A reader that came later sees the event that it has read in part to its end, then a gap. */
+CASE(event_that_a_late_reader_has_read_in_part)
+{
+    struct reader slow = {.lazy = true};
+    struct stream stream;
+
+    subscribe(&slow);
+    append_kilobytes(3);
+    reader_read(&slow, 1500);
+    set_log_size(1000);
+    append_kilobytes(10);
+    ck_assert_uint_le(log_length(), 2 * 1024);
+    reader_read(&slow, 300);
+    append_kilobytes(10);
     reader_read(&slow, SIZE_MAX);
-    ck_assert_uint_eq(stream_of(&slow).events, 21);
+    stream = stream_of(&slow);
+    ck_assert_uint_eq(stream.events, 24);
+    ck_assert_uint_eq(stream.gaps, 2);
     run_unsubscribe(&slow.subscriber);
 }
 
