@@ -611,6 +611,10 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
              http_library(), uv_version_string(), cJSON_Version());
     front_set_guard(config);
+    if (geteuid() == 0)
+        log_warn(
+            "running as root, and so does every plugin whose section has no user: start sluice "
+            "as another user, or set plugin.NAME.user");
     status = uv_loop_init(&front.loop);
     if (status < 0) {
         fprintf(stderr, "sluice: the event loop does not start: %s\n", uv_strerror(status));

@@ -86,6 +86,11 @@ static const struct setting plugin_keys[] = {
     {PLUGIN(DISCONNECT, on_disconnect), "30", NULL, NULL, "when a run's last client left"},
     {PLUGIN(SECONDS, deadline), "0", "0", "86400", "for a run; 0 is none"},
     {PLUGIN(VARIABLES, env), "", NULL, NULL, "variables of the server's environment that it gets, besides PATH and the like"},
+    {PLUGIN(USER, user), "", NULL, NULL, "whose processes its workers are; the server must be root's"},
+    {PLUGIN(SANDBOX, sandbox), "no", NULL, NULL, "Landlock: confines files, or with yes files and TCP"},
+    {PLUGIN(PATHS, sandbox_read), "", NULL, NULL, "what it may read in its sandbox, besides /usr and the like"},
+    {PLUGIN(PATHS, sandbox_write), "", NULL, NULL, "what it may read and change in its sandbox"},
+    {PLUGIN(PORTS, sandbox_connect), "", NULL, NULL, "ports that it may connect to in its sandbox"},
     {PLUGIN(LIMIT, core), "auto", NULL, NULL, "most bytes of a core file; auto is 0 without host.debug"},
     {PLUGIN(LIMIT, nofile), "auto", NULL, NULL, "most open descriptors of a worker; auto is the server's"},
     {PLUGIN(LIMIT, nproc), "auto", NULL, NULL, "most processes and threads of its user"},
@@ -494,6 +499,11 @@ static void section_finish(struct config_plugin *plugin)
         free(pair);
     }
     free(plugin->env);
+    free(plugin->user);
+    free(plugin->sandbox);
+    free(plugin->sandbox_read);
+    free(plugin->sandbox_write);
+    free(plugin->sandbox_connect);
 }
 
 void config_destroy(struct config *config)

@@ -46,6 +46,9 @@ struct config_plugin {
     unsigned deadline;      /* of a run, seconds; 0 is none */
     unsigned cancel_grace;  /* seconds */
     char *env;              /* variables that its workers get; see fleet/confinement.h */
+    char *user;             /* of its workers; "" is the server's */
+    char *sandbox;          /* no, files or yes */
+    char *sandbox_read, *sandbox_write, *sandbox_connect;
     size_t core, nofile, nproc, as, fsize; /* as setrlimit(2) takes; or SETTING_LIMIT_AUTO */
     struct config_pair *pairs;             /* uthash: the author's keys, in the order first set */
     size_t json_size;                      /* of the pairs, bytes */

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,6 +193,22 @@ static bool is_variable(const char *text, size_t length)
            (text[name] == '=' && name > 0);
 }
 
+static bool is_port(const char *text, size_t length)
+{
+    unsigned long port = strspn(text, "0123456789") == length ? strtoul(text, NULL, 10) : 0;
+
+    return port > 0 && port <= 65535;
+}
+
+static bool is_paths(const char *text)
+{
+    for (; *text; text += strcspn(text, ":"), text += *text == ':') {
+        if (*text != '/')
+            return false;
+    }
+    return true;
+}
+
 static int limit_set(const char *text, size_t *out)
 {
     uint64_t number = SETTING_LIMIT_AUTO;
@@ -215,6 +232,14 @@ static bool is_text(enum setting_kind kind, const char *text)
         return is_list(text, is_host);
     if (kind == SETTING_ORIGINS)
         return is_list(text, is_origin);
+    if (kind == SETTING_USER)
+        return *text == '\0' || getpwnam(text) != NULL;
+    if (kind == SETTING_SANDBOX)
+        return strcmp(text, "no") == 0 || strcmp(text, "files") == 0 || strcmp(text, "yes") == 0;
+    if (kind == SETTING_PATHS)
+        return is_paths(text);
+    if (kind == SETTING_PORTS)
+        return is_list(text, is_port) && strcmp(text, "*") != 0;
     if (kind == SETTING_VARIABLES)
         return is_list(text, is_variable);
     return kind == SETTING_FILE || *text != '\0';
@@ -304,6 +329,10 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
         [SETTING_ORIGINS] = "origins such as https://app.example separated by commas, or *",
         [SETTING_VARIABLES] =
             "NAME, NAME* or NAME=VALUE of environment variables, separated by commas",
+        [SETTING_USER] = "the name of a user of this machine, or nothing",
+        [SETTING_SANDBOX] = "no, files or yes",
+        [SETTING_PATHS] = "absolute paths with ':' between them, or nothing",
+        [SETTING_PORTS] = "TCP ports from 1 to 65535 separated by commas",
         [SETTING_SWITCH] = "yes or no",
         [SETTING_DISCONNECT] = DISCONNECT_WANTS,
         [SETTING_COUNT] = "",

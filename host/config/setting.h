@@ -25,6 +25,10 @@ enum setting_kind {
     SETTING_ORIGINS,    /* char *, web origins separated by commas and blanks, or "*"; may be "" */
     SETTING_SWITCH,     /* bool, yes or no */
     SETTING_VARIABLES,  /* char *, NAME, NAME* and NAME=VALUE, separated like those; may be "" */
+    SETTING_USER,       /* char *, the name of a user of this machine, or "" */
+    SETTING_SANDBOX,    /* char *, no, files or yes */
+    SETTING_PATHS,      /* char *, absolute paths with ':' between them; may be "" */
+    SETTING_PORTS,      /* char *, TCP ports separated by commas and blanks; may be "" */
     SETTING_DISCONNECT, /* unsigned, seconds; see setting_disconnect() */
     SETTING_COUNT,      /* unsigned */
     SETTING_SECONDS,    /* unsigned */

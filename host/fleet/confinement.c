@@ -71,13 +71,23 @@ static void add_limit(cJSON *json, const char *name, size_t limit)
         cJSON_AddNumberToObject(json, name, (double)limit);
 }
 
-struct confinement *confinement_create(const struct config_plugin *plugin, bool debug)
+struct confinement *confinement_create(const struct config_plugin *plugin, const char *file,
+                                       bool debug)
 {
+    const char *slash = strrchr(file, '/');
+    char *folder = slash ? mem_printf("%.*s", (int)(slash - file), file) : mem_strdup(".");
     struct confinement *confinement = mem_alloc(sizeof *confinement);
     cJSON *json = cJSON_CreateObject();
 
     cJSON_AddBoolToObject(json, "debug", debug);
     cJSON_AddStringToObject(json, "env", plugin->env);
+    cJSON_AddStringToObject(json, "user", plugin->user);
+    cJSON_AddStringToObject(json, "sandbox", plugin->sandbox);
+    cJSON_AddStringToObject(json, "folder", folder);
+    cJSON_AddStringToObject(json, "read", plugin->sandbox_read);
+    cJSON_AddStringToObject(json, "write", plugin->sandbox_write);
+    cJSON_AddStringToObject(json, "connect", plugin->sandbox_connect);
+    free(folder);
     add_limit(json, "core", plugin->core == SETTING_LIMIT_AUTO && !debug ? 0 : plugin->core);
     add_limit(json, "nofile", plugin->nofile);
     add_limit(json, "nproc", plugin->nproc);

@@ -15,7 +15,8 @@
 struct confinement;
 
 /* debug: see host.debug. */
-struct confinement *confinement_create(const struct config_plugin *plugin, bool debug);
+struct confinement *confinement_create(const struct config_plugin *plugin, const char *file,
+                                       bool debug);
 
 /* Return the section of the plugin that the file should hold. */
 const struct config_plugin *confinement_section(const struct config *config, const char *file);

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """What a plugin may reach: a plugin tries each door, and finds those of others closed."""
 
+import ctypes
 import os
 import pwd
 import resource
 import shutil
 import unittest
 
-from harness import BINARY, SANITIZED, Test, main, plugin_path, wait_for
+from harness import BINARY, SANITIZED, Test, main, plugin_path, run_sluice, wait_for
 from supervising import exists
 
 SECRET = "sk-that-only-its-owner-may-know"
 
 # What the kernel or the host answers when a door is closed.
 CLOSED = {"EACCES", "EPERM"}
+
+
+# The version of the kernel's Landlock: landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION).
+LANDLOCK = ctypes.CDLL(None, use_errno=True).syscall(444, None, ctypes.c_size_t(0), 1)
 
 
 class DoorsTest(Test):
@@ -154,6 +159,112 @@ class LimitsTest(DoorsTest):
         server = self.serve_unprivileged("e2e_doors", "echo", settings={"plugin.e2e_doors.nofile": "2000000000"})
         self.assertTrue(server.lines("refused at confine", "nofile = 2000000000"), server.log())
         self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
+
+
+class SignalTest(DoorsTest):
+    def test_no_plugin_sends_signals_to_another_process(self):
+        if LANDLOCK < 6:
+            self.skipTest("this kernel does not keep signals in")
+        server = self.serve_unprivileged("e2e_doors", "echo")
+        for pid in (server.process.pid, server.worker_of("echo"), os.getpid()):
+            self.check_closed(server, "signal", pid=pid)
+        self.assertEqual(self.knock(server, "signal", pid=self.knock(server, "daemon")["pid"])["result"], "ok")
+
+
+@unittest.skipIf(os.getuid() != 0, "only root starts servers whose plugins have users of their own")
+class UserTest(DoorsTest):
+    def serve_as_root(self, *plugins, settings=None):
+        """A server of root's with two users of plugins, in a folder that others may enter."""
+        server = self.prepare(*plugins, settings=settings)
+        for path in (self.folder, server.folder, server.plugin_folder):
+            os.chmod(path, 0o755)
+        server.start()
+        return server
+
+    def test_a_plugin_is_its_users(self):
+        server = self.serve_as_root("e2e_doors", "echo", settings={"plugin.e2e_doors.user": "nobody"})
+        user = pwd.getpwnam("nobody")
+        known = self.knock(server, "self")
+        self.assertEqual((known["uid"], known["gid"], known["no_new_privs"]), (user.pw_uid, user.pw_gid, 1))
+        self.assertNotIn("became", known)
+        self.assertEqual(self.knock(server, "variable", name="HOME")["answer"], user.pw_dir)
+        with open(self.path("tokens"), "w", encoding="ascii") as file:
+            file.write("secret")
+        os.chmod(self.path("tokens"), 0o600)
+        self.check_closed(server, "read", path=self.path("tokens"))
+        self.check_closed(server, "write", path=os.path.join(server.plugin_folder, "echo2.so"))
+        self.check_closed(server, "socket", path=server.admin, text='{"command":"list"}')
+        for pid in (server.process.pid, server.worker_of("echo")):
+            for door in ("signal", *(() if SANITIZED else MemoryTest.DOORS)):
+                self.check_closed(server, door, pid=pid)
+        self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
+
+    def test_its_worker_and_what_it_left_end(self):
+        server = self.serve_as_root("e2e_doors", settings={"plugin.e2e_doors.user": "nobody"})
+        left = self.knock(server, "daemon")["pid"]
+        worker = server.worker_of("e2e_doors")
+        server.signal(9)
+        server.wait()
+        wait_for(lambda: not exists(worker), "the worker ends with its server")
+        server.is_stopped = True
+        os.kill(left, 9)
+
+    def test_root_is_warned(self):
+        self.assertTrue(self.serve_as_root().lines(" warn ", "running as root"))
+
+    def test_unknown_users_are_refused(self):
+        ended = run_sluice("serve", "-n", "--set", "plugin.echo.user=no-such-user")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(b"user must be the name of a user of this machine", ended.stderr)
+
+
+class SandboxTest(DoorsTest):
+    """Landlock."""
+
+    def serve_in_sandbox(self, sandbox="yes", **settings):
+        return self.serve_unprivileged("e2e_doors", "echo", settings={
+            "plugin.e2e_doors.sandbox": sandbox, **{f"plugin.e2e_doors.{k}": v for k, v in settings.items()}})
+
+    def open_folder(self, name):
+        """Which the file modes open to everyone."""
+        path = self.path(name)
+        os.mkdir(path)
+        os.chmod(path, 0o777)
+        with open(os.path.join(path, "file"), "w", encoding="ascii") as file:
+            file.write(name)
+        os.chmod(os.path.join(path, "file"), 0o666)
+        return path
+
+    def setUp(self):
+        super().setUp()
+        if LANDLOCK < 4:
+            self.skipTest("this kernel has no Landlock, or one without TCP")
+
+    def test_files(self):
+        paths = {name: self.open_folder(name) for name in ("none", "read", "write")}
+        server = self.serve_in_sandbox("files", sandbox_read=paths["read"],
+                                       sandbox_write=paths["write"])
+        doors = {(door, name): self.knock(server, door, path=os.path.join(path, "file" if door == "read" else "new"))
+                 ["result"] for name, path in paths.items() for door in ("read", "write")}
+        self.assertEqual({door for door, result in doors.items() if result == "ok"},
+                         {("read", "read"), ("read", "write"), ("write", "write")}, doors)
+        self.assertEqual(set(doors.values()), {"ok", "EACCES"})
+        self.assertEqual(self.knock(server, "read", path="/usr/bin/env")["result"], "ok")
+        self.check_closed(server, "read", path="/etc/shadow")
+        self.check_closed(server, "read", path=os.path.expanduser("~"))
+        # TCP is not confined.
+        self.assertEqual(self.knock(server, "port", port=server.address[1])["result"], "ok")
+
+    def test_ports(self):
+        server = self.serve_in_sandbox(sandbox_connect="1")
+        self.check_closed(server, "port", port=server.address[1])
+        self.check_closed(server, "listen")
+        self.assertEqual(self.knock(server, "port", port=1)["result"], "ECONNREFUSED")
+        self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
+
+    def test_a_path_that_is_not_there_is_told(self):
+        server = self.serve_in_sandbox(sandbox_read="/no/such/place")
+        self.assertTrue(server.lines("refused at confine", "sandbox_read: /no/such/place: No such file"), server.log())
 
 
 class OrphansTest(DoorsTest):
