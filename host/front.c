@@ -77,6 +77,11 @@
 #define LEAVE_MS 10000 /* more than all workers take to quit, be killed and be given up */
 #define REST_MS  1000
 
+/* How often lines that standard error did not take are offered again, and for how long at the end.
+ */
+#define LOG_FLUSH_MS 250
+#define LOG_CLOSE_MS 500
+
 struct front {
     uv_loop_t loop;
     struct patience_clock clock;
@@ -89,6 +94,8 @@ struct front {
     struct admin *admin;
     struct orphans *orphans;
     struct api api;
+    enum log_level verbose; /* of the command line: the least that log_level may be */
+    uv_timer_t log_time;
     uv_signal_t signals[NSIG]; /* by number; those of front_watch_signal() are open */
     bool stopping;
     enum { FRONT_delay, FRONT_drain, FRONT_flush, FRONT_leave, FRONT_rest } step; /* of stopping */
@@ -109,6 +116,7 @@ static void front_abandon(const struct front *front)
               front->step == FRONT_leave ? "workers did not leave"
                                          : "a worker or the read of a file could not be ended",
               FRONT_LEFT_BEHIND);
+    log_close(LOG_CLOSE_MS);
     _exit(FRONT_LEFT_BEHIND);
 }
 
@@ -248,6 +256,13 @@ static void front_set_guard(const struct config *config)
                  "of server and workers");
 }
 
+static void front_apply_log(const struct front *front, const struct config *config)
+{
+    enum log_level most = (enum log_level)config->log_level;
+
+    log_set(most > front->verbose ? most : front->verbose, (enum log_format)config->log_format);
+}
+
 /* Hand the parts what they keep of the configuration. */
 static void front_apply(struct front *front)
 {
@@ -327,6 +342,7 @@ static void front_take(void *owner, struct reading *reading, struct buf *report)
 {
     struct front *front = owner;
 
+    front_apply_log(front, reading->config); /* what follows is said as it wants */
     front_compare(front, reading->config, report);
     config_swap(front->config, reading->config);
     access_destroy(front->api.access);
@@ -431,8 +447,7 @@ static void on_settled(void *data)
 {
     const struct front *front = data;
 
-    fprintf(stderr, "sluice: listening on %s://%s\n", front->is_https ? "https" : "http",
-            front->address);
+    log_say(LOG_INFO, "listening on %s://%s", front->is_https ? "https" : "http", front->address);
 }
 
 /* Return true if the signal is sent by people or programs, not by a fault, and would end us. */
@@ -475,6 +490,19 @@ static void front_watch_signals(struct front *front)
     front->turn.data = front;
 }
 
+static void on_log_time(uv_timer_t *timer)
+{
+    (void)timer;
+    log_flush();
+}
+
+static void front_open_log(struct front *front)
+{
+    uv_timer_init(&front->loop, &front->log_time);
+    uv_timer_start(&front->log_time, on_log_time, LOG_FLUSH_MS, LOG_FLUSH_MS);
+    uv_unref((uv_handle_t *)&front->log_time);
+}
+
 /* Read the files that the configuration names. */
 static int front_open_access(struct front *front)
 {
@@ -484,7 +512,7 @@ static int front_open_access(struct front *front)
 
     config_review(front->config, on_doubt, NULL);
     if (status < 0) {
-        fprintf(stderr, "sluice: %s\n", why_text(&why));
+        log_say(LOG_ERROR, "%s", why_text(&why));
     } else {
         front->api.access = access_create(front->config, front->config->listen, reading.tokens);
         front->is_https = reading.identity != NULL;
@@ -512,13 +540,13 @@ static int front_open_http(struct front *front)
         settings.retrieve_certificate = tls_retriever();
     settings.listen_fd = front_listen(config, front->address, sizeof front->address);
     if (settings.listen_fd < 0) {
-        fprintf(stderr, "sluice: cannot listen on %s: %s\n", config->listen,
+        log_say(LOG_ERROR, "cannot listen on %s: %s", config->listen,
                 strerror(-settings.listen_fd));
         return settings.listen_fd;
     }
     status = http_create(&front->loop, &settings, &api_handler, &front->api, &front->http);
     if (status < 0) {
-        fprintf(stderr, "sluice: cannot start libmicrohttpd\n");
+        log_say(LOG_ERROR, "cannot start libmicrohttpd");
         close(settings.listen_fd);
     }
     return status;
@@ -542,7 +570,7 @@ static int front_open_plugins(struct front *front)
     int status = registry_open(front->api.registry, front->config->plugins);
 
     if (status < 0)
-        fprintf(stderr, "sluice: cannot read the plugin folder %s: %s\n", front->config->plugins,
+        log_say(LOG_ERROR, "cannot read the plugin folder %s: %s", front->config->plugins,
                 strerror(-status));
     return status;
 }
@@ -583,6 +611,7 @@ static int front_open(struct front *front)
     int status;
 
     patience_clock_open(&front->loop, &front->clock);
+    front_open_log(front);
     front_watch_signals(front);
     front->api.config = front->config;
     front->api.stopping = &front->stopping;
@@ -607,7 +636,10 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     struct front front = {.config = config, .reread = reread, .data = data};
     int status;
 
+    front.verbose = log_limit() == LOG_DEBUG ? LOG_DEBUG : LOG_FATAL;
     log_open("front", "", log_limit());
+    log_detach();
+    front_apply_log(&front, config);
     log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
              http_library(), uv_version_string(), cJSON_Version());
     front_set_guard(config);
@@ -617,7 +649,8 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
             "as another user, or set plugin.NAME.user");
     status = uv_loop_init(&front.loop);
     if (status < 0) {
-        fprintf(stderr, "sluice: the event loop does not start: %s\n", uv_strerror(status));
+        log_say(LOG_ERROR, "the event loop does not start: %s", uv_strerror(status));
+        log_close(LOG_CLOSE_MS);
         return 1;
     }
     status = front_open(&front);
@@ -629,8 +662,10 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     uv_run(&front.loop, UV_RUN_DEFAULT);
     patience_clock_close(&front.clock);
     uv_close((uv_handle_t *)&front.deadline.timer, NULL);
+    uv_close((uv_handle_t *)&front.log_time, NULL);
     uv_run(&front.loop, UV_RUN_DEFAULT);
     uv_loop_close(&front.loop);
     tls_unload();
+    log_close(LOG_CLOSE_MS);
     return status < 0 ? 1 : 0;
 }

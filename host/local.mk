@@ -20,6 +20,10 @@ base_sources = \
 	host/base/json.h \
 	host/base/log.c \
 	host/base/log.h \
+	host/base/log_fact.c \
+	host/base/log_fact.h \
+	host/base/log_sink.c \
+	host/base/log_sink.h \
 	host/base/mem.c \
 	host/base/mem.h \
 	host/base/patience.c \
@@ -105,6 +109,8 @@ fleet_sources = \
 	host/fleet/look.h \
 	host/fleet/orphans.c \
 	host/fleet/orphans.h \
+	host/fleet/output.c \
+	host/fleet/output.h \
 	host/fleet/process.c \
 	host/fleet/process.h \
 	host/fleet/process_runs.c \
@@ -278,6 +284,8 @@ libsluice_test_la_SOURCES = \
 	host/base/buf.c \
 	host/base/json.c \
 	host/base/log.c \
+	host/base/log_fact.c \
+	host/base/log_sink.c \
 	host/base/mem.c \
 	host/base/why.c \
 	host/wire/frames.c \

@@ -40,6 +40,8 @@ check_PROGRAMS = \
 	tests/unit/test_index \
 	tests/unit/test_json \
 	tests/unit/test_log \
+	tests/unit/test_log_fact \
+	tests/unit/test_log_queue \
 	tests/unit/test_lookup \
 	tests/unit/test_native \
 	tests/unit/test_pack \
@@ -310,6 +312,7 @@ TEST_PLUGINS = \
 	tests/plugins/fault_ignore_fiber.so \
 	tests/plugins/fault_loop.so \
 	tests/plugins/fault_name.so \
+	tests/plugins/fault_print.so \
 	tests/plugins/fault_restart.so \
 	tests/plugins/fault_restart_fixed.so \
 	tests/plugins/fault_selftest.so \
@@ -436,6 +439,7 @@ E2E_TESTS = \
 	tests/e2e/test_leave.py \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_llm.py \
+	tests/e2e/test_log.py \
 	tests/e2e/test_many.py \
 	tests/e2e/test_origin.py \
 	tests/e2e/test_payload.py \

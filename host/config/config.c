@@ -63,6 +63,8 @@ static const struct setting host_keys[] = {
     {HOST(SECONDS, stuck_timeout, LIVE), "5", "1", "3600", "for a worker's loop to answer"},
     {HOST(SECONDS, drain_timeout, LIVE), "0", "0", "86400", "for the runs of a replaced worker to end; 0 is no limit"},
     {HOST(COUNT, max_generations, LIVE), "32", "2", "1024", "most live generations of one plugin"},
+    {HOST(WORD, log_level, LIVE), "info", "fatal, error, plugin, warn, info, debug", NULL, "least important lines that are logged"},
+    {HOST(WORD, log_format, LIVE), "text", "text, json", NULL, "of the log's lines"},
     {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
     {HOST(SWITCH, debug, LIVE), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},
     {HOST(HEADERS, forward_headers, LIVE), "", NULL, NULL, "request headers that agents may read"},
@@ -97,6 +99,7 @@ static const struct setting plugin_keys[] = {
     {PLUGIN(LIMIT, as), "auto", NULL, NULL, "most bytes of address space of a worker"},
     {PLUGIN(LIMIT, fsize), "auto", NULL, NULL, "most bytes of a file that it writes"},
     {PLUGIN(SECONDS, cancel_grace), "10", "1", "3600", "for a cancelled run to stop"},
+    {PLUGIN(COUNT, log_rate), "100", "0", "1000000", "lines a second that its workers may log; 0 is no limit"},
     {0},
 };
 /* clang-format on */

@@ -45,6 +45,7 @@ struct config_plugin {
     unsigned on_disconnect; /* as setting_disconnect() reads it */
     unsigned deadline;      /* of a run, seconds; 0 is none */
     unsigned cancel_grace;  /* seconds */
+    unsigned log_rate;      /* lines a second, 0 is no limit */
     char *env;              /* variables that its workers get; see fleet/confinement.h */
     char *user;             /* of its workers; "" is the server's */
     char *sandbox;          /* no, files or yes */
@@ -84,6 +85,8 @@ struct config {
     unsigned stuck_timeout;               /* seconds */
     unsigned drain_timeout;               /* seconds, 0 is no limit */
     unsigned max_generations;             /* of one plugin, live */
+    unsigned log_level;                   /* an enum log_level */
+    unsigned log_format;                  /* an enum log_format */
     char *admin;                          /* path of the operators' socket, or CONFIG_AUTO */
     char *forward_headers;                /* names, separated by commas and blanks; may be "" */
 

@@ -120,6 +120,25 @@ int setting_disconnect(const char *text, unsigned *out)
     return 0;
 }
 
+size_t setting_word(const char **text)
+{
+    *text += strspn(*text, SEPARATORS);
+    return strcspn(*text, SEPARATORS);
+}
+
+static int word_set(const char *words, const char *text, unsigned *out)
+{
+    size_t length;
+
+    for (unsigned place = 0; (length = setting_word(&words)) > 0; place++, words += length) {
+        if (strlen(text) == length && strncmp(words, text, length) == 0) {
+            *out = place;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
 static int switch_set(const char *text, bool *out)
 {
     bool yes = strcmp(text, "yes") == 0;
@@ -128,12 +147,6 @@ static int switch_set(const char *text, bool *out)
         return -EINVAL;
     *out = yes;
     return 0;
-}
-
-size_t setting_word(const char **text)
-{
-    *text += strspn(*text, SEPARATORS);
-    return strcspn(*text, SEPARATORS);
 }
 
 bool setting_has_word(const char *text, const char *word)
@@ -257,6 +270,8 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
         return setting_disconnect(text, field);
     if (setting->kind == SETTING_LIMIT)
         return limit_set(text, field);
+    if (setting->kind == SETTING_WORD)
+        return word_set(setting->min, text, field);
     if (setting->min == NULL) {
         if (!is_text(setting->kind, text))
             return -EINVAL;
@@ -335,13 +350,16 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
         [SETTING_PORTS] = "TCP ports from 1 to 65535 separated by commas",
         [SETTING_SWITCH] = "yes or no",
         [SETTING_DISCONNECT] = DISCONNECT_WANTS,
+        [SETTING_WORD] = "",
         [SETTING_COUNT] = "",
         [SETTING_SECONDS] = " seconds",
         [SETTING_SIZE] = " bytes",
         [SETTING_LIMIT] = "auto, or a whole number, maybe with K or M",
     };
 
-    if (setting->min)
+    if (setting->kind == SETTING_WORD)
+        snprintf(out, out_size, "one of %s", setting->min);
+    else if (setting->min)
         snprintf(out, out_size, "%s to %s%s", setting->min, setting->max, words[setting->kind]);
     else
         snprintf(out, out_size, "%s", words[setting->kind]);

@@ -30,6 +30,7 @@ enum setting_kind {
     SETTING_PATHS,      /* char *, absolute paths with ':' between them; may be "" */
     SETTING_PORTS,      /* char *, TCP ports separated by commas and blanks; may be "" */
     SETTING_DISCONNECT, /* unsigned, seconds; see setting_disconnect() */
+    SETTING_WORD,       /* unsigned, the place of the word among those of min */
     SETTING_COUNT,      /* unsigned */
     SETTING_SECONDS,    /* unsigned */
     SETTING_SIZE,       /* size_t, bytes */
@@ -50,7 +51,8 @@ struct setting {
     size_t offset;    /* of the field in the struct that owns it */
     enum setting_change change;
     const char *initial;   /* the default */
-    const char *min, *max; /* of a number, written as its values are; NULL: a text */
+    const char *min, *max; /* of a number, written as its values are; NULL: a text. Of a
+                              SETTING_WORD, min has the words: "text, json" */
     const char *about;
 };
 

@@ -107,7 +107,8 @@ struct deployment {
     bool is_bad;          /* it was not copied */
     struct image *before; /* of the generation before the current one; NULL if there was none */
     uint64_t last_number;
-    char *reason; /* of the last failed swap or crash loop; NULL if all is well */
+    struct output_rate output; /* of all its workers */
+    char *reason;              /* of the last failed swap or crash loop; NULL if all is well */
     struct queue queue;
     uv_idle_t turn_end; /* active while room may have come for the queue */
     struct handles handles;
@@ -436,8 +437,10 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
                                                       .failed = on_failed,
                                                       .crashing = on_crashing,
                                                       .closed = on_closed};
-    struct generation_spec spec = {
-        .image = image, .number = deployment->last_number + 1, .config = deployment->config};
+    struct generation_spec spec = {.image = image,
+                                   .number = deployment->last_number + 1,
+                                   .config = deployment->config,
+                                   .output = &deployment->output};
     unsigned count = deployment->generation_count;
 
     if (count >= deployment->config->max_generations) {
@@ -642,6 +645,7 @@ struct deployment *deployment_create(uv_loop_t *loop, const struct config *confi
 void deployment_configure(struct deployment *deployment)
 {
     deployment->settings = config_plugin(deployment->config, deployment->name);
+    deployment->output.lines_per_s = deployment->settings->log_rate;
 }
 
 void deployment_stop(struct deployment *deployment)

@@ -65,6 +65,7 @@ struct generation {
     struct image *image;
     uint64_t number;
     const struct config *config;
+    struct output_rate *output;
     char *name, *version, *description, *mode;
     unsigned threads;
     size_t stack;
@@ -486,6 +487,7 @@ static void seat_fill(struct seat *seat)
     struct process_spec spec = {.image = generation->image,
                                 .generation = generation->number,
                                 .confinement = generation->confinement,
+                                .output = generation->output,
                                 .start_timeout = generation->config->start_timeout,
                                 .stuck_timeout = generation->config->stuck_timeout};
     unsigned count = generation->process_count + 1;
@@ -511,6 +513,7 @@ struct generation *generation_start(uv_loop_t *loop, const struct generation_spe
     generation->image = image_ref(spec->image);
     generation->number = spec->number;
     generation->config = spec->config;
+    generation->output = spec->output;
     generation->handler = handler;
     generation->data = data;
     generation->since = uv_now(loop);

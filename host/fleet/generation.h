@@ -30,6 +30,7 @@ struct generation_spec {
     struct image *image; /* the generation takes a reference */
     uint64_t number;
     const struct config *config; /* read while it starts */
+    struct output_rate *output;  /* of all the plugin's workers; outlives the generation */
 };
 
 struct generation_handler {

@@ -21,7 +21,8 @@
  *
  * A process ends in one place, process_end(), when it has been reaped:
  *
- *   1. read what its socket still holds, so that no event it sent is lost;
+ *   1. read what its socket still holds, so that no event it sent is lost, and the
+ *      rest of its output, which tells what happened before the end;
  *   2. put the cause into words: the note of who killed it, else the status;
  *   3. end its remaining runs;
  *   4. tell the owner, then close the handles and free.
@@ -82,6 +83,7 @@ struct process {
     struct patience limit;
     struct handles handles;
     struct link *link;
+    struct output *output; /* NULL: it shares the front's standard error */
     struct process_spec spec;
     char *name; /* the plugin's, NULL until it is greeted */
     char *farm; /* where the worker may have made one; see base/farm.h */
@@ -314,11 +316,11 @@ static void check_drain(struct process *process)
 static void on_ping_time(uv_timer_t *timer)
 {
     struct process *process = timer->data;
-    uint64_t now = clock_now();
+    struct wire_ping ping = {.sent_at = clock_now(), .log = log_limit()};
 
     check_stuck(process);
     check_drain(process);
-    process_send(process, WIRE_PING, 0, &now, sizeof now);
+    process_send(process, WIRE_PING, 0, &ping, sizeof ping);
     process->pings++;
     read_memory(process);
     if (process->handler->pinged)
@@ -404,6 +406,7 @@ static int on_hello(struct process *process, const struct wire_frame *frame)
     if (process->state == PROCESS_loading && *hello.name) {
         process->state = PROCESS_greeted;
         process->name = mem_strdup(hello.name);
+        output_set_plugin(process->output, hello.name);
         process->handler->hello(process->data, process, &hello);
     } else if (process->state != PROCESS_leaving) {
         status = -EPROTO;
@@ -652,13 +655,21 @@ bool process_is_lost(int pid)
     return false;
 }
 
+/* Read what it sent and wrote before its end. */
+static void process_read_rest(struct process *process)
+{
+    link_drain(process->link);
+    output_close(process->output);
+    process->output = NULL;
+}
+
 /* The process does not end: go on without it. */
 static void on_reap_time(void *data)
 {
     struct process *process = data;
     struct why reason = {0};
 
-    link_drain(process->link);
+    process_read_rest(process);
     process->lost = true;
     LIST_INSERT_HEAD(&lost_processes, process, in_lost);
     why_set(&reason, 0, "%s, and did not end within %u s of SIGKILL", why_text(&process->note),
@@ -676,7 +687,7 @@ static void process_bury(struct process *process, int status, int signal)
     struct why reason = {0};
     bool was_told;
 
-    link_drain(process->link);
+    process_read_rest(process);
     describe_end(process, status, signal, &reason);
     was_told = process->state == PROCESS_leaving && status == 0 && signal == 0;
     if (!process->refused && !was_told)
@@ -716,14 +727,29 @@ static void on_start_timeout(void *data)
     free(reason);
 }
 
+static void process_listen(struct process *process, const struct spawn_ends *ends)
+{
+    struct output_settings settings = {.out_fd = ends->out,
+                                       .log_fd = ends->log,
+                                       .file = image_file(process->spec.image),
+                                       .generation = process->spec.generation,
+                                       .pid = process->child.pid,
+                                       .rate = process->spec.output};
+
+    process->output = output_open(process->loop, &settings);
+}
+
 int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
                   const struct process_handler *handler, void *data, struct process **out)
 {
     static const struct link_handler link_handler = {.frame = on_frame, .ended = on_link_ended};
     struct process *process = mem_alloc(sizeof *process);
-    struct spawn_settings settings = {
-        .image = spec->image, .env = spec->confinement ? confinement_env(spec->confinement) : NULL};
-    int fd, status;
+    struct spawn_settings settings = {.image = spec->image,
+                                      .env = spec->confinement ? confinement_env(spec->confinement)
+                                                               : NULL,
+                                      .is_overheard = spec->output != NULL};
+    struct spawn_ends ends;
+    int status;
 
     process->loop = loop;
     process->spec = *spec;
@@ -735,16 +761,18 @@ int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
     process->child.data = process->ping.data = process;
     uv_timer_init(loop, &process->ping);
     patience_init(loop, &process->limit, process);
-    status = spawn_worker(loop, &process->child, &settings, &fd);
+    status = spawn_worker(loop, &process->child, &settings, &ends);
     if (status < 0) {
         handles_close(&process->handles, on_closed, process, &process->child.exits, &process->ping,
                       &process->limit.timer, NULL);
         return status;
     }
-    status = link_open(loop, fd, WIRE_WORKER, &link_handler, process, &process->link);
+    status = link_open(loop, ends.link, WIRE_WORKER, &link_handler, process, &process->link);
     if (status < 0)
         log_fatal("cannot open the link of a worker: %s", uv_strerror(status));
     process->farm = farm_path();
+    if (ends.out >= 0)
+        process_listen(process, &ends);
     process_open_plugin(process);
     patience_start(&process->limit, spec->start_timeout * UINT64_C(1000), on_start_timeout);
     *out = process;

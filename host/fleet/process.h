@@ -11,6 +11,7 @@
 
 #include "fleet/confinement.h"
 #include "fleet/image.h"
+#include "fleet/output.h"
 #include "run/run.h"
 
 #include <stdbool.h>
@@ -30,6 +31,7 @@ struct process;
 struct process_spec {
     struct image *image; /* the process takes a reference */
     uint64_t generation;
+    struct output_rate *output; /* of what it prints and logs; NULL: it shares standard error */
     const struct confinement *confinement; /* stays until the process is gone; NULL: none */
     unsigned start_timeout;                /* seconds to become ready */
     unsigned stuck_timeout; /* seconds without an answer to a ping until it counts as stuck, and

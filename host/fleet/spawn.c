@@ -2,11 +2,12 @@
  * The front re-executes its own binary, so that both ends of a link are of one
  * build even after the binary's file was replaced:
  *
- *   1. make a socket pair, close-on-exec at both ends;
+ *   1. make a socket pair for the link, and what its output needs, close-on-exec at
+ *      both ends;
  *   2. start `sluice worker FILE` (the file only tells ps(1) which plugin it
  *      is) with the descriptors of wire/worker_fds.h and no others, no handler,
  *      ignored or blocked signal of the front's;
- *   3. close the worker's end; its death then closes the last one.
+ *   3. close the worker's ends; its death then closes the last ones.
  *
  * posix_spawn() copies neither the front's memory nor its page tables, so a start
  * takes the loop the same time however large the front is. fork(), and with it
@@ -26,6 +27,7 @@
 #include "wire/worker_fds.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
@@ -51,8 +53,13 @@ static void on_child_signal(uv_signal_t *handle, int number)
         child->exited(child, 0, info.si_status);
 }
 
-/* Start the binary; the descriptors given must be above those of wire/worker_fds.h but for 2. */
-static int spawn_binary(pid_t *pid, const struct spawn_settings *settings, int socket)
+/* The worker's ends of its link, pipe and socket; the latter two may be standard error and -1. */
+struct worker_ends {
+    int link, out, log;
+};
+
+static int spawn_binary(pid_t *pid, const struct spawn_settings *settings,
+                        const struct worker_ends *ends)
 {
     char *args[] = {"sluice", "worker", (char *)image_file(settings->image), NULL};
     posix_spawn_file_actions_t files;
@@ -68,12 +75,16 @@ static int spawn_binary(pid_t *pid, const struct spawn_settings *settings, int s
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawn_file_actions_init(&files);
-    /* The last one may overwrite a source of those before, which are done with it. */
-    posix_spawn_file_actions_adddup2(&files, socket, WORKER_FD_SOCKET);
-    posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, WORKER_FD_OUT);
-    posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, WORKER_FD_LOG);
+    /* Upward: a number may be overwritten when it was the source of one before, never of one after:
+     * sources are above 2, and the log's is above all. */
+    posix_spawn_file_actions_adddup2(&files, ends->link, WORKER_FD_SOCKET);
+    posix_spawn_file_actions_adddup2(&files, ends->out, WORKER_FD_OUT);
+    posix_spawn_file_actions_adddup2(&files, ends->out, WORKER_FD_ERROR);
     posix_spawn_file_actions_adddup2(&files, image_fd(settings->image), WORKER_FD_IMAGE);
-    posix_spawn_file_actions_addclosefrom_np(&files, WORKER_FD_COUNT);
+    if (ends->log >= 0)
+        posix_spawn_file_actions_adddup2(&files, ends->log, WORKER_FD_LOG);
+    posix_spawn_file_actions_addclosefrom_np(&files,
+                                             ends->log >= 0 ? WORKER_FD_COUNT : WORKER_FD_LOG);
     status = posix_spawn(pid, "/proc/self/exe", &files, &attributes, args,
                          settings->env ? settings->env : environ);
     posix_spawn_file_actions_destroy(&files);
@@ -81,10 +92,67 @@ static int spawn_binary(pid_t *pid, const struct spawn_settings *settings, int s
     return -status;
 }
 
-int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settings *settings,
-                 int *fd)
+/* Make a socket pair, the second of which is above all numbers of wire/worker_fds.h. */
+static int pair_make(int type, int *first, int *second)
 {
-    int pair[2];
+    int pair[2], raised;
+
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    raised = fcntl(pair[1], F_DUPFD_CLOEXEC, WORKER_FD_COUNT);
+    if (raised < 0)
+        raised = -errno;
+    close(pair[1]);
+    if (raised < 0) {
+        close(pair[0]);
+        return raised;
+    }
+    *first = pair[0];
+    *second = raised;
+    return 0;
+}
+
+/* Close what was made of both sides' ends. */
+static void ends_close(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (fds[i] > STDERR_FILENO)
+            close(fds[i]);
+    }
+}
+
+/* Make the ends of both sides, or none of them. */
+static int ends_make(bool is_overheard, struct spawn_ends *front, struct worker_ends *worker)
+{
+    int status, pipe[2];
+
+    *front = (struct spawn_ends){-1, -1, -1};
+    *worker = (struct worker_ends){-1, STDERR_FILENO, -1};
+    if ((status = pair_make(SOCK_STREAM, &front->link, &worker->link)) < 0 || !is_overheard)
+        return status;
+    if ((status = pair_make(SOCK_SEQPACKET, &front->log, &worker->log)) < 0)
+        goto close_link;
+    if (pipe2(pipe, O_CLOEXEC) < 0) {
+        status = -errno;
+        goto close_log;
+    }
+    front->out = pipe[0];
+    worker->out = pipe[1];
+    return 0;
+
+close_log:
+    close(front->log);
+    close(worker->log);
+close_link:
+    close(front->link);
+    close(worker->link);
+    return status;
+}
+
+int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settings *settings,
+                 struct spawn_ends *ends)
+{
+    struct worker_ends worker;
     int status;
 
     child->pid = 0;
@@ -92,19 +160,16 @@ int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settin
     child->exits.data = child;
     uv_signal_init(loop, &child->exits);
     /* Before there is a process: no exit goes unnoticed. */
-    if ((status = uv_signal_start(&child->exits, on_child_signal, SIGCHLD)) < 0)
+    if ((status = uv_signal_start(&child->exits, on_child_signal, SIGCHLD)) < 0 ||
+        (status = ends_make(settings->is_overheard, ends, &worker)) < 0)
         return status;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return -errno;
-    status = spawn_binary(&child->pid, settings, pair[1]);
-    close(pair[1]);
+    status = spawn_binary(&child->pid, settings, &worker);
+    ends_close((int[]){worker.link, worker.out, worker.log}, 3);
     if (status < 0) {
         child->pid = 0;
-        close(pair[0]);
-        return status;
+        ends_close((int[]){ends->link, ends->out, ends->log}, 3);
     }
-    *fd = pair[0];
-    return 0;
+    return status;
 }
 
 void child_kill(const struct child *child)

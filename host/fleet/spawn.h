@@ -20,15 +20,22 @@ struct child {
 
 struct spawn_settings {
     const struct image *image;
-    char *const *env; /* NULL: the front's own */
+    char *const *env;  /* NULL: the front's own */
+    bool is_overheard; /* the front reads what it prints and logs; else it shares standard error */
+};
+
+/* The front's ends; the caller's to close. */
+struct spawn_ends {
+    int link;
+    int out, log; /* see fleet/output.h; -1 unless the worker is overheard */
 };
 
 /*
- * Start a worker. *fd is the front's end of its link. Return -errno; the owner must
- * close child->exits, also after a failure. Set child's exited and data before.
+ * Start a worker. Return -errno; the owner must close child->exits, also after a
+ * failure. Set child's exited and data before.
  */
 int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settings *settings,
-                 int *fd);
+                 struct spawn_ends *ends);
 
 /* Send SIGKILL to the process and what it has forked, unless it is reaped. */
 void child_kill(const struct child *child);

@@ -17,7 +17,7 @@
  *     CANCEL   -
  *     CREDIT   u32: bytes that its events may cost on top of the credit left
  *     INPUT    JSON NUL: a client's input for the run
- *     PING     u64, comes back in PONG
+ *     PING     struct wire_ping
  *     SAVE     -: asks for STATE
  *     QUIT     -: cancel all runs, destroy the plugin, exit
  *
@@ -30,7 +30,7 @@
  *     END      u8 status | code NUL | message NUL | result NUL; struct wire_end
  *     WAITING  u32: inputs that the agent has taken | u32: tasks that wait for an input
  *     HELD     u32: tasks that wait for credit
- *     PONG     the u64 of PING | u64: how often the plugin emitted outside of a run
+ *     PONG     u64: sent_at of PING | u64: how often the plugin emitted outside of a run
  *
  * Flow control: a run starts with a credit of WIRE_WINDOW bytes. Every event
  * costs wire_charge() bytes of credit, which the front returns with CREDIT as
@@ -65,7 +65,7 @@
     X(CREDIT, FRONT, 4, 4)                                  \
     X(INPUT, FRONT, 2, WIRE_INPUT_MAX)                      \
     X(SAVE, FRONT, 0, 0)                                    \
-    X(PING, FRONT, 8, 8)                                    \
+    X(PING, FRONT, 16, 16)                                  \
     X(QUIT, FRONT, 0, 0)                                    \
     X(HELLO, WORKER, 2, WIRE_TEXT_MAX)                      \
     X(STATE, WORKER, 0, WIRE_STATE_MAX)                     \
@@ -98,6 +98,11 @@ struct wire_frame {
     uint32_t run;
     const char *data; /* not aligned */
     size_t length;
+};
+
+struct wire_ping {
+    uint64_t sent_at; /* comes back in PONG */
+    uint64_t log;     /* the most that the worker logs, an enum log_level */
 };
 
 /* How a run ended. */

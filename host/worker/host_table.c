@@ -393,8 +393,10 @@ __attribute__((format(printf, 2, 0))) static void host_log(enum agent_log_level 
         level = AGENT_LOG_INFO;
     if (own_log)
         own_log(level, text);
+    else if (run)
+        log_line(levels[level], "%s run=%s", text, run);
     else
-        log_line(levels[level], "%s%s%s", text, run ? " run=" : "", run ? run : "");
+        log_line(levels[level], "%s", text);
 }
 
 const struct agent_host *host_table(void)

@@ -242,9 +242,13 @@ static int on_input(struct worker_process *process, const struct wire_frame *fra
 
 static int on_ping(struct worker_process *process, const struct wire_frame *frame)
 {
-    uint64_t pong[2] = {0, host_table_stray_emits()};
+    struct wire_ping ping;
+    uint64_t pong[2];
 
-    memcpy(&pong[0], frame->data, frame->length);
+    memcpy(&ping, frame->data, sizeof ping);
+    log_set((enum log_level)ping.log, LOG_TEXT);
+    pong[0] = ping.sent_at;
+    pong[1] = host_table_stray_emits();
     worker_send(process->worker, WIRE_PONG, pong, sizeof pong);
     return 0;
 }
@@ -352,6 +356,26 @@ static int main_take_socket(void)
     return fd;
 }
 
+/*
+ * Log to the front, if it listens; and let each line that a plugin prints go to it when
+ * it is whole, not when a buffer is full.
+ */
+static void main_take_log(void)
+{
+    int type, fd = fcntl(WORKER_FD_LOG, F_DUPFD_CLOEXEC, WORKER_FD_COUNT);
+    socklen_t length = sizeof type;
+
+    log_open("worker", "", LOG_INFO);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (fd < 0)
+        return;
+    close(WORKER_FD_LOG);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 || type != SOCK_SEQPACKET)
+        close(fd);
+    else
+        log_send_to(fd);
+}
+
 /* Run pending close callbacks so that leak checkers stay quiet. */
 static void main_finish(struct worker_process *process)
 {
@@ -366,9 +390,10 @@ int worker_main(void)
     static const struct link_handler handler = {
         .frame = on_frame, .drained = on_link_drained, .ended = on_link_ended};
     struct worker_process process = {.quitting = false};
-    int fd = main_take_socket();
+    int fd;
 
-    log_open("worker", "", LOG_INFO);
+    main_take_log();
+    fd = main_take_socket();
     if (fd < 0 || uv_loop_init(&process.loop) < 0 ||
         link_open(&process.loop, fd, WIRE_FRONT, &handler, &process, &process.link) < 0) {
         fprintf(stderr, "sluice: a worker is started by `sluice serve`, not by hand\n");

@@ -89,7 +89,7 @@ static void worker_excuse_leaving(struct worker *worker)
 /* ---- as the front calls them ---- */
 
 int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settings *settings,
-                 int *fd)
+                 struct spawn_ends *ends)
 {
     struct worker *worker;
     int pair[2];
@@ -109,7 +109,7 @@ int spawn_worker(uv_loop_t *loop, struct child *child, const struct spawn_settin
     worker->limit = SIZE_MAX;
     worker->next = workers;
     workers = worker;
-    *fd = pair[0];
+    *ends = (struct spawn_ends){.link = pair[0], .out = -1, .log = -1};
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "../case.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/why.h"
 #include "config/config.h"
 #include "config/ini.h"
@@ -21,8 +22,8 @@
     "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, " \
     "request_timeout, heartbeat, stall, "                                              \
     "log_size, log_budget, retention, start_timeout, drain_delay, "                    \
-    "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, admin, "         \
-    "debug, forward_headers, tokens, allow_anonymous, "                                \
+    "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, log_level, "     \
+    "log_format, admin, debug, forward_headers, tokens, allow_anonymous, "             \
     "allowed_hosts, cors_origins, tls_certificate, tls_key"
 
 static struct config *config;
@@ -265,14 +266,40 @@ CASE(run_keys)
                 "max_queued = 1\n"
                 "on_disconnect = continue\n"
                 "deadline = 86400\n"
-                "cancel_grace = 1\n");
+                "cancel_grace = 1\n"
+                "log_rate = 7\n");
     plugin = config_plugin(config, "p");
     ck_assert_uint_eq(plugin->max_live, 1);
     ck_assert_uint_eq(plugin->max_queued, 1);
     ck_assert_uint_eq(plugin->on_disconnect, DISCONNECT_CONTINUE);
     ck_assert_uint_eq(plugin->deadline, 86400);
     ck_assert_uint_eq(plugin->cancel_grace, 1);
+    ck_assert_uint_eq(plugin->log_rate, 7);
     expect_json("p", "{}");
+}
+
+CASE(log_words)
+{
+    ck_assert_uint_eq(config->log_level, LOG_INFO);
+    ck_assert_uint_eq(config->log_format, LOG_TEXT);
+    expect_read("[host]\nlog_level = fatal\nlog_format = json\n");
+    ck_assert_uint_eq(config->log_level, LOG_FATAL);
+    ck_assert_uint_eq(config->log_format, LOG_JSON);
+    ck_assert_int_eq(config_set(config, "host.log_level=debug", &why), 0);
+    ck_assert_uint_eq(config->log_level, LOG_DEBUG);
+}
+
+CASE(bad_log_words)
+{
+    expect_refusal("[host]\nlog_format = yaml\n",
+                   "sluice.ini:2: log_format must be one of text, json, not 'yaml'");
+    expect_refusal("[host]\nlog_format = tex\n",
+                   "sluice.ini:2: log_format must be one of text, json, not 'tex'");
+    expect_refusal("[host]\nlog_level =\n",
+                   "sluice.ini:2: log_level must be one of fatal, error, plugin, warn, info, "
+                   "debug, not ''");
+    expect_refusal("[plugin p]\nlog_rate = -1\n",
+                   "sluice.ini:2: log_rate must be 0 to 1000000, not '-1'");
 }
 
 CASE(disconnect)
