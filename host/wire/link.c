@@ -4,6 +4,10 @@
  * collect in one buffer that is sent at the end of the turn; if the socket is full,
  * the link waits until it is writable, and tells drained() when all is sent.
  *
+ * The end of the connection comes together with the last frames: all that a dead peer
+ * left is read in the turn in which it is seen to be gone, so nobody sends it anything
+ * in between.
+ *
  * A failed send() ends nothing by itself: the peer may have sent frames before it
  * left, for example how its runs ended. The read side finds the end of the
  * connection after those frames.
@@ -98,7 +102,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
     if (events & UV_WRITABLE)
         link_flush(link);
-    if (!link->ended && events & (UV_READABLE | UV_DISCONNECT))
+    if (events & UV_DISCONNECT)
+        link_drain(link);
+    else if (!link->ended && events & UV_READABLE)
         link_read(link);
 }
 
@@ -107,7 +113,7 @@ static void link_watch(struct link *link, bool blocked)
     if (link->blocked == blocked)
         return;
     link->blocked = blocked;
-    uv_poll_start(&link->poll, UV_READABLE | (blocked ? UV_WRITABLE : 0), on_poll);
+    uv_poll_start(&link->poll, UV_READABLE | UV_DISCONNECT | (blocked ? UV_WRITABLE : 0), on_poll);
 }
 
 static void on_turn_end(uv_idle_t *idle)
@@ -194,7 +200,7 @@ int link_open(uv_loop_t *loop, int fd, enum wire_side peer, const struct link_ha
     link->peer = peer;
     link->handler = handler;
     link->data = data;
-    uv_poll_start(&link->poll, UV_READABLE, on_poll);
+    uv_poll_start(&link->poll, UV_READABLE | UV_DISCONNECT, on_poll);
     *out = link;
     return 0;
 }
