@@ -361,6 +361,14 @@ void worker_finish(struct worker *worker)
     serve(worker, true);
 }
 
+void worker_check_credit(const struct worker *worker)
+{
+    for (uint32_t n = 0; n < RUNS_MAX; n++)
+        LAW(!worker->runs[n].live || worker->hostile || worker->dead || worker->fd < 0 ||
+                worker->runs[n].credit >= WIRE_WINDOW / 2,
+            "an agent has no credit though all is read");
+}
+
 /* ---- life ---- */
 
 unsigned workers_count(void)

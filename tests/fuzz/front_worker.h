@@ -23,6 +23,9 @@ void worker_serve(struct worker *worker);
 /* As worker_serve(), and let all agents end. */
 void worker_finish(struct worker *worker);
 
+/* All that its agents emitted is read: check that they may emit again. */
+void worker_check_credit(const struct worker *worker);
+
 /* Emit an event of one of its runs, if the run has the credit. */
 void worker_emit(struct worker *worker, unsigned which, const char *type, const char *json,
                  size_t length);
