@@ -103,6 +103,8 @@ fleet_sources = \
 	host/fleet/deployment.h \
 	host/fleet/generation.c \
 	host/fleet/generation.h \
+	host/fleet/history.c \
+	host/fleet/history.h \
 	host/fleet/image.c \
 	host/fleet/image.h \
 	host/fleet/look.c \

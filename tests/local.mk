@@ -435,6 +435,7 @@ E2E_TESTS = \
 	tests/e2e/test_ignore.py \
 	tests/e2e/test_input.py \
 	tests/e2e/test_install.py \
+	tests/e2e/test_kept.py \
 	tests/e2e/test_layers.py \
 	tests/e2e/test_leave.py \
 	tests/e2e/test_limits.py \

@@ -42,9 +42,12 @@ static const char reload_usage[] =
     "\n" SOCKET_USAGE;
 
 static const char rollback_usage[] =
-    "usage: sluice rollback [OPTION]... NAME\n"
+    "usage: sluice rollback [OPTION]... NAME [GENERATION]\n"
     "\n"
-    "Swaps the plugin NAME for the generation before, which needs no file.\n"
+    "Swaps the plugin NAME for the version before the one that serves, or for the\n"
+    "version that GENERATION served; neither needs its file. The plugin stays with\n"
+    "it, also when the server starts again, until it is reloaded or a new file is\n"
+    "put into the folder.\n"
     "\n" SOCKET_USAGE;
 
 static const char drain_usage[] =
@@ -57,9 +60,10 @@ static const char drain_usage[] =
 #define NEEDS_RESTART 3
 
 struct question {
-    const char *socket; /* of --admin; NULL if not given */
-    const char *config; /* of -c; NULL if not given */
-    const char *name;   /* NULL for none */
+    const char *socket;     /* of --admin; NULL if not given */
+    const char *config;     /* of -c; NULL if not given */
+    const char *name;       /* NULL for none */
+    const char *generation; /* NULL for none */
     bool json;
 };
 
@@ -207,7 +211,7 @@ static int open_socket(const struct question *question)
 }
 
 /* Return the answer, or NULL. */
-static cJSON *ask(int fd, const char *command, const char *name)
+static cJSON *ask(int fd, const char *command, const char *name, const char *generation)
 {
     cJSON *question = cJSON_CreateObject(), *answer;
     struct buf got = {0};
@@ -217,6 +221,8 @@ static cJSON *ask(int fd, const char *command, const char *name)
     cJSON_AddStringToObject(question, "command", command);
     if (name)
         cJSON_AddStringToObject(question, "name", name);
+    if (generation)
+        cJSON_AddNumberToObject(question, "generation", strtod(generation, NULL));
     text = cJSON_PrintUnformatted(question);
     dprintf(fd, "%s\n", text);
     cJSON_free(text);
@@ -302,6 +308,9 @@ static void print_plugin(const cJSON *plugin)
     if (cJSON_GetArraySize(generations) == 0)
         printf("%-16s %-10s %4s  %-10s\n", text_of(plugin, "name"), "-", "-",
                text_of(plugin, "state"));
+    if (cJSON_HasObjectItem(plugin, "pinned"))
+        printf("    pinned to the version of generation %.0f by a rollback\n",
+               number_of(plugin, "pinned"));
     if (cJSON_HasObjectItem(plugin, "last_error"))
         printf("    last error: %s\n", text_of(plugin, "last_error"));
 }
@@ -388,18 +397,21 @@ static bool read_question(int argc, char **argv, const char *usage, struct quest
         question->json |= code == 'j';
     }
     question->name = argv[optind];
+    question->generation = question->name ? argv[optind + 1] : NULL;
     return true;
 }
 
 static int put_question(const char *command, const struct question *question)
 {
     int fd = open_socket(question);
-    cJSON *answer = fd < 0 ? NULL : ask(fd, command, question->name);
+    cJSON *answer = fd < 0 ? NULL : ask(fd, command, question->name, question->generation);
     bool ok = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok"));
     bool needs_restart = print_changes(answer);
 
     if (ok && strcmp(command, "list") == 0)
         print_list(answer, question->json);
+    else if (ok && cJSON_HasObjectItem(answer, "note"))
+        fprintf(stderr, "sluice: warning: %s\n", text_of(answer, "note"));
     else if (fd >= 0 && !ok)
         fprintf(stderr, "sluice: %s\n", answer ? text_of(answer, "error") : "the server is gone");
     cJSON_Delete(answer);
@@ -408,7 +420,8 @@ static int put_question(const char *command, const struct question *question)
     return !ok ? 1 : needs_restart ? NEEDS_RESTART : 0;
 }
 
-/* names: the number of names to take, 0, 1, or -1 for at most one. */
+/* names: the number of names to take, 0, 1, or -1 for at most one; 2: a name, and perhaps a number.
+ */
 static int command(int argc, char **argv, const char *usage, int names)
 {
     struct question question = {0};
@@ -418,7 +431,14 @@ static int command(int argc, char **argv, const char *usage, int names)
         return status;
     signal(SIGPIPE, SIG_IGN); /* a write to a server that has closed fails with words */
     given = argc - optind;
-    if (given > 1 || (names >= 0 && given != names)) {
+    if (names == 2 && given == 2 &&
+        strspn(argv[optind + 1], "0123456789") != strlen(argv[optind + 1])) {
+        fprintf(stderr, "sluice %s: '%s' is not the number of a generation\n", argv[0],
+                argv[optind + 1]);
+        return cli_misused(argv[0]);
+    }
+    if (given > (names == 2 ? 2 : 1) || (names >= 0 && names < 2 && given != names) ||
+        (names == 2 && given == 0)) {
         fprintf(stderr, "sluice %s: %s\n", argv[0],
                 names == 0 ? "takes no name" : "wants one NAME");
         return cli_misused(argv[0]);
@@ -440,7 +460,7 @@ int cli_reload(int argc, char **argv)
 
 int cli_rollback(int argc, char **argv)
 {
-    return command(argc, argv, rollback_usage, 1);
+    return command(argc, argv, rollback_usage, 2);
 }
 
 int cli_drain(int argc, char **argv)

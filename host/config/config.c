@@ -67,6 +67,7 @@ static const struct setting host_keys[] = {
     {HOST(WORD, log_format, LIVE), "text", "text, json", NULL, "of the log's lines"},
     {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
     {HOST(SWITCH, debug, LIVE), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},
+    {HOST(PATH, state_folder, RESTART), CONFIG_AUTO, NULL, NULL, "folder of what rollback and drain need after a restart"},
     {HOST(HEADERS, forward_headers, LIVE), "", NULL, NULL, "request headers that agents may read"},
     {HOST(FILE, tokens, LIVE), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},
     {HOST(SWITCH, allow_anonymous, LIVE), "no", NULL, NULL, "without tokens, also on other addresses than loopback"},
@@ -526,6 +527,7 @@ void config_destroy(struct config *config)
     free(config->listen);
     free(config->plugins);
     free(config->admin);
+    free(config->state_folder);
     free(config->forward_headers);
     free(config->tokens);
     free(config->allowed_hosts);

@@ -88,6 +88,7 @@ struct config {
     unsigned log_level;                   /* an enum log_level */
     unsigned log_format;                  /* an enum log_format */
     char *admin;                          /* path of the operators' socket, or CONFIG_AUTO */
+    char *state_folder;                   /* folder of what is kept of plugins, or CONFIG_AUTO */
     char *forward_headers;                /* names, separated by commas and blanks; may be "" */
 
     struct config_plugin *sections; /* uthash, in the order first named */

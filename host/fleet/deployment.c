@@ -31,8 +31,8 @@
  *      one and nobody else's;
  *   4. ask the current generation for its state; go on without it after STATE_MS;
  *   5. create, with that state, and selftest;
- *   6. ready: the candidate becomes current; the old one drains, and its image
- *      is kept for a rollback.
+ *   6. ready: the candidate becomes current; the old one drains. The versions that
+ *      served are kept for a rollback (history.h).
  *
  * One swap is under way at a time. A swap asked for meanwhile is remembered in
  * `swap.wanted` and begins when the one under way has succeeded or failed, or,
@@ -86,7 +86,9 @@ struct swap {
     struct reply_list replies;    /* of the swap under way */
     enum { SWAP_NONE, SWAP_FILE, SWAP_IMAGE } wanted; /* the next swap */
     struct image *image;                              /* of SWAP_IMAGE, else NULL */
-    struct reply_list later;                          /* of the wanted swap */
+    uint64_t of; /* the version that is swapped to, by its number; 0: a new one, of the file */
+    bool pins;   /* it is a rollback */
+    struct reply_list later; /* of the wanted swap */
 };
 
 struct deployment {
@@ -101,12 +103,12 @@ struct deployment {
     unsigned generation_count;
     struct generation *current; /* NULL: none serves */
     struct swap swap;
-    bool missed;          /* the file is not there */
-    struct stat tried;    /* the file when it was last swapped to or refused; all zero: never */
-    struct stat bad_sum;  /* its checksum's file then, if it was not copied */
-    bool is_bad;          /* it was not copied */
-    struct image *before; /* of the generation before the current one; NULL if there was none */
-    uint64_t last_number;
+    bool was_seen;       /* it was looked at since the start */
+    bool missed;         /* the file is not there */
+    struct stat tried;   /* the file when it was last swapped to or refused; all zero: never */
+    struct stat bad_sum; /* its checksum's file then, if it was not copied */
+    bool is_bad;         /* it was not copied */
+    struct history history;
     struct output_rate output; /* of all its workers */
     char *reason;              /* of the last failed swap or crash loop; NULL if all is well */
     struct queue queue;
@@ -219,8 +221,6 @@ static void deployment_set_current(struct deployment *deployment, struct generat
     deployment->current = next;
     if (old == NULL)
         return;
-    image_unref(deployment->before);
-    deployment->before = image_ref(generation_image(old));
     generation_drain(old);
 }
 
@@ -230,7 +230,7 @@ static void deployment_let_go(struct deployment *deployment, enum deployment_sta
 {
     struct generation *candidate = deployment->swap.candidate;
 
-    if (deployment->swap.copy)
+    if (deployment->swap.copy && deployment->swap.of == 0)
         deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
     if (deployment->swap.wanted == SWAP_FILE)
         deployment->tried = deployment->swap.seen;
@@ -246,6 +246,13 @@ static void deployment_let_go(struct deployment *deployment, enum deployment_sta
     replies_send(&deployment->swap.later, states[state].why_not);
 }
 
+/* Keep that the plugin stays away from its file as it is now. */
+static void deployment_hold(struct deployment *deployment)
+{
+    history_file(&deployment->tried, deployment->history.away);
+    history_save(&deployment->history);
+}
+
 static void deployment_swap_failed(struct deployment *deployment, const char *reason)
 {
     log_error("plugin refused%s: %s plugin=%s file=%s",
@@ -253,7 +260,34 @@ static void deployment_swap_failed(struct deployment *deployment, const char *re
               deployment->name, deployment->file);
     deployment_set_state(deployment, deployment->current ? deployment->state : deployment->rest,
                          reason);
+    if (deployment->history.pinned || deployment->history.drained)
+        deployment_hold(deployment); /* also away from the file that was refused */
     replies_send(&deployment->swap.replies, reason);
+}
+
+/* Note which version serves, and whether it is pinned. */
+static void deployment_remember(struct deployment *deployment,
+                                const struct generation_snapshot *next)
+{
+    struct history *history = &deployment->history;
+    struct swap *swap = &deployment->swap;
+    struct version *version = history_find(history, swap->of);
+    char file[HISTORY_FILE];
+
+    history_file(&deployment->tried, file);
+    if (swap->of == 0)
+        version = history_of_file(history, file);
+    if (version == NULL) {
+        history_add(history, next->number, next->version, swap->of == 0 ? file : "",
+                    generation_image(deployment->current));
+        version = history_find(history, next->number);
+    }
+    version->latest = next->number;
+    history->serves = version->number;
+    history->pinned = swap->pins || (swap->of != 0 && history->pinned);
+    history->drained = false;
+    snprintf(history->away, sizeof history->away, "%s", history->pinned ? file : "");
+    history_save(history);
 }
 
 static void deployment_switch(struct deployment *deployment)
@@ -266,6 +300,7 @@ static void deployment_switch(struct deployment *deployment)
     mem_set(&deployment->reason, NULL);
     deployment_set_state(deployment, DEPLOYMENT_serving, NULL);
     generation_snapshot(next, &snapshot);
+    deployment_remember(deployment, &snapshot);
     log_info("now serving plugin=%s version=%s generation=%" PRIu64 " file=%s", snapshot.name,
              snapshot.version, snapshot.number, deployment->file);
     replies_send(&deployment->swap.replies, NULL);
@@ -438,7 +473,7 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
                                                       .crashing = on_crashing,
                                                       .closed = on_closed};
     struct generation_spec spec = {.image = image,
-                                   .number = deployment->last_number + 1,
+                                   .number = deployment->history.last + 1,
                                    .config = deployment->config,
                                    .output = &deployment->output};
     unsigned count = deployment->generation_count;
@@ -458,7 +493,7 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
     }
     if (deployment->current == NULL)
         deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
-    deployment->last_number++;
+    deployment->history.last++;
     deployment->generations =
         mem_realloc(deployment->generations, (count + 1) * sizeof *deployment->generations);
     deployment->swap.candidate = generation_start(deployment->loop, &spec, &handler, deployment);
@@ -469,9 +504,11 @@ static void on_copied(void *data, struct image *image, const char *reason)
 {
     struct deployment *deployment = data;
 
-    deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
-    deployment->bad_sum = deployment->swap.seen_sum;
-    deployment->is_bad = image == NULL;
+    if (deployment->swap.of == 0) {
+        deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
+        deployment->bad_sum = deployment->swap.seen_sum;
+        deployment->is_bad = image == NULL;
+    }
     deployment->swap.copy = NULL;
     if (image) {
         deployment_swap_to(deployment, image);
@@ -490,7 +527,10 @@ static void deployment_swap_to_file(struct deployment *deployment)
     if (deployment->current == NULL)
         deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
     swap_forget(swap);
-    swap->copy = image_copy_start(deployment->loop, deployment->file, on_copied, deployment);
+    swap->of = 0;
+    swap->pins = false;
+    swap->copy = image_copy_start(deployment->loop, deployment->file, deployment->file, on_copied,
+                                  deployment);
 }
 
 /* Begin the swap that is wanted, if there is one and nothing is under way. */
@@ -524,26 +564,54 @@ void deployment_reload(struct deployment *deployment, const struct reply *reply)
     deployment_swap_to_file(deployment);
 }
 
-void deployment_rollback(struct deployment *deployment, const struct reply *reply)
+/* Swap to a version that served before. */
+static void deployment_swap_to_version(struct deployment *deployment, const struct version *version)
 {
+    struct swap *swap = &deployment->swap;
+    char *path;
+
+    swap_forget(swap);
+    swap->of = version->number;
+    swap->pins = true;
+    if (version->image) {
+        deployment_swap_to(deployment, version->image);
+        return;
+    }
+    if (deployment->current == NULL)
+        deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
+    path = history_path(&deployment->history, version);
+    swap->copy = image_copy_start(deployment->loop, path, deployment->file, on_copied, deployment);
+    free(path);
+}
+
+void deployment_rollback(struct deployment *deployment, uint64_t generation,
+                         const struct reply *reply)
+{
+    struct history *history = &deployment->history;
+    const struct version *version =
+        generation ? history_find(history, generation) : history_before(history);
     const char *error = NULL;
 
     if (swap_is_under_way(&deployment->swap))
         error = "a swap is under way; try again when it is done";
-    else if (deployment->before == NULL)
-        error = "there was no generation before this one";
+    else if (version == NULL)
+        error = generation ? "that generation is not kept; `sluice list` shows those that are"
+                           : "there was no generation before this one";
     if (error) {
         reply->done(reply->data, error);
         return;
     }
     replies_add(&deployment->swap.replies, reply);
-    deployment_swap_to(deployment, deployment->before);
+    deployment_swap_to_version(deployment, version);
 }
 
 void deployment_drain(struct deployment *deployment)
 {
-    deployment_let_go(deployment, deployment->rest == DEPLOYMENT_removed ? DEPLOYMENT_removed
-                                                                         : DEPLOYMENT_drained);
+    bool removed = deployment->rest == DEPLOYMENT_removed;
+
+    deployment_let_go(deployment, removed ? DEPLOYMENT_removed : DEPLOYMENT_drained);
+    deployment->history.drained = !removed;
+    deployment_hold(deployment);
 }
 
 void deployment_miss(struct deployment *deployment)
@@ -563,7 +631,7 @@ static bool deployment_is_swapping_to(struct deployment *deployment, const struc
 {
     struct swap *swap = &deployment->swap;
 
-    if (swap->copy && swap->wanted == SWAP_NONE &&
+    if (swap->copy && swap->of == 0 && swap->wanted == SWAP_NONE &&
         look_is_same(image_copy_found(swap->copy, now), now))
         replies_add(&swap->replies, reply);
     else if (swap->wanted == SWAP_FILE && look_is_same(&swap->seen, now))
@@ -573,10 +641,37 @@ static bool deployment_is_swapping_to(struct deployment *deployment, const struc
     return true;
 }
 
+/* At the first look after a start: do as the operator wished before, if the file is the same. */
+static bool deployment_resume(struct deployment *deployment, const struct watch_file *now)
+{
+    struct history *history = &deployment->history;
+    char file[HISTORY_FILE];
+
+    history_file(&now->stat, file);
+    if (deployment->was_seen || !(history->pinned || history->drained) ||
+        strcmp(file, history->away) != 0)
+        return false;
+    if (!history->drained && history_find(history, history->serves) == NULL)
+        return false;
+    log_info("plugin %s before the restart plugin=%s file=%s",
+             history->drained ? "drained" : "rolled back", deployment->name, deployment->file);
+    deployment->tried = now->stat;
+    if (history->drained)
+        deployment_set_state(deployment, DEPLOYMENT_drained, states[DEPLOYMENT_drained].why_not);
+    else
+        deployment_swap_to_version(deployment, history_find(history, history->serves));
+    return true;
+}
+
 bool deployment_notice(struct deployment *deployment, const struct watch_file *now,
                        const struct reply *reply)
 {
+    bool resumed = deployment_resume(deployment, now);
+
     deployment->missed = false;
+    deployment->was_seen = true;
+    if (resumed)
+        return false;
     if (deployment_is_swapping_to(deployment, &now->stat, reply))
         return true;
     if (look_is_same(&deployment->tried, &now->stat) &&
@@ -604,6 +699,8 @@ bool deployment_refresh(struct deployment *deployment, const struct watch_file *
         deployment_reload(deployment, reply);
     } else { /* the same code, even if the file holds another now: after a rollback */
         replies_add(&deployment->swap.replies, reply);
+        swap->of = deployment->history.serves;
+        swap->pins = false;
         deployment_swap_to(deployment, generation_image(deployment->current));
     }
     return true;
@@ -617,7 +714,8 @@ void deployment_retry(struct deployment *deployment)
 
 /* ---- the whole ---- */
 
-struct deployment *deployment_create(uv_loop_t *loop, const struct config *config, const char *file,
+struct deployment *deployment_create(uv_loop_t *loop, const struct config *config,
+                                     const char *state, const char *file,
                                      const struct deployment_handler *handler, void *data)
 {
     const char *slash = strrchr(file, '/');
@@ -632,6 +730,7 @@ struct deployment *deployment_create(uv_loop_t *loop, const struct config *confi
     deployment->rest = DEPLOYMENT_refused;
     deployment->handler = handler;
     deployment->data = data;
+    history_open(&deployment->history, loop, state, file);
     queue_init(&deployment->queue);
     STAILQ_INIT(&deployment->swap.replies);
     STAILQ_INIT(&deployment->swap.later);
@@ -665,7 +764,7 @@ static void on_handles_closed(void *owner)
 {
     struct deployment *deployment = owner;
 
-    image_unref(deployment->before);
+    history_close(&deployment->history);
     image_unref(deployment->swap.image);
     free(deployment->generations);
     free(deployment->file);
@@ -735,6 +834,7 @@ void deployment_snapshot(const struct deployment *deployment, struct deployment_
         .queued_runs = deployment->queue.length,
         .swap_waits = deployment->swap.wanted != SWAP_NONE && !swap_is_under_way(&deployment->swap),
         .current = deployment->current,
+        .history = &deployment->history,
         .generations = deployment->generation_count,
     };
 }

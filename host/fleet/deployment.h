@@ -11,6 +11,7 @@
 #include "base/why.h"
 #include "config/config.h"
 #include "fleet/generation.h"
+#include "fleet/history.h"
 #include "fleet/reply.h"
 #include "fleet/watch.h"
 #include "run/run.h"
@@ -36,14 +37,17 @@ struct deployment_snapshot {
     size_t queued_runs;
     bool swap_waits;                  /* until a generation has drained */
     const struct generation *current; /* NULL if none */
+    const struct history *history;    /* what there is to go back to */
     unsigned generations;             /* see deployment_generation() */
 };
 
 /*
  * Make a deployment of a file that need not exist yet. The configuration may
- * change its content, but not its address; see deployment_configure().
+ * change its content, but not its address; see deployment_configure(). state: the folder
+ * of history.h, or NULL.
  */
-struct deployment *deployment_create(uv_loop_t *loop, const struct config *config, const char *file,
+struct deployment *deployment_create(uv_loop_t *loop, const struct config *config,
+                                     const char *state, const char *file,
                                      const struct deployment_handler *handler, void *data);
 
 /* The deployment must be empty. */
@@ -111,10 +115,15 @@ void deployment_retry(struct deployment *deployment);
 /* Swap to the file as it is now. */
 void deployment_reload(struct deployment *deployment, const struct reply *reply);
 
-/* Swap to the image that was current before. */
-void deployment_rollback(struct deployment *deployment, const struct reply *reply);
+/*
+ * Swap to the version that this generation served, or, if it is 0, to the one before the
+ * version that serves. The plugin is then pinned: it stays with that version, over
+ * restarts too, until it is reloaded or another file is put into the folder.
+ */
+void deployment_rollback(struct deployment *deployment, uint64_t generation,
+                         const struct reply *reply);
 
-/* Take no runs until the next reload. */
+/* Take no runs, over restarts too, until the next reload or another file. */
 void deployment_drain(struct deployment *deployment);
 
 /* Let all workers quit, for good. */

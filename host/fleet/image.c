@@ -127,8 +127,8 @@ static int check_sum(const char *file, int fd, size_t size, struct why *why)
     return status;
 }
 
-static int copy_file(int from, const char *file, struct progress *progress, struct image *image,
-                     struct why *why)
+static int copy_file(int from, const char *path, const char *file, struct progress *progress,
+                     struct image *image, struct why *why)
 {
     const char *slash = strrchr(file, '/');
     off_t at = 0, size;
@@ -155,25 +155,26 @@ static int copy_file(int from, const char *file, struct progress *progress, stru
     }
     if (fcntl(image->fd, F_ADD_SEALS, SEALS) < 0)
         return -errno;
-    return check_sum(file, image->fd, (size_t)size, why);
+    return check_sum(path, image->fd, (size_t)size, why);
 }
 
-static int create(const char *file, struct progress *progress, struct image **out, struct why *why)
+static int create(const char *path, const char *file, struct progress *progress, struct image **out,
+                  struct why *why)
 {
     struct image *image = mem_alloc(sizeof *image);
-    int from = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     int status = from < 0 ? -errno : 0;
 
     image->refs = 1;
     image->file = mem_strdup(file);
     image->fd = -1;
     if (status == 0) {
-        status = copy_file(from, file, progress, image, why);
+        status = copy_file(from, path, file, progress, image, why);
         close(from);
     }
     if (status < 0) {
         if (!*why_text(why))
-            why_set(why, 0, "refused at copy: %s: %s", file, strerror(-status));
+            why_set(why, 0, "refused at copy: %s: %s", path, strerror(-status));
         image_unref(image);
         return status;
     }
@@ -185,14 +186,14 @@ int image_create(const char *file, struct image **out, struct why *why)
 {
     struct progress progress = {.cancelled = false};
 
-    return create(file, &progress, out, why);
+    return create(file, file, &progress, out, why);
 }
 
 /* ---- off the loop ---- */
 
 struct image_copy {
     uv_work_t work;
-    char *file;
+    char *path, *file;
     struct progress progress;
     struct image *image; /* NULL if that failed */
     struct why why;
@@ -204,7 +205,7 @@ static void on_work(uv_work_t *work)
 {
     struct image_copy *copy = work->data;
 
-    create(copy->file, &copy->progress, &copy->image, &copy->why);
+    create(copy->path, copy->file, &copy->progress, &copy->image, &copy->why);
 }
 
 static void on_worked(uv_work_t *work, int status)
@@ -217,16 +218,18 @@ static void on_worked(uv_work_t *work, int status)
     else
         copy->done(copy->data, copy->image, copy->image ? NULL : why_text(&copy->why));
     why_finish(&copy->why);
+    free(copy->path);
     free(copy->file);
     free(copy);
 }
 
-struct image_copy *image_copy_start(uv_loop_t *loop, const char *file, image_copied *done,
-                                    void *data)
+struct image_copy *image_copy_start(uv_loop_t *loop, const char *path, const char *file,
+                                    image_copied *done, void *data)
 {
     struct image_copy *copy = mem_alloc(sizeof *copy);
 
     copy->work.data = copy;
+    copy->path = mem_strdup(path);
     copy->file = mem_strdup(file);
     copy->done = done;
     copy->data = data;

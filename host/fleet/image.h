@@ -19,8 +19,9 @@
 struct image;
 
 /*
- * Copy the file, and check it against its checksum if there is one. -EAGAIN if the file is not whole yet, shorter than its ELF
- * header says; other -errno. The reason, which must be empty before, names the file.
+ * Copy the file, and check it against its checksum if there is one. -EAGAIN if the file is not
+ * whole yet, shorter than its ELF header says; other -errno. The reason, which must be empty
+ * before, names the file.
  */
 int image_create(const char *file, struct image **out, struct why *why);
 
@@ -32,9 +33,9 @@ struct image_copy;
  */
 typedef void image_copied(void *data, struct image *image, const char *reason);
 
-/* Copy the file off the loop. */
-struct image_copy *image_copy_start(uv_loop_t *loop, const char *file, image_copied *done,
-                                    void *data);
+/* Copy the file at this path off the loop; file is what the operator calls it. */
+struct image_copy *image_copy_start(uv_loop_t *loop, const char *path, const char *file,
+                                    image_copied *done, void *data);
 
 /* Return the file that is copied; until it was opened, or if that failed, what is given. */
 const struct stat *image_copy_found(const struct image_copy *copy, const struct stat *given);

@@ -24,14 +24,17 @@
 #include "fleet/watch.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 struct registry {
     uv_loop_t *loop;
     const struct config *config;
     char *folder;
+    char *state; /* the folder of what is kept of plugins; NULL: none */
     struct watch *watch;
     TAILQ_HEAD(, refresh) refreshes; /* that wait for a look, in the order of the looks */
     struct deployment **deployments;
@@ -155,7 +158,8 @@ static bool registry_add(struct registry *registry, const struct watch_file *fou
     if (registry_find_file(registry, file) == NULL) {
         if (!registry->opening)
             log_info("plugin file appeared file=%s", file);
-        deployment = deployment_create(registry->loop, registry->config, file, &handler, registry);
+        deployment = deployment_create(registry->loop, registry->config, registry->state, file,
+                                       &handler, registry);
     }
     free(file);
     if (deployment == NULL)
@@ -290,12 +294,38 @@ static void on_looked(void *data, uint64_t look, int status, const struct watch_
         registry_compare(registry, files, count);
 }
 
+/*
+ * Return the folder of what is kept of plugins, to be freed: the one that is set, else
+ * systemd's, else one in the plugin folder; NULL if nothing can be written there.
+ */
+static char *state_folder(const struct config *config, const char *folder)
+{
+    const char *given = getenv("STATE_DIRECTORY");
+    char *state;
+
+    if (strcmp(config->state_folder, CONFIG_AUTO) != 0)
+        given = config->state_folder;
+    if (given && *given)
+        return mem_strdup(given);
+    state = mem_printf("%s/.sluice", folder);
+    if (access(state, W_OK) == 0 || (errno == ENOENT && access(folder, W_OK) == 0))
+        return state;
+    free(state);
+    return NULL;
+}
+
+bool registry_keeps(const struct registry *registry)
+{
+    return registry->state != NULL;
+}
+
 int registry_open(struct registry *registry, const char *folder)
 {
     static const struct watch_handler handler = {.looked = on_looked};
     int status;
 
     registry->folder = mem_strdup(folder);
+    registry->state = state_folder(registry->config, folder);
     registry->opening = true;
     status = watch_open(registry->loop, folder, &handler, registry, &registry->watch);
     registry->opening = false;
@@ -363,6 +393,7 @@ void registry_destroy(struct registry *registry)
         deployment_destroy(registry->deployments[i]);
     free(registry->deployments);
     free(registry->folder);
+    free(registry->state);
     free(registry);
 }
 
@@ -398,12 +429,13 @@ void registry_reload(struct registry *registry, const char *name, const struct r
     deployment_reload(deployment, reply);
 }
 
-void registry_rollback(struct registry *registry, const char *name, const struct reply *reply)
+void registry_rollback(struct registry *registry, const char *name, uint64_t generation,
+                       const struct reply *reply)
 {
     struct deployment *deployment = registry_find_for(registry, name, reply);
 
     if (deployment)
-        deployment_rollback(deployment, reply);
+        deployment_rollback(deployment, generation, reply);
 }
 
 void registry_drain(struct registry *registry, const char *name, const struct reply *reply)

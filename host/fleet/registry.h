@@ -64,8 +64,12 @@ void registry_refresh(struct registry *registry, const struct reply *reply);
 /* Swap to the plugin's file as it is now. */
 void registry_reload(struct registry *registry, const char *name, const struct reply *reply);
 
-/* Swap to the image that was current before. */
-void registry_rollback(struct registry *registry, const char *name, const struct reply *reply);
+/* See deployment_rollback(). */
+void registry_rollback(struct registry *registry, const char *name, uint64_t generation,
+                       const struct reply *reply);
+
+/* Return false if rollback and drain hold only until the server stops. */
+bool registry_keeps(const struct registry *registry);
 
 /* Take no runs of the plugin until it is reloaded. */
 void registry_drain(struct registry *registry, const char *name, const struct reply *reply);

@@ -59,6 +59,7 @@ struct client {
     unsigned refs;
     struct patience idle; /* while it is to ask or to read */
     struct buf line;
+    bool is_forgotten; /* what it asks for holds only until the server stops */
     struct buf report; /* JSON, "" for none */
     uv_write_t write;
     struct buf answer;
@@ -127,6 +128,10 @@ static void client_answer(struct client *client, const char *error)
     json_open(&json, NULL, '{');
     json_flag(&json, "ok", error == NULL);
     json_text(&json, "error", error);
+    if (error == NULL && client->is_forgotten)
+        json_text(&json, "note",
+                  "this holds only until the server stops, since nothing can be kept in the "
+                  "plugin folder; set host.state_folder to a folder of its own");
     if (buf_length(&client->report) > 0)
         json_raw(&json, "configuration", buf_data(&client->report), buf_length(&client->report));
     json_close(&json, '}');
@@ -180,13 +185,24 @@ static const struct {
     const char *name;
     void (*alone)(struct client *client);
     void (*named)(struct registry *registry, const char *name, const struct reply *reply);
+    bool is_kept; /* it holds over a restart, if anything can be kept */
 } commands[] = {
-    {"list", do_list, NULL},           {"refresh", do_refresh, NULL},
-    {"reload", NULL, registry_reload}, {"rollback", NULL, registry_rollback},
-    {"drain", NULL, registry_drain},
+    {"list", do_list, NULL, false},           {"refresh", do_refresh, NULL, false},
+    {"reload", NULL, registry_reload, false}, {"rollback", NULL, NULL, true},
+    {"drain", NULL, registry_drain, true},
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)
+
+/* Return the generation that is named, or 0. */
+static uint64_t generation_of(const cJSON *json)
+{
+    const cJSON *number = cJSON_GetObjectItemCaseSensitive(json, "generation");
+
+    return cJSON_IsNumber(number) && number->valuedouble >= 1 && number->valuedouble < 1e15
+               ? (uint64_t)number->valuedouble
+               : 0;
+}
 
 /* Carry out the line of this length: the first, and the only one. */
 static void client_ask(struct client *client, size_t length)
@@ -209,7 +225,11 @@ static void client_ask(struct client *client, size_t length)
         client_answer(client, "this command needs a name");
     } else {
         client->refs++;
-        commands[i].named(client->admin->registry, name, &reply);
+        client->is_forgotten = commands[i].is_kept && !registry_keeps(client->admin->registry);
+        if (commands[i].named)
+            commands[i].named(client->admin->registry, name, &reply);
+        else
+            registry_rollback(client->admin->registry, name, generation_of(json), &reply);
     }
     cJSON_Delete(json);
 }

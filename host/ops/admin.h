@@ -2,12 +2,18 @@
  * The operators' unix socket, mode 0600. A client sends one line of JSON,
  *
  *     {"command":"list"|"refresh"}  or
- *     {"command":"reload"|"rollback"|"drain","name":"..."}
+ *     {"command":"reload"|"rollback"|"drain","name":"...","generation":N}
  *
  * and gets one line when the command is done: {"ok":true},
+<<<<<<< HEAD
  * {"ok":false,"error":"..."}, or for list,
  * {"ok":true,"server":{"pid","listen","plugins","admin"},"plugins":[...]}. The answer to
  * refresh has, once the configuration is taken,
+=======
+ * {"ok":false,"error":"..."}, or for list, {"ok":true,"plugins":[...]}. The answer to
+ * rollback and drain has a "note" if what they do does not hold over a restart; only
+ * rollback looks at generation. The answer to refresh has, once the configuration is taken,
+>>>>>>> 60c65a4 (fleet: a rollback and a drain hold over restarts, and a rollback goes back)
  *
  *     "configuration":{"applied":[KEY...],"restart":[KEY...],"warnings":["..."]}
  *

@@ -68,6 +68,21 @@ void report_folder(const struct registry *registry, struct json_writer *json)
     json_close(json, '}');
 }
 
+/* Write what a rollback may go back to, and whether one holds. */
+static void report_history(const struct history *history, struct json_writer *json)
+{
+    if (history->pinned)
+        json_number(json, "pinned", history->serves);
+    json_open(json, "kept", '[');
+    for (unsigned i = 0; i < history->count; i++) {
+        json_open(json, NULL, '{');
+        json_number(json, "generation", history->versions[i].number);
+        json_text(json, "version", history->versions[i].name);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
 void report_plugins(const struct registry *registry, struct json_writer *json)
 {
     json_open(json, "plugins", '[');
@@ -86,6 +101,7 @@ void report_plugins(const struct registry *registry, struct json_writer *json)
         if (shot.swap_waits)
             json_flag(json, "swap_waits", true);
         json_number(json, "current", shot.current ? generation_number(shot.current) : 0);
+        report_history(shot.history, json);
         json_open(json, "generations", '[');
         for (unsigned at = 0; at < shot.generations; at++)
             report_generation(deployment_generation(deployment, at), json);

@@ -619,11 +619,46 @@ class RollbackTest(SwapTest):
         self.check_command(server, "rollback", "swap")
         self.assertEqual(server.post("swap", {"count": 0}).status, 200)
 
-    def test_twice_is_there_and_back(self):
+    def test_twice_goes_further_back(self):
+        """Never forward: the version that was rolled back from does not come back by itself."""
         server = self.serve_two()
-        for generation in range(3, 7):
-            self.check_command(server, "rollback", "swap")
-            self.check_serves(server, ("two", "one")[generation % 2], generation)
+        self.rename(server, "swap_one")
+        self.wait_serves(server, "one", 3)
+        self.check_command(server, "rollback", "swap")
+        self.check_serves(server, "two", 4)
+        self.check_command(server, "rollback", "swap")
+        self.check_serves(server, "one", 5)
+        self.assertEqual(self.check_command_fails(server, "rollback", "swap"),
+                         "there was no generation before this one")
+        self.check_serves(server, "one", 5)
+
+    def test_to_a_named_generation(self):
+        """By the number of any generation that served the version."""
+        server = self.serve_two()
+        self.rename(server, "swap_one")
+        self.wait_serves(server, "one", 3)
+        for named, version, generation in ((1, "one", 4), (2, "two", 5), (4, "one", 6),
+                                           (3, "one", 7), (5, "two", 8)):
+            self.check_command(server, "rollback", "swap", str(named))
+            self.check_serves(server, version, generation)
+            self.assertEqual(self.plugin(server)["pinned"], {1: 1, 2: 2, 4: 1, 3: 3, 5: 2}[named])
+        self.assertIn("pinned to the version of generation 2",
+                      self.command(server, "list").stdout.decode())
+        self.assertIn("that generation is not kept",
+                      self.check_command_fails(server, "rollback", "swap", "99"))
+        self.check_command(server, "reload", "swap")
+        self.check_serves(server, "one", 9)
+        self.assertNotIn("pinned", self.plugin(server))
+
+    def test_as_many_as_are_kept(self):
+        server = self.serve_swap(swap="swap_one")
+        for n in range(2, 8):
+            self.rename(server, ("swap_one", "swap_two")[n % 2 == 0])
+            self.wait_serves(server, ("one", "two")[n % 2 == 0], n)
+        self.assertEqual([kept["generation"] for kept in self.plugin(server)["kept"]],
+                         [3, 4, 5, 6, 7])
+        self.check_command(server, "rollback", "swap", "3")
+        self.check_serves(server, "one", 8)
 
     def test_nothing_before(self):
         server = self.serve_swap(swap="swap_one")

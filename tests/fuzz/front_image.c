@@ -46,10 +46,11 @@ int image_fd(const struct image *image)
     return -1;
 }
 
-struct image_copy *image_copy_start(uv_loop_t *loop, const char *file, image_copied *done,
-                                    void *data)
+struct image_copy *image_copy_start(uv_loop_t *loop, const char *path, const char *file,
+                                    image_copied *done, void *data)
 {
     (void)loop;
+    (void)path;
     (void)file;
     LAW(copy == NULL || copy->cancelled, "a file is copied twice at a time");
     if (copy == NULL)

@@ -402,7 +402,7 @@ static void operate(uint8_t what)
         deployment_reload(deployment, expect_reply());
         break;
     case 1:
-        deployment_rollback(deployment, expect_reply());
+        deployment_rollback(deployment, 0, expect_reply());
         break;
     case 2:
         deployment_drain(deployment);
@@ -537,7 +537,7 @@ static void setup(void)
     runs = runs_create(&loop, &limits);
     streams = streams_create(&loop, &times);
     collectors = collectors_create(&loop, &times);
-    deployment = deployment_create(&loop, config, "/nowhere/agent.so", &handler, NULL);
+    deployment = deployment_create(&loop, config, NULL, "/nowhere/agent.so", &handler, NULL);
     deployment_reload(deployment, expect_reply());
     if (take() & 1) /* begin with a worker that is ready */
         for (int i = 0; i < 4; i++) {

@@ -17,13 +17,13 @@
 /* A file in the folder of the group: messages name it without a path. */
 #define FILE_NAME "sluice.ini"
 
-#define HOST_KEYS                                                                      \
-    "keys are listen, plugins, max_headers, max_body, max_connections, "               \
-    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, " \
-    "request_timeout, heartbeat, stall, "                                              \
-    "log_size, log_budget, retention, start_timeout, drain_delay, "                    \
-    "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, log_level, "     \
-    "log_format, admin, debug, forward_headers, tokens, allow_anonymous, "             \
+#define HOST_KEYS                                                                        \
+    "keys are listen, plugins, max_headers, max_body, max_connections, "                 \
+    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, "   \
+    "request_timeout, heartbeat, stall, "                                                \
+    "log_size, log_budget, retention, start_timeout, drain_delay, "                      \
+    "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, log_level, "       \
+    "log_format, admin, debug, state_folder, forward_headers, tokens, allow_anonymous, " \
     "allowed_hosts, cors_origins, tls_certificate, tls_key"
 
 static struct config *config;
