@@ -2,6 +2,7 @@
 """What a plugin may reach: a plugin tries each door, and finds those of others closed."""
 
 import ctypes
+import json
 import os
 import pwd
 import resource
@@ -28,7 +29,7 @@ class DoorsTest(Test):
 
     def serve_unprivileged(self, *plugins, settings=None, env=None):
         """The user reads the binary and its plugins, wherever the build folder is."""
-        server = self.prepare(settings=settings, env=env)
+        server = self.prepare(settings={"host.debug": "no", **(settings or {})}, env=env)
         folder = server.plugin_folder
         server.args[0] = shutil.copy(BINARY, self.path("sluice"))
         for plugin in plugins:
@@ -158,6 +159,16 @@ class LimitsTest(DoorsTest):
     def test_a_limit_that_cannot_be_had(self):
         server = self.serve_unprivileged("e2e_doors", "echo", settings={"plugin.e2e_doors.nofile": "2000000000"})
         self.assertTrue(server.lines("refused at confine", "nofile = 2000000000"), server.log())
+        self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
+
+
+class AdminTest(DoorsTest):
+    def test_no_plugin_commands_the_server(self):
+        """Though it is the same user's."""
+        server = self.serve_unprivileged("e2e_doors", "echo")
+        for command in ({"command": "list"}, {"command": "drain", "name": "echo"}):
+            found = self.knock(server, "socket", path=server.admin, text=json.dumps(command))
+            self.assertNotIn('"ok":true', found["answer"], found)
         self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
 
 
