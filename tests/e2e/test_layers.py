@@ -191,7 +191,8 @@ class LayerTest(unittest.TestCase):
 
 class DocumentationTest(unittest.TestCase):
     def documents(self):
-        found = [os.path.join(SRCDIR, "README.md"), *glob.glob(os.path.join(SRCDIR, "docs", "*.md"))]
+        found = [*(os.path.join(SRCDIR, name) for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md")),
+                 *glob.glob(os.path.join(SRCDIR, "docs", "*.md"))]
         self.assertGreater(len(found), 1)
         for path in found:
             with open(path, encoding="utf-8") as file:
@@ -210,8 +211,32 @@ class DocumentationTest(unittest.TestCase):
     def test_named_files_exist(self):
         for document, text in self.documents():
             for name in re.findall(r"`((?:%s)[\w./-]*)`" % "|".join(OURS), text):
+                if "NAME" in name:
+                    continue
                 with self.subTest(document=document, name=name):
                     self.assertTrue(os.path.exists(os.path.join(SRCDIR, name)))
+
+    def test_links_within_documents_lead_somewhere(self):
+        """As hosting sites name headings: small letters, blanks as '-', without punctuation."""
+        anchors = {document: {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+                              for title in re.findall(r"(?m)^#+ (.*)$", text)}
+                   for document, text in self.documents()}
+        for document, text in self.documents():
+            for target, anchor in re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", text):
+                path = os.path.normpath(os.path.join(os.path.dirname(document), target)) if target else document
+                with self.subTest(document=document, link=f"{target}#{anchor}"):
+                    self.assertIn(anchor, anchors[path])
+
+    def test_named_settings_exist(self):
+        sections = run_sluice("serve", "--defaults").stdout.decode().split("[plugin", 1)
+        host, plugin = (set(re.findall(r"(?m)^(\w+) = ", section)) for section in sections)
+        named = set()
+        for document, text in self.documents():
+            for section, key in re.findall(r"`(host|plugin\.NAME)\.([a-z_]+)[`= ]", text):
+                named.add(key)
+                with self.subTest(document=document, key=f"{section}.{key}"):
+                    self.assertIn(key, host if section == "host" else plugin)
+        self.assertLessEqual({"max_connections", "sandbox", "stall"}, named)
 
     def test_every_setting_is_documented(self):
         with open(os.path.join(SRCDIR, "docs", "configuration.md"), encoding="utf-8") as file:
