@@ -3,7 +3,7 @@
  *
  *     the server     is it stopping?
  *     the agent      does it exist, does it serve, has its queue room?
- *     the server     max_runs
+ *     the server     max_runs, memory
  *     the client     its share of log_budget, max_runs_per_client
  *
  * What a request may say wrong is found by request.c, what a run refuses by
@@ -12,6 +12,7 @@
 #include "api/admission.h"
 
 #include "api/api.h"
+#include "base/mem.h"
 #include "base/why.h"
 #include "config/config.h"
 #include "fleet/deployment.h"
@@ -19,6 +20,12 @@
 #include "run/runs.h"
 
 #include <errno.h>
+
+/* Memory that a run must leave for small things, which are not refused but end the front. */
+#define MEMORY_SPARE (2u * 1024 * 1024)
+
+/* Of a run's input, on its way to the worker, in buffers that double. */
+#define INPUT_COPIES 4
 
 static const struct {
     unsigned status;
@@ -28,6 +35,11 @@ static const struct {
     ADMISSION_REFUSALS(X)
 #undef X
 };
+
+bool admission_has_memory(size_t length)
+{
+    return mem_has(MEMORY_SPARE + INPUT_COPIES * length);
+}
 
 enum admission admission_no_room(const struct api *api)
 {
@@ -49,6 +61,8 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
         return status == -EAGAIN ? ADMISSION_max_queued : ADMISSION_unavailable;
     if (runs_live(api->runs) >= config->max_runs)
         return ADMISSION_max_runs;
+    if (!admission_has_memory(wanted->input_length))
+        return ADMISSION_no_memory;
     if (!runs_make_room(api->runs, wanted->client, wanted->input_length))
         return admission_no_room(api);
     if (config->max_runs_per_client > 0 &&

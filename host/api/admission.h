@@ -68,6 +68,7 @@ struct admission_facts {
       "you have not read; read, cancel or wait")                                                   \
     X(max_runs_per_client, 429, true,                                                              \
       "you have as many live runs as one client may have; wait for one to end")                    \
+    X(no_memory, 503, true, "the server has no memory for a further run; try again later")         \
     X(no_run_id, 500, false, "the server cannot make a run id")
 
 enum admission {
@@ -83,6 +84,9 @@ enum admission {
  */
 enum admission admission_check(const struct api *api, struct deployment *deployment,
                                const struct run_request *wanted);
+
+/* Return true if there is memory to hand an input of this length to a worker. */
+bool admission_has_memory(size_t length);
 
 /* Return what a client is told that may not hold more: who alone uses the budget fills it. */
 enum admission admission_no_room(const struct api *api);

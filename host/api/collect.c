@@ -13,6 +13,7 @@
  */
 #include "api/collect.h"
 
+#include "api/admission.h"
 #include "api/pace.h"
 #include "base/handles.h"
 #include "base/mem.h"
@@ -21,6 +22,9 @@
 
 #include <stdlib.h>
 #include <sys/queue.h>
+
+/* Of a document while it is written, in a buffer that doubles. */
+#define ANSWER_COPIES 3
 
 enum collector_state {
     COLLECTOR_WAITING,
@@ -158,6 +162,11 @@ static void collector_reply(struct collector *collector)
     const struct run *run = collector->subscriber.run;
     struct buf body = {0};
 
+    if (!mem_has(ANSWER_COPIES * collector->taken)) {
+        admission_refuse(collector->request, ADMISSION_no_memory, NULL);
+        collector_destroy(collector, run_unsubscribe);
+        return;
+    }
     collector->encoder->end(collector->document, run_identity(run), &body);
     give_memory(collector); /* the answer is charged to who asked for it */
     if (collector->late && collector->crowded) {

@@ -286,6 +286,8 @@ static void give_input(const struct lookup *lookup, struct run *run)
     enum admission refusal = request_check_body(&view);
     int status = 0;
 
+    if (refusal == ADMISSION_granted && !admission_has_memory(buf_length(view.body)))
+        refusal = ADMISSION_no_memory;
     if (refusal == ADMISSION_granted)
         status = run_give_input(run, buf_data(view.body), buf_length(view.body));
     if (status == -EAGAIN)

@@ -29,6 +29,14 @@ void *mem_try_realloc(void *old, size_t size)
     return realloc(old, size);
 }
 
+bool mem_has(size_t size)
+{
+    void *volatile probe = malloc(size); /* volatile: it must really be asked for */
+
+    free(probe);
+    return probe != NULL;
+}
+
 char *mem_copy(const char *data, size_t size)
 {
     return memcpy(mem_alloc(size + 1), data, size);

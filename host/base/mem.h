@@ -6,6 +6,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Return zeroed memory. */
@@ -14,6 +15,9 @@ void *mem_realloc(void *old, size_t size);
 
 /* NULL, and old as it was, if there is no memory. */
 void *mem_try_realloc(void *old, size_t size);
+
+/* Return true if this many bytes could be had now. */
+bool mem_has(size_t size);
 
 char *mem_copy(const char *data, size_t size);
 char *mem_strdup(const char *text);

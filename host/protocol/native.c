@@ -102,7 +102,7 @@ static char *reserve_text(struct native_document *document, const struct documen
     char *to;
 
     if (document->truncated || buf_length(&document->text) + length > NATIVE_TEXT_MAX ||
-        !room->take(room->data, length)) {
+        !buf_try_reserve(&document->text, length) || !room->take(room->data, length)) {
         document->truncated = true;
         return NULL;
     }

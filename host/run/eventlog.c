@@ -97,6 +97,13 @@ static void marks_find(const struct ring *marks, uint64_t sequence, struct log_c
 
 /* ---- events ---- */
 
+bool eventlog_reserve(struct eventlog *ends, const struct event *event)
+{
+    struct log *log = (struct log *)ends;
+
+    return ring_reserve(&log->ring, RECORD_EXCESS + event->type_length + event->json_length);
+}
+
 void eventlog_append(struct eventlog *ends, struct event *event)
 {
     struct log *log = (struct log *)ends;

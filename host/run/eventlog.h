@@ -29,6 +29,9 @@ struct eventlog {
 struct eventlog *eventlog_create(void);
 void eventlog_destroy(struct eventlog *log);
 
+/* Make room for an event; false if there is no memory. */
+bool eventlog_reserve(struct eventlog *log, const struct event *event);
+
 /* Number an event and append it. */
 void eventlog_append(struct eventlog *log, struct event *event);
 

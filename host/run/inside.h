@@ -93,6 +93,9 @@ void runs_account(struct runs *runs, struct run *run);
  */
 void runs_drop(struct runs *runs, struct run *run, uint64_t upto);
 
+/* There is no memory: forget all ended runs that nobody reads, and the run's history. */
+void runs_squeeze(struct runs *runs, struct run *run);
+
 uv_loop_t *runs_loop(const struct runs *runs);
 
 /* ---- readers.c ---- */
@@ -111,6 +114,9 @@ uint64_t readers_lose(struct run *run, uint64_t start);
 
 /* Take an event's cost out of the run's credit; false if it has not as much. */
 bool readers_charge(struct run *run, const struct event *event);
+
+/* Disconnect the subscribers that may be behind. */
+void readers_drop(struct run *run);
 
 /* Tell all subscribers that there is more to read, and give credit back. */
 void readers_tell(struct run *run);

@@ -62,6 +62,19 @@ void readers_tell(struct run *run)
     return_credit(run);
 }
 
+void readers_drop(struct run *run)
+{
+    struct subscriber *subscriber, *next;
+
+    run_ref(run);
+    for (subscriber = TAILQ_FIRST(&run->subscribers); subscriber; subscriber = next) {
+        next = TAILQ_NEXT(subscriber, in_run);
+        if (subscriber->drop)
+            subscriber->drop(subscriber);
+    }
+    run_unref(run);
+}
+
 /* ---- places ---- */
 
 static void place_put(struct run *run, unsigned index, struct run_place place)

@@ -14,6 +14,9 @@
 #include "run/event.h"
 #include "run/ring.h"
 
+/* Maximum bytes of a record besides its type and JSON. */
+#define RECORD_EXCESS 5
+
 /* The names that a run gave to its own types of events: a plain struct, zeroed is empty. */
 struct record_types {
     struct record_type *own;

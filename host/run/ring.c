@@ -1,5 +1,6 @@
 #include "run/ring.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -19,37 +20,44 @@ void ring_put(struct ring *ring, uint64_t at, const void *data, size_t length)
     memcpy(ring->bytes, (const char *)data + first, length - first);
 }
 
-static void ring_resize(struct ring *ring, size_t capacity)
+/* Move the content to a memory of this size; false, and all as it was, if there is none. */
+static bool ring_resize(struct ring *ring, size_t capacity)
 {
     struct ring resized = {.capacity = capacity, .start = ring->start, .end = ring->end};
     struct iovec pieces[2];
     int count = ring_view(ring, ring->start, ring->end, pieces);
     uint64_t at = ring->start;
 
-    resized.bytes = mem_realloc(NULL, capacity);
+    resized.bytes = mem_try_realloc(NULL, capacity);
+    if (resized.bytes == NULL)
+        return false;
     for (int i = 0; i < count; i++) {
         ring_put(&resized, at, pieces[i].iov_base, pieces[i].iov_len);
         at += pieces[i].iov_len;
     }
     free(ring->bytes);
     *ring = resized;
+    return true;
 }
 
-static void ring_grow(struct ring *ring, size_t length)
+bool ring_reserve(struct ring *ring, size_t length)
 {
     size_t capacity = ring->capacity ? ring->capacity : CAPACITY_MIN;
 
+    length += ring_length(ring);
+    if (length <= ring->capacity)
+        return true;
     while (capacity < length)
         capacity *= 2;
-    ring_resize(ring, capacity);
+    return ring_resize(ring, capacity);
 }
 
 char *ring_claim(struct ring *ring, size_t length)
 {
     size_t from;
 
-    if (ring_length(ring) + length > ring->capacity)
-        ring_grow(ring, ring_length(ring) + length);
+    if (!ring_reserve(ring, length))
+        log_fatal("out of memory");
     from = (size_t)ring->end & (ring->capacity - 1);
     ring->end += length;
     return ring->capacity - from >= length ? ring->bytes + from : NULL;

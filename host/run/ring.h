@@ -6,6 +6,7 @@
 #ifndef RUN_RING_H
 #define RUN_RING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -35,6 +36,9 @@ static inline void ring_copy(const struct ring *ring, uint64_t at, void *to, siz
     for (size_t i = 0; i < length; i++)
         ((char *)to)[i] = ring->bytes[(from + i) & (ring->capacity - 1)];
 }
+
+/* Make room for this number of bytes at the end; false if there is no memory. */
+bool ring_reserve(struct ring *ring, size_t length);
 
 /*
  * Make room for this number of bytes at the end, and count them as content. Return where to

@@ -271,6 +271,15 @@ static void publish(struct run *run, struct event *event)
     readers_tell(run);
 }
 
+/* Make room for an event, if need be at the cost of what is only kept. */
+static bool make_space(struct run *run, const struct event *event)
+{
+    if (eventlog_reserve(run->log, event))
+        return true;
+    runs_squeeze(run->runs, run);
+    return eventlog_reserve(run->log, event);
+}
+
 static void publish_own(struct run *run, const char *type, const struct buf *json)
 {
     struct event event = {.type = type,
@@ -278,6 +287,10 @@ static void publish_own(struct run *run, const char *type, const struct buf *jso
                           .json = buf_data(json),
                           .json_length = buf_length(json)};
 
+    if (!make_space(run, &event)) { /* the run must end in `done`, for whoever comes back */
+        readers_drop(run);
+        runs_squeeze(run->runs, run);
+    }
     publish(run, &event);
 }
 
@@ -311,8 +324,12 @@ int run_append(struct run *run, struct event *event)
 {
     if (!readers_charge(run, event) || !event_is_safe(event))
         return -EPROTO;
-    if (!run_has_ended(run))
+    if (run_has_ended(run))
+        return 0;
+    if (make_space(run, event))
         publish(run, event);
+    else
+        run_abort(run, RUN_ERROR_out_of_memory, NULL);
     return 0;
 }
 

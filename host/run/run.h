@@ -64,6 +64,7 @@ enum run_canceller {
     X(drain_timeout, "the agent did not end in the time that its old version had left") \
     X(memory_limit, "the agent's worker process used too much memory")                  \
     X(unavailable, "the agent cannot be started")                                       \
+    X(out_of_memory, "the server has no memory for the events of the run")              \
     X(shutdown, "the server is stopping")
 
 enum run_error {

@@ -265,6 +265,17 @@ void runs_drop(struct runs *runs, struct run *run, uint64_t upto)
         evict(runs);
 }
 
+void runs_squeeze(struct runs *runs, struct run *run)
+{
+    struct quota *quota;
+    struct run *live;
+
+    while ((quota = quotas_keeper(&runs->quotas)))
+        forget(runs, TAILQ_FIRST(&quota->idle));
+    TAILQ_FOREACH(live, &runs->live, in_list)
+        cut(runs, live, live->log->end.at, live == run ? 0 : RUN_SHARE_LEAST);
+}
+
 /* ---- relief ---- */
 
 struct victim {

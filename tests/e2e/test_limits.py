@@ -3,9 +3,11 @@
 there again, the server goes on."""
 
 import os
+import resource
 import signal
+import unittest
 
-from harness import Test, free_port, main, read_stream, run_request, types, wait_for
+from harness import SANITIZED, Test, free_port, main, read_stream, run_request, types, wait_for
 from supervising import SupervisionTest
 
 
@@ -145,6 +147,38 @@ class MemoryTest(Test):
     def score(self, pid):
         with open(f"/proc/{pid}/oom_score_adj") as file:
             return int(file.read())
+
+    @unittest.skipIf(SANITIZED, "AddressSanitizer needs the whole address space")
+    def test_without_memory_runs_are_refused_and_others_go_on(self):
+        """The front is short of address space; what was begun goes on, and what comes is told."""
+        server = self.serve("ticker", "e2e_flood", "e2e_emit")
+        stream = server.open("ticker", {"count": 10 ** 6, "period_ms": 5})
+        stream.until("tick")
+        with open(f"/proc/{server.process.pid}/statm") as file:
+            size = int(file.read().split()[0]) * resource.getpagesize()
+        old = resource.prlimit(server.process.pid, resource.RLIMIT_AS)
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (size + 30 * 1024 ** 2, old[1]))
+        statuses = []
+        for _ in range(60):
+            answer = server.post("e2e_flood", {"count": 100, "bytes": 9000, "pad": "p" * 500000},
+                                 "?mode=detach")
+            statuses.append(answer.status)
+            if answer.status == 202:
+                wait_for(lambda: server.state(answer.json()["run"])["status"] in
+                         ("finished", "failed"), "it ends")
+            answer = server.post("e2e_emit", {"calls": [{"op": "text", "text": "t" * 900000}]},
+                                 "?mode=wait")
+            statuses.append(answer.status)
+        print(f"statuses: { {status: statuses.count(status) for status in set(statuses)} }",
+              flush=True)
+        self.assertLessEqual(set(statuses), {200, 202, 500, 503})
+        self.assertTrue(server.is_alive())
+        seen = len(stream.parser.events)
+        wait_for(lambda: stream.read() and len(stream.parser.events) > seen + 10, "it goes on")
+        stream.close()
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, old)
+        self.assertEqual(types(server.run("ticker", {"count": 2, "period_ms": 1})),
+                         ["run", "tick", "tick", "done"])
 
     def test_the_kernel_takes_a_worker_before_the_front(self):
         server = self.serve("ticker")
