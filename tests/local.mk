@@ -492,11 +492,15 @@ AM_TESTS_ENVIRONMENT = \
 swap-storm: all $(TEST_PLUGINS)
 	@$(TREE_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/swap_storm.py
 
+# Twenty thousand connections of strangers, a report.
+crowd: all
+	@$(TREE_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/crowd.py
+
 # The tests again and again beside two busy processes; SOAK_ROUNDS says how often.
 SOAK_ROUNDS = 20
 soak: all
 	@sh $(srcdir)/tests/soak.sh $(builddir) $(SOAK_ROUNDS)
-.PHONY: fuzz soak swap-storm
+.PHONY: crowd fuzz soak swap-storm
 
 PROTOCOL_CASES = \
 	tests/protocols/README.md \
@@ -542,6 +546,7 @@ EXTRA_DIST += \
 	tests/e2e/proxy.py \
 	tests/e2e/stream.py \
 	tests/e2e/supervising.py \
+	tests/e2e/crowd.py \
 	tests/e2e/swap_storm.py \
 	tests/e2e/swapping.py \
 	tests/e2e/swarm.py \
