@@ -21,9 +21,6 @@
 
 #include <errno.h>
 
-/* Memory that a run must leave for small things, which are not refused but end the front. */
-#define MEMORY_SPARE (2u * 1024 * 1024)
-
 /* Of a run's input, on its way to the worker, in buffers that double. */
 #define INPUT_COPIES 4
 
@@ -38,7 +35,7 @@ static const struct {
 
 bool admission_has_memory(size_t length)
 {
-    return mem_has(MEMORY_SPARE + INPUT_COPIES * length);
+    return mem_has(MEM_SPARE + INPUT_COPIES * length);
 }
 
 enum admission admission_no_room(const struct api *api)

@@ -162,7 +162,7 @@ static void collector_reply(struct collector *collector)
     const struct run *run = collector->subscriber.run;
     struct buf body = {0};
 
-    if (!mem_has(ANSWER_COPIES * collector->taken)) {
+    if (!mem_has(MEM_SPARE + ANSWER_COPIES * collector->taken)) {
         admission_refuse(collector->request, ADMISSION_no_memory, NULL);
         collector_destroy(collector, run_unsubscribe);
         return;

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Less than this is not large. */
+#define LARGE (64u * 1024)
+
 static void *present(void *memory)
 {
     if (memory == NULL)
@@ -24,17 +27,19 @@ void *mem_realloc(void *old, size_t size)
     return present(realloc(old, size));
 }
 
-void *mem_try_realloc(void *old, size_t size)
-{
-    return realloc(old, size);
-}
-
 bool mem_has(size_t size)
 {
     void *volatile probe = malloc(size); /* volatile: it must really be asked for */
 
     free(probe);
     return probe != NULL;
+}
+
+void *mem_try_realloc(void *old, size_t size)
+{
+    if (size >= LARGE && !mem_has(size + MEM_SPARE))
+        return NULL;
+    return realloc(old, size);
 }
 
 char *mem_copy(const char *data, size_t size)

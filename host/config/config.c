@@ -45,7 +45,7 @@ static const struct setting host_keys[] = {
     {HOST(ADDRESS, listen, RESTART), "127.0.0.1:8080", NULL, NULL, "where clients connect"},
     {HOST(PATH, plugins, RESTART), SLUICE_PLUGIN_DIR, NULL, NULL, "folder of the plugins"},
     {HOST(SIZE, max_headers, RESTART), "8K", "4K", "64K", "largest head of a request, about; memory of each connection"},
-    {HOST(SIZE, max_body, RESTART), "1M", "1", "1M", "largest body of a request"},
+    {HOST(SIZE, max_body, RESTART), "1M", "1", "64M", "largest body of a request"},
     {HOST(COUNT, max_connections, RESTART), "16384", "1", "1048576", "most connections at a time"},
     {HOST(COUNT, max_connections_per_address, RESTART), "0", "0", "1048576", "of those, from one address; 0 is no limit"},
     {HOST(COUNT, max_runs, LIVE), "16384", "1", "1048576", "most live runs at a time"},

@@ -52,14 +52,16 @@
 #define WIRE_TYPE_MAX  64u           /* AGENT_TYPE_MAX */
 #define WIRE_TEXT_MAX  (64u * 1024)
 #define WIRE_STATE_MAX (1024u * 1024)
-#define WIRE_INPUT_MAX (1024u * 1024 + 1)
-#define WIRE_START_MAX (2u * 1024 * 1024)
+#define WIRE_BODY_MAX  (64u * 1024 * 1024) /* of max_body */
+#define WIRE_INPUT_MAX (WIRE_BODY_MAX + 1)
+#define WIRE_START_MAX (WIRE_BODY_MAX + 1024 * 1024)
+#define WIRE_SETUP_MAX (2u * 1024 * 1024)
 #define WIRE_CHARGE    96u
 
 /* name, sender, fewest and most bytes of payload */
 #define WIRE_FRAMES(X)                                      \
     X(OPEN, FRONT, 2, WIRE_TEXT_MAX)                        \
-    X(CREATE, FRONT, 2, WIRE_START_MAX)                     \
+    X(CREATE, FRONT, 2, WIRE_SETUP_MAX)                     \
     X(START, FRONT, 0, WIRE_START_MAX)                      \
     X(CANCEL, FRONT, 0, 0)                                  \
     X(CREDIT, FRONT, 4, 4)                                  \

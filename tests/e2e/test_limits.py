@@ -40,6 +40,15 @@ class ConnectionTest(Test):
                          ["run", "tick", "tick", "done"])
 
 
+class LargeBodyTest(Test):
+    def test_a_body_of_many_megabytes(self):
+        size = (8 if SANITIZED else 60) * 1024 ** 2
+        server = self.serve("e2e_emit", settings={"host.max_body": "64M", "host.log_budget": "256M"})
+        value = {"calls": [{"op": "result", "text": "7"}], "pad": "p" * size}
+        answer = server.post("e2e_emit", value, "?mode=wait")
+        self.assertEqual((answer.status, answer.json()["result"]), (200, 7))
+
+
 class HeadersTest(Test):
     def status_with(self, settings, size):
         server = self.serve(settings=settings)
@@ -159,7 +168,7 @@ class MemoryTest(Test):
         old = resource.prlimit(server.process.pid, resource.RLIMIT_AS)
         resource.prlimit(server.process.pid, resource.RLIMIT_AS, (size + 30 * 1024 ** 2, old[1]))
         statuses = []
-        for _ in range(60):
+        for _ in range(25):
             answer = server.post("e2e_flood", {"count": 100, "bytes": 9000, "pad": "p" * 500000},
                                  "?mode=detach")
             statuses.append(answer.status)

@@ -666,12 +666,12 @@ CASE(durations)
 
 CASE(bad_sizes)
 {
-    expect_refusal("[host]\nmax_body = 2M\n",
-                   "sluice.ini:2: max_body must be 1 to 1M bytes, not '2M'");
+    expect_refusal("[host]\nmax_body = 65M\n",
+                   "sluice.ini:2: max_body must be 1 to 64M bytes, not '65M'");
     expect_refusal("[host]\nmax_body = 0\n",
-                   "sluice.ini:2: max_body must be 1 to 1M bytes, not '0'");
-    expect_refusal("[host]\nmax_body = 1048577\n",
-                   "sluice.ini:2: max_body must be 1 to 1M bytes, not '1048577'");
+                   "sluice.ini:2: max_body must be 1 to 64M bytes, not '0'");
+    expect_refusal("[host]\nmax_body = 67108865\n",
+                   "sluice.ini:2: max_body must be 1 to 64M bytes, not '67108865'");
     expect_refusal("[plugin p]\nstack = 65535\n",
                    "sluice.ini:2: stack must be 64K to 64M bytes, not '65535'");
     expect_refusal("[plugin p]\nstack = 17592186044417M\n",
