@@ -34,20 +34,32 @@ class FiberTest(Test):
     def resident(self, server):
         return sum(memory_kib(pid, "Rss") for pid in server.pids())
 
-    def test_1000_tickers(self):
-        server = self.serve("ticker")
-        server.run("ticker", {"count": 1, "period_ms": 1})
-        before = self.resident(server)
+    def start_tickers(self, server, period_ms):
+        """All at once; returns when they are half over, and whether all are live then."""
         ticks = Ticks()
         swarm = Swarm(server.address, ticks.take)
         self.addCleanup(swarm.close)
         for _ in range(RUNS):
-            swarm.add("ticker", {"count": EVENTS, "period_ms": PERIOD_MS, "bytes": 64})
+            swarm.add("ticker", {"count": EVENTS, "period_ms": period_ms, "bytes": 64})
         swarm.until(lambda: len(ticks.last) == RUNS and ticks.total >= RUNS * EVENTS // 2,
-                    "the runs are half over")
-        self.assertEqual(server.get("/agents").json()["agents"][0]["live_runs"], RUNS)
+                    "the runs are half over", PATIENCE_S + EVENTS * period_ms / 1000)
+        live = server.get("/agents").json()["agents"][0]["live_runs"]
+        return ticks, swarm, live == RUNS
+
+    def test_1000_tickers(self):
+        server = self.serve("ticker", settings={"host.retention": 0})
+        server.run("ticker", {"count": 1, "period_ms": 1})
+        before = self.resident(server)
+        period_ms = PERIOD_MS
+        while True:
+            ticks, swarm, are_live = self.start_tickers(server, period_ms)
+            if are_live:
+                break
+            swarm.finish(PATIENCE_S + EVENTS * period_ms / 1000)
+            self.assertLess(period_ms, 8 * PERIOD_MS, "however slow this machine is")
+            period_ms *= 2
         per_run = (self.resident(server) - before) / RUNS
-        swarm.finish(PATIENCE_S + EVENTS * PERIOD_MS / 1000)
+        swarm.finish(PATIENCE_S + EVENTS * period_ms / 1000)
         print(f"{RUNS} live fiber runs: {per_run:.1f} KiB of front and worker each", flush=True)
         self.assertEqual({n for n, _ in ticks.last.values()}, {EVENTS})
         self.assertEqual(len(ticks.last), RUNS)
