@@ -89,6 +89,8 @@ http_sources = \
 	host/http/framing.h \
 	host/http/http.c \
 	host/http/http.h \
+	host/http/lingers.c \
+	host/http/lingers.h \
 	host/http/problem.c \
 	host/http/problem.h \
 	host/http/target.c \

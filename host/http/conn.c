@@ -321,6 +321,13 @@ void conn_say(struct MHD_Connection *connection, const char *data, size_t length
         send(conn_socket(connection), data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+bool conn_has_unread(struct MHD_Connection *connection)
+{
+    int unread = 0;
+
+    return ioctl(conn_socket(connection), FIONREAD, &unread) == 0 && unread > 0;
+}
+
 bool conn_is_unanswered(const struct conn *conn)
 {
     struct tcp_info info = {.tcpi_probes = 0};

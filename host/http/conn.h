@@ -82,6 +82,9 @@ void conn_resume(struct conn *conn);
  */
 void conn_say(struct MHD_Connection *connection, const char *data, size_t length);
 
+/* Return true if the client has sent what libmicrohttpd did not read. */
+bool conn_has_unread(struct MHD_Connection *connection);
+
 /* Return the socket of one of libmicrohttpd's connections. */
 int conn_socket(struct MHD_Connection *connection);
 

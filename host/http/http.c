@@ -59,6 +59,7 @@
 #include "http/conn.h"
 #include "http/deadlines.h"
 #include "http/framing.h"
+#include "http/lingers.h"
 #include "http/problem.h"
 #include "http/target.h"
 
@@ -115,12 +116,13 @@ struct http {
     size_t handshakes; /* connections that may be in one */
     size_t max_body;
     unsigned connections, max_connections;
-    bool is_full; /* it was said that there are no more connections */
+    bool is_full;  /* it was said that there are no more connections */
     int listen_fd; /* -1 after http_quiesce() */
     unsigned stall_s;
     const struct http_handler *handler;
     void *data;
     struct deadlines *deadlines; /* of http_peer.deadline */
+    struct lingers *lingers;
     TAILQ_HEAD(, http_request) requests;
     size_t open;
 };
@@ -131,6 +133,7 @@ struct http_peer {
     struct MHD_Connection *connection;
     bool in_handshake; /* TLS has not delivered a request yet */
     bool answered;     /* a request was answered before */
+    bool still_sends;  /* its last answer came before the end of its request */
     unsigned stall_s;  /* that its socket has */
     char address[INET6_ADDRSTRLEN];
 };
@@ -652,6 +655,7 @@ static mhd_result request_refuse(struct http_request *request, unsigned status, 
     log_debug("request refused client=%s status=%u: %s", request->peer->address, status, detail);
     http_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
     problem_reply(request, status, detail);
+    request->peer->still_sends = true;
     return request_queue(request);
 }
 
@@ -676,6 +680,7 @@ static mhd_result request_cut_off(struct http_request *request, unsigned status,
     buf_printf(&answer, "Content-Length: %zu\r\n\r\n%.*s", buf_length(&body),
                (int)buf_length(&body), buf_data(&body));
     conn_say(request->connection, buf_data(&answer), buf_length(&answer));
+    request->peer->still_sends = true;
     buf_finish(&body);
     buf_finish(&answer);
     return MHD_NO;
@@ -765,6 +770,7 @@ static mhd_result request_admit(struct http_request *request)
     if (admission == HTTP_WITH_BODY && !request->too_large && !request->crowded)
         return MHD_YES;
     http_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
+    request->peer->still_sends = true;
     return admission == HTTP_ANSWERED ? request_queue(request) : request_handle(request, true);
 }
 
@@ -927,8 +933,12 @@ static struct http_peer *peer_create(struct http *http, struct MHD_Connection *c
     return peer;
 }
 
+/* What libmicrohttpd refuses by itself never becomes a request. */
 static void peer_destroy(struct http *http, struct http_peer *peer)
 {
+    if ((peer->still_sends || (!peer->answered && conn_has_unread(peer->connection))) &&
+        http->lingers)
+        lingers_add(http->lingers, conn_socket(peer->connection));
     peer_end_handshake(http, peer);
     deadline_clear(http->deadlines, &peer->deadline);
     free(peer);
@@ -1033,6 +1043,7 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings,
         return -EIO;
     }
     http->deadlines = deadlines_create(loop, settings->request_timeout_s, on_late);
+    http->lingers = lingers_create(loop);
     info = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     uv_poll_init(loop, &http->poll, info->epoll_fd);
     uv_timer_init(loop, &http->timer);
@@ -1077,6 +1088,8 @@ void http_destroy(struct http *http)
         }
     }
     handles_close(&http->handles, free, http, &http->poll, NULL);
+    lingers_destroy(http->lingers);
+    http->lingers = NULL;
     MHD_run(http->daemon);
     MHD_stop_daemon(http->daemon);
     handles_close(&http->handles, free, http, &http->timer, &http->turn, NULL);
