@@ -50,25 +50,22 @@
 #include "base/patience.h"
 #include "base/why.h"
 #include "fleet/orphans.h"
+#include "http/listeners.h"
 #include "http/tls.h"
 #include "ops/admin.h"
 #include "ops/report.h"
 #include "reload.h"
 #include "run/runs.h"
 
-#include <arpa/inet.h>
 #include <cjson/cJSON.h>
 #include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG 4096
 /* Descriptors that connections never take: for the front itself, and for each worker. */
 #define FILES_RESERVE 64
 #define FILES_OF_SEAT 4
@@ -104,7 +101,7 @@ struct front {
     uv_prepare_t turn;        /* active while stopping */
     struct patience deadline; /* of the step */
     bool late;                /* the step's deadline is over */
-    char address[128];
+    char *address;            /* what it listens on: names, separated by blanks */
 };
 
 /* ---- stopping ---- */
@@ -274,6 +271,7 @@ static void front_apply(struct front *front)
     streams_set_times(front->api.streams, &times);
     collectors_set_times(front->api.collectors, &times);
     http_set_stall(front->http, front->config->stall);
+    http_set_proxies(front->http, front->config->trusted_proxies);
 }
 
 /* ---- what changed ---- */
@@ -363,46 +361,6 @@ static void front_refresh(void *data, const struct refresh *asker)
 
 /* ---- starting ---- */
 
-static void format_address(const struct sockaddr_storage *address, char *text, size_t size)
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-    char host[INET6_ADDRSTRLEN];
-
-    if (address->ss_family == AF_INET6) {
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(text, size, "[%s]:%u", host, ntohs(v6->sin6_port));
-    } else {
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(text, size, "%s:%u", host, ntohs(v4->sin_port));
-    }
-}
-
-/* Return a socket that listens, or -errno; text is the address that it got. */
-static int front_listen(const struct config *config, char *text, size_t size)
-{
-    struct sockaddr_storage address;
-    socklen_t length;
-    int on = 1, fd;
-
-    config_address(config, &address);
-    length =
-        address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, LISTEN_BACKLOG) < 0) {
-        int status = -errno;
-        close(fd);
-        return status;
-    }
-    length = sizeof address;
-    getsockname(fd, (struct sockaddr *)&address, &length);
-    format_address(&address, text, size);
-    return fd;
-}
-
 /* Return how many workers the plugin folder asks for, about. */
 static unsigned count_seats(const struct config *config)
 {
@@ -447,7 +405,14 @@ static void on_settled(void *data)
 {
     const struct front *front = data;
 
-    log_say(LOG_INFO, "listening on %s://%s", front->is_https ? "https" : "http", front->address);
+    for (const char *name = front->address; *name; name += strspn(name, " ")) {
+        size_t length = strcspn(name, " ");
+        const char *scheme = strncmp(name, "unix:", 5) == 0 ? ""
+                             : front->is_https              ? "https://"
+                                                            : "http://";
+        log_say(LOG_INFO, "listening on %s%.*s", scheme, (int)length, name);
+        name += length;
+    }
 }
 
 /* Return true if the signal is sent by people or programs, not by a fault, and would end us. */
@@ -534,22 +499,27 @@ static int front_open_http(struct front *front)
                                      .request_timeout_s = config->request_timeout,
                                      .max_headers = config->max_headers,
                                      .max_body = config->max_body};
+    struct why why = {0};
     int status;
 
     if (front->is_https)
         settings.retrieve_certificate = tls_retriever();
-    settings.listen_fd = front_listen(config, front->address, sizeof front->address);
-    if (settings.listen_fd < 0) {
-        log_say(LOG_ERROR, "cannot listen on %s: %s", config->listen,
-                strerror(-settings.listen_fd));
-        return settings.listen_fd;
+    status = listeners_open(config->listen, config->proxy_protocol, config->socket_mode,
+                            &settings.listeners, &why);
+    if (status < 0) {
+        log_say(LOG_ERROR, "%s", why_text(&why));
+        why_finish(&why);
+        return status;
     }
+    mem_set(&front->address, listeners_names(settings.listeners));
     status = http_create(&front->loop, &settings, &api_handler, &front->api, &front->http);
     if (status < 0) {
         log_say(LOG_ERROR, "cannot start libmicrohttpd");
-        close(settings.listen_fd);
+        listeners_destroy(settings.listeners);
+        return status;
     }
-    return status;
+    http_set_proxies(front->http, config->trusted_proxies);
+    return 0;
 }
 
 static void front_open_reload(struct front *front)
@@ -667,5 +637,6 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     uv_loop_close(&front.loop);
     tls_unload();
     log_close(LOG_CLOSE_MS);
+    free(front.address);
     return status < 0 ? 1 : 0;
 }

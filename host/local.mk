@@ -26,6 +26,8 @@ base_sources = \
 	host/base/log_sink.h \
 	host/base/mem.c \
 	host/base/mem.h \
+	host/base/networks.c \
+	host/base/networks.h \
 	host/base/patience.c \
 	host/base/patience.h \
 	host/base/pool.c \
@@ -81,18 +83,26 @@ config_sources = \
 	host/config/spelling.h
 
 http_sources = \
+	host/http/arrivals.c \
+	host/http/arrivals.h \
 	host/http/conn.c \
 	host/http/conn.h \
 	host/http/deadlines.c \
 	host/http/deadlines.h \
+	host/http/forwarded.c \
+	host/http/forwarded.h \
 	host/http/framing.c \
 	host/http/framing.h \
 	host/http/http.c \
 	host/http/http.h \
 	host/http/lingers.c \
 	host/http/lingers.h \
+	host/http/listeners.c \
+	host/http/listeners.h \
 	host/http/problem.c \
 	host/http/problem.h \
+	host/http/proxy_header.c \
+	host/http/proxy_header.h \
 	host/http/target.c \
 	host/http/target.h \
 	host/http/tls.c \

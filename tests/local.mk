@@ -50,6 +50,7 @@ check_PROGRAMS = \
 	tests/unit/test_quota \
 	tests/unit/test_request \
 	tests/unit/test_protocols \
+	tests/unit/test_proxies \
 	tests/unit/test_ring \
 	tests/unit/test_run_budget \
 	tests/unit/test_run_cancel \
@@ -439,6 +440,7 @@ E2E_TESTS = \
 	tests/e2e/test_layers.py \
 	tests/e2e/test_leave.py \
 	tests/e2e/test_limits.py \
+	tests/e2e/test_listen.py \
 	tests/e2e/test_llm.py \
 	tests/e2e/test_log.py \
 	tests/e2e/test_many.py \

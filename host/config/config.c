@@ -42,7 +42,10 @@
 
 /* clang-format off */
 static const struct setting host_keys[] = {
-    {HOST(ADDRESS, listen, RESTART), "127.0.0.1:8080", NULL, NULL, "where clients connect"},
+    {HOST(ADDRESSES, listen, RESTART), "127.0.0.1:8080", NULL, NULL, "where clients connect"},
+    {HOST(MODE, socket_mode, RESTART), "0660", NULL, NULL, "of the unix sockets in listen"},
+    {HOST(NETWORKS, trusted_proxies, LIVE), "", NULL, NULL, "whose word on their clients' addresses counts"},
+    {HOST(OPTIONAL_ADDRESSES, proxy_protocol, RESTART), "", NULL, NULL, "those of listen where proxies send the PROXY protocol"},
     {HOST(PATH, plugins, RESTART), SLUICE_PLUGIN_DIR, NULL, NULL, "folder of the plugins"},
     {HOST(SIZE, max_headers, RESTART), "8K", "4K", "64K", "largest head of a request, about; memory of each connection"},
     {HOST(SIZE, max_body, RESTART), "1M", "1", "64M", "largest body of a request"},
@@ -294,12 +297,20 @@ int config_set(struct config *config, const char *assignment, struct why *why)
 
 int config_check(const struct config *config, const char *listen, struct why *why)
 {
+    const char *odd;
     int status = 0;
 
     if (!*config->tls_certificate != !*config->tls_key)
         status = why_set(why, -EINVAL, "%s is set without %s; set both, or none",
                          *config->tls_key ? "tls_key" : "tls_certificate",
                          *config->tls_key ? "tls_certificate" : "tls_key");
+    else if ((odd = setting_odd_word(config->proxy_protocol, config->listen)))
+        status = why_set(why, -EINVAL,
+                         "proxy_protocol has %.*s, which is not in listen; write it as there",
+                         (int)strcspn(odd, ", \t"), odd);
+    else if (*config->proxy_protocol && !*config->trusted_proxies)
+        status = why_set(why, -EINVAL,
+                         "proxy_protocol needs trusted_proxies, the addresses of the proxies");
     else if (!*config->tokens && !config->allow_anonymous && !setting_is_loopback(listen))
         status = why_set(why, -EINVAL,
                          "others can reach %s: set host.tokens to a file of tokens, which `sluice "
@@ -324,13 +335,6 @@ struct config *config_create(void)
     config->log_budget = log_budget_default(config->log_budget);
     section_init(&config->plugin_defaults);
     return config;
-}
-
-void config_address(const struct config *config, struct sockaddr_storage *out)
-{
-    int status = setting_address(config->listen, out);
-    assert(status == 0);
-    (void)status;
 }
 
 const struct config_plugin *config_plugin(const struct config *config, const char *name)
@@ -525,6 +529,8 @@ void config_destroy(struct config *config)
     }
     section_finish(&config->plugin_defaults);
     free(config->listen);
+    free(config->trusted_proxies);
+    free(config->proxy_protocol);
     free(config->plugins);
     free(config->admin);
     free(config->state_folder);

@@ -18,7 +18,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <uthash.h>
 
 /* Longest config_plugin_json(), in bytes; a plugin with more is refused. */
@@ -57,7 +56,10 @@ struct config_plugin {
 };
 
 struct config {
-    char *listen;
+    char *listen;                         /* addresses, separated by commas and blanks */
+    unsigned socket_mode;                 /* of unix sockets among them */
+    char *trusted_proxies;                /* networks, separated by commas and blanks; may be "" */
+    char *proxy_protocol;                 /* some of listen; may be "" */
     char *plugins;                        /* folder */
     size_t max_headers;                   /* bytes, with the request's line */
     size_t max_body;                      /* bytes */
@@ -109,12 +111,9 @@ int config_set(struct config *config, const char *assignment, struct why *why);
 
 /*
  * Check, after all of the above, whether the settings go together; -EINVAL.
- * listen: the address as it is, or will be, bound.
+ * listen: the addresses as they are, or will be, bound.
  */
 int config_check(const struct config *config, const char *listen, struct why *why);
-
-/* Return the address and port of listen. */
-void config_address(const struct config *config, struct sockaddr_storage *out);
 
 /* Return the plugin's settings, the defaults if it has no section; never NULL. */
 const struct config_plugin *config_plugin(const struct config *config, const char *name);

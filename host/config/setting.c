@@ -1,6 +1,7 @@
 #include "config/setting.h"
 
 #include "base/mem.h"
+#include "base/networks.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define UNIX           "unix:"
+#define LISTEN_WANTS   "numeric ADDRESS:PORT such as 127.0.0.1:8080 or [::1]:8080, or unix:PATH"
 #define BLANKS         " \t"
 #define SEPARATORS     "," BLANKS
 #define ALPHANUMERIC   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -59,7 +62,26 @@ static bool is_headers(const char *text)
     }
 }
 
-int setting_address(const char *text, struct sockaddr_storage *out)
+size_t setting_word(const char **text)
+{
+    *text += strspn(*text, SEPARATORS);
+    return strcspn(*text, SEPARATORS);
+}
+
+/* Return true if all words of the text are fine. */
+static bool is_list(const char *text, bool (*is_fine)(const char *word, size_t length))
+{
+    size_t length;
+
+    for (; (length = setting_word(&text)) > 0; text += length) {
+        if (!is_fine(text, length))
+            return false;
+    }
+    return true;
+}
+
+/* Read the socket address of a numeric ADDRESS:PORT; -EINVAL if it is none. */
+static int read_address(const char *text, struct sockaddr_storage *out)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
@@ -85,18 +107,89 @@ bool setting_is_loopback_v4(struct in_addr address)
     return ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
-bool setting_is_loopback(const char *text)
+static bool is_unix(const char *word, size_t length)
+{
+    return length > strlen(UNIX) && strncmp(word, UNIX, strlen(UNIX)) == 0;
+}
+
+/* Copy a word and read it as an address. */
+static bool word_address(const char *word, size_t length, struct sockaddr_storage *out)
+{
+    char text[64];
+
+    if (length >= sizeof text)
+        return false;
+    memcpy(text, word, length);
+    text[length] = '\0';
+    return read_address(text, out) == 0;
+}
+
+static bool is_address(const char *word, size_t length)
+{
+    struct sockaddr_storage address;
+
+    return is_unix(word, length) || word_address(word, length, &address);
+}
+
+static bool is_loopback(const char *word, size_t length)
 {
     struct sockaddr_storage address = {0};
     const struct in6_addr *v6 = &((const struct sockaddr_in6 *)&address)->sin6_addr;
     struct in_addr v4;
 
-    if (setting_address(text, &address) < 0)
+    if (is_unix(word, length))
+        return true;
+    if (!word_address(word, length, &address))
         return false;
     if (address.ss_family == AF_INET)
         return setting_is_loopback_v4(((const struct sockaddr_in *)&address)->sin_addr);
     memcpy(&v4, v6->s6_addr + 12, sizeof v4);
     return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && setting_is_loopback_v4(v4));
+}
+
+bool setting_is_loopback(const char *text)
+{
+    return *text && is_list(text, is_loopback);
+}
+
+const char *setting_odd_word(const char *text, const char *all)
+{
+    size_t length;
+
+    for (; (length = setting_word(&text)) > 0; text += length) {
+        const char *at = all;
+        size_t other;
+        while ((other = setting_word(&at)) > 0 &&
+               (other != length || strncmp(at, text, length) != 0))
+            at += other;
+        if (other == 0)
+            return text;
+    }
+    return NULL;
+}
+
+static int mode_set(const char *text, unsigned *out)
+{
+    unsigned mode = 0;
+
+    if (*text == '\0' || strlen(text) > 4)
+        return -EINVAL;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '7')
+            return -EINVAL;
+        mode = mode << 3 | (unsigned)(*text - '0');
+    }
+    *out = mode;
+    return mode <= 0777 ? 0 : -EINVAL;
+}
+
+static bool is_networks(const char *text)
+{
+    struct networks *networks = networks_create(text);
+    bool are = networks != NULL;
+
+    networks_destroy(networks);
+    return are;
 }
 
 int setting_number(const char *text, unsigned min, unsigned max, unsigned *out)
@@ -118,12 +211,6 @@ int setting_disconnect(const char *text, unsigned *out)
     else
         return setting_number(text, 1, DISCONNECT_SECONDS_MAX, out);
     return 0;
-}
-
-size_t setting_word(const char **text)
-{
-    *text += strspn(*text, SEPARATORS);
-    return strcspn(*text, SEPARATORS);
 }
 
 static int word_set(const char *words, const char *text, unsigned *out)
@@ -181,20 +268,6 @@ static bool is_host(const char *text, size_t length)
     return strspn(text, NAME_CHARS) >= length;
 }
 
-/* Return true if the text is "*" or all its words are fine. */
-static bool is_list(const char *text, bool (*is_fine)(const char *word, size_t length))
-{
-    size_t length;
-
-    if (strcmp(text, "*") == 0)
-        return true;
-    for (; (length = setting_word(&text)) > 0; text += length) {
-        if (!is_fine(text, length))
-            return false;
-    }
-    return true;
-}
-
 /* The name of an environment variable, maybe with a '*' or a "=value" after it. */
 static bool is_variable(const char *text, size_t length)
 {
@@ -235,16 +308,20 @@ static int limit_set(const char *text, size_t *out)
 
 static bool is_text(enum setting_kind kind, const char *text)
 {
-    struct sockaddr_storage address;
+    const char *word = text;
+    bool any = strcmp(text, "*") == 0;
 
-    if (kind == SETTING_ADDRESS)
-        return setting_address(text, &address) == 0;
+    if (kind == SETTING_ADDRESSES || kind == SETTING_OPTIONAL_ADDRESSES)
+        return is_list(text, is_address) &&
+               (kind == SETTING_OPTIONAL_ADDRESSES || setting_word(&word) > 0);
+    if (kind == SETTING_NETWORKS)
+        return is_networks(text);
     if (kind == SETTING_HEADERS)
         return is_headers(text);
     if (kind == SETTING_HOSTS)
-        return is_list(text, is_host);
+        return any || is_list(text, is_host);
     if (kind == SETTING_ORIGINS)
-        return is_list(text, is_origin);
+        return any || is_list(text, is_origin);
     if (kind == SETTING_USER)
         return *text == '\0' || getpwnam(text) != NULL;
     if (kind == SETTING_SANDBOX)
@@ -272,6 +349,8 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
         return limit_set(text, field);
     if (setting->kind == SETTING_WORD)
         return word_set(setting->min, text, field);
+    if (setting->kind == SETTING_MODE)
+        return mode_set(text, field);
     if (setting->min == NULL) {
         if (!is_text(setting->kind, text))
             return -EINVAL;
@@ -290,19 +369,20 @@ int setting_set(const struct setting *setting, const char *text, void *owner)
 }
 
 /* Return the size of the setting's field. */
+static bool setting_is_text(const struct setting *setting)
+{
+    return setting->min == NULL && setting->kind != SETTING_SWITCH &&
+           setting->kind != SETTING_DISCONNECT && setting->kind != SETTING_LIMIT &&
+           setting->kind != SETTING_MODE;
+}
+
 static size_t setting_size(const struct setting *setting)
 {
     if (setting->kind == SETTING_SIZE || setting->kind == SETTING_LIMIT)
         return sizeof(size_t);
     if (setting->kind == SETTING_SWITCH)
         return sizeof(bool);
-    return setting->min || setting->kind == SETTING_DISCONNECT ? sizeof(unsigned) : sizeof(char *);
-}
-
-static bool setting_is_text(const struct setting *setting)
-{
-    return setting->min == NULL && setting->kind != SETTING_SWITCH &&
-           setting->kind != SETTING_DISCONNECT && setting->kind != SETTING_LIMIT;
+    return setting_is_text(setting) ? sizeof(char *) : sizeof(unsigned);
 }
 
 bool setting_differs(const struct setting *setting, const void *from, const void *to)
@@ -338,7 +418,10 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
     static const char *const words[] = {
         [SETTING_PATH] = "the path of a folder",
         [SETTING_FILE] = "the path of a file, or nothing",
-        [SETTING_ADDRESS] = "a numeric ADDRESS:PORT such as 127.0.0.1:8080 or [::1]:8080",
+        [SETTING_ADDRESSES] = LISTEN_WANTS,
+        [SETTING_OPTIONAL_ADDRESSES] = LISTEN_WANTS ", or nothing",
+        [SETTING_NETWORKS] = "addresses such as 10.0.0.1, networks such as 10.0.0.0/8, and unix",
+        [SETTING_MODE] = "an octal mode such as 0660",
         [SETTING_HEADERS] = "header names separated by commas",
         [SETTING_HOSTS] = "host names and addresses without a port, separated by commas, or *",
         [SETTING_ORIGINS] = "origins such as https://app.example separated by commas, or *",

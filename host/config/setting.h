@@ -17,10 +17,13 @@
 
 /* Each with the type of its field; a text belongs to the field and is freed with free(). */
 enum setting_kind {
-    SETTING_PATH,       /* char *, not empty */
-    SETTING_FILE,       /* char *, "" for none */
-    SETTING_ADDRESS,    /* char *, numeric ADDRESS:PORT */
-    SETTING_HEADERS,    /* char *, names separated by commas and blanks; may be "" */
+    SETTING_PATH,               /* char *, not empty */
+    SETTING_FILE,               /* char *, "" for none */
+    SETTING_ADDRESSES,          /* char *, numeric ADDRESS:PORT and unix:PATH, separated likewise */
+    SETTING_OPTIONAL_ADDRESSES, /* the same, may be "" */
+    SETTING_NETWORKS,           /* char *, as networks_create() reads it */
+    SETTING_MODE,               /* unsigned, octal */
+    SETTING_HEADERS,            /* char *, names separated by commas and blanks; may be "" */
     SETTING_HOSTS,      /* char *, names and addresses separated by commas and blanks, or "*" */
     SETTING_ORIGINS,    /* char *, web origins separated by commas and blanks, or "*"; may be "" */
     SETTING_SWITCH,     /* bool, yes or no */
@@ -93,10 +96,10 @@ bool setting_has_word(const char *text, const char *word);
 /* Read a whole decimal number from min to max; -EINVAL. */
 int setting_number(const char *text, unsigned min, unsigned max, unsigned *out);
 
-/* Read the socket address of a numeric ADDRESS:PORT; -EINVAL if it is none. */
-int setting_address(const char *text, struct sockaddr_storage *out);
+/* Return the first word of a text that is not a word of all, or NULL. */
+const char *setting_odd_word(const char *text, const char *all);
 
-/* Return true if only this machine can reach a numeric ADDRESS:PORT. */
+/* Return true if only this machine can reach the addresses of a text, which may be unix:PATH. */
 bool setting_is_loopback(const char *text);
 
 /* Return true if an IPv4 address, in network byte order, is in 127.0.0.0/8. */

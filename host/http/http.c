@@ -55,15 +55,18 @@
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/networks.h"
 #include "base/time.h"
+#include "http/arrivals.h"
 #include "http/conn.h"
 #include "http/deadlines.h"
+#include "http/forwarded.h"
 #include "http/framing.h"
 #include "http/lingers.h"
+#include "http/listeners.h"
 #include "http/problem.h"
 #include "http/target.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
@@ -71,8 +74,10 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* Cap on unsent bytes in the kernel, so that a slow reader exerts backpressure early. */
@@ -88,6 +93,9 @@
 #define READER_BLOCK 64
 
 #define HEADERS_MAX 12
+
+/* The limit is ours; libmicrohttpd may count a connection for a little longer. */
+#define CONNECTIONS_SLACK 16
 
 /* Maximum seconds from the last sign of life to a keep-alive probe, and between two probes. */
 #define PROBE_MAX       5
@@ -113,11 +121,15 @@ struct http {
     uv_idle_t turn;         /* active if that is at once */
     struct handles handles; /* those three, when they are closed */
     bool is_tls;
+    struct listeners *listeners;
+    struct arrivals *arrivals;     /* connections whose proxies have not said for whom */
+    struct networks *proxies;      /* the trusted ones */
+    TAILQ_HEAD(, http_peer) added; /* which libmicrohttpd has not started */
+    size_t connections;            /* with arrivals */
+    size_t max_connections;
     size_t handshakes; /* connections that may be in one */
     size_t max_body;
-    unsigned connections, max_connections;
-    bool is_full;  /* it was said that there are no more connections */
-    int listen_fd; /* -1 after http_quiesce() */
+    bool is_full; /* it was said that there are no more connections */
     unsigned stall_s;
     const struct http_handler *handler;
     void *data;
@@ -129,13 +141,16 @@ struct http {
 
 /* A connection, from its start to its end. */
 struct http_peer {
-    struct deadline deadline; /* first; set while the connection owes a request */
-    struct MHD_Connection *connection;
-    bool in_handshake; /* TLS has not delivered a request yet */
-    bool answered;     /* a request was answered before */
-    bool still_sends;  /* its last answer came before the end of its request */
-    unsigned stall_s;  /* that its socket has */
-    char address[INET6_ADDRSTRLEN];
+    struct deadline deadline;          /* first; set while the connection owes a request */
+    struct MHD_Connection *connection; /* NULL until it is started */
+    int fd;
+    TAILQ_ENTRY(http_peer) in_added; /* in http->added, until then */
+    bool in_handshake;               /* TLS has not delivered a request yet */
+    bool answered;                   /* a request was answered before */
+    bool still_sends;                /* its last answer came before the end of its request */
+    unsigned stall_s;                /* that its socket has */
+    struct sockaddr_storage client;
+    char address[INET6_ADDRSTRLEN]; /* the same as text */
 };
 
 /* Whether libmicrohttpd can be told to be strict and answer what it then refuses. */
@@ -168,6 +183,7 @@ struct http_request {
     const char *bad_target;     /* what is wrong with it, or NULL */
     const char *version_expect; /* where the version should begin in libmicrohttpd's buffer */
     char *subject;
+    char *client; /* address of a trusted proxy's client, else NULL */
     bool http_1_1;
     enum request_state state;
     bool too_large;
@@ -209,6 +225,8 @@ static uint64_t http_pause(const struct http *http, uint64_t took_ns)
     return pause < PAUSE_MIN ? PAUSE_MIN : pause > PAUSE_MAX ? PAUSE_MAX : pause;
 }
 
+static void http_forget_added(struct http *http);
+
 static void http_run(struct http *http)
 {
     uint64_t begin = clock_now();
@@ -217,6 +235,7 @@ static void http_run(struct http *http)
     uv_idle_stop(&http->turn);
     uv_timer_stop(&http->timer);
     MHD_run(http->daemon);
+    http_forget_added(http);
     if (uv_is_active((uv_handle_t *)&http->turn) ||
         MHD_get_timeout(http->daemon, &timeout) != MHD_YES)
         return;
@@ -501,8 +520,7 @@ void http_set_stall(struct http *http, unsigned stall_s)
     struct http_request *request;
 
     http->stall_s = stall_s;
-    if (http->listen_fd >= 0)
-        set_stall(http->listen_fd, stall_s);
+    listeners_each(http->listeners, set_stall, stall_s);
     TAILQ_FOREACH(request, &http->requests, in_http)
         request_set_stall(request);
 }
@@ -522,8 +540,8 @@ static void on_left(void *data)
     struct http_request *request = data;
 
     if (conn_error(request->conn) == -ETIMEDOUT)
-        log_info("a client that vanished is disconnected client=%s path=%s", request->peer->address,
-                 request->target.path);
+        log_info("a client that vanished is disconnected client=%s path=%s",
+                 http_client_address(request), request->target.path);
     request_tell_left(request);
     request_reset(request);
 }
@@ -581,7 +599,7 @@ const char *http_query(const struct http_request *request, const char *name)
 
 const char *http_client_address(const struct http_request *request)
 {
-    return request->peer->address;
+    return request->client ? request->client : request->peer->address;
 }
 
 void http_set_subject(struct http_request *request, const char *subject)
@@ -652,7 +670,8 @@ static size_t on_unescape(void *data, struct MHD_Connection *connection, char *t
 /* Answer before the body; the connection closes. */
 static mhd_result request_refuse(struct http_request *request, unsigned status, const char *detail)
 {
-    log_debug("request refused client=%s status=%u: %s", request->peer->address, status, detail);
+    log_debug("request refused client=%s status=%u: %s", http_client_address(request), status,
+              detail);
     http_add_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
     problem_reply(request, status, detail);
     request->peer->still_sends = true;
@@ -816,6 +835,52 @@ static bool head_is_whole(struct http_request *request, const struct walk *walk,
            walk->next + strlen("\r\n") == method + info->header_size;
 }
 
+static void join(struct buf *values, const char *value)
+{
+    if (buf_length(values) > 0)
+        buf_puts(values, ",");
+    buf_puts(values, value);
+}
+
+static mhd_result on_forwarded(void *data, enum MHD_ValueKind kind, const char *name,
+                               const char *value)
+{
+    struct buf *values = data; /* of X-Forwarded-For, of Forwarded */
+
+    (void)kind;
+    if (strcasecmp(name, "X-Forwarded-For") == 0)
+        join(&values[0], value);
+    else if (strcasecmp(name, "Forwarded") == 0)
+        join(&values[1], value);
+    return MHD_YES;
+}
+
+/*
+ * Ask a trusted proxy's headers who its client is. A proxy sets one of the two
+ * and may pass the client's own other one on: if they disagree, neither counts.
+ */
+static void request_find_client(struct http_request *request)
+{
+    struct sockaddr_storage plain = request->peer->client, rfc = plain;
+    char address[INET6_ADDRSTRLEN], other[INET6_ADDRSTRLEN];
+    struct buf values[2] = {{0}, {0}};
+    char *texts[2];
+
+    if (!networks_contain(request->http->proxies, (struct sockaddr *)&plain))
+        return;
+    MHD_get_connection_values(request->connection, MHD_HEADER_KIND, on_forwarded, values);
+    for (int i = 0; i < 2; i++)
+        texts[i] = buf_length(&values[i]) > 0 ? buf_steal(&values[i]) : NULL;
+    forwarded_for(texts[0], request->http->proxies, &plain);
+    forwarded_by_rfc(texts[1], request->http->proxies, &rfc);
+    network_format((struct sockaddr *)(texts[0] ? &plain : &rfc), address);
+    network_format((struct sockaddr *)(texts[1] ? &rfc : &plain), other);
+    if (strcmp(address, other) == 0)
+        request->client = mem_strdup(address);
+    free(texts[0]);
+    free(texts[1]);
+}
+
 /* The headers are there. */
 static mhd_result request_begin(struct http_request *request, const char *method,
                                 const char *version)
@@ -836,6 +901,7 @@ static mhd_result request_begin(struct http_request *request, const char *method
         return request_refuse(request, MHD_HTTP_BAD_REQUEST,
                               "the head has a NUL, a line without a name, a folded line, or a line "
                               "that does not end with CR LF");
+    request_find_client(request);
     fault = framing_fault(&walk.framing, request->http_1_1);
     if (fault)
         return request_refuse(request, fault->status, fault->detail);
@@ -898,37 +964,61 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
     request_drop_body(request);
     request_give(request, &request->answer_charge);
     free(request->room);
+    free(request->client);
     free(request->subject);
     free(request);
 }
 
 /* ---- connections ---- */
 
-/* Write an IPv4 address that an IPv6 socket sees as an IPv4 address. */
-static void format_address(const struct sockaddr *address, char out[INET6_ADDRSTRLEN])
+/* At the limit, further clients wait to be accepted; say so once each time. */
+static void http_count(struct http *http, int change)
 {
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
-
-    if (address->sa_family != AF_INET6)
-        inet_ntop(AF_INET, &v4->sin_addr, out, INET6_ADDRSTRLEN);
-    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-        inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, out, INET6_ADDRSTRLEN);
-    else
-        inet_ntop(AF_INET6, &v6->sin6_addr, out, INET6_ADDRSTRLEN);
+    http->connections += (size_t)change;
+    listeners_pause(http->listeners, http->connections >= http->max_connections);
+    if (http->connections >= http->max_connections && !http->is_full) {
+        http->is_full = true;
+        log_warn("there are as many connections as there may be, and further clients wait; "
+                 "raise max_connections, or set max_connections_per_address connections=%zu",
+                 http->connections);
+    }
+    if (http->connections < http->max_connections - http->max_connections / 8)
+        http->is_full = false;
 }
 
-static struct http_peer *peer_create(struct http *http, struct MHD_Connection *connection)
+static struct http_peer *peer_create(struct http *http, int fd,
+                                     const struct sockaddr_storage *client)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct http_peer *peer = mem_alloc(sizeof *peer);
 
+    peer->fd = fd;
+    peer->client = *client;
+    network_format((const struct sockaddr *)client, peer->address);
+    TAILQ_INSERT_TAIL(&http->added, peer, in_added);
+    return peer;
+}
+
+/* libmicrohttpd did not take the connection, but closed it. */
+static void peer_forget(struct http *http, struct http_peer *peer)
+{
+    TAILQ_REMOVE(&http->added, peer, in_added);
+    free(peer);
+    http_count(http, -1);
+}
+
+/* Called inside MHD_add_connection(), or with 1.0 by the next MHD_run(). */
+static struct http_peer *peer_start(struct http *http, struct MHD_Connection *connection)
+{
+    int fd = conn_socket(connection);
+    struct http_peer *peer = TAILQ_FIRST(&http->added);
+
+    while (peer->fd != fd)
+        peer = TAILQ_NEXT(peer, in_added);
+    TAILQ_REMOVE(&http->added, peer, in_added);
     peer->connection = connection;
     peer->stall_s = http->stall_s;
     peer->in_handshake = http->is_tls;
     http->handshakes += peer->in_handshake;
-    format_address(info->client_addr, peer->address);
     deadline_set(http->deadlines, &peer->deadline);
     return peer;
 }
@@ -942,20 +1032,67 @@ static void peer_destroy(struct http *http, struct http_peer *peer)
     peer_end_handshake(http, peer);
     deadline_clear(http->deadlines, &peer->deadline);
     free(peer);
+    http_count(http, -1);
 }
 
-/* At the limit, further clients wait to be accepted; say so once each time. */
-static void connections_count(struct http *http, int more)
+/*
+ * libmicrohttpd counts connections by the address that it is told. What trusted
+ * proxies open is for many clients, so it is told an address that it does not
+ * count; the peers of unix sockets are one.
+ */
+static void http_add(struct http *http, int fd, const struct sockaddr_storage *client)
 {
-    http->connections += (unsigned)more;
-    if (http->connections >= http->max_connections && !http->is_full) {
-        http->is_full = true;
-        log_warn("there are as many connections as there may be, and further clients wait; "
-                 "raise max_connections, or set max_connections_per_address connections=%u",
-                 http->connections);
+    const struct sockaddr_in one = {.sin_family = AF_INET};
+    const struct sockaddr_un none = {.sun_family = AF_UNIX};
+    struct http_peer *peer;
+    const struct sockaddr *counted = (const struct sockaddr *)client;
+    socklen_t length = client->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof one;
+
+    if (networks_contain(http->proxies, counted)) {
+        counted = (const struct sockaddr *)&none;
+        length = sizeof none;
+    } else if (client->ss_family == AF_UNIX) {
+        counted = (const struct sockaddr *)&one;
     }
-    if (http->connections < http->max_connections - http->max_connections / 8)
-        http->is_full = false;
+    peer = peer_create(http, fd, client);
+    if (MHD_add_connection(http->daemon, fd, counted, length) != MHD_YES)
+        peer_forget(http, peer);
+    http_run_soon(http);
+}
+
+/* What libmicrohttpd has not started when it ran, it has closed. */
+static void http_forget_added(struct http *http)
+{
+    while (!TAILQ_EMPTY(&http->added))
+        peer_forget(http, TAILQ_FIRST(&http->added));
+}
+
+static void on_arrived(void *data, int fd, const struct sockaddr_storage *client)
+{
+    if (fd < 0)
+        http_count(data, -1);
+    else
+        http_add(data, fd, client);
+}
+
+static void on_accepted(void *data, int fd, const struct sockaddr_storage *peer, bool proxied)
+{
+    struct http *http = data;
+    char address[INET6_ADDRSTRLEN];
+
+    http_count(http, 1);
+    if (!proxied) {
+        http_add(http, fd, peer);
+    } else if (networks_contain(http->proxies, (const struct sockaddr *)peer)) {
+        arrivals_add(http->arrivals, fd, peer);
+    } else {
+        network_format((const struct sockaddr *)peer, address);
+        log_warn("connection closed: this address takes connections of trusted_proxies only "
+                 "client=%s",
+                 address);
+        close(fd);
+        http_count(http, -1);
+    }
 }
 
 static void on_connection(void *data, struct MHD_Connection *connection, void **slot,
@@ -964,11 +1101,9 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
     struct http *http = data;
 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        *slot = peer_create(http, connection);
-        connections_count(http, 1);
+        *slot = peer_start(http, connection);
     } else {
         peer_destroy(http, *slot);
-        connections_count(http, -1);
         http_run_soon(http);
     }
 }
@@ -991,17 +1126,19 @@ __attribute__((format(printf, 2, 0))) static void on_mhd_log(void *data, const c
 }
 
 /* Set options that all connections inherit. */
-static void set_socket_options(int listen_fd)
+static void set_socket_options(int listen_fd, unsigned unused)
 {
     int on = 1, unsent_max = UNSENT_MAX;
 
+    (void)unused;
     setsockopt(listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(listen_fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
 }
 
 static struct MHD_Daemon *start_daemon(struct http *http, const struct http_settings *settings)
 {
-    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, settings->retrieve_certificate},
@@ -1011,8 +1148,8 @@ static struct MHD_Daemon *start_daemon(struct http *http, const struct http_sett
 
     return MHD_start_daemon(
         flags | (http->is_tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_access, http,
-        MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, settings->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, settings->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        settings->max_connections + CONNECTIONS_SLACK, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
         settings->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->max_headers, MHD_OPTION_NOTIFY_COMPLETED,
         on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
@@ -1034,11 +1171,14 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings,
     http->handler = handler;
     http->data = data;
     TAILQ_INIT(&http->requests);
-    http->listen_fd = settings->listen_fd;
-    set_socket_options(http->listen_fd);
+    TAILQ_INIT(&http->added);
+    http->listeners = settings->listeners;
+    listeners_each(http->listeners, set_socket_options, 0);
+    http->proxies = networks_create("");
     http_set_stall(http, settings->stall_s);
     http->daemon = start_daemon(http, settings);
     if (http->daemon == NULL) {
+        networks_destroy(http->proxies);
         free(http);
         return -EIO;
     }
@@ -1050,6 +1190,8 @@ int http_create(uv_loop_t *loop, const struct http_settings *settings,
     uv_idle_init(loop, &http->turn);
     http->poll.data = http->timer.data = http->turn.data = http;
     uv_poll_start(&http->poll, UV_READABLE, on_readable);
+    http->arrivals = arrivals_create(loop, settings->request_timeout_s, on_arrived, http);
+    listeners_start(http->listeners, loop, on_accepted, http);
     http_run_soon(http);
     *out = http;
     return 0;
@@ -1060,13 +1202,15 @@ const char *http_library(void)
     return MHD_get_version();
 }
 
+void http_set_proxies(struct http *http, const char *proxies)
+{
+    networks_destroy(http->proxies);
+    http->proxies = networks_create(proxies);
+}
+
 void http_quiesce(struct http *http)
 {
-    MHD_socket listener = MHD_quiesce_daemon(http->daemon);
-
-    http->listen_fd = -1;
-    if (listener != MHD_INVALID_SOCKET)
-        close(listener);
+    listeners_close(http->listeners);
 }
 
 size_t http_open_requests(const struct http *http)
@@ -1087,11 +1231,15 @@ void http_destroy(struct http *http)
             request_reset(request);
         }
     }
+    arrivals_destroy(http->arrivals);
     handles_close(&http->handles, free, http, &http->poll, NULL);
     lingers_destroy(http->lingers);
     http->lingers = NULL;
     MHD_run(http->daemon);
     MHD_stop_daemon(http->daemon);
+    http_forget_added(http);
     handles_close(&http->handles, free, http, &http->timer, &http->turn, NULL);
     deadlines_destroy(http->deadlines);
+    listeners_destroy(http->listeners);
+    networks_destroy(http->proxies);
 }

@@ -17,9 +17,10 @@
 
 struct http;
 struct http_request;
+struct listeners;
 
 struct http_settings {
-    int listen_fd; /* bound and listening; http owns it */
+    struct listeners *listeners; /* http owns them */
     unsigned max_connections;
     unsigned max_connections_per_address; /* 0 is no limit */
     unsigned stall_s;                     /* see http_set_stall() */
@@ -59,6 +60,12 @@ struct http_handler {
 int http_create(uv_loop_t *loop, const struct http_settings *settings,
                 const struct http_handler *handler, void *data, struct http **out);
 
+/*
+ * Whose word on their clients' addresses counts, as networks_create() reads it:
+ * X-Forwarded-For, Forwarded and the PROXY protocol.
+ */
+void http_set_proxies(struct http *http, const char *proxies);
+
 /* Return the version of libmicrohttpd. */
 const char *http_library(void);
 
@@ -95,7 +102,7 @@ const char *http_query_next(const struct http_request *request, const char *name
  * gave none, which only HTTP/1.0 may do. */
 const char *http_host(const struct http_request *request);
 
-/* Numeric, without the port. */
+/* Numeric, without the port; that of a trusted proxy's client. "unix" for a unix socket's. */
 const char *http_client_address(const struct http_request *request);
 
 /* The subject of the client's token: "" until it is set. Copied. */

@@ -125,13 +125,15 @@ class Connection:
     """One client connection, blocking, but not for ever."""
 
     def __init__(self, address, receive_buffer=None, tls=None, source=None, name="localhost"):
-        self.socket = socket.socket()
+        is_unix = isinstance(address, str)
+        self.socket = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
             self.socket.bind((source, 0))
         self.socket.settimeout(PATIENCE_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not is_unix:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect(address)
         if tls:
             # Else the first request waits until the end of the handshake is acknowledged: 40 ms.

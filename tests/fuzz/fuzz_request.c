@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include "api/request.h"
+#include "base/networks.h"
 #include "config/setting.h"
 #include "http/framing.h"
 #include "http/target.h"
@@ -78,7 +79,8 @@ static void check_settings(const char *text)
         assert(number >= 3 && number <= 70000);
     if (setting_disconnect(text, &number) == 0)
         assert(number <= DISCONNECT_SECONDS_MAX || number == DISCONNECT_CONTINUE);
-    if (setting_address(text, &address) == 0)
+    networks_destroy(networks_create(text));
+    if (network_read(text, strlen(text), &address))
         assert(address.ss_family == AF_INET || address.ss_family == AF_INET6);
     setting_is_loopback(text);
     for (const char *word = text; setting_word(&word) > 0;)

@@ -17,13 +17,14 @@
 /* A file in the folder of the group: messages name it without a path. */
 #define FILE_NAME "sluice.ini"
 
-#define HOST_KEYS                                                                        \
-    "keys are listen, plugins, max_headers, max_body, max_connections, "                 \
-    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, "   \
-    "request_timeout, heartbeat, stall, "                                                \
-    "log_size, log_budget, retention, start_timeout, drain_delay, "                      \
-    "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, log_level, "       \
-    "log_format, admin, debug, state_folder, forward_headers, tokens, allow_anonymous, " \
+#define HOST_KEYS                                                                           \
+    "keys are listen, socket_mode, trusted_proxies, proxy_protocol, plugins, max_headers, " \
+    "max_body, max_connections, "                                                           \
+    "max_connections_per_address, max_runs, max_runs_per_client, connection_timeout, "      \
+    "request_timeout, heartbeat, stall, "                                                   \
+    "log_size, log_budget, retention, start_timeout, drain_delay, "                         \
+    "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, log_level, "          \
+    "log_format, admin, debug, state_folder, forward_headers, tokens, allow_anonymous, "    \
     "allowed_hosts, cors_origins, tls_certificate, tls_key"
 
 static struct config *config;
@@ -538,30 +539,17 @@ CASE(printed_defaults_are_a_file)
 
 CASES("listen", FIXTURE);
 
-CASE(address_of_ipv4)
+CASE(addresses)
 {
-    struct sockaddr_storage storage;
-    struct sockaddr_in in;
+    static const char *good[] = {"192.0.2.1:65535", "[::1]:0", "unix:/run/x.sock", "unix:x",
+                                 "127.0.0.1:0, 127.0.0.1:0 unix:/a [::]:80"};
 
-    set("host.listen=192.0.2.1:65535");
-    config_address(config, &storage);
-    memcpy(&in, &storage, sizeof in);
-    ck_assert_int_eq(in.sin_family, AF_INET);
-    ck_assert_uint_eq(ntohs(in.sin_port), 65535);
-    ck_assert_uint_eq(ntohl(in.sin_addr.s_addr), 0xc0000201);
-}
-
-CASE(address_of_ipv6)
-{
-    struct sockaddr_storage storage;
-    struct sockaddr_in6 in6;
-
-    set("host.listen=[::1]:0");
-    config_address(config, &storage);
-    memcpy(&in6, &storage, sizeof in6);
-    ck_assert_int_eq(in6.sin6_family, AF_INET6);
-    ck_assert_uint_eq(in6.sin6_port, 0);
-    ck_assert(IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr));
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        char assignment[128];
+        snprintf(assignment, sizeof assignment, "host.listen=%s", good[i]);
+        set(assignment);
+        ck_assert_str_eq(config->listen, good[i]);
+    }
 }
 
 CASE(bad_addresses)
@@ -572,14 +560,16 @@ CASE(bad_addresses)
                                 "[:80",       "]:80",        "[127.0.0.1]:80",
                                 "127.1:80",   "localhost:1", "1.2.3.4:65536",
                                 "1.2.3.4:-1", "1.2.3.4:+1",  "1.2.3.4:8x",
-                                "1.2.3.4: 8", "[::1:80",     "1.2.3.4:99999999999999999999"};
+                                "1.2.3.4: 8", "[::1:80",     "1.2.3.4:99999999999999999999",
+                                "unix:",      "/run/x.sock", "127.0.0.1:80,localhost:80",
+                                ", ,",        "unix"};
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char assignment[128], message[300];
         snprintf(assignment, sizeof assignment, "host.listen=%s", bad[i]);
         snprintf(message, sizeof message,
-                 "--set %s: listen must be a numeric ADDRESS:PORT such as 127.0.0.1:8080 or "
-                 "[::1]:8080, not '%s'",
+                 "--set %s: listen must be numeric ADDRESS:PORT such as 127.0.0.1:8080 or "
+                 "[::1]:8080, or unix:PATH, not '%s'",
                  assignment, bad[i]);
         expect_set_refusal(assignment, message);
     }
@@ -1157,13 +1147,46 @@ CASE(loopback_needs_no_tokens)
     expect_fit("127.255.255.254:0");
     expect_fit("[::1]:8080");
     expect_fit("[::ffff:127.1.2.3]:8080");
+    expect_fit("unix:/run/x.sock");
+    expect_fit("127.0.0.1:1 unix:x, [::1]:2");
+}
+
+CASE(proxy_protocol_is_of_listeners)
+{
+    set("host.proxy_protocol=127.0.0.1:81");
+    expect_unfit("127.0.0.1:8080", "proxy_protocol has 127.0.0.1:81, which is not in listen; write "
+                                   "it as there");
+    set("host.listen=127.0.0.1:80, 127.0.0.1:81");
+    expect_unfit("127.0.0.1:80 127.0.0.1:81",
+                 "proxy_protocol needs trusted_proxies, the addresses of the proxies");
+    set("host.trusted_proxies=10.0.0.0/8, ::1 unix");
+    expect_fit("127.0.0.1:80 127.0.0.1:81");
+}
+
+CASE(modes_and_networks)
+{
+    static const char *bad[] = {"socket_mode=",      "socket_mode=888",
+                                "socket_mode=1777",  "socket_mode=rw",
+                                "socket_mode=00660", "trusted_proxies=proxy",
+                                "trusted_proxies=*", "trusted_proxies=10.0.0.0/33"};
+    char assignment[64];
+
+    ck_assert_uint_eq(config->socket_mode, 0660);
+    set("host.socket_mode=600");
+    ck_assert_uint_eq(config->socket_mode, 0600);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(assignment, sizeof assignment, "host.%s", bad[i]);
+        ck_assert_int_eq(config_set(config, assignment, &why), -EINVAL);
+    }
 }
 
 CASE(other_addresses_need_tokens)
 {
-    static const char *others[] = {"0.0.0.0:8080",    "126.255.255.255:1", "128.0.0.1:1",
-                                   "192.168.0.1:1",   "[::]:8080",         "[::2]:1",
-                                   "[2001:db8::1]:1", "[::127.0.0.1]:1",   "[::ffff:192.0.2.1]:1"};
+    static const char *others[] = {
+        "0.0.0.0:8080",          "126.255.255.255:1", "128.0.0.1:1",
+        "192.168.0.1:1",         "[::]:8080",         "[::2]:1",
+        "[2001:db8::1]:1",       "[::127.0.0.1]:1",   "[::ffff:192.0.2.1]:1",
+        "127.0.0.1:1 0.0.0.0:1", "unix:x, 10.0.0.1:1"};
 
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         char message[300];

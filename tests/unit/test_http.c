@@ -1,5 +1,7 @@
 #include "../case.h"
+#include "base/why.h"
 #include "http/http.h"
+#include "http/listeners.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,8 +18,7 @@
 
 static uv_loop_t loop;
 static struct http *http;
-static struct sockaddr_storage address;
-static socklen_t address_length;
+static in_port_t port;
 static int client;
 
 static struct http_request *request; /* the last request */
@@ -68,20 +69,15 @@ static void on_request_resets(void *data, struct http_request *arrived)
     http_stream_reset(arrived);
 }
 
-static int listen_on(int family)
+static struct listeners *listen_on(int family)
 {
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    const char *name = family == AF_INET6 ? "[::]:0" : "127.0.0.1:0";
+    struct listeners *listeners;
+    struct why why = {0};
 
-    if (family == AF_INET6)
-        ck_assert_int_eq(bind(fd, (struct sockaddr *)&v6, sizeof v6), 0);
-    else
-        ck_assert_int_eq(bind(fd, (struct sockaddr *)&v4, sizeof v4), 0);
-    ck_assert_int_eq(listen(fd, 10), 0);
-    address_length = sizeof address;
-    getsockname(fd, (struct sockaddr *)&address, &address_length);
-    return fd;
+    ck_assert_int_eq(listeners_open(name, "", 0600, &listeners, &why), 0);
+    port = (in_port_t)atoi(strrchr(listeners_names(listeners), ':') + 1);
+    return listeners;
 }
 
 static enum http_admission admit(void *data, struct http_request *asked)
@@ -94,7 +90,7 @@ static enum http_admission admit(void *data, struct http_request *asked)
 static void serve(int family, void (*handle)(void *data, struct http_request *asked))
 {
     static struct http_handler handler = {.admit = admit};
-    struct http_settings settings = {.listen_fd = listen_on(family),
+    struct http_settings settings = {.listeners = listen_on(family),
                                      .max_connections = 10,
                                      .stall_s = 10,
                                      .timeout_s = 10,
@@ -129,8 +125,7 @@ static void ask(const char *version)
     char text[64];
     int length = snprintf(text, sizeof text, "GET / HTTP/%s\r\nHost: h\r\n\r\n", version);
 
-    to.sin_port =
-        ((struct sockaddr_in *)&address)->sin_port; /* at the same offset as in sockaddr_in6 */
+    to.sin_port = htons(port);
     client = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_eq(connect(client, (struct sockaddr *)&to, sizeof to), 0);
     ck_assert_int_eq(write(client, text, (size_t)length), length);

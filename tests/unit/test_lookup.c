@@ -8,13 +8,16 @@
 #include "api/stream.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "base/why.h"
 #include "config/config.h"
 #include "fleet/registry.h"
+#include "http/listeners.h"
 #include "run/runs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -88,8 +91,7 @@ static void setup(void)
                                      .request_timeout_s = 10,
                                      .max_headers = 8192,
                                      .max_body = 1000};
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
+    struct why why = {0};
 
     log_open("test", "", LOG_FATAL);
     memset(&pending, 0, sizeof pending);
@@ -102,11 +104,8 @@ static void setup(void)
     api.collectors = collectors_create(&loop, &times);
     api.registry = registry_create(&loop, config, on_settled, NULL);
     api.access = access_create(config, config->listen, NULL);
-    settings.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    ck_assert_int_eq(bind(settings.listen_fd, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(listen(settings.listen_fd, 10), 0);
-    getsockname(settings.listen_fd, (struct sockaddr *)&address, &length);
-    port = address.sin_port;
+    ck_assert_int_eq(listeners_open("127.0.0.1:0", "", 0600, &settings.listeners, &why), 0);
+    port = htons((in_port_t)atoi(strrchr(listeners_names(settings.listeners), ':') + 1));
     ck_assert_int_eq(http_create(&loop, &settings, &api_handler, &api, &http), 0);
     create_run();
     client = -1;
