@@ -5,9 +5,9 @@
  *
  * Policy: a stream queues nothing of its own but its beginning and a heartbeat; what
  * its client has not read stays in the run's log, whose size the run's credit
- * bounds, and holds the agent back or is missing at last (run/readers.h). A client that is behind is sent its text in
- * fewer, larger events (pack.h). A client that makes no progress for the stall time is
- * disconnected by a reset, and can resume.
+ * bounds, and holds the agent back or is missing at last (run/readers.h). A client that is behind
+ * is sent its text in fewer, larger events (pack.h). A client that makes no progress for the stall
+ * time is disconnected by a reset, and can resume.
  */
 #ifndef API_STREAM_H
 #define API_STREAM_H

@@ -368,7 +368,8 @@ static void generation_create_in(const struct generation *generation, struct pro
 static bool generation_is_confined(const struct generation *generation, const struct config *config,
                                    const char *name)
 {
-    struct confinement *wanted = confinement_create(config_plugin(config, name), image_file(generation->image), config->debug);
+    struct confinement *wanted = confinement_create(config_plugin(config, name),
+                                                    image_file(generation->image), config->debug);
     bool same = strcmp(confinement_json(wanted), confinement_json(generation->confinement)) == 0;
 
     confinement_destroy(wanted);
@@ -384,10 +385,11 @@ static void on_hello(void *data, struct process *process, const struct process_h
         return;
     }
     if (!generation_is_confined(generation, generation->config, hello->name)) {
-        char *reason = mem_printf(
-            "%s: its plugin is called '%s', and [plugin %s] says what it may reach (env, user, sandbox, limits), "
-            "which counts before a file is loaded; name the file %s.so",
-            image_file(generation->image), hello->name, hello->name, hello->name);
+        char *reason =
+            mem_printf("%s: its plugin is called '%s', and [plugin %s] says what it may reach "
+                       "(env, user, sandbox, limits), "
+                       "which counts before a file is loaded; name the file %s.so",
+                       image_file(generation->image), hello->name, hello->name, hello->name);
         process_refuse(process, reason);
         free(reason);
         return;
@@ -517,8 +519,9 @@ struct generation *generation_start(uv_loop_t *loop, const struct generation_spe
     generation->handler = handler;
     generation->data = data;
     generation->since = uv_now(loop);
-    generation->confinement = confinement_create(
-        confinement_section(spec->config, image_file(spec->image)), image_file(spec->image), spec->config->debug);
+    generation->confinement =
+        confinement_create(confinement_section(spec->config, image_file(spec->image)),
+                           image_file(spec->image), spec->config->debug);
     generation_add_seat(generation);
     seat_fill(generation->seats[0]);
     return generation;

@@ -164,8 +164,7 @@ static int allow_ports(int rules, const char *list, struct refusal *refusal)
 
 static const char *text_of(const cJSON *confinement, const char *name)
 {
-    const char *text =
-        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(confinement, name));
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(confinement, name));
 
     return text ? text : "";
 }
@@ -179,11 +178,10 @@ static int allow_all(int rules, long abi, const cJSON *confinement, struct refus
     allow_paths(rules, common_write, (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE) & all, NULL,
                 refusal);
     allow_paths(rules, text_of(confinement, "folder"), read, NULL, refusal);
-    status =
-        allow_paths(rules, text_of(confinement, "read"), read, "sandbox_read", refusal);
+    status = allow_paths(rules, text_of(confinement, "read"), read, "sandbox_read", refusal);
     if (status == 0)
-        status = allow_paths(rules, text_of(confinement, "write"), all & ~FS_EXECUTE & ~FS_IOCTL_DEV,
-                             "sandbox_write", refusal);
+        status = allow_paths(rules, text_of(confinement, "write"),
+                             all & ~FS_EXECUTE & ~FS_IOCTL_DEV, "sandbox_write", refusal);
     if (status == 0 && strcmp(text_of(confinement, "sandbox"), "yes") == 0)
         status = allow_ports(rules, text_of(confinement, "connect"), refusal);
     return status;

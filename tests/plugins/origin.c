@@ -22,7 +22,7 @@ static void read_data(char *line, size_t size)
     Dl_info info;
     FILE *file;
 
-    if (dladdr(__extension__(void *)read_data, &info) == 0)
+    if (dladdr(__extension__(void *) read_data, &info) == 0)
         return;
     snprintf(path, sizeof path, "%.*s/../share/origin.txt",
              (int)(strrchr(info.dli_fname, '/') - info.dli_fname), info.dli_fname);
