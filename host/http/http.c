@@ -85,9 +85,12 @@
 
 #define TLS_PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
-/* Milliseconds between two runs while only TLS handshakes seem to be ready; see http_pause(). */
+/* Milliseconds between two runs while what seems to be ready is not; see http_pause(). */
 #define PAUSE_MIN 1
 #define PAUSE_MAX 100
+
+/* Runs in a row that may come to nothing without a pause. */
+#define VAIN_MAX 8
 
 /* Block size of a stream's reader for libmicrohttpd; nothing is ever read through it. */
 #define READER_BLOCK 64
@@ -127,7 +130,8 @@ struct http {
     TAILQ_HEAD(, http_peer) added; /* which libmicrohttpd has not started */
     size_t connections;            /* with arrivals */
     size_t max_connections;
-    size_t handshakes; /* connections that may be in one */
+    size_t handshakes;  /* connections that may be in one */
+    unsigned vain_runs; /* in a row; nothing was begun, received or ended in them */
     size_t max_body;
     bool is_full; /* it was said that there are no more connections */
     unsigned stall_s;
@@ -211,17 +215,20 @@ static void on_turn(uv_idle_t *turn);
 
 /*
  * libmicrohttpd believes that a TLS handshake that waits for its client can go
- * on at once, and would run without end. The epoll descriptor sees what the
- * client sends anyway. So the next run is put off until such runs take only a
- * fraction of the time. The price: while there are handshakes, connections that
- * really are ready go on somewhat later.
+ * on at once, and would run without end. It believes the same of a chunk whose size
+ * is longer than its buffer, and reads no further. The epoll descriptor sees what other
+ * clients send anyway. So while there are handshakes, or several runs in a row led to
+ * nothing, the next run is put off until such runs take only a fraction of the
+ * time. The price: connections that really are ready go on somewhat later.
  */
-static uint64_t http_pause(const struct http *http, uint64_t took_ns)
+static uint64_t http_pause(struct http *http, uint64_t took_ns)
 {
     uint64_t pause = took_ns * 4 / CLOCK_MS;
 
-    if (http->handshakes == 0)
+    if (http->handshakes == 0 && http->vain_runs < VAIN_MAX) {
+        http->vain_runs++;
         return 0;
+    }
     return pause < PAUSE_MIN ? PAUSE_MIN : pause > PAUSE_MAX ? PAUSE_MAX : pause;
 }
 
@@ -918,10 +925,11 @@ static mhd_result on_access(void *data, struct MHD_Connection *connection, const
                             size_t *upload_size, void **request_slot)
 {
     struct http_request *request = *request_slot;
+    struct http *http = data;
 
-    (void)data;
     (void)connection;
     (void)path;
+    http->vain_runs = 0;
     if (request->state == REQUEST_ARRIVING)
         return request_begin(request, method, version);
     if (*upload_size > 0) {
@@ -946,6 +954,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **r
 
     (void)connection;
     (void)code;
+    http->vain_runs = 0;
     if (request == NULL)
         return;
     *request_slot = NULL;
@@ -1100,6 +1109,7 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 {
     struct http *http = data;
 
+    http->vain_runs = 0;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *slot = peer_start(http, connection);
     } else {

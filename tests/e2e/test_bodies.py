@@ -2,7 +2,10 @@
 """Bodies that nobody asked for: they are not kept, whoever sends them and wherever to."""
 
 import hashlib
+import os
+import time
 
+from host import read_proc
 from harness import SANITIZED, Connection, Test, main, memory_kib, request_bytes
 
 TOKEN = "one"
@@ -26,12 +29,49 @@ WITH_BODY = [("POST", "/agents/e2e_emit/runs", 401), ("POST", f"/runs/{NOBODY}/i
 
 
 class TokenTest(Test):
+    SETTINGS = {}
+
     def setUp(self):
         super().setUp()
         with open(self.path("tokens"), "w") as file:
             file.write(f"alice:{hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
         self.server = self.serve("e2e_emit", "ticker",
-                                 settings={"host.tokens": self.path("tokens")})
+                                 settings={"host.tokens": self.path("tokens"), **self.SETTINGS})
+
+
+class EndlessTest(TokenTest):
+    """Chunks whose size has no end: they are longer than any buffer, and cost next to nothing."""
+
+    SETTINGS = {"host.request_timeout": 1, "host.connection_timeout": 1}
+
+    def cpu_s(self):
+        fields = read_proc(self.server.process.pid, "stat").rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def check_endless(self, chunk):
+        with self.server.connect() as connection:
+            connection.send(request_bytes("POST", "/agents/e2e_emit/runs?mode=wait", None,
+                                          {"Transfer-Encoding": "chunked", "Content-Type": "application/json",
+                                           "Authorization": "Bearer " + TOKEN}))
+            cpu, begin = self.cpu_s(), time.monotonic()
+            try:
+                connection.send(chunk)
+                while connection.socket.recv(1 << 16):
+                    pass
+            except ConnectionError:
+                pass  # bytes were not read
+            cpu, took = self.cpu_s() - cpu, time.monotonic() - begin
+            # Not how fast it is: which part of the time it was busy.
+            self.assertLess(cpu, 0.1 + took / 3)
+
+    def test_size(self):
+        self.check_endless(b"0" * LARGE)
+
+    def test_extension(self):
+        self.check_endless(b"2;" + b"a" * LARGE)
+
+    def test_trailer(self):
+        self.check_endless(b"2\r\n{}\r\n0\r\na:" + b"a" * LARGE)
 
 
 class BodyTest(TokenTest):
