@@ -1,5 +1,6 @@
 /*
- * Steps: open without waiting (a FIFO named *.so must not hang the front); look
+ * Steps: open without waiting (a FIFO named *.so must not hang the front); refuse what
+ * would take the memory of everybody else, for the copy is in memory; look
  * at the ELF header, whose section table ends the file, to see whether all of
  * it is there; copy with sendfile(2); seal.
  *
@@ -14,6 +15,7 @@
  */
 #include "fleet/image.h"
 
+#include "base/capacity.h"
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/pool.h"
@@ -140,6 +142,10 @@ static int copy_file(int from, const char *path, const char *file, struct progre
     if (!S_ISREG(progress->found.st_mode))
         return why_set(why, -EINVAL, "refused at copy: %s is not a regular file", file);
     size = progress->found.st_size;
+    if ((uint64_t)size > capacity_memory("") / 2)
+        return why_set(why, -EFBIG,
+                       "refused at copy: %s has %jd bytes, more than half of the memory there is",
+                       file, (intmax_t)size);
     status = check_whole(from, size, file, why);
     if (status < 0)
         return status;

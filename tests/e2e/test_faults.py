@@ -102,6 +102,31 @@ class FolderTest(Test):
         self.check_refused(server, "half", "refused at copy", "is not whole: it has 2000 bytes")
         self.assertEqual(len(server.get("/agents").json()["agents"]), 6)
 
+    def test_file_that_is_larger_than_the_memory(self):
+        """It is copied into memory; a file with holes takes nothing of the disk."""
+        def fill(folder):
+            path = os.path.join(folder, "huge.so")
+            shutil.copy(plugin_path("ticker"), path)
+            os.truncate(path, 1 << 42)
+
+        self.check_refused(self.start(fill=fill), "huge", "refused at copy",
+                           "more than half of the memory there is")
+
+    def test_special_files(self):
+        """None of them is waited for, or read without end."""
+        def fill(folder):
+            os.mkfifo(os.path.join(folder, "fifo.so"))
+            os.symlink("/dev/zero", os.path.join(folder, "zero.so"))
+            os.symlink("loop.so", os.path.join(folder, "loop.so"))
+            shutil.copy(plugin_path("ticker"), folder)
+            os.mkfifo(os.path.join(folder, "ticker.so.sha256"))
+
+        server = self.start(fill=fill)
+        for name in ("fifo", "zero"):
+            self.check_refused(server, name, "refused at copy", "is not a regular file")
+        self.check_refused(server, "loop", "refused at copy", "Too many levels of symbolic links")
+        self.check_refused(server, "ticker", "refused at checksum")
+
     def test_unreadable_file(self):
         def fill(folder):
             path = os.path.join(folder, "secret.so")
