@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """nginx, HAProxy and Caddy as docs/behind-a-proxy.md sets them up: what clients see through them."""
 
+import configparser
 import contextlib
 import os
 import re
@@ -37,20 +38,24 @@ http {{
 class ProxyTest:
     """Each test behind one proxy, over TLS; the subclasses say which."""
 
-    server_settings = {"host.heartbeat": 1, "host.allowed_hosts": NAME}
-
     def setUp(self):
         if not (self.program and shutil.which(self.program)):
             self.skipTest(f"{self.program} is not installed")
         super().setUp()
-        self.server = self.serve("ticker", "e2e_watch_fiber",
-                                 settings=self.server_settings)
+        self.server = self.serve("ticker", "e2e_watch_fiber", settings=self.settings())
         self.identity = Identity(self.folder, "agents", host=NAME)
         self.port = free_port()
         self.home = self.path(self.program)
         os.mkdir(self.home)
         os.chmod(self.folder, 0o755)
         self.start_proxy()
+
+    def settings(self):
+        """Those that the page shows, but for the address and the folder, and a quick heartbeat."""
+        shown = configparser.ConfigParser()
+        shown.read_string(Document("docs/behind-a-proxy.md").blocks("ini")[0])
+        return {"host.heartbeat": 1, **{f"host.{key}": value for key, value in shown["host"].items()
+                                        if key not in ("listen", "plugins")}}
 
     def listing(self):
         """What the page shows, with this test's ports and files."""
