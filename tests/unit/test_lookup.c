@@ -237,8 +237,10 @@ CASE(input_that_is_not_json)
 CASE_LOOP(client_leaves, 0, 3)
 {
     static const char *const paths[] = {"/events", "/cancel", "/input"};
+    const struct linger reset = {.l_onoff = 1};
 
     ask(_i == 0 ? "GET" : "POST", paths[_i], "Content-Type: application/json\r\n", "{}");
+    setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     close(client);
     while (http_open_requests(http) > 0)
         uv_run(&loop, UV_RUN_NOWAIT);
