@@ -26,6 +26,8 @@ base_sources = \
 	host/base/log_sink.h \
 	host/base/mem.c \
 	host/base/mem.h \
+	host/base/modes.c \
+	host/base/modes.h \
 	host/base/networks.c \
 	host/base/networks.h \
 	host/base/patience.c \

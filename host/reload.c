@@ -20,6 +20,7 @@
 #include "api/tokens.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/modes.h"
 #include "base/patience.h"
 #include "base/pool.h"
 #include "base/why.h"
@@ -54,6 +55,17 @@ struct reload {
 
 /* ---- a reading ---- */
 
+/* The file was just read, so whatever hides its modes now is no reason to refuse it. */
+static int check_secret(const struct config *config, const char *what, const char *path,
+                        struct why *why)
+{
+    struct stat found;
+
+    if (stat(path, &found) < 0)
+        return 0;
+    return modes_check(what, path, &found, MODES_SECRET, config->strict_modes, why);
+}
+
 int reading_fill(struct reading *reading, const char *listen, bool with_tls, struct why *why)
 {
     const struct config *config = reading->config;
@@ -61,11 +73,17 @@ int reading_fill(struct reading *reading, const char *listen, bool with_tls, str
 
     if (status == 0 && *config->tokens)
         status = tokens_load(config->tokens, &reading->tokens, why);
+    if (status == 0 && *config->tokens)
+        status = check_secret(config, "host.tokens", config->tokens, why);
     if (status == 0 && with_tls && *config->tls_certificate)
         status = tls_read(config->tls_certificate, config->tls_key, &reading->identity, why);
+    if (status == 0 && reading->identity)
+        status = check_secret(config, "host.tls_key", config->tls_key, why);
     if (status < 0) {
         tokens_destroy(reading->tokens);
+        tls_discard(reading->identity);
         reading->tokens = NULL;
+        reading->identity = NULL;
     }
     return status;
 }

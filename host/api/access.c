@@ -237,9 +237,6 @@ struct access *access_create(const struct config *config, const char *listen, st
     access->origins = mem_strdup(config->cors_origins);
     access->hosts = mem_strdup(config->allowed_hosts);
     access->only_local = setting_is_loopback(listen);
-    if (tokens && tokens_are_exposed(tokens))
-        log_warn("other users of this machine can open the file of tokens; chmod 600 it file=%s",
-                 config->tokens);
     if (tokens)
         log_info("clients need a token tokens=%zu file=%s", tokens_count(tokens), config->tokens);
     return access;

@@ -34,7 +34,6 @@ struct tokens {
     size_t count;          /* of lines */
     size_t distinct;       /* entries whose digests differ */
     size_t capacity;
-    bool is_exposed;
 };
 
 /* Make the digest by which an entry is found of the digest of its token. */
@@ -168,14 +167,11 @@ int tokens_load(const char *file, struct tokens **out, struct why *why)
     const char *refused = NULL;
     size_t size = 0, number = 0;
     char *line = NULL;
-    struct stat meta;
     ssize_t length;
     int status = 0;
 
     if (getrandom(tokens->key, sizeof tokens->key, 0) != sizeof tokens->key)
         log_fatal("there is no randomness to keep tokens with: %s", strerror(errno));
-    tokens->is_exposed =
-        stream && fstat(fileno(stream), &meta) == 0 && (meta.st_mode & S_IRWXO) != 0;
     while (stream && refused == NULL && (length = getline(&line, &size, stream)) >= 0) {
         number++;
         refused = line_take(tokens, line, (size_t)length);
@@ -201,11 +197,6 @@ void tokens_destroy(struct tokens *tokens)
         return;
     free(tokens->entries);
     free(tokens);
-}
-
-bool tokens_are_exposed(const struct tokens *tokens)
-{
-    return tokens->is_exposed;
 }
 
 size_t tokens_count(const struct tokens *tokens)

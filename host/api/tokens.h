@@ -29,9 +29,6 @@ int tokens_load(const char *file, struct tokens **out, struct why *why);
 /* tokens may be NULL. */
 void tokens_destroy(struct tokens *tokens);
 
-/* Return true if other users of this machine may open the file. */
-bool tokens_are_exposed(const struct tokens *tokens);
-
 size_t tokens_count(const struct tokens *tokens);
 
 /* Return the subject of a token, or NULL. Its time tells nothing about the tokens that there are.

@@ -70,6 +70,7 @@ static const struct setting host_keys[] = {
     {HOST(WORD, log_format, LIVE), "text", "text, json", NULL, "of the log's lines"},
     {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
     {HOST(SWITCH, debug, LIVE), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},
+    {HOST(SWITCH, strict_modes, LIVE), "no", NULL, NULL, "refuse files of code and secrets that others may change or read"},
     {HOST(PATH, state_folder, RESTART), CONFIG_AUTO, NULL, NULL, "folder of what rollback and drain need after a restart"},
     {HOST(HEADERS, forward_headers, LIVE), "", NULL, NULL, "request headers that agents may read"},
     {HOST(FILE, tokens, LIVE), "", NULL, NULL, "the clients' tokens, as `sluice token` makes them"},

@@ -81,6 +81,7 @@ struct config {
     char *tls_certificate;                /* file, "" is none */
     char *tls_key;                        /* file, "" is none */
     bool debug;                           /* the memory guard of front and workers is open */
+    bool strict_modes;                    /* see base/modes.h */
     unsigned start_timeout;               /* seconds */
     unsigned drain_delay;                 /* seconds, 0 is none */
     unsigned shutdown_timeout;            /* seconds, 0 is at once */

@@ -47,6 +47,7 @@
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/modes.h"
 #include "base/patience.h"
 #include "fleet/look.h"
 #include "fleet/queue.h"
@@ -503,20 +504,30 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
 static void on_copied(void *data, struct image *image, const char *reason)
 {
     struct deployment *deployment = data;
+    struct why why = {0};
+    bool refused = image == NULL;
 
     if (deployment->swap.of == 0) {
         deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
         deployment->bad_sum = deployment->swap.seen_sum;
-        deployment->is_bad = image == NULL;
+        if (image &&
+            modes_check("refused at copy: the plugin's file", deployment->file, &deployment->tried,
+                        MODES_CODE, deployment->config->strict_modes, &why) < 0) {
+            refused = true;
+            reason = why_text(&why);
+        }
+        deployment->is_bad = refused;
     }
     deployment->swap.copy = NULL;
-    if (image) {
-        deployment_swap_to(deployment, image);
-        image_unref(image);
-    } else {
+    if (refused) {
         deployment_swap_failed(deployment, reason);
         deployment_begin_wanted(deployment);
+    } else {
+        deployment_swap_to(deployment, image);
     }
+    if (image)
+        image_unref(image);
+    why_finish(&why);
 }
 
 /* Swap to the file as it is now. */

@@ -27,6 +27,7 @@
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/modes.h"
 #include "base/pool.h"
 #include "fleet/look.h"
 
@@ -245,6 +246,8 @@ static void watch_tell_folder(struct watch *watch, const struct look *look)
     if (moved || back)
         log_info("plugin folder %s plugins=%s real=%s", moved ? "replaced" : "back", watch->folder,
                  look->real ? look->real : "-");
+    if (look->status == 0 && (moved || back || watch->inode.st_ino == 0))
+        modes_check("plugin folder", watch->folder, &look->inode, MODES_CODE, false, NULL);
     if (look->status == 0)
         mem_set(&watch->trouble, NULL);
     if (moved || back) /* the next folder may have the number of the last one */
