@@ -31,6 +31,7 @@ fi
 : "${MIRROR:?apt has no package lists: run apt-get update, or set MIRROR}"
 
 root=${BARE:-$(mktemp -d "${TMPDIR:-/tmp}/sluice-bare.XXXXXX")}
+mkdir -p "$root" && chmod 755 "$root" # it is / in there, for every user
 [ -n "${BARE:-}" ] || trap 'rm -rf --one-file-system "$root"' EXIT
 trap 'exit 130' INT TERM
 
