@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define SEPARATORS ", \t"
-#define DIGITS     "0123456789"
 
 struct network {
     struct in6_addr address; /* IPv4 as mapped */
@@ -33,6 +32,15 @@ static bool to_v6(const struct sockaddr *address, struct in6_addr *out)
     else if (address->sa_family == AF_INET6)
         *out = v6->sin6_addr;
     return address->sa_family == AF_INET || address->sa_family == AF_INET6;
+}
+
+static bool are_digits(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+    }
+    return length > 0;
 }
 
 static bool network_parse(const char *text, size_t length, struct network *out)
@@ -60,7 +68,7 @@ static bool network_parse(const char *text, size_t length, struct network *out)
     if (slash == NULL)
         return true;
     length -= host + 1;
-    if (length == 0 || length > 3 || strspn(slash + 1, DIGITS) < length)
+    if (length > 3 || !are_digits(slash + 1, length))
         return false;
     for (size_t i = 0; i < length; i++)
         bits = bits * 10 + (unsigned)(slash[1 + i] - '0');
@@ -154,7 +162,7 @@ bool network_read(const char *text, size_t length, struct sockaddr_storage *out)
         return false;
     if (end && end < text + length) { /* a port */
         size_t port = length - (size_t)(end - text) - 1;
-        if (*end != ':' || port == 0 || port > 5 || strspn(end + 1, DIGITS) < port)
+        if (*end != ':' || port > 5 || !are_digits(end + 1, port))
             return false;
     }
     memcpy(name, text, host);
