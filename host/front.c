@@ -150,12 +150,14 @@ static void front_close(void *data)
     /* libuv takes its handlers away; one more signal must not kill a front that ends well. */
     sigemptyset(&blocked);
     for (int number = 1; number < NSIG; number++) {
-        if (front->signals[number].data == NULL)
-            continue;
-        sigaddset(&blocked, number);
-        uv_close((uv_handle_t *)&front->signals[number], NULL);
+        if (front->signals[number].data)
+            sigaddset(&blocked, number);
     }
     pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    for (int number = 1; number < NSIG; number++) {
+        if (front->signals[number].data)
+            uv_close((uv_handle_t *)&front->signals[number], NULL);
+    }
     orphans_close(front->orphans);
     reload_destroy(front->reload);
     registry_destroy(front->api.registry);
