@@ -67,7 +67,7 @@ static size_t cgroup_limit(const char *root)
     if (file == NULL)
         return SIZE_MAX;
     while (fgets(line, sizeof line, file)) {
-        char *controllers = strchr(line, ':'), *group;
+        char *controllers = strchr(line, ':'), *group, *rest;
 
         line[strcspn(line, "\n")] = '\0';
         if (controllers == NULL || (group = strchr(controllers + 1, ':')) == NULL)
@@ -76,7 +76,8 @@ static size_t cgroup_limit(const char *root)
         *group++ = '\0';
         if (*controllers == '\0')
             limit = least(limit, group_limit(root, "/sys/fs/cgroup", group, "memory.max"));
-        for (char *name = strtok(controllers, ","); name; name = strtok(NULL, ",")) {
+        for (char *name = strtok_r(controllers, ",", &rest); name;
+             name = strtok_r(NULL, ",", &rest)) {
             if (strcmp(name, "memory") == 0)
                 limit = least(limit, group_limit(root, "/sys/fs/cgroup/memory", group,
                                                  "memory.limit_in_bytes"));
