@@ -153,15 +153,17 @@ FUZZ_TARGETS = \
 FUZZ_CPPFLAGS = \
 	$(AM_CPPFLAGS) \
 	-I$(srcdir)/plugins
-# Seconds that `make fuzz` runs each for. What it finds is in tests/fuzz/found.
+# Seconds that `make fuzz` runs each for, and with which random numbers; 0: others each time. What
+# it finds is in tests/fuzz/found.
 FUZZ_SECONDS = 30
+FUZZ_SEED = 0
 if FUZZERS
 noinst_PROGRAMS += $(FUZZ_TARGETS)
 fuzz: $(FUZZ_TARGETS:tests/fuzz/%=fuzz-%)
 fuzz-%: tests/fuzz/%
 	@$(MKDIR_P) tests/fuzz/new/$* tests/fuzz/found
 	@echo "  FUZZ     $*"
-	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=1000 \
+	@$< -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=1000 \
 		-artifact_prefix=tests/fuzz/found/$*- tests/fuzz/new/$* \
 		$(srcdir)/tests/fuzz/corpus/$* >tests/fuzz/found/$*.log 2>&1 || \
 		{ tail -60 tests/fuzz/found/$*.log; exit 1; }

@@ -118,8 +118,8 @@ static const struct reply *expect_reply(void)
 static void turn(void)
 {
     uv_run(&loop, UV_RUN_NOWAIT);
-    clients_check(now_ms);
     clients_turn(now_ms);
+    clients_check(now_ms);
     image_turn();
 }
 
