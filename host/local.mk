@@ -129,8 +129,12 @@ fleet_sources = \
 	host/fleet/output.h \
 	host/fleet/process.c \
 	host/fleet/process.h \
+	host/fleet/process_frames.c \
+	host/fleet/process_inside.h \
 	host/fleet/process_runs.c \
 	host/fleet/process_runs.h \
+	host/fleet/pulse.c \
+	host/fleet/pulse.h \
 	host/fleet/queue.c \
 	host/fleet/queue.h \
 	host/fleet/registry.c \

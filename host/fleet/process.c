@@ -6,18 +6,14 @@
  *     loading    the front for HELLO                   limit: start_timeout
  *     greeted    the owner decides: create or refuse     "
  *     creating   the front for READY                     "
- *     ready      runs                                  ping, every PROCESS_PING_MS
+ *     ready      runs                                  ping, every PULSE_MS
  *     draining   for the last run to end               ping, which counts the drain's time
  *     leaving    for the exit, after QUIT              limit, then SIGKILL
  *
  * No time in which the front stood still counts against a process. The loop polls
- * the link between two pings; so a ping that is due adds PROCESS_PING_MS to what the
+ * the link between two pings; so a ping that is due adds PULSE_MS to what the
  * process is waited for, however long ago the last one was, and adds nothing to
- * its silence while the link holds bytes that the front has not read.
- *
- *     answers ◄──any PONG── silent ──stuck_timeout──► stuck ──stuck_timeout──► killed
- *
- * A process that a debugger holds is never silent.
+ * its silence (pulse.h) while the link holds bytes that the front has not read.
  *
  * A process ends in one place, process_end(), when it has been reaped:
  *
@@ -41,25 +37,16 @@
 #include "fleet/process.h"
 
 #include "base/farm.h"
-#include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/patience.h"
 #include "base/time.h"
-#include "base/why.h"
-#include "fleet/process_runs.h"
-#include "fleet/spawn.h"
-#include "fleet/states.h"
-#include "wire/link.h"
+#include "fleet/process_inside.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
-#include <unistd.h>
 
 /* How long a worker may live on without its socket. */
 #define DEAF_MS 1000
@@ -69,46 +56,6 @@
 
 /* How long the kernel may take to end a process that was sent SIGKILL. */
 #define REAP_MS 2000
-
-enum process_state {
-#define X(name, word) PROCESS_##name,
-    PROCESS_STATES(X)
-#undef X
-};
-
-struct process {
-    uv_loop_t *loop;
-    struct child child;
-    uv_timer_t ping;
-    struct patience limit;
-    struct handles handles;
-    struct link *link;
-    struct output *output; /* NULL: it shares the front's standard error */
-    struct process_spec spec;
-    char *name; /* the plugin's, NULL until it is greeted */
-    char *farm; /* where the worker may have made one; see base/farm.h */
-    enum process_state state;
-    struct process_runs runs;
-    uint64_t started;
-    uint64_t stray_emits;
-    unsigned pings; /* not yet answered */
-    bool saving;    /* the plugin's state was asked for */
-    size_t memory;
-    uint64_t since;      /* ms of the loop's clock */
-    uint64_t silent_ms;  /* since the last PONG, while the front listened */
-    uint64_t drain_left; /* ms until the runs are ended, or killed if they were; or NEVER */
-    bool stuck;
-    bool cancelled;       /* the runs that did not end before the drain's deadline */
-    bool deaf;            /* its socket is closed */
-    bool condemned;       /* killed, and not reaped yet */
-    bool lost;            /* killed in vain: its owner has forgotten it */
-    bool refused;         /* its owner logs that */
-    enum run_error error; /* of its runs if it dies */
-    struct why note;      /* why it was killed or refused */
-    const struct process_handler *handler;
-    void *data;
-    LIST_ENTRY(process) in_lost; /* in lost_processes */
-};
 
 /* ---- to the worker ---- */
 
@@ -169,7 +116,7 @@ static void process_open_plugin(struct process *process)
 bool process_has_room(const struct process *process)
 {
     return process->state == PROCESS_ready && !process->deaf && !process->condemned &&
-           !process->child.is_reaped && !process->stuck &&
+           !process->child.is_reaped && !process->pulse.is_stuck &&
            link_backlog(process->link) < LINK_BACKLOG_MAX;
 }
 
@@ -210,52 +157,42 @@ void process_kill(struct process *process, enum run_error error, const char *rea
     process_condemn(process, reason);
 }
 
+void process_refuse(struct process *process, const char *reason)
+{
+    process->refused = true;
+    process_condemn(process, reason);
+}
+
+void process_save_state(struct process *process)
+{
+    process->saving = true;
+    process_send(process, WIRE_SAVE, 0, NULL, 0);
+}
+
+void process_create(struct process *process, const struct process_setup *setup)
+{
+    struct buf payload = {0};
+
+    process->state = PROCESS_creating;
+    buf_printf(&payload, "%u%c%zu%c%s%c%s%c", setup->threads, 0, setup->stack, 0, setup->config, 0,
+               setup->state ? setup->state : "", 0);
+    process_send(process, WIRE_CREATE, 0, buf_data(&payload), buf_length(&payload));
+    buf_finish(&payload);
+}
+
 /* ---- the heartbeat ---- */
 
-static void read_memory(struct process *process)
+static void check_pulse(struct process *process)
 {
-    char path[48];
-    unsigned long pages;
-    FILE *file;
+    enum pulse_change change;
 
-    snprintf(path, sizeof path, "/proc/%d/statm", process->child.pid);
-    file = fopen(path, "re");
-    if (file == NULL)
+    if (process->pulse.pings == 0 || link_has_unread(process->link))
         return;
-    if (fscanf(file, "%*u %lu", &pages) == 1)
-        process->memory = pages * (size_t)sysconf(_SC_PAGESIZE);
-    fclose(file);
-}
-
-/* Return true if a debugger or a tracer is attached. */
-static bool is_traced(const struct process *process)
-{
-    char path[48], line[128];
-    int tracer = 0;
-    FILE *file;
-
-    snprintf(path, sizeof path, "/proc/%d/status", process->child.pid);
-    file = fopen(path, "re");
-    if (file == NULL)
-        return false;
-    while (fgets(line, sizeof line, file) && sscanf(line, "TracerPid: %d", &tracer) != 1)
-        ;
-    fclose(file);
-    return tracer > 0;
-}
-
-static void check_stuck(struct process *process)
-{
-    uint64_t timeout = process->spec.stuck_timeout * UINT64_C(1000);
-
-    if (process->pings == 0 || link_has_unread(process->link))
-        return;
-    process->silent_ms = is_traced(process) ? 0 : process->silent_ms + PROCESS_PING_MS;
-    if (process->stuck && process->silent_ms >= 2 * timeout)
+    change = pulse_miss(&process->pulse, process->child.pid, process->spec.stuck_timeout);
+    if (change == PULSE_DEAD)
         process_kill(process, RUN_ERROR_worker_stuck, "killed because its loop did not answer");
-    if (process->stuck || process->silent_ms < timeout)
+    if (change != PULSE_STUCK)
         return;
-    process->stuck = true;
     log_plugin("worker stuck: its loop does not answer; fibers must not block or compute for long "
                "plugin=%s generation=%" PRIu64 " pid=%d runs=%" PRIu32 " file=%s",
                process->name, process->spec.generation, process->child.pid, process->runs.live,
@@ -267,44 +204,27 @@ static void check_stuck(struct process *process)
 /* The drain's time is over: end its runs for their readers, and have their agents stop. */
 static void end_runs(struct process *process)
 {
-    unsigned ended = 0;
+    unsigned ended;
 
     process->cancelled = true;
     process->drain_left = CANCEL_MS;
-    for (uint32_t number = 0; number < process->runs.capacity; number++) {
-        struct run *run = process->runs.taken[number];
-        if (run == NULL || run_has_ended(run))
-            continue;
-        run_abort(run, RUN_ERROR_drain_timeout, NULL);
-        ended++;
-    }
+    ended = process_runs_abort(&process->runs, RUN_ERROR_drain_timeout);
     log_warn("runs ended at the drain deadline, see drain_timeout plugin=%s generation=%" PRIu64
              " pid=%d runs=%u",
              process->name, process->spec.generation, process->child.pid, ended);
-}
-
-/* Return true if all agents that are left ignore that they were asked to stop. */
-static bool is_forsaken(const struct process *process)
-{
-    for (uint32_t number = 0; number < process->runs.capacity; number++) {
-        if (process->runs.taken[number] && !run_is_given_up(process->runs.taken[number]))
-            return false;
-    }
-    return true;
 }
 
 static void check_drain(struct process *process)
 {
     if (process->state != PROCESS_draining)
         return;
-    if (is_forsaken(process))
+    if (process_runs_are_given_up(&process->runs))
         process_quit(process, PROCESS_QUIT_MS);
     else if (process->drain_left == NEVER)
         return;
     else if (process->drain_left > 0)
-        process->drain_left -=
-            process->drain_left < PROCESS_PING_MS ? process->drain_left : PROCESS_PING_MS;
-    else if (process->stuck)
+        process->drain_left -= process->drain_left < PULSE_MS ? process->drain_left : PULSE_MS;
+    else if (process->pulse.is_stuck)
         process_kill(process, RUN_ERROR_worker_stuck, "killed because its loop did not answer");
     else if (process->cancelled)
         process_kill(process, RUN_ERROR_drain_timeout,
@@ -318,13 +238,22 @@ static void on_ping_time(uv_timer_t *timer)
     struct process *process = timer->data;
     struct wire_ping ping = {.sent_at = clock_now(), .log = log_limit()};
 
-    check_stuck(process);
+    check_pulse(process);
     check_drain(process);
     process_send(process, WIRE_PING, 0, &ping, sizeof ping);
-    process->pings++;
-    read_memory(process);
+    process->pulse.pings++;
+    pulse_weigh(&process->pulse, process->child.pid);
     if (process->handler->pinged)
         process->handler->pinged(process->data, process);
+}
+
+void process_serve(struct process *process)
+{
+    process->state = PROCESS_ready;
+    process->since = uv_now(process->loop);
+    patience_stop(&process->limit);
+    uv_timer_start(&process->ping, on_ping_time, PULSE_MS, PULSE_MS);
+    process->handler->ready(process->data, process);
 }
 
 /* ---- the way out ---- */
@@ -360,205 +289,6 @@ void process_drain(struct process *process, uint64_t timeout_ms)
         (timeout_ms < process->drain_left && !process->cancelled))
         process->drain_left = timeout_ms;
     process->state = PROCESS_draining;
-}
-
-/* ---- from the worker ---- */
-
-static const char *string_of(const cJSON *json, const char *name)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
-
-    return text ? text : "";
-}
-
-void process_refuse(struct process *process, const char *reason)
-{
-    process->refused = true;
-    process_condemn(process, reason);
-}
-
-void process_save_state(struct process *process)
-{
-    process->saving = true;
-    process_send(process, WIRE_SAVE, 0, NULL, 0);
-}
-
-void process_create(struct process *process, const struct process_setup *setup)
-{
-    struct buf payload = {0};
-
-    process->state = PROCESS_creating;
-    buf_printf(&payload, "%u%c%zu%c%s%c%s%c", setup->threads, 0, setup->stack, 0, setup->config, 0,
-               setup->state ? setup->state : "", 0);
-    process_send(process, WIRE_CREATE, 0, buf_data(&payload), buf_length(&payload));
-    buf_finish(&payload);
-}
-
-static int on_hello(struct process *process, const struct wire_frame *frame)
-{
-    cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
-    struct process_hello hello = {.name = string_of(json, "name"),
-                                  .version = string_of(json, "version"),
-                                  .description = string_of(json, "description"),
-                                  .mode = string_of(json, "mode")};
-    int status = 0;
-
-    if (process->state == PROCESS_loading && *hello.name) {
-        process->state = PROCESS_greeted;
-        process->name = mem_strdup(hello.name);
-        output_set_plugin(process->output, hello.name);
-        process->handler->hello(process->data, process, &hello);
-    } else if (process->state != PROCESS_leaving) {
-        status = -EPROTO;
-    }
-    cJSON_Delete(json);
-    return status;
-}
-
-static int on_refused(struct process *process, const struct wire_frame *frame)
-{
-    cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
-    char *reason;
-
-    if (json && process->state == PROCESS_leaving) { /* it was told meanwhile */
-        cJSON_Delete(json);
-        return 0;
-    }
-    if (json == NULL || process->state >= PROCESS_ready) {
-        cJSON_Delete(json);
-        return -EPROTO;
-    }
-    reason = mem_printf("refused at %s: %s", string_of(json, "step"), string_of(json, "reason"));
-    process_refuse(process, reason);
-    free(reason);
-    cJSON_Delete(json);
-    return 0;
-}
-
-static int on_state(struct process *process, const struct wire_frame *frame)
-{
-    char *state;
-
-    if (!process->saving)
-        return -EPROTO;
-    process->saving = false;
-    state = mem_alloc(frame->length + 1);
-    memcpy(state, frame->data, frame->length);
-    if (process->handler->saved)
-        process->handler->saved(process->data, process, state);
-    free(state);
-    return 0;
-}
-
-static int on_ready(struct process *process)
-{
-    if (process->state == PROCESS_leaving || process->condemned)
-        return 0;
-    if (process->state != PROCESS_creating)
-        return -EPROTO;
-    process->state = PROCESS_ready;
-    process->since = uv_now(process->loop);
-    patience_stop(&process->limit);
-    uv_timer_start(&process->ping, on_ping_time, PROCESS_PING_MS, PROCESS_PING_MS);
-    process->handler->ready(process->data, process);
-    return 0;
-}
-
-static int on_event(struct process *process, const struct wire_frame *frame)
-{
-    struct run *run = process_runs_find(&process->runs, frame->run);
-    struct event event;
-
-    if (run == NULL || wire_read_event(frame, &event.type, &event.type_length, &event.json,
-                                       &event.json_length) < 0)
-        return -EPROTO;
-    return run_append(run, &event);
-}
-
-static int on_end(struct process *process, const struct wire_frame *frame)
-{
-    struct run *run = process_runs_find(&process->runs, frame->run);
-    struct wire_end end;
-
-    if (run == NULL || wire_read_end(frame, &end) < 0)
-        return -EPROTO;
-    if (run_end(run, &end) < 0)
-        return -EPROTO;
-    process_runs_remove(&process->runs, frame->run);
-    if (process->state == PROCESS_draining && process->runs.live == 0)
-        process_quit(process, PROCESS_QUIT_MS);
-    if (process->handler->freed)
-        process->handler->freed(process->data, process);
-    return 0;
-}
-
-static int on_waiting(struct process *process, const struct wire_frame *frame)
-{
-    struct run *run = process_runs_find(&process->runs, frame->run);
-    uint32_t counts[2];
-
-    memcpy(counts, frame->data, sizeof counts);
-    return run ? run_set_waiting(run, counts[0], counts[1]) : -EPROTO;
-}
-
-static int on_held(struct process *process, const struct wire_frame *frame)
-{
-    struct run *run = process_runs_find(&process->runs, frame->run);
-    uint32_t tasks;
-
-    if (run == NULL)
-        return -EPROTO;
-    memcpy(&tasks, frame->data, sizeof tasks);
-    run_set_held(run, tasks > 0);
-    return 0;
-}
-
-static int on_pong(struct process *process, const struct wire_frame *frame)
-{
-    uint64_t pong[2];
-
-    if (process->pings == 0)
-        return -EPROTO;
-    process->pings--;
-    memcpy(pong, frame->data, sizeof pong);
-    process->stray_emits = pong[1];
-    process->silent_ms = 0;
-    if (!process->stuck)
-        return 0;
-    process->stuck = false;
-    log_info("worker answers again plugin=%s generation=%" PRIu64 " pid=%d runs=%" PRIu32,
-             process->name, process->spec.generation, process->child.pid, process->runs.live);
-    if (process->handler->answered)
-        process->handler->answered(process->data, process);
-    return 0;
-}
-
-static int on_frame(void *data, const struct wire_frame *frame)
-{
-    struct process *process = data;
-
-    switch ((int)frame->type) {
-    case WIRE_HELLO:
-        return on_hello(process, frame);
-    case WIRE_READY:
-        return on_ready(process);
-    case WIRE_REFUSED:
-        return on_refused(process, frame);
-    case WIRE_STATE:
-        return on_state(process, frame);
-    case WIRE_EVENT:
-        return on_event(process, frame);
-    case WIRE_END:
-        return on_end(process, frame);
-    case WIRE_WAITING:
-        return on_waiting(process, frame);
-    case WIRE_HELD:
-        return on_held(process, frame);
-    case WIRE_PONG:
-        return on_pong(process, frame);
-    default:
-        return -EPROTO;
-    }
 }
 
 static void on_deaf_time(void *data)
@@ -742,7 +472,8 @@ static void process_listen(struct process *process, const struct spawn_ends *end
 int process_spawn(uv_loop_t *loop, const struct process_spec *spec,
                   const struct process_handler *handler, void *data, struct process **out)
 {
-    static const struct link_handler link_handler = {.frame = on_frame, .ended = on_link_ended};
+    static const struct link_handler link_handler = {.frame = process_on_frame,
+                                                     .ended = on_link_ended};
     struct process *process = mem_alloc(sizeof *process);
     struct spawn_settings settings = {.image = spec->image,
                                       .env = spec->confinement ? confinement_env(spec->confinement)
@@ -798,7 +529,7 @@ uint64_t process_started(const struct process *process)
 
 size_t process_memory(const struct process *process)
 {
-    return process->memory;
+    return process->pulse.memory;
 }
 
 uint64_t process_age_ms(const struct process *process)
@@ -821,11 +552,11 @@ void process_snapshot(const struct process *process, struct process_snapshot *ou
 
     *out = (struct process_snapshot){
         .pid = process->child.pid,
-        .state = words[process->stuck ? PROCESS_stuck : process->state],
+        .state = words[process->pulse.is_stuck ? PROCESS_stuck : process->state],
         .live_runs = process->runs.live,
         .started_runs = process->started,
         .stray_emits = process->stray_emits,
-        .memory = process->memory,
+        .memory = process->pulse.memory,
         .age_ms = process_age_ms(process),
         .drains = process->state == PROCESS_draining,
         .drain_left_ms = process->cancelled ? 0 : process->drain_left,

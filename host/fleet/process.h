@@ -18,8 +18,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define PROCESS_PING_MS 250
-
 /* How long a process without runs may take to leave. */
 #define PROCESS_QUIT_MS 2000
 
@@ -68,7 +66,7 @@ struct process_handler {
     void (*freed)(void *data, struct process *process);
     /* An agent ignores that its run was cancelled. May be NULL. */
     void (*ignored)(void *data, struct process *process);
-    /* The memory figure is new, as every PROCESS_PING_MS. May be NULL. */
+    /* The memory figure is new, as every PULSE_MS. May be NULL. */
     void (*pinged)(void *data, struct process *process);
     /*
      * The last call: the process is reaped, or SIGKILL does not end it; its runs

@@ -36,6 +36,29 @@ struct run *process_runs_find(const struct process_runs *runs, uint32_t number)
     return number < runs->capacity ? runs->taken[number] : NULL;
 }
 
+unsigned process_runs_abort(const struct process_runs *runs, enum run_error error)
+{
+    unsigned count = 0;
+
+    for (uint32_t number = 0; number < runs->capacity; number++) {
+        struct run *run = runs->taken[number];
+        if (run == NULL || run_has_ended(run))
+            continue;
+        run_abort(run, error, NULL);
+        count++;
+    }
+    return count;
+}
+
+bool process_runs_are_given_up(const struct process_runs *runs)
+{
+    for (uint32_t number = 0; number < runs->capacity; number++) {
+        if (runs->taken[number] && !run_is_given_up(runs->taken[number]))
+            return false;
+    }
+    return true;
+}
+
 void process_runs_finish(struct process_runs *runs)
 {
     free(runs->taken);

@@ -6,9 +6,10 @@
 #ifndef FLEET_PROCESS_RUNS_H
 #define FLEET_PROCESS_RUNS_H
 
-#include <stdint.h>
+#include "run/run.h"
 
-struct run;
+#include <stdbool.h>
+#include <stdint.h>
 
 struct process_runs {
     struct run **taken; /* by number; NULL is free */
@@ -24,6 +25,12 @@ void process_runs_remove(struct process_runs *runs, uint32_t number);
 
 /* Return the run with this number, or NULL. */
 struct run *process_runs_find(const struct process_runs *runs, uint32_t number);
+
+/* End the runs for their readers, and have their agents stop. Return the number of those runs. */
+unsigned process_runs_abort(const struct process_runs *runs, enum run_error error);
+
+/* Return true if all agents that are left ignore that they were asked to stop. */
+bool process_runs_are_given_up(const struct process_runs *runs);
 
 void process_runs_finish(struct process_runs *runs);
 
