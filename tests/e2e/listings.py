@@ -47,11 +47,14 @@ class ListingsTest(unittest.TestCase):
         self.folder.cleanup()
 
     def shell(self, script):
-        done = subprocess.run(
-            ["bash", "-eu"], input=script, cwd=self.path,
-            env=dict(clean_environment(), XDG_RUNTIME_DIR=str(self.path / "run"),
-                     no_proxy="127.0.0.1"),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
-        )
+        try:
+            done = subprocess.run(
+                ["bash", "-eu"], input=script, cwd=self.path,
+                env=dict(clean_environment(), XDG_RUNTIME_DIR=str(self.path / "run"),
+                         no_proxy="127.0.0.1"),
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
+            )
+        except subprocess.TimeoutExpired as late:
+            self.fail(f"it goes on, after this: {late.stdout} {late.stderr}")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout

@@ -25,8 +25,8 @@ BROWSE = (f"{CHROMIUM} --headless --no-sandbox --disable-gpu --disable-dev-shm-u
           "--no-proxy-server --virtual-time-budget=10000 --dump-dom")
 
 
-def with_ports(text, ports):
-    return re.sub("|".join(ports), lambda found: ports[found[0]], text)
+def replaced(text, words):
+    return re.sub("|".join(words), lambda found: words[found[0]], text)
 
 
 def without_ids(stream):
@@ -81,10 +81,10 @@ class Readme(ListingsTest):
 
     def script(self):
         """
-        The README's commands, with free ports; its files are written. Once the page is served,
-        a browser shows it.
+        The README's commands, with free ports, and fewer documents than a system has; its files
+        are written. Once the page is served, a browser shows it.
         """
-        ports = {"8080": str(free_port()), "8000": str(free_port())}
+        words = {"8080": str(free_port()), "8000": str(free_port()), "/usr/share/doc": "docs"}
         blocks = README.blocks("sh")[1:]
         if CHROMIUM:
             served = next(n for n, block in enumerate(blocks) if "http.server" in block)
@@ -93,8 +93,8 @@ class Readme(ListingsTest):
                                f"HOME=$PWD {BROWSE} --user-data-dir=profile {address} >page.seen\n")
         script = "".join(blocks)
         for name, text in README.files().items():
-            (self.path / name).write_text(with_ports(text, ports))
-        return with_ports(script, ports)
+            (self.path / name).write_text(replaced(text, words))
+        return replaced(script, words)
 
     def test_hello_is_the_example(self):
         example = (SRCDIR / "examples" / "hello.c").read_text()
