@@ -72,6 +72,7 @@
  *     1.0  first
  *     1.1  agent_run_input(), agent_task_spawn(), agent_task_join(),
  *          agent_task_scope(), agent_http.h
+ *          later, for any host: the member cxx_globals of struct agent_plugin
  */
 #ifndef SLUICE_AGENT_H
 #define SLUICE_AGENT_H
@@ -188,6 +189,12 @@ struct agent_plugin {
      * run is live. End the plugin's own threads here. [loader]
      */
     void (*destroy)(void *self) AGENT_OPTIONAL;
+
+    /*
+     * Set by AGENT_PLUGIN(): __cxa_get_globals() of the plugin's C++ runtime, NULL
+     * without one. The host keeps the exceptions of each fiber apart with it. [loader]
+     */
+    void *(*cxx_globals)(void) AGENT_OPTIONAL;
 };
 /* clang-format on */
 
@@ -508,6 +515,9 @@ AGENT_PRINTF(2, 3) static inline void agent_log(enum agent_log_level level, cons
     }
 }
 
+/* The plugin's own, also if it is hidden; with a name of ours, as C++ has others for its type. */
+extern void *agent_cxx_globals(void) __asm__("__cxa_get_globals") __attribute__((weak));
+
 /*
  * Register the plugin, once, in one of its source files, without a semicolon:
  *     AGENT_PLUGIN(.name = "hello", .version = "1.0", .handle = handle)
@@ -517,8 +527,9 @@ AGENT_PRINTF(2, 3) static inline void agent_log(enum agent_log_level level, cons
     agent_plugin_entry(const struct agent_host *host);                                \
     const struct agent_plugin *agent_plugin_entry(const struct agent_host *host)      \
     {                                                                                 \
-        static const struct agent_plugin plugin = {                                   \
+        static struct agent_plugin plugin = {                                         \
             .size = sizeof(struct agent_plugin), .abi = AGENT_ABI, __VA_ARGS__};      \
+        plugin.cxx_globals = agent_cxx_globals;                                       \
         agent_host_table = host;                                                      \
         return &plugin;                                                               \
     }

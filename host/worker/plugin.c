@@ -13,12 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ENTRY "agent_plugin_entry"
+#define ENTRY       "agent_plugin_entry"
+#define CXX_GLOBALS "__cxa_get_globals"
 
 typedef const struct agent_plugin *(*entry_fn)(const struct agent_host *host);
 
 struct plugin {
     char *file; /* what the operator calls it */
+    lt_dlhandle module;
     struct instance instance;
 };
 
@@ -91,12 +93,11 @@ static int find_entry(const char *file, lt_dlhandle module, entry_fn *out, struc
 static int plugin_read(struct plugin *plugin, const char *path, const struct agent_host *host,
                        struct refusal *refusal)
 {
-    lt_dlhandle module;
     entry_fn entry = NULL;
     int status;
 
-    if ((status = module_open(path, plugin->file, &module, refusal)) < 0 ||
-        (status = find_entry(plugin->file, module, &entry, refusal)) < 0)
+    if ((status = module_open(path, plugin->file, &plugin->module, refusal)) < 0 ||
+        (status = find_entry(plugin->file, plugin->module, &entry, refusal)) < 0)
         return status;
     status = instance_declare(&plugin->instance, entry(host), refusal);
     return status < 0 ? name_file(plugin, status, refusal) : 0;
@@ -119,6 +120,25 @@ int plugin_open(const char *path, const char *file, const struct agent_host *hos
     }
     *out = plugin;
     return 0;
+}
+
+size_t plugin_runtimes(const struct plugin *plugin, cxx_globals *found[PLUGIN_RUNTIMES_MAX])
+{
+    static const char *const libraries[] = {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"};
+    void *symbols[PLUGIN_RUNTIMES_MAX - 1] = {lt_dlsym(plugin->module, CXX_GLOBALS)};
+    size_t count = 0;
+
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+        void *library = dlopen(libraries[i], RTLD_LAZY | RTLD_NOLOAD);
+        symbols[i + 1] = library ? dlsym(library, CXX_GLOBALS) : NULL;
+    }
+    if (plugin->instance.info.cxx_globals)
+        found[count++] = plugin->instance.info.cxx_globals;
+    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+        if (symbols[i])
+            memcpy(&found[count++], &symbols[i], sizeof *found);
+    }
+    return count;
 }
 
 bool plugin_looks_beside(const char *path)

@@ -28,6 +28,17 @@ int plugin_create(struct plugin *plugin, const char *config, const char *state,
 /* Return what it declared; see struct instance. */
 const struct agent_plugin *plugin_info(const struct plugin *plugin);
 
+/* __cxa_get_globals(): return what a C++ runtime keeps of this thread's exceptions. */
+typedef void *cxx_globals(void);
+
+/*
+ * Find the C++ runtimes that are loaded: the plugin's own, also where it is linked statically and
+ * hidden, those of its libraries, and others that are shared. Return how many; some may be the
+ * same.
+ */
+#define PLUGIN_RUNTIMES_MAX 5
+size_t plugin_runtimes(const struct plugin *plugin, cxx_globals *found[PLUGIN_RUNTIMES_MAX]);
+
 /* Call its handle() with its self. */
 int plugin_handle(const struct plugin *plugin, const char *input);
 

@@ -196,6 +196,21 @@ int worker_open(struct worker *worker, const char *path, const char *file, struc
     return plugin_open(path, file, host_table(), &worker->plugin, refusal);
 }
 
+/* Make the fibers, each with exceptions of its own in every C++ runtime. */
+static void worker_make_fibers(struct worker *worker, size_t stack_size)
+{
+    cxx_globals *runtimes[PLUGIN_RUNTIMES_MAX];
+    size_t count = plugin_runtimes(worker->plugin, runtimes);
+
+    worker->fibers = fiber_pool_create(worker->loop, stack_size);
+    for (size_t i = 0; i < count; i++) {
+        if (fiber_pool_add_runtime(worker->fibers, runtimes[i]) < 0)
+            log_warn("the plugin has more than %d C++ runtimes: fibers may share the exceptions "
+                     "of the others",
+                     FIBER_RUNTIMES_MAX);
+    }
+}
+
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
                          const char *config, const char *state, struct refusal *refusal)
 {
@@ -206,7 +221,7 @@ int worker_create_plugin(struct worker *worker, const struct worker_settings *se
         return status;
     }
     if (worker_plugin(worker)->mode == AGENT_FIBER)
-        worker->fibers = fiber_pool_create(worker->loop, settings->stack_size);
+        worker_make_fibers(worker, settings->stack_size);
     else
         worker->threads = threads_create(settings->threads);
     worker->subtasks = (struct subtask_executor){

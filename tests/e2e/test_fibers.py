@@ -2,9 +2,14 @@
 """What fibers share, and what they must not: the thread, its stacks, its exceptions, its time."""
 
 
+import json
 import os
+import shutil
+import subprocess
+import unittest
 
-from harness import SANITIZED, Swarm, main, text_of, types, wait_for
+from harness import (BINARY, SANITIZED, SRCDIR, Swarm, Test, main, run_sluice, text_of, types,
+                     wait_for)
 from supervising import SupervisionTest
 
 FINISHED = {"status": "finished"}
@@ -115,6 +120,54 @@ class ExceptionTest(FiberTest):
         stream.rest()
         self.assertEqual(stream.done, {**FINISHED, "result": {"right": self.COUNT}})
         self.check_lives(server, "fiber_catch", worker)
+
+
+class RuntimeTest(Test):
+    """Exceptions stay on their fiber, whichever C++ runtime the plugin has, and wherever it is."""
+
+    TASKS = {"tasks": 10, "meet": 10}
+    STATIC = ("-static-libstdc++", "-static-libgcc")
+
+    def run_command(self, *words):
+        env = dict(os.environ, PKG_CONFIG_PATH=os.path.dirname(BINARY))
+        return subprocess.run(words, env=env, capture_output=True, text=True)
+
+    def flags(self, kind):
+        return self.run_command("pkg-config", kind, "sluice").stdout.split()
+
+    def compile(self, *compiler):
+        """The object, or nothing if this compiler is not there, or its library is not."""
+        made = self.path("fiber_catch.o")
+        source = os.path.join(SRCDIR, "tests", "plugins", "fiber_catch.cc")
+        done = shutil.which(compiler[0]) and self.run_command(
+            *compiler, "-std=c++20", "-fPIC", "-c", source, "-o", made, *self.flags("--cflags"))
+        return made if done and done.returncode == 0 else None
+
+    def check_linked(self, *words, name="fiber_catch.so"):
+        plugin = self.path(name)
+        done = self.run_command(*words, "-shared", "-o", plugin)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = run_sluice("run", plugin, json.dumps(self.TASKS))
+        self.assertIn(b'"result":{"right":%d}' % self.TASKS["tasks"], done.stdout, (words, done))
+
+    @unittest.skipIf(SANITIZED, "what is linked with a sanitized library has to be sanitized too")
+    def test_libstdcxx(self):
+        made = self.compile("g++")
+        self.assertIsNotNone(made)
+        self.check_linked("g++", made)
+        self.check_linked("g++", made, *self.STATIC)
+        self.check_linked("g++", made, *self.STATIC, *self.flags("--libs"))
+
+    @unittest.skipIf(SANITIZED, "what is linked with a sanitized library has to be sanitized too")
+    def test_libcxx(self):
+        clang = ("clang++", "-stdlib=libc++")
+        made = self.compile(*clang)
+        if made is None:
+            self.skipTest("no clang++ with libc++")
+        self.check_linked(*clang, made)
+        self.check_linked(*clang, made, *self.flags("--libs"))
+        self.check_linked("clang++", "-nostdlib++", made, "-Wl,--push-state,-Bstatic", "-lc++",
+                          "-lc++abi", "-Wl,--pop-state", "-lpthread", *self.flags("--libs"))
 
 
 class TimeTest(FiberTest):

@@ -5,6 +5,7 @@
 
 #include "base/time.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -139,6 +140,69 @@ CASE(parked_without_timeout_leaves_the_loop_idle)
     start(&a);
     ck_assert(!uv_loop_alive(&loop));
     fiber_resume(a.fiber);
+}
+
+/* Two C++ runtimes, as they keep the exceptions of this thread. */
+static struct runtime {
+    void *caught;
+    unsigned uncaught;
+} runtimes[FIBER_RUNTIMES_MAX + 1];
+
+static void *runtime_0(void)
+{
+    return &runtimes[0];
+}
+
+static void *runtime_1(void)
+{
+    return &runtimes[1];
+}
+
+/* Handle an exception of each runtime, wait, and note whether they are still those. */
+static void catch_and_wait(struct fiber *self, void *data)
+{
+    struct walker *walker = data;
+    bool begins_without = runtimes[0].caught == NULL && runtimes[1].caught == NULL;
+
+    runtimes[0].caught = walker;
+    runtimes[1] = (struct runtime){self, walker->parks};
+    walker->fiber = self;
+    fiber_park(self, NEVER);
+    note(begins_without && runtimes[0].caught == walker && runtimes[1].caught == self &&
+                 runtimes[1].uncaught == walker->parks
+             ? walker->name
+             : "!");
+    runtimes[0].caught = runtimes[1].caught = NULL;
+}
+
+CASE(exceptions_of_each_runtime_stay_on_their_fiber)
+{
+    struct walker walkers[2] = {{.name = "a", .parks = 1}, {.name = "b", .parks = 2}};
+
+    ck_assert_int_eq(fiber_pool_add_runtime(pool, runtime_0), 0);
+    ck_assert_int_eq(fiber_pool_add_runtime(pool, runtime_1), 0);
+    ck_assert_int_eq(fiber_pool_add_runtime(pool, runtime_0), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(fiber_start(pool, catch_and_wait, &walkers[i]), 0);
+    ck_assert_ptr_null(runtimes[0].caught);
+    for (int i = 0; i < 2; i++)
+        fiber_resume(walkers[i].fiber);
+    ck_assert_ptr_null(runtimes[1].caught);
+    ck_assert_str_eq(trace, "ab");
+}
+
+static void *next_runtime(void)
+{
+    static unsigned next;
+
+    return &runtimes[next++];
+}
+
+CASE(more_runtimes_than_are_kept_apart)
+{
+    for (unsigned i = 0; i < FIBER_RUNTIMES_MAX; i++)
+        ck_assert_int_eq(fiber_pool_add_runtime(pool, next_runtime), 0);
+    ck_assert_int_eq(fiber_pool_add_runtime(pool, next_runtime), -ENOSPC);
 }
 
 CASE(take_turns)

@@ -11,8 +11,8 @@
  * A switch has two sides, the loop's and the fiber's. What must be kept of each:
  *
  *     registers and stack      switch.h
- *     exceptions being handled the C++ runtime keeps them per thread, so they
- *                              are exchanged here
+ *     exceptions being handled C++ runtimes keep them per thread, so they are
+ *                              exchanged here, for each runtime that is loaded
  *     what sanitizers know     they must be told of every switch and stack
  *
  * Parked fibers with a deadline are alarms in a wheel, which one libuv timer
@@ -26,11 +26,9 @@
 #include "worker/fibers/switch.h"
 #include "worker/fibers/wheel.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
 #include <unistd.h>
@@ -67,8 +65,8 @@
 /* Wider than any sane frame, so that none jumps over it; address space only. */
 #define GUARD_SIZE (1024u * 1024)
 
-/* The exceptions being handled, as the C++ runtime keeps them per thread. A fiber that waits in a
- * catch block keeps its own. */
+/* The exceptions being handled, as a C++ runtime keeps them per thread (__cxa_eh_globals of the
+ * Itanium C++ ABI). A fiber that waits in a catch block keeps its own. */
 struct exceptions {
     void *caught;
     unsigned uncaught;
@@ -81,7 +79,7 @@ struct side {
     const void *stack;
     size_t stack_size;
     void *tsan_fiber;
-    struct exceptions exceptions;
+    struct exceptions exceptions[FIBER_RUNTIMES_MAX];
 };
 
 struct fiber {
@@ -109,12 +107,13 @@ struct fiber_pool {
     size_t stack_size;
     size_t guard_size;
     struct side loop_side;
-    struct exceptions *exceptions; /* the loop thread's; NULL without libstdc++ */
+    struct exceptions *exceptions[FIBER_RUNTIMES_MAX]; /* the loop thread's, by runtime */
+    unsigned runtimes;
     LIST_HEAD(, fiber) idle;
     size_t idle_count;
 };
 
-static void side_switch(struct exceptions *exceptions, struct side *from, struct side *to)
+static void side_switch(const struct fiber_pool *pool, struct side *from, struct side *to)
 {
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_start_switch_fiber(&from->asan_fake_stack, to->stack, to->stack_size);
@@ -122,9 +121,9 @@ static void side_switch(struct exceptions *exceptions, struct side *from, struct
 #ifdef __SANITIZE_THREAD__
     __tsan_switch_to_fiber(to->tsan_fiber, 0);
 #endif
-    if (exceptions) {
-        from->exceptions = *exceptions;
-        *exceptions = to->exceptions;
+    for (unsigned i = 0; i < pool->runtimes; i++) {
+        from->exceptions[i] = *pool->exceptions[i];
+        *pool->exceptions[i] = to->exceptions[i];
     }
     switch_to(&from->context, &to->context);
 #ifdef __SANITIZE_ADDRESS__
@@ -150,19 +149,8 @@ static void fiber_main(void *data)
     for (;;) {
         fiber->fn(fiber, fiber->data);
         fiber->ended = true;
-        side_switch(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
+        side_switch(fiber->pool, &fiber->side, &fiber->pool->loop_side);
     }
-}
-
-/* Return the C++ runtime's per-thread record; NULL if the plugin, which is loaded, brought none. */
-static struct exceptions *find_exceptions(void)
-{
-    struct exceptions *(*get)(void) = NULL;
-    void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    void *symbol = library ? dlsym(library, "__cxa_get_globals") : NULL;
-
-    memcpy(&get, &symbol, sizeof get);
-    return get ? get() : NULL;
 }
 
 struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
@@ -178,11 +166,24 @@ struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
     pool->guard_size = (GUARD_SIZE + page - 1) / page * page;
     pool->stack_size = (stack_size + page - 1) / page * page;
     LIST_INIT(&pool->idle);
-    pool->exceptions = find_exceptions();
 #ifdef __SANITIZE_THREAD__
     pool->loop_side.tsan_fiber = __tsan_get_current_fiber();
 #endif
     return pool;
+}
+
+int fiber_pool_add_runtime(struct fiber_pool *pool, void *(*cxx_globals)(void))
+{
+    struct exceptions *exceptions = cxx_globals();
+
+    for (unsigned i = 0; i < pool->runtimes; i++) {
+        if (pool->exceptions[i] == exceptions)
+            return 0;
+    }
+    if (pool->runtimes == FIBER_RUNTIMES_MAX)
+        return -ENOSPC;
+    pool->exceptions[pool->runtimes++] = exceptions;
+    return 0;
 }
 
 static void fiber_destroy(struct fiber *fiber)
@@ -348,7 +349,7 @@ static void fiber_clear_alarm(struct fiber *fiber)
 void fiber_resume(struct fiber *fiber)
 {
     fiber_clear_alarm(fiber);
-    side_switch(fiber->pool->exceptions, &fiber->pool->loop_side, &fiber->side);
+    side_switch(fiber->pool, &fiber->pool->loop_side, &fiber->side);
     if (fiber->ended)
         fiber_give_back(fiber);
 }
@@ -380,5 +381,5 @@ void fiber_park(struct fiber *fiber, uint64_t deadline)
 {
     if (deadline != NEVER)
         fiber_set_alarm(fiber, deadline);
-    side_switch(fiber->pool->exceptions, &fiber->side, &fiber->pool->loop_side);
+    side_switch(fiber->pool, &fiber->side, &fiber->pool->loop_side);
 }

@@ -12,11 +12,20 @@
 #include <stdint.h>
 #include <uv.h>
 
+/* Most C++ runtimes whose exceptions are kept apart. */
+#define FIBER_RUNTIMES_MAX 4
+
 struct fiber;
 struct fiber_pool;
 
 /* stack_size: bytes of address space of each fiber. */
 struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size);
+
+/*
+ * Let each fiber have exceptions of its own in a C++ runtime, of which this is __cxa_get_globals().
+ * No fiber exists. A runtime that was added before is ignored. -ENOSPC: FIBER_RUNTIMES_MAX.
+ */
+int fiber_pool_add_runtime(struct fiber_pool *pool, void *(*cxx_globals)(void));
 
 /* Every fiber must have ended. NULL does nothing. */
 void fiber_pool_destroy(struct fiber_pool *pool);
