@@ -85,6 +85,8 @@ config_sources = \
 	host/config/spelling.h
 
 http_sources = \
+	host/http/answer.c \
+	host/http/answer.h \
 	host/http/arrivals.c \
 	host/http/arrivals.h \
 	host/http/conn.c \
@@ -97,6 +99,7 @@ http_sources = \
 	host/http/framing.h \
 	host/http/http.c \
 	host/http/http.h \
+	host/http/inside.h \
 	host/http/lingers.c \
 	host/http/lingers.h \
 	host/http/listeners.c \
@@ -105,6 +108,8 @@ http_sources = \
 	host/http/problem.h \
 	host/http/proxy_header.c \
 	host/http/proxy_header.h \
+	host/http/request.c \
+	host/http/request.h \
 	host/http/target.c \
 	host/http/target.h \
 	host/http/tls.c \

@@ -12,7 +12,7 @@
 #define API_ACCESS_H
 
 #include "config/config.h"
-#include "http/http.h"
+#include "http/request.h"
 
 #include <stdbool.h>
 

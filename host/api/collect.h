@@ -16,7 +16,7 @@
 #define API_COLLECT_H
 
 #include "api/pace.h"
-#include "http/http.h"
+#include "http/answer.h"
 #include "protocol/encoder.h"
 #include "run/run.h"
 

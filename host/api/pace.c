@@ -1,7 +1,7 @@
 #include "api/pace.h"
 
 #include "base/patience.h"
-#include "http/http.h"
+#include "http/answer.h"
 
 /*
  * Time between the heartbeats of a client that sends no more, in ms. A proxy that

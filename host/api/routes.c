@@ -24,7 +24,9 @@
 #include "config/setting.h"
 #include "fleet/registry.h"
 #include "fleet/states.h"
+#include "http/answer.h"
 #include "http/problem.h"
+#include "http/request.h"
 #include "run/runs.h"
 
 #include <stdio.h>

@@ -23,7 +23,8 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "fleet/registry.h"
-#include "http/http.h"
+#include "http/answer.h"
+#include "http/request.h"
 #include "protocol/native.h"
 #include "run/runs.h"
 

@@ -13,7 +13,7 @@
 #define API_STREAM_H
 
 #include "api/pace.h"
-#include "http/http.h"
+#include "http/answer.h"
 #include "protocol/encoder.h"
 #include "run/run.h"
 

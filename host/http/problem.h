@@ -2,7 +2,7 @@
 #ifndef HTTP_PROBLEM_H
 #define HTTP_PROBLEM_H
 
-#include "http/http.h"
+#include "http/answer.h"
 
 #define PROBLEM_TYPE "application/problem+json"
 

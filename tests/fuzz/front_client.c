@@ -1,7 +1,7 @@
-/* Defines http.h's functions in place of host/http: the linker then takes none of that room. */
+/* Defines answer.h's functions in place of host/http: the linker then takes none of that room. */
 #include "front_client.h"
 
-#include "http/http.h"
+#include "http/answer.h"
 
 #include <errno.h>
 #include <stdio.h>

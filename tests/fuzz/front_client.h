@@ -6,7 +6,7 @@
 #define TESTS_FUZZ_FRONT_CLIENT_H
 
 #include "front_truth.h"
-#include "http/http.h"
+#include "http/answer.h"
 
 #define CLIENTS_MAX 12
 

@@ -1,7 +1,9 @@
 #include "../case.h"
 #include "base/why.h"
+#include "http/answer.h"
 #include "http/http.h"
 #include "http/listeners.h"
+#include "http/request.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
