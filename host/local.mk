@@ -200,6 +200,8 @@ worker_sources = \
 	host/worker/job.h \
 	host/worker/main.c \
 	host/worker/main.h \
+	host/worker/names.c \
+	host/worker/names.h \
 	host/worker/outbox.c \
 	host/worker/outbox.h \
 	host/worker/plugin.c \

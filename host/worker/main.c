@@ -24,6 +24,7 @@
 #include "wire/link.h"
 #include "wire/worker_fds.h"
 #include "worker/host_table.h"
+#include "worker/names.h"
 #include "worker/plugin.h"
 #include "worker/sandbox.h"
 #include "worker/worker.h"
@@ -176,6 +177,8 @@ static int main_open(struct worker_process *process, const cJSON *json)
     status = sandbox_enter(cJSON_GetObjectItemCaseSensitive(json, "confinement"), &refusal);
     if (status == 0)
         status = worker_open(process->worker, path, file, &refusal);
+    if (status == 0 && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "names")))
+        names_tell_replaced(path, file);
     free(path);
     if (status < 0) {
         main_refuse(process, &refusal);
