@@ -35,6 +35,8 @@ base_sources = \
 	host/base/pool.c \
 	host/base/pool.h \
 	host/base/time.h \
+	host/base/user.c \
+	host/base/user.h \
 	host/base/why.c \
 	host/base/why.h
 

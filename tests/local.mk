@@ -469,6 +469,7 @@ E2E_TESTS = \
 	tests/e2e/test_testing.py \
 	tests/e2e/test_threads.py \
 	tests/e2e/test_tls.py \
+	tests/e2e/test_user.py \
 	tests/e2e/test_vanish.py \
 	tests/e2e/test_truth.py
 

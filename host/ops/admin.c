@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/patience.h"
+#include "base/user.h"
 #include "base/why.h"
 #include "ops/report.h"
 
@@ -356,7 +357,7 @@ unsigned admin_folders(char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX])
     if (runtime && *runtime && strlen(runtime) < ADMIN_FOLDER_MAX - sizeof "/sluice")
         snprintf(folders[count++], ADMIN_FOLDER_MAX, "%s/sluice", runtime);
     snprintf(folders[count++], ADMIN_FOLDER_MAX, "/run/sluice");
-    snprintf(folders[count++], ADMIN_FOLDER_MAX, "/tmp/sluice-%u", (unsigned)geteuid());
+    snprintf(folders[count++], ADMIN_FOLDER_MAX, "/tmp/sluice-%u", (unsigned)user_self());
     return count;
 }
 
@@ -369,7 +370,8 @@ int admin_folder_check(const char *folder, uid_t *owner)
     if (!S_ISDIR(found.st_mode))
         return -ENOTDIR;
     *owner = found.st_uid;
-    if (strncmp(folder, "/tmp/", 5) == 0 && found.st_uid != geteuid())
+    if (strncmp(folder, "/tmp/", 5) == 0 && found.st_uid != geteuid() &&
+        found.st_uid != user_self())
         return -EPERM;
     return found.st_mode & (S_IWGRP | S_IWOTH) ? -EPERM : 0;
 }
@@ -383,7 +385,9 @@ static int make_folder(const char *path)
 
     if (slash && slash > folder) {
         *slash = '\0';
-        if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+        if (mkdir(folder, 0700) == 0)
+            status = user_give(folder);
+        else if (errno != EEXIST)
             status = -errno;
     }
     free(folder);
@@ -395,21 +399,30 @@ static int lock_path(const char *path, char *pid, size_t size)
 {
     char *file = mem_printf("%s.lock", path);
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int status = fd < 0 ? -errno : 0;
     struct stat found = {.st_nlink = 0};
     ssize_t length;
 
-    free(file);
-    if (fd < 0)
-        return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (status == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
         if (fstat(fd, &found) == 0 && found.st_nlink == 0) { /* its last holder has just left */
             close(fd);
+            free(file);
             return lock_path(path, pid, size);
+        }
+        /* The folder may be another user's: a file with another name is somebody's. */
+        status = found.st_nlink == 1 ? user_give(file) : -EPERM;
+        free(file);
+        if (status < 0) {
+            close(fd);
+            return status;
         }
         if (ftruncate(fd, 0) == 0)
             dprintf(fd, "%d\n", (int)getpid());
         return fd;
     }
+    free(file);
+    if (status < 0)
+        return status;
     length = pread(fd, pid, size - 1, 0);
     pid[length > 0 ? length : 0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
@@ -473,6 +486,8 @@ static int admin_listen(struct admin *admin)
     int status = uv_pipe_bind(&admin->listener, admin->path);
 
     umask(mask);
+    if (status == 0)
+        status = user_give(admin->path);
     return status < 0
                ? status
                : uv_listen((uv_stream_t *)&admin->listener, ADMIN_CLIENTS_MAX, on_connection);
