@@ -228,6 +228,8 @@ worker_sources = \
 worker_fibers_sources = \
 	host/worker/fibers/fiber.c \
 	host/worker/fibers/fiber.h \
+	host/worker/fibers/sanitizer.c \
+	host/worker/fibers/sanitizer.h \
 	host/worker/fibers/switch.c \
 	host/worker/fibers/switch.h \
 	host/worker/fibers/switch_asm.S \
