@@ -151,6 +151,8 @@ fleet_sources = \
 	host/fleet/spawn.c \
 	host/fleet/spawn.h \
 	host/fleet/states.h \
+	host/fleet/swap.c \
+	host/fleet/swap.h \
 	host/fleet/watch.c \
 	host/fleet/watch.h
 
