@@ -104,6 +104,7 @@ struct front {
     struct patience deadline; /* of the step */
     bool late;                /* the step's deadline is over */
     char *address;            /* what it listens on: names, separated by blanks */
+    struct buf urls;          /* the same as URLs, text */
 };
 
 /* ---- stopping ---- */
@@ -435,14 +436,26 @@ static void on_settled(void *data)
 {
     const struct front *front = data;
 
-    for (const char *name = front->address; *name; name += strspn(name, " ")) {
-        size_t length = strcspn(name, " ");
-        const char *scheme = strncmp(name, "unix:", 5) == 0 ? ""
-                             : front->is_https              ? "https://"
-                                                            : "http://";
-        log_say(LOG_INFO, "listening on %s%.*s", scheme, (int)length, name);
-        name += length;
+    for (const char *url = buf_data(&front->urls); *url; url += strspn(url, " ")) {
+        size_t length = strcspn(url, " ");
+        log_say(LOG_INFO, "listening on %.*s", (int)length, url);
+        url += length;
     }
+}
+
+static void front_set_address(struct front *front, const char *names)
+{
+    mem_set(&front->address, names);
+    for (size_t length; *names; names += length + strspn(names + length, " ")) {
+        bool is_unix = strncmp(names, "unix:", 5) == 0;
+        length = strcspn(names, " ");
+        buf_printf(&front->urls, "%s%s%.*s", buf_length(&front->urls) > 0 ? " " : "",
+                   is_unix           ? ""
+                   : front->is_https ? "https://"
+                                     : "http://",
+                   (int)length, names);
+    }
+    buf_append(&front->urls, "", 1);
 }
 
 /* Return true if the signal is sent by people or programs, not by a fault, and would end us. */
@@ -541,7 +554,7 @@ static int front_open_http(struct front *front)
         why_finish(&why);
         return status;
     }
-    mem_set(&front->address, listeners_names(settings.listeners));
+    front_set_address(front, listeners_names(settings.listeners));
     status = http_create(&front->loop, &settings, &api_handler, &front->api, &front->http);
     if (status < 0) {
         log_say(LOG_ERROR, "cannot start libmicrohttpd");
@@ -582,9 +595,8 @@ static int front_open_plugins(struct front *front)
  */
 static int front_open_admin(struct front *front)
 {
-    char *url = mem_printf("%s://%s", front->is_https ? "https" : "http", front->address);
     struct admin_settings settings = {.path = front->config->admin,
-                                      .listen = url,
+                                      .listen = buf_data(&front->urls),
                                       .folder = front->config->plugins,
                                       .registry = front->api.registry,
                                       .refresh = front_refresh,
@@ -600,7 +612,6 @@ static int front_open_admin(struct front *front)
         log_warn("admin socket not opened: %s; name another with host.admin admin=%s",
                  why_text(&why), settings.path);
     why_finish(&why);
-    free(url);
     return status == -EADDRINUSE ? status : 0;
 }
 
@@ -702,5 +713,6 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     tls_unload();
     log_close(LOG_CLOSE_MS);
     free(front.address);
+    buf_finish(&front.urls);
     return status < 0 ? 1 : 0;
 }

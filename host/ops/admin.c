@@ -508,18 +508,31 @@ static void on_listener_closed(uv_handle_t *handle)
     free(admin);
 }
 
+/* Return the socket's name for a server that is not the first, to be freed. */
+static char *second_name(const char *listen)
+{
+    for (size_t length; *listen; listen += length + strspn(listen + length, " ")) {
+        const char *end = listen + (length = strcspn(listen, " ")), *port = end;
+        while (port > listen && port[-1] != ':')
+            port--;
+        if (strncmp(listen, "unix:", 5) != 0)
+            return mem_printf("admin-%.*s.sock", (int)(end - port), port);
+    }
+    return mem_printf("admin-pid%d.sock", (int)getpid());
+}
+
 /* Take the first default that works; *path is then allocated. */
 static int take_default(const char *listen, char **path, struct why *why)
 {
     char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX];
     unsigned count = admin_folders(folders);
-    const char *port = strrchr(listen, ':');
+    char *name = second_name(listen);
     int lock = -ENOENT;
 
     for (unsigned i = 0; i < count; i++) {
         uid_t owner;
         char *first = mem_printf("%s/admin.sock", folders[i]);
-        char *second = mem_printf("%s/admin-%s.sock", folders[i], port ? port + 1 : "0");
+        char *second = mem_printf("%s/%s", folders[i], name);
 
         make_folder(first);
         lock = admin_folder_check(folders[i], &owner);
@@ -535,8 +548,9 @@ static int take_default(const char *listen, char **path, struct why *why)
         free(first);
         free(second);
         if (lock >= 0 || lock == -EADDRINUSE)
-            return lock;
+            break;
     }
+    free(name);
     return lock;
 }
 
