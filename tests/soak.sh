@@ -28,7 +28,7 @@ done
 failed=0
 round=1
 while [ "$round" -le "$rounds" ]; do
-    if make -C "$build" --silent -j "$((2 * $(getconf _NPROCESSORS_ONLN)))" check \
+    if make -C "$build" --silent -j "$((4 * $(getconf _NPROCESSORS_ONLN)))" check \
         ${SOAK_TESTS:+"TESTS=$SOAK_TESTS"} >"$kept/output" 2>&1; then
         echo "soak: round $round: passed"
     else
