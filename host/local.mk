@@ -14,6 +14,8 @@ base_sources = \
 	host/base/handles.c \
 	host/base/handles.h \
 	host/base/iov.h \
+	host/base/jot.c \
+	host/base/jot.h \
 	host/base/json_writer.c \
 	host/base/json_writer.h \
 	host/base/json.c \
@@ -35,8 +37,6 @@ base_sources = \
 	host/base/pool.c \
 	host/base/pool.h \
 	host/base/time.h \
-	host/base/user.c \
-	host/base/user.h \
 	host/base/why.c \
 	host/base/why.h
 
@@ -151,8 +151,6 @@ fleet_sources = \
 	host/fleet/spawn.c \
 	host/fleet/spawn.h \
 	host/fleet/states.h \
-	host/fleet/swap.c \
-	host/fleet/swap.h \
 	host/fleet/watch.c \
 	host/fleet/watch.h
 
@@ -184,6 +182,8 @@ ops_sources = \
 	host/ops/report.h
 
 worker_sources = \
+	host/worker/crash.c \
+	host/worker/crash.h \
 	host/worker/emit.c \
 	host/worker/emit.h \
 	host/worker/exchange.c \
@@ -204,8 +204,6 @@ worker_sources = \
 	host/worker/job.h \
 	host/worker/main.c \
 	host/worker/main.h \
-	host/worker/names.c \
-	host/worker/names.h \
 	host/worker/outbox.c \
 	host/worker/outbox.h \
 	host/worker/plugin.c \
@@ -216,12 +214,16 @@ worker_sources = \
 	host/worker/sched.h \
 	host/worker/sched_loop.c \
 	host/worker/sched_loop.h \
+	host/worker/signals.c \
+	host/worker/signals.h \
 	host/worker/subtask.c \
 	host/worker/subtask.h \
 	host/worker/task.c \
 	host/worker/task.h \
 	host/worker/threads.c \
 	host/worker/threads.h \
+	host/worker/trace.c \
+	host/worker/trace.h \
 	host/worker/vars.c \
 	host/worker/vars.h \
 	host/worker/worker.c \
@@ -230,8 +232,6 @@ worker_sources = \
 worker_fibers_sources = \
 	host/worker/fibers/fiber.c \
 	host/worker/fibers/fiber.h \
-	host/worker/fibers/sanitizer.c \
-	host/worker/fibers/sanitizer.h \
 	host/worker/fibers/switch.c \
 	host/worker/fibers/switch.h \
 	host/worker/fibers/switch_asm.S \

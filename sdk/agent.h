@@ -278,7 +278,7 @@ __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_
  * These calls append an event to the run's stream, in the order of the calls.
  * They never wait for the network; they wait for space only while the run's
  * buffer is full because its reader is slow. Events leave the worker within one
- * turn of its loop; if the worker crashes, the last events may be lost.
+ * turn of its loop; if the agent crashes, they leave before the worker ends.
  *
  *     -ENXIO      not in a run; counted, and logged once
  *     -EINVAL     type or JSON is not valid; nothing is emitted

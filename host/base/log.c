@@ -17,6 +17,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,6 +30,9 @@
 
 /* How long a line before abort() may take to get out. */
 #define FATAL_MS 500
+
+/* How long log_tell_now() may wait for its reader. */
+#define NOW_MS 200
 
 static char log_role[32] = "sluice";
 static char log_keys[160];
@@ -176,6 +180,25 @@ void log_tell(const struct log_fact *fact)
     if (is_urgent)
         log_sink_wait(log_sink, FATAL_MS);
     pthread_mutex_unlock(&log_lock);
+}
+
+void log_tell_now(enum log_level level, const char *text, size_t length, const char *run)
+{
+    struct log_fact fact = {
+        .level = level, .module = log_role, .message = text, .length = length, .is_bare = true};
+    struct pollfd ready = {.fd = log_socket >= 0 ? log_socket : STDERR_FILENO, .events = POLLOUT};
+    char line[2048];
+    ssize_t written;
+
+    if (level > log_most)
+        return;
+    if (run && log_socket >= 0)
+        log_fact_add(&fact, "run", run, false);
+    poll(&ready, 1, NOW_MS);
+    written = log_socket >= 0 ? send(log_socket, line, log_fact_pack(&fact, line, sizeof line),
+                                     MSG_NOSIGNAL | MSG_DONTWAIT)
+                              : write(STDERR_FILENO, line, log_fact_text(&fact, line, sizeof line));
+    (void)written; /* and nowhere to say so */
 }
 
 /* ---- the keys of a format ---- */

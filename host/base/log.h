@@ -40,6 +40,13 @@ __attribute__((noreturn, format(printf, 1, 2))) void log_fatal(const char *forma
 /* Log a fact, of any module. */
 void log_tell(const struct log_fact *fact);
 
+/*
+ * Log from inside a signal handler, when the process is in any state: without locks and
+ * allocation, waiting for the reader for a short time only. run is an id, NULL for none. On
+ * standard error the line is a bare one, without it: "sluice: …". Not for the front.
+ */
+void log_tell_now(enum log_level level, const char *text, size_t length, const char *run);
+
 /* Say something to people who start the server: in text, a line "sluice: …" without time and
  * level. It is said whatever log_limit() is. */
 __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const char *format, ...);

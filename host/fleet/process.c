@@ -105,7 +105,6 @@ static void process_open_plugin(struct process *process)
     cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
     cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
     cJSON_AddNumberToObject(json, "log", log_limit());
-    cJSON_AddBoolToObject(json, "names", process->spec.names);
     if (process->spec.confinement)
         cJSON_AddRawToObject(json, "confinement", confinement_json(process->spec.confinement));
     text = cJSON_PrintUnformatted(json);
@@ -117,7 +116,7 @@ static void process_open_plugin(struct process *process)
 bool process_has_room(const struct process *process)
 {
     return process->state == PROCESS_ready && !process->deaf && !process->condemned &&
-           !process->child.is_reaped && !process->pulse.is_stuck &&
+           !process->child.is_reaped && !process->pulse.is_stuck && !*why_text(&process->crash) &&
            link_backlog(process->link) < LINK_BACKLOG_MAX;
 }
 
@@ -328,6 +327,7 @@ static void on_closed(void *owner)
     image_unref(process->spec.image);
     process_runs_finish(&process->runs);
     why_finish(&process->note);
+    why_finish(&process->crash);
     if (process->farm)
         farm_remove(process->farm);
     free(process->farm);
@@ -340,6 +340,8 @@ static void describe_end(const struct process *process, int status, int signal, 
 {
     if (*why_text(&process->note))
         why_set(why, 0, "%s", why_text(&process->note));
+    else if (*why_text(&process->crash))
+        why_set(why, 0, "%s", why_text(&process->crash));
     else if (signal)
         why_set(why, 0, "killed by signal %d (%s)", signal, strsignal(signal));
     else
@@ -350,23 +352,11 @@ static void describe_end(const struct process *process, int status, int signal, 
                 process_step(process));
 }
 
-static void fail_runs(struct process *process, const char *reason)
-{
-    struct wire_end end = {.status = WIRE_FAILED,
-                           .code = run_error_code(process->error),
-                           .message = reason,
-                           .result = ""};
-
-    for (uint32_t number = 0; number < process->runs.capacity; number++) {
-        if (process->runs.taken[number])
-            run_end(process->runs.taken[number], &end);
-    }
-}
-
 /* Tell everybody that the process has ended; its handles stay. */
 static void process_end(struct process *process, const char *reason, bool was_told)
 {
-    fail_runs(process, reason);
+    process_runs_fail(&process->runs, process->error,
+                      *why_text(&process->note) ? NULL : process->culprit, reason);
     process->handler->gone(process->data, process, reason, was_told);
     link_close(process->link);
     process->link = NULL;
@@ -417,16 +407,19 @@ static void process_bury(struct process *process, int status, int signal)
 {
     struct why reason = {0};
     bool was_told;
+    char *runs;
 
     process_read_rest(process);
     describe_end(process, status, signal, &reason);
+    runs = process_runs_list(&process->runs, process->culprit);
     was_told = process->state == PROCESS_leaving && status == 0 && signal == 0;
     if (!process->refused && !was_told)
         log_plugin("worker died: %s plugin=%s generation=%" PRIu64 " pid=%d %s=%d runs=%" PRIu32
-                   " file=%s",
+                   " run_ids=%s file=%s",
                    why_text(&reason), process->name ? process->name : "-", process->spec.generation,
                    process->child.pid, signal ? "signal" : "status", signal ? signal : status,
-                   process->runs.live, image_file(process->spec.image));
+                   process->runs.live, runs, image_file(process->spec.image));
+    free(runs);
     process_end(process, why_text(&reason), was_told);
     why_finish(&reason);
 }

@@ -103,6 +103,8 @@ static int on_end(struct process *process, const struct wire_frame *frame)
 
     if (run == NULL || wire_read_end(frame, &end) < 0)
         return -EPROTO;
+    if (run == process->culprit)
+        process->culprit = NULL;
     if (run_end(run, &end) < 0)
         return -EPROTO;
     process_runs_remove(&process->runs, frame->run);
@@ -131,6 +133,23 @@ static int on_held(struct process *process, const struct wire_frame *frame)
         return -EPROTO;
     memcpy(&tasks, frame->data, sizeof tasks);
     run_set_held(run, tasks > 0);
+    return 0;
+}
+
+/* The first one counts. */
+static int on_crash(struct process *process, const struct wire_frame *frame)
+{
+    struct run *run = frame->data[0] ? process_runs_find(&process->runs, frame->run) : NULL;
+    const char *text;
+    size_t at = 1;
+
+    if ((frame->data[0] && run == NULL) || wire_read_string(frame, &at, &text) != 1 ||
+        at != frame->length)
+        return -EPROTO;
+    if (*why_text(&process->crash))
+        return 0;
+    why_set(&process->crash, 0, "%s", text);
+    process->culprit = run;
     return 0;
 }
 
@@ -172,6 +191,8 @@ int process_on_frame(void *data, const struct wire_frame *frame)
         return on_waiting(process, frame);
     case WIRE_HELD:
         return on_held(process, frame);
+    case WIRE_CRASH:
+        return on_crash(process, frame);
     case WIRE_PONG:
         return on_pong(process, frame);
     default:

@@ -49,6 +49,8 @@ struct process {
     bool refused;         /* its owner logs that */
     enum run_error error; /* of its runs if it dies */
     struct why note;      /* why it was killed or refused */
+    struct why crash;     /* how its plugin has ended it, as the worker said */
+    struct run *culprit;  /* the run in which it has; NULL for none */
     const struct process_handler *handler;
     void *data;
     LIST_ENTRY(process) in_lost; /* in lost_processes */

@@ -32,6 +32,16 @@ unsigned process_runs_abort(const struct process_runs *runs, enum run_error erro
 /* Return true if all agents that are left ignore that they were asked to stop. */
 bool process_runs_are_given_up(const struct process_runs *runs);
 
+/*
+ * End the runs with this error, as their worker has ended; the reason is for people. If it was
+ * the culprit that ended it, the others are told so. NULL: it was none of them.
+ */
+void process_runs_fail(const struct process_runs *runs, enum run_error error,
+                       const struct run *culprit, const char *reason);
+
+/* Return the ids of some, the culprit's first, with ',' between them, "-" for none; to be freed. */
+char *process_runs_list(const struct process_runs *runs, const struct run *culprit);
+
 void process_runs_finish(struct process_runs *runs);
 
 #endif

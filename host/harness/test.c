@@ -36,6 +36,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* As the host's, in form. */
 #define RUN_ID "00000000000000000000000000"
@@ -194,6 +195,25 @@ static long test_http_read(struct agent_http *http, const char **data)
     return host_table()->http_read(http, data);
 }
 
+/* The process that executes a plugin's function at the moment; 0 for none. */
+static pid_t inside;
+
+/* A plugin that calls exit(0) must not look like a test that succeeded. */
+static void on_process_exit(int status, void *unused)
+{
+    (void)unused;
+    if (inside != getpid())
+        return;
+    fprintf(stderr, "agent_test: the plugin called exit(%d)\n", status);
+    fflush(NULL);
+    _exit(1);
+}
+
+static void set_inside(bool is_inside)
+{
+    inside = is_inside ? getpid() : 0;
+}
+
 static struct agent_host table;
 
 static void make_table(void)
@@ -206,6 +226,7 @@ static void make_table(void)
     table.http_status = test_http_status;
     table.http_read = test_http_read;
     host_table_set_log(on_log);
+    on_exit(on_process_exit, NULL);
 }
 
 /* ---- open --------------------------------------------------------------- */
@@ -233,7 +254,9 @@ static int test_create(struct agent_test *test, const char *state)
     mem_set(&test->refusal, "");
     host_table_forget_error();
     virtual_clock_set_loop(true);
+    set_inside(true);
     status = instance_create(&test->instance, test->config, state, &refusal);
+    set_inside(false);
     virtual_clock_set_loop(false);
     if (status < 0) {
         host_table_add_last_error(&refusal.why);
@@ -246,7 +269,9 @@ static void test_destroy_plugin(struct agent_test *test)
 {
     test_use(test);
     virtual_clock_set_loop(true);
+    set_inside(true);
     instance_destroy(&test->instance);
+    set_inside(false);
     virtual_clock_set_loop(false);
 }
 
@@ -454,6 +479,11 @@ static void test_append_vars(const struct agent_test *test, const char *input, s
     }
 }
 
+static void on_thread_ended(const char *function)
+{
+    log_fatal("%s called pthread_exit(): it must return", function);
+}
+
 static void run_begin(struct run *run, const char *input, const struct subtask_executor *executor)
 {
     static const struct script_handler handler = {.requested = on_requested, .warn = on_warn};
@@ -461,6 +491,7 @@ static void run_begin(struct run *run, const char *input, const struct subtask_e
     struct job_host host = {.sched = sched,
                             .outbox = outbox_create(sched, on_frames, run),
                             .executor = executor,
+                            .thread_ended = on_thread_ended,
                             .http = script_driver(run->script)};
     struct buf pairs = {0};
 
@@ -490,6 +521,7 @@ static int test_run(struct agent_test *test, const char *input, int (*fn)(void *
 {
     static const struct clock_owner owner = {.settle = on_settle, .give_up = on_give_up};
     struct run run = {.test = test, .script = test->script};
+    struct execution execution = {.fn = fn, .arg = arg};
     struct subtask_executor executor;
     int status;
 
@@ -504,7 +536,10 @@ static int test_run(struct agent_test *test, const char *input, int (*fn)(void *
     run.clock = virtual_clock_create(&owner, &run, test->instance.info.mode == AGENT_FIBER);
     executor = virtual_clock_executor(run.clock);
     run_begin(&run, input, &executor);
-    status = execution_run(run.job, NULL, fn, arg);
+    execution.job = run.job;
+    set_inside(true);
+    status = execution_run(&execution);
+    set_inside(false);
     run_end(&run, status);
     return status;
 }

@@ -65,8 +65,8 @@ void wire_append(struct buf *buf, enum wire_type type, uint32_t run, const void 
     buf_append(buf, data, length);
 }
 
-char *wire_append_event(struct buf *buf, uint32_t run, const char *type, size_t type_length,
-                        size_t json_length)
+char *wire_write_event(struct buf *buf, uint32_t run, const char *type, size_t type_length,
+                       size_t json_length)
 {
     struct wire_header header = {
         .length = (uint32_t)(1 + type_length + json_length), .type = WIRE_EVENT, .run = run};
@@ -76,8 +76,12 @@ char *wire_append_event(struct buf *buf, uint32_t run, const char *type, size_t 
     to += sizeof header;
     *to++ = (char)type_length;
     memcpy(to, type, type_length);
-    buf_commit(buf, sizeof header + header.length);
     return to + type_length;
+}
+
+void wire_append_written(struct buf *buf, size_t type_length, size_t json_length)
+{
+    buf_commit(buf, sizeof(struct wire_header) + 1 + type_length + json_length);
 }
 
 void wire_append_pair(struct buf *pairs, const char *key, const char *value)
@@ -129,6 +133,17 @@ ssize_t wire_next(const struct buf *buf, enum wire_side sender, struct wire_fram
                                  .data = buf_data(buf) + sizeof header,
                                  .length = header.length};
     return (ssize_t)(sizeof header + header.length);
+}
+
+size_t wire_whole(const struct buf *buf, enum wire_side sender)
+{
+    struct buf rest = *buf;
+    struct wire_frame frame;
+    ssize_t size;
+
+    while ((size = wire_next(&rest, sender, &frame)) > 0)
+        rest.start += (size_t)size;
+    return rest.start - buf->start;
 }
 
 int wire_read_event(const struct wire_frame *frame, const char **type, size_t *type_length,

@@ -9,8 +9,8 @@
  * is about no run. To add a frame, add a line to WIRE_FRAMES and describe its
  * payload here:
  *
- *     OPEN     JSON {"file","farm","generation","log","names","confinement"}: the plugin to
- *              load, and its name for operators; names: say which of its names are replaced
+ *     OPEN     JSON {"path","file","generation","log"}: the plugin to load, and its
+ *              name for operators
  *     CREATE   threads at most NUL bytes of a fiber's stack NUL configuration as
  *              JSON NUL state as JSON, or nothing, NUL
  *     START    key NUL value NUL ..., the run's variables; see worker/vars.h
@@ -30,6 +30,8 @@
  *     END      u8 status | code NUL | message NUL | result NUL; struct wire_end
  *     WAITING  u32: inputs that the agent has taken | u32: tasks that wait for an input
  *     HELD     u32: tasks that wait for credit
+ *     CRASH    u8: whether it was in the frame's run | text NUL: how the plugin has ended
+ *              its process, which comes next
  *     PONG     u64: sent_at of PING | u64: how often the plugin emitted outside of a run
  *
  * Flow control: a run starts with a credit of WIRE_WINDOW bytes. Every event
@@ -56,6 +58,7 @@
 #define WIRE_INPUT_MAX (WIRE_BODY_MAX + 1)
 #define WIRE_START_MAX (WIRE_BODY_MAX + 1024 * 1024)
 #define WIRE_SETUP_MAX (2u * 1024 * 1024)
+#define WIRE_CRASH_MAX 1024u
 #define WIRE_CHARGE    96u
 
 /* name, sender, fewest and most bytes of payload */
@@ -77,6 +80,7 @@
     X(END, WORKER, 3, WIRE_TEXT_MAX + WIRE_EVENT_MAX)       \
     X(WAITING, WORKER, 8, 8)                                \
     X(HELD, WORKER, 4, 4)                                   \
+    X(CRASH, WORKER, 3, WIRE_CRASH_MAX)                     \
     X(PONG, WORKER, 16, 16)
 
 enum wire_side { WIRE_FRONT, WIRE_WORKER };
@@ -135,9 +139,12 @@ const char *wire_name(enum wire_type type);
 void wire_append(struct buf *buf, enum wire_type type, uint32_t run, const void *data,
                  size_t length);
 
-/* Append an EVENT frame but for its JSON, which the caller writes at the returned place. */
-char *wire_append_event(struct buf *buf, uint32_t run, const char *type, size_t type_length,
-                        size_t json_length);
+/* Write an EVENT frame after the end of the buffer, but for its JSON, which the caller writes at
+ * the returned place; then it is appended. */
+char *wire_write_event(struct buf *buf, uint32_t run, const char *type, size_t type_length,
+                       size_t json_length);
+
+void wire_append_written(struct buf *buf, size_t type_length, size_t json_length);
 
 /* Append key NUL value NUL: a piece of START's payload. */
 void wire_append_pair(struct buf *pairs, const char *key, const char *value);
@@ -153,6 +160,9 @@ void wire_append_end(struct buf *buf, uint32_t run, const struct wire_end *end);
  * frame points into the buffer.
  */
 ssize_t wire_next(const struct buf *buf, enum wire_side sender, struct wire_frame *frame);
+
+/* Return the bytes of the frames at the start of the buffer, sent by this side, that are whole. */
+size_t wire_whole(const struct buf *buf, enum wire_side sender);
 
 /* Split an EVENT; return -EPROTO if it is malformed. The type is not terminated. */
 int wire_read_event(const struct wire_frame *frame, const char **type, size_t *type_length,

@@ -18,6 +18,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,9 @@
  * reading. */
 #define DRAIN_READS 16
 
+/* How long a crash waits for the other end to take more. */
+#define RESCUE_MS 500
+
 struct link {
     uv_poll_t poll;
     uv_idle_t turn_end; /* active while something is to be sent */
@@ -37,7 +41,8 @@ struct link {
     struct handles handles;
     enum wire_side peer;
     bool ended;
-    bool blocked; /* the socket took no more */
+    bool blocked;             /* the socket took no more */
+    volatile bool is_sending; /* a crash must not send the same again */
     struct buf in;
     struct buf out;
     const struct link_handler *handler;
@@ -127,11 +132,16 @@ void link_flush(struct link *link)
 
     uv_idle_stop(&link->turn_end);
     while (!link->ended && buf_length(&link->out) > 0) {
-        ssize_t sent = send(link->fd, buf_data(&link->out), buf_length(&link->out),
-                            MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent >= 0) {
+        ssize_t sent;
+        link->is_sending = true;
+        sent = send(link->fd, buf_data(&link->out), buf_length(&link->out),
+                    MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0)
             buf_consume(&link->out, (size_t)sent);
-        } else if (errno == EAGAIN) {
+        link->is_sending = false;
+        if (sent >= 0)
+            continue;
+        if (errno == EAGAIN) {
             link_watch(link, true);
             return;
         } else if (errno != EINTR) {
@@ -212,6 +222,33 @@ static void on_closed(void *owner)
     buf_finish(&link->in);
     buf_finish(&link->out);
     free(link);
+}
+
+/* Send all; return false if the other end does not take it in time. */
+static bool link_send_now(const struct link *link, const char *data, size_t length)
+{
+    while (length > 0) {
+        ssize_t sent = send(link->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        struct pollfd room = {.fd = link->fd, .events = POLLOUT};
+        if (sent > 0) {
+            data += sent;
+            length -= (size_t)sent;
+        } else if (errno != EINTR && (errno != EAGAIN || poll(&room, 1, RESCUE_MS) <= 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void link_rescue(struct link *link, const char *data, size_t length)
+{
+    size_t queued = buf_length(&link->out);
+
+    if (link->ended || link->is_sending)
+        return;
+    link->out.start += queued;
+    link->ended = !link_send_now(link, buf_data(&link->out) - queued, queued) ||
+                  !link_send_now(link, data, length);
 }
 
 void link_close(struct link *link)

@@ -56,6 +56,12 @@ void link_flush(struct link *link);
 /* Hand over frames that have arrived and are unread, before a dead peer's end is told. */
 void link_drain(struct link *link);
 
+/*
+ * In a crash, from a signal handler: send what is queued and then these bytes, and wait for the
+ * other end for a short time only. Does nothing if a send was interrupted.
+ */
+void link_rescue(struct link *link, const char *data, size_t length);
+
 /* Close the socket; no handler is called from then on. NULL does nothing. */
 void link_close(struct link *link);
 

@@ -5,13 +5,22 @@
 struct fiber;
 struct job;
 
+struct execution {
+    struct job *job;
+    struct fiber *fiber; /* NULL: on this thread */
+    int (*fn)(void *arg);
+    /* fn has called pthread_exit(), and execution_run() does not return: end the job and give the
+     * lock back. The thread ends then. Locked. */
+    void (*lost)(void *arg);
+    void *arg;
+};
+
 /*
  * Call fn(arg) as the job's first task, unless the job is stopped, and wait
- * for its subtasks. Return what fn returned, or -ECANCELED. On the fiber, or on
- * this thread if it is NULL; not locked, but on return it is: so nothing comes
- * between the last subtask and execution_end().
+ * for its subtasks. Return what fn returned, or -ECANCELED. Not locked, but on return it is: so
+ * nothing comes between the last subtask and execution_end().
  */
-int execution_run(struct job *job, struct fiber *fiber, int (*fn)(void *arg), void *arg);
+int execution_run(struct execution *execution);
 
 /* End the job, whether it was run or not: append its END frame and close what it left open.
  * Locked. */

@@ -316,10 +316,12 @@ int job_emit(struct task *task, struct emit *emit)
     if (job_is_stopped(job)) {
         status = -ECANCELED;
     } else {
+        /* The strings may be invalid: in a crash the frame must not be there yet. */
+        struct buf *frames = outbox_event_frames(job->host.outbox);
         job->credit -= cost;
         emit_write(emit, task->scope,
-                   wire_append_event(outbox_event_frames(job->host.outbox), job->number, emit->type,
-                                     emit->type_length, length));
+                   wire_write_event(frames, job->number, emit->type, emit->type_length, length));
+        wire_append_written(frames, emit->type_length, length);
     }
     sched_unlock(job->host.sched);
     free(kept);
@@ -353,6 +355,18 @@ void job_fail(struct job *job, const char *code, const char *message)
         return;
     job->outcome.fail_code = mem_strdup(code);
     job->outcome.fail_message = mem_strdup(message);
+}
+
+void job_fail_exit(struct job *job, const char *function)
+{
+    char *message = mem_printf("%s ended its thread with pthread_exit(): it must return", function);
+
+    if (job->host.thread_ended)
+        job->host.thread_ended(function);
+    sched_lock(job->host.sched);
+    job_fail(job, "agent_error", message);
+    sched_unlock(job->host.sched);
+    free(message);
 }
 
 bool job_has_failed(const struct job *job)

@@ -28,6 +28,8 @@ struct job_host {
     struct outbox *outbox;
     const struct subtask_executor *executor;
     const struct http_driver *http;
+    /* If set, called when a plugin ends the thread that executes it; does not return. */
+    void (*thread_ended)(const char *function);
 };
 
 /* pairs: key NUL value NUL ..., copied. One reference. Return NULL if they are malformed. Not
@@ -93,6 +95,9 @@ int job_set_var(struct job *job, struct task *task, const char *key, const char 
 
 /* Say why it fails, and what it results in. The first failure and the last result count. Locked. */
 void job_fail(struct job *job, const char *code, const char *message);
+/* Say that it fails because this function of the agent's called pthread_exit(). Not locked. */
+void job_fail_exit(struct job *job, const char *function);
+
 bool job_has_failed(const struct job *job);
 void job_set_result(struct job *job, char *json); /* takes the JSON over */
 

@@ -23,15 +23,17 @@
 #include "base/mem.h"
 #include "wire/link.h"
 #include "wire/worker_fds.h"
+#include "worker/crash.h"
 #include "worker/host_table.h"
-#include "worker/names.h"
 #include "worker/plugin.h"
 #include "worker/sandbox.h"
+#include "worker/signals.h"
 #include "worker/worker.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +59,7 @@ static void on_link_ended(void *data, const char *reason)
 {
     struct worker_process *process = data;
 
+    crash_leave();
     if (!process->quitting)
         log_debug("the front is gone: %s", reason);
     _exit(process->quitting ? 0 : 1);
@@ -80,6 +83,28 @@ static void on_take(void *data, struct buf *frames)
         return;
     link_take(process->link, frames);
     link_flush(process->link);
+}
+
+static void on_rescue(void *data, const char *frames, size_t length)
+{
+    struct worker_process *process = data;
+
+    link_rescue(process->link, frames, length);
+}
+
+static void on_crashed(void *data, const struct worker_crash *crash)
+{
+    struct worker_process *process = data;
+    size_t length = strnlen(crash->text, WIRE_CRASH_MAX - 2);
+    char frame[sizeof(struct wire_header) + WIRE_CRASH_MAX];
+    struct wire_header header = {
+        .length = (uint32_t)length + 2, .type = WIRE_CRASH, .run = crash->run};
+
+    memcpy(frame, &header, sizeof header);
+    frame[sizeof header] = (char)crash->has_run;
+    memcpy(frame + sizeof header + 1, crash->text, length);
+    frame[sizeof header + 1 + length] = '\0';
+    link_rescue(process->link, frame, sizeof header + header.length);
 }
 
 static void on_left(void *data)
@@ -163,7 +188,8 @@ static char *main_path(const char *file, const char *farm)
 /* Open the plugin as the front's OPEN says. */
 static int main_open(struct worker_process *process, const cJSON *json)
 {
-    static const struct worker_sink sink = {.take = on_take, .left = on_left};
+    static const struct worker_sink sink = {
+        .take = on_take, .rescue = on_rescue, .crashed = on_crashed, .left = on_left};
     const char *farm = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "farm"));
     const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "file"));
     struct refusal refusal = {0};
@@ -176,9 +202,9 @@ static int main_open(struct worker_process *process, const cJSON *json)
     path = main_path(file, farm); /* before it may make no folder */
     status = sandbox_enter(cJSON_GetObjectItemCaseSensitive(json, "confinement"), &refusal);
     if (status == 0)
+        crash_watch(&process->loop, process->worker, path, file);
+    if (status == 0)
         status = worker_open(process->worker, path, file, &refusal);
-    if (status == 0 && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "names")))
-        names_tell_replaced(path, file);
     free(path);
     if (status < 0) {
         main_refuse(process, &refusal);
@@ -290,30 +316,14 @@ static int on_frame(void *data, const struct wire_frame *frame)
     }
 }
 
-static pid_t self;
-
-/* A process that the plugin has forked obeys the signal. */
-static void on_signal(int number)
-{
-    if (getpid() == self)
-        return;
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-/*
- * Whoever stops a service sends SIGTERM to all of its processes; but only the
- * front knows when the runs have ended. Programs that the plugin starts get the
- * default action back, which an ignored signal would not.
- */
+/* Whoever stops a service sends SIGTERM to all of its processes; but only the front knows when the
+ * runs have ended. A plugin that writes to a closed pipe is told so by write(2). */
 static void main_outlive_signals(void)
 {
-    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE};
 
-    self = getpid();
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        sigaction(numbers[i], &action, NULL);
+        signals_outlive(numbers[i]);
 }
 
 /* Without memory the kernel should end a worker, which costs its runs, and not the front. */
@@ -350,7 +360,6 @@ static int main_take_socket(void)
     prefer_for_oom(); /* while /proc/self is still this process's */
     guard_set(true);
     prctl(PR_SET_NAME, "sluice worker");
-    signal(SIGPIPE, SIG_IGN);
     main_outlive_signals();
     if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
         dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
@@ -382,6 +391,7 @@ static void main_take_log(void)
 /* Run pending close callbacks so that leak checkers stay quiet. */
 static void main_finish(struct worker_process *process)
 {
+    crash_leave();
     worker_destroy(process->worker);
     link_close(process->link);
     uv_run(&process->loop, UV_RUN_DEFAULT);
@@ -402,7 +412,9 @@ int worker_main(void)
         fprintf(stderr, "sluice: a worker is started by `sluice serve`, not by hand\n");
         return 2;
     }
+    pthread_cleanup_push(crash_on_pthread_exit, NULL);
     uv_run(&process.loop, UV_RUN_DEFAULT);
+    pthread_cleanup_pop(0);
     main_finish(&process);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "worker/outbox.h"
 
 #include "base/mem.h"
+#include "wire/frames.h"
 
 #include <stdlib.h>
 
@@ -27,7 +28,8 @@ struct outbox {
     TAILQ_HEAD(, outbox_place) crowd;
     bool urgent;
     bool held;
-    uint64_t handed_over_at; /* sched_turn_ms() */
+    volatile bool is_handing_over; /* a crash must leave the buffers alone */
+    uint64_t handed_over_at;       /* sched_turn_ms() */
     outbox_take_fn *take;
     void *data;
 };
@@ -138,8 +140,27 @@ bool outbox_hand_over(struct outbox *outbox)
 {
     if (buf_length(&outbox->leaving) == 0)
         return false;
+    outbox->is_handing_over = true;
     outbox->take(outbox->data, &outbox->leaving);
+    outbox->is_handing_over = false;
     return true;
+}
+
+static void buf_rescue(struct buf *frames, void (*write)(void *, const char *, size_t), void *data)
+{
+    size_t length = wire_whole(frames, WIRE_WORKER);
+
+    write(data, buf_data(frames), length);
+    frames->start += length;
+}
+
+void outbox_rescue(struct outbox *outbox,
+                   void (*write)(void *data, const char *frames, size_t length))
+{
+    if (outbox->is_handing_over)
+        return;
+    buf_rescue(&outbox->leaving, write, outbox->data);
+    buf_rescue(&outbox->frames, write, outbox->data);
 }
 
 void outbox_follow_up(struct outbox *outbox)

@@ -5,7 +5,7 @@
  * A quiet outbox hands over at once. A busy one holds a few events back until
  * the next millisecond begins: each handing over wakes the front, which costs
  * as much as an event. Everything but events leaves at once, with all before it.
- * A crash of the worker loses the events held back.
+ * If the plugin crashes, outbox_rescue() takes those, too.
  *
  * Policy: an outbox with OUTBOX_MAX bytes is full; emitting tasks then wait
  * until the sink has taken them. Ends of runs and answers to the front are
@@ -65,5 +65,13 @@ bool outbox_hand_over(struct outbox *outbox);
 
 /* After that: poke for what had to wait until the sink had taken all. On the loop; locked. */
 void outbox_follow_up(struct outbox *outbox);
+
+/*
+ * In a crash, from a signal handler: give all frames that are whole to write(), which may be
+ * called twice. Does nothing if they were just being handed over. The lock is held if it could be
+ * had.
+ */
+void outbox_rescue(struct outbox *outbox,
+                   void (*write)(void *data, const char *frames, size_t length));
 
 #endif

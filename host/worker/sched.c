@@ -93,6 +93,11 @@ void sched_lock(struct sched *sched)
     NOTE_LOCKED(NULL, sched);
 }
 
+bool sched_try_lock(struct sched *sched)
+{
+    return pthread_mutex_trylock(&sched->lock) == 0;
+}
+
 static void sched_free(struct sched *sched)
 {
     pthread_mutex_destroy(&sched->lock);

@@ -64,6 +64,9 @@ void sched_unref(struct sched *sched);
 void sched_lock(struct sched *sched);
 void sched_unlock(struct sched *sched);
 
+/* Take the lock if nobody has it, this thread included. */
+bool sched_try_lock(struct sched *sched);
+
 uint64_t sched_now(struct sched *sched);
 uint64_t sched_turn_ms(struct sched *sched);
 bool sched_is_loop(struct sched *sched);

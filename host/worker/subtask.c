@@ -114,8 +114,55 @@ int subtask_spawn(struct task *parent, int (*fn)(void *arg), void *arg, struct a
     return status;
 }
 
-/* Execute the subtask, unless its run is stopped. Locked, but for the call. */
-static void subtask_run(struct agent_task *subtask)
+/* Locked. */
+static void subtask_end(struct agent_task *subtask)
+{
+    subtask->state = SUBTASK_ENDED;
+    job_wake(subtask->task.job);
+}
+
+/* fn has called pthread_exit() on a thread of the pool. */
+static void on_thread_exit(void *data)
+{
+    struct agent_task *subtask = data;
+    struct sched *sched = job_sched(subtask->task.job);
+
+    job_fail_exit(subtask->task.job, "a task");
+    sched_lock(sched);
+    subtask_end(subtask);
+    subtask_unref(subtask);
+    sched_unlock(sched);
+}
+
+/* The same on the thread of its joiner, which ends with it. */
+static void on_joiner_exit(void *data)
+{
+    struct agent_task *subtask = data;
+    struct sched *sched = job_sched(subtask->task.job);
+
+    job_fail_exit(subtask->task.job, "a task");
+    sched_lock(sched);
+    subtask->joined = false;
+    subtask_end(subtask);
+    sched_unlock(sched);
+}
+
+static int subtask_call(struct agent_task *subtask, void (*on_exit)(void *data))
+{
+    int result;
+
+    /* Clean-up handlers are a thread's, not a fiber's. */
+    if (subtask->task.waiter.fiber)
+        return subtask->fn(subtask->arg);
+    pthread_cleanup_push(on_exit, subtask);
+    result = subtask->fn(subtask->arg);
+    pthread_cleanup_pop(0);
+    return result;
+}
+
+/* Execute the subtask, unless its run is stopped. on_exit() is called if it ends its thread.
+ * Locked, but for the call. */
+static void subtask_run(struct agent_task *subtask, void (*on_exit)(void *data))
 {
     struct job *job = subtask->task.job;
     struct task *before = task_current();
@@ -126,12 +173,11 @@ static void subtask_run(struct agent_task *subtask)
     if (!job_is_stopped(job)) {
         sched_unlock(job_sched(job));
         task_set_current(&subtask->task);
-        subtask->result = subtask->fn(subtask->arg);
+        subtask->result = subtask_call(subtask, on_exit);
         task_set_current(before);
         sched_lock(job_sched(job));
     }
-    subtask->state = SUBTASK_ENDED;
-    job_wake(job);
+    subtask_end(subtask);
 }
 
 void subtask_execute(struct agent_task *subtask)
@@ -140,7 +186,7 @@ void subtask_execute(struct agent_task *subtask)
 
     sched_lock(sched);
     if (subtask->state == SUBTASK_QUEUED)
-        subtask_run(subtask);
+        subtask_run(subtask, on_thread_exit);
     subtask_unref(subtask);
     sched_unlock(sched);
 }
@@ -155,7 +201,7 @@ static bool subtask_run_here(struct agent_task *subtask)
         return false;
     if (executor->withdraw(executor->data, subtask))
         subtask->refs--;
-    subtask_run(subtask);
+    subtask_run(subtask, on_joiner_exit);
     return true;
 }
 

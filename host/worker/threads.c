@@ -1,6 +1,7 @@
 #include "worker/threads.h"
 
 #include "base/mem.h"
+#include "worker/crash.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -58,19 +59,44 @@ static struct work *threads_next(struct threads *threads)
     return work;
 }
 
+static void *thread_main(void *data);
+
+/* The work has called pthread_exit(): another thread takes this one's place. */
+static void on_thread_exit(void *data)
+{
+    struct threads *threads = data;
+    unsigned place = 0;
+
+    pthread_mutex_lock(&threads->lock);
+    while (!pthread_equal(threads->ids[place], pthread_self()))
+        place++;
+    if (!threads->stopping) {
+        pthread_detach(pthread_self());
+        if (pthread_create(&threads->ids[place], NULL, thread_main, threads) != 0)
+            threads->ids[place] = threads->ids[--threads->count];
+    }
+    pthread_mutex_unlock(&threads->lock);
+}
+
+/* pthread_cancel() has no effect on it. */
 static void *thread_main(void *data)
 {
     struct threads *threads = data;
     struct work *work;
 
+    crash_prepare_thread();
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_cleanup_push(on_thread_exit, threads);
     pthread_mutex_lock(&threads->lock);
     while ((work = threads_next(threads))) {
+        struct work here = *work;
         pthread_mutex_unlock(&threads->lock);
-        work->fn(work->data);
         free(work);
+        here.fn(here.data);
         pthread_mutex_lock(&threads->lock);
     }
     pthread_mutex_unlock(&threads->lock);
+    pthread_cleanup_pop(0);
     return NULL;
 }
 

@@ -282,10 +282,24 @@ static int call_handle(void *arg)
     return plugin_handle(assignment->worker->plugin, vars_find(job_vars(assignment->job), "input"));
 }
 
+/* handle() has ended its thread. Locked. */
+static void on_lost(void *arg)
+{
+    const struct assignment *assignment = arg;
+
+    worker_finish(assignment->worker, assignment->job, -EIO);
+    worker_unlock(assignment->worker);
+}
+
 /* Execute the whole of a job, on its fiber or thread. */
 static void worker_execute(struct assignment *assignment, struct fiber *fiber)
 {
-    int status = execution_run(assignment->job, fiber, call_handle, assignment);
+    struct execution execution = {.job = assignment->job,
+                                  .fiber = fiber,
+                                  .fn = call_handle,
+                                  .lost = on_lost,
+                                  .arg = assignment};
+    int status = execution_run(&execution);
 
     worker_finish(assignment->worker, assignment->job, status);
     worker_unlock(assignment->worker);
@@ -426,6 +440,22 @@ void worker_save_state(struct worker *worker)
 void worker_flush(struct worker *worker)
 {
     sched_loop_flush(worker->job_host.sched);
+}
+
+bool worker_try_lock(struct worker *worker)
+{
+    return sched_try_lock(worker->job_host.sched);
+}
+
+void worker_rescue(struct worker *worker, const struct worker_crash *crash)
+{
+    outbox_rescue(worker->job_host.outbox, worker->sink->rescue);
+    worker->sink->crashed(worker->data, crash);
+}
+
+size_t worker_overflow(const struct worker *worker, uintptr_t address, uintptr_t stack_pointer)
+{
+    return worker->fibers ? fiber_pool_overflow(worker->fibers, address, stack_pointer) : 0;
 }
 
 void worker_quit(struct worker *worker)

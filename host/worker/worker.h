@@ -23,10 +23,21 @@ struct worker_settings {
     size_t stack_size; /* bytes of each fiber, in fiber mode */
 };
 
+/* How a plugin has ended its process, in words for people, and the run in which it has. */
+struct worker_crash {
+    const char *text;
+    bool has_run;
+    uint32_t run;
+};
+
 struct worker_sink {
     /* As outbox_take_fn; the frames are those of wire/frames.h. worker_flush() once it can take
      * more. */
     void (*take)(void *data, struct buf *frames);
+    /* A crash: write these frames, which are whole, then say how it crashed. From a signal handler,
+     * which it must not keep for long. */
+    void (*rescue)(void *data, const char *frames, size_t length);
+    void (*crashed)(void *data, const struct worker_crash *crash);
     /* After worker_quit(): no job is live, all frames are taken, the plugin is destroyed. */
     void (*left)(void *data);
 };
@@ -65,5 +76,16 @@ void worker_flush(struct worker *worker);
 
 /* Cancel all jobs and leave when they are over. */
 void worker_quit(struct worker *worker);
+
+/* ---- of a crash: any thread, from a signal handler ---- */
+
+/* Take the worker's lock, if nobody has it. */
+bool worker_try_lock(struct worker *worker);
+
+/* Hand what was emitted to the sink, and how the plugin ended its process. */
+void worker_rescue(struct worker *worker, const struct worker_crash *crash);
+
+/* If the fiber that executes has used up its stack, return the stack's size; else 0. */
+size_t worker_overflow(const struct worker *worker, uintptr_t address, uintptr_t stack_pointer);
 
 #endif

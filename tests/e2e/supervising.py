@@ -115,7 +115,7 @@ class SupervisionTest(Test):
         lines = server.obituaries(f"pid={pid} ")
         self.assertEqual(len(lines), 1, lines)
         self.assertRegex(lines[0], rf"worker died: .+ plugin=\S+ generation=\d+ pid={pid} "
-                                   rf"(signal|status)=\d+ runs={runs} file=\S*/{plugin}\.so$")
+                                   rf"(signal|status)=\d+ runs={runs} run_ids=\S+ file=\S*/{plugin}\.so$")
         self.assertTrue(any(text in lines[0] for text in messages), (messages, lines[0]))
 
     def bystanders(self, server, count=5):

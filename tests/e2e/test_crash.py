@@ -2,6 +2,7 @@
 """Workers that die, in every way: their runs end with the truth, and nobody else notices."""
 
 import os
+import re
 import signal
 
 from harness import SANITIZED, Swarm, Test, main, types, wait_for
@@ -29,19 +30,27 @@ class CrashTest(Test):
         self.assertEqual(done["error"]["code"], "worker_crashed")
         self.assertTrue(any(message in done["error"]["message"] for message in messages), done)
 
-    def check_crash(self, agent, how, *messages):
-        """One run kills its worker under all the others."""
+    def is_blamed(self, done):
+        """Whether it is not said that it was another run."""
+        return not done["error"]["message"].startswith(
+            "another run ended the worker process of this one: ")
+
+    def check_crash(self, agent, how, *messages, culprit=False):
+        """One run kills its worker under all the others; culprit: they are told that it was one."""
         other = self.server.open("ticker", {"count": 50, "period_ms": 10})
         other.until("tick")
         worker = self.server.worker_of(agent)
         swarm = self.start_live(agent)
         events = self.server.run(agent, {"how": how})
-        # What it emitted last may have died with it.
-        self.assertIn(types(events), (["run", "ready", "done"], ["run", "done"]))
+        # What it emitted last may have died with it, if it has closed its own link.
+        lost = [["run", "done"]] if how in ("close", "scribble") or SANITIZED else []
+        self.assertIn(types(events), [["run", "ready", "done"], *lost])
         self.check_crashed(events[-1].json(), *messages)
         swarm.finish()
         for stream in swarm.streams:
             self.check_crashed(stream.parser.done, *messages)
+            self.assertTrue(not culprit or not self.is_blamed(stream.parser.done))
+        self.assertTrue(not culprit or self.is_blamed(events[-1].json()))
         self.check_next_run(agent, worker)
         self.assertEqual(types(other.rest()), ["run"] + ["tick"] * 50 + ["done"])
         self.assertEqual(other.done, {"status": "finished"})
@@ -55,29 +64,30 @@ class CrashTest(Test):
         self.assertFalse(os.path.exists(f"/proc/{old}"))
         stream.close()
 
-    def check_both(self, how, *messages):
+    def check_both(self, how, *messages, culprit=False):
         for agent in ("e2e_crash", "e2e_crash_fiber"):
             with self.subTest(agent=agent):
-                self.check_crash(agent, how, *messages)
+                self.check_crash(agent, how, *messages, culprit=culprit)
 
     # A sanitizer reports a bad access itself, and exits.
-    SEGV = ("signal 11 (Segmentation fault)",) + (("exited with status", ) if SANITIZED else ())
+    SEGV = ("exited with status",) if SANITIZED else ("SIGSEGV (invalid address 0x0)",)
 
     def test_null_pointer(self):
-        self.check_both("null", *self.SEGV)
+        self.check_both("null", *self.SEGV, culprit=not SANITIZED)
 
     def test_stack_that_is_used_up(self):
-        self.check_both("recurse", *self.SEGV, "signal 7 (Bus error)")
+        self.check_both("recurse", *(self.SEGV if SANITIZED else ("(the stack is used up)",)),
+                        culprit=not SANITIZED)
 
     def test_abort(self):
-        self.check_both("abort", "signal 6 (Aborted)")
+        self.check_both("abort", "SIGABRT (abort() was called)", culprit=True)
 
     def test_exit(self):
-        self.check_both("exit", "exited with status 0", *(("exited with",) if SANITIZED else ()))
+        self.check_both("exit", "the plugin called exit(0)", culprit=True)
 
     def test_closed_link(self):
         self.check_both("close", "it closed its connection", "exited with status 1",
-                        "signal 6 (Aborted)")
+                        "SIGABRT", "signal 6 (Aborted)")
 
     def test_bytes_that_are_no_frame(self):
         self.check_both("scribble", "bytes that are no frame")
@@ -101,10 +111,13 @@ class CrashTest(Test):
 
     def test_death_is_logged_with_plugin_and_runs(self):
         self.start_live("e2e_crash")
-        self.server.run("e2e_crash", {"how": "abort"})
-        lines = self.server.lines(" plugin front ", "worker died", "signal 6", "e2e_crash.so",
-                                  "generation=1", f"runs={self.LIVE + 1}")
+        run = self.server.run("e2e_crash", {"how": "abort"})[0].json()["run"]
+        lines = self.server.lines(" plugin front ", "worker died", "SIGABRT", "signal=6",
+                                  "e2e_crash.so", "generation=1", f"runs={self.LIVE + 1}")
         self.assertEqual(len(lines), 1, self.server.lines("died"))
+        named = re.search(r" run_ids=(\S+) ", lines[0])[1].split(",")
+        self.assertEqual(named[0], run, "the run that crashed is the first")
+        self.assertEqual(len(set(named)), 16)
 
     def test_crash_after_crash(self):
         for _ in range(3):

@@ -23,7 +23,8 @@ FAULTS = {
     "fault_name": ("refused at abi", "fault_name.so", "'fault/name'", "letters, digits"),
     "fault_handle": ("refused at abi", "fault_handle.so", "handle", "not set"),
     "fault_constructor": (("exited with",) if SANITIZED else
-                          ("killed by signal 11 (Segmentation fault)",)),
+                          ("the plugin crashed outside of a run: SIGSEGV (invalid address 0x0)",
+                           "fault_constructor.so", "while loading")),
     "fault_hang": ("not ready within 1 s", "create()"),
 }
 

@@ -332,8 +332,8 @@ class FormatTest(LogTest):
         self.print(server, b"bad \xff\xc3 utf-8 \xed\xa0\x80\n")
         self.wait_object(server, message="bad \ufffd\ufffd utf-8 \ufffd\ufffd\ufffd", **marks)
         self.print(server, "last", then="abort")
-        self.wait_object(server, message="worker died: killed by signal 6 (Aborted)", signal=6,
-                         pid=worker)
+        self.wait_object(server, signal=6, pid=worker,
+                         message="worker died: the agent crashed: SIGABRT (abort() was called)")
         server.stop()
         self.objects(server)
 

@@ -214,7 +214,8 @@ void worker_emit(struct worker *worker, unsigned which, const char *type, const 
     if (run == NULL || run->credit < charge || worker->dead)
         return;
     run->credit -= charge;
-    memcpy(wire_append_event(&worker->out, number, type, strlen(type), length), json, length);
+    memcpy(wire_write_event(&worker->out, number, type, strlen(type), length), json, length);
+    wire_append_written(&worker->out, strlen(type), length);
     worker_flush(worker);
 }
 

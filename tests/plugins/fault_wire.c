@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define DESCRIPTORS 256
@@ -82,7 +83,7 @@ static int send_bytes(int fd, const char *hex, unsigned long repeat)
 static void do_then(int fd, const char *then)
 {
     if (strncmp(then, "exit", 4) == 0)
-        _exit(0);
+        syscall(SYS_exit_group, 0); /* which the host does not see, unlike _exit() */
     if (strncmp(then, "close", 5) == 0)
         close(fd);
     if (strncmp(then, "deaf", 4) == 0)

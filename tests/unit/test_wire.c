@@ -207,7 +207,8 @@ CASE(byte_at_a_time)
     unsigned got = 0;
     size_t at = 0;
 
-    memcpy(wire_append_event(&sent, 1, "text", 4, 2), "{}", 2);
+    memcpy(wire_write_event(&sent, 1, "text", 4, 2), "{}", 2);
+    wire_append_written(&sent, 4, 2);
     wire_append(&sent, WIRE_READY, 0, NULL, 0);
     wire_append_end(&sent, 1, &end);
     while (at < buf_length(&sent)) {
@@ -237,8 +238,11 @@ static void expect_event(const char *type, size_t json_length)
     char *json;
 
     buf_finish(&buf);
-    json = wire_append_event(&buf, 3, type, strlen(type), json_length);
+    json = wire_write_event(&buf, 3, type, strlen(type), json_length);
+    ck_assert_uint_eq(wire_whole(&buf, WIRE_WORKER), 0);
     memset(json, '1', json_length);
+    wire_append_written(&buf, strlen(type), json_length);
+    ck_assert_uint_eq(wire_whole(&buf, WIRE_WORKER), buf_length(&buf));
     ck_assert_int_eq(wire_next(&buf, WIRE_WORKER, &frame), (ssize_t)buf_length(&buf));
     ck_assert_int_eq(frame.type, WIRE_EVENT);
     ck_assert_uint_eq(frame.run, 3);
