@@ -296,6 +296,8 @@ sluice_SOURCES = \
 	host/cli/serve.c \
 	host/cli/settings.c \
 	host/cli/settings.h \
+	host/cli/terminal.c \
+	host/cli/terminal.h \
 	host/cli/token.c
 
 # The library with which authors test their agents.

@@ -424,6 +424,7 @@ E2E_TESTS = \
 	tests/e2e/test_clients.py \
 	tests/e2e/test_context.py \
 	tests/e2e/test_crash.py \
+	tests/e2e/test_crash_report.py \
 	tests/e2e/test_detach.py \
 	tests/e2e/test_doors.py \
 	tests/e2e/test_docs.py \

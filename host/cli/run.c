@@ -7,15 +7,18 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "cli/lines.h"
 #include "cli/settings.h"
-#include "protocol/native.h"
+#include "cli/terminal.h"
 #include "run/readers.h"
 #include "run/runs.h"
+#include "worker/crash.h"
+#include "worker/signals.h"
 #include "worker/worker.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,23 +51,12 @@ struct session {
     struct lines *lines;
     struct runs *runs;
     struct run *run;
-    struct buf scratch, frames; /* kept from one event to the next */
+    struct terminal *terminal;
+    struct buf scratch; /* kept from one event to the next */
     bool text;
-    bool finished; /* the run has ended as finished */
-    int unwritten; /* errno of standard output */
+    bool finished;    /* the run has ended as finished */
+    uint64_t rescued; /* events that a crash has printed */
 };
-
-/* ---- the terminal ---- */
-
-static void print_text(const struct event *event)
-{
-    cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
-    const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
-
-    if (delta && event_is(event, "text"))
-        fputs(delta, stdout);
-    cJSON_Delete(json);
-}
 
 /* Print all new events. */
 static void on_appended(struct subscriber *subscriber)
@@ -76,16 +68,9 @@ static void on_appended(struct subscriber *subscriber)
 
     while (cursor.at < log->end.at) {
         eventlog_read(log, &cursor, &session->scratch, &event);
-        if (session->text)
-            print_text(&event);
-        else
-            encoder_native.event(NULL, run_identity(subscriber->run), &event, &session->frames);
+        terminal_print(session->terminal, run_identity(subscriber->run), &event);
     }
-    if (buf_length(&session->frames) > 0)
-        fwrite(buf_data(&session->frames), 1, buf_length(&session->frames), stdout);
-    buf_consume(&session->frames, buf_length(&session->frames));
-    if (fflush(stdout) == EOF && session->unwritten == 0)
-        session->unwritten = errno;
+    terminal_flush(session->terminal);
     run_consume(subscriber, &cursor);
 }
 
@@ -153,6 +138,47 @@ static void on_take(void *data, struct buf *frames)
     }
 }
 
+/* ---- of a crash, from a signal handler ---- */
+
+static uint64_t next_sequence(struct session *session)
+{
+    return run_log(session->run)->end.sequence + ++session->rescued;
+}
+
+static bool may_rescue(const struct session *session)
+{
+    return session->run && !run_has_ended(session->run);
+}
+
+static void on_rescue(void *data, const char *frames, size_t length)
+{
+    struct session *session = data;
+    struct buf rest = {.base = (char *)frames, .end = length};
+    struct wire_frame frame;
+    struct event event;
+    ssize_t size;
+
+    while (may_rescue(session) && (size = wire_next(&rest, WIRE_WORKER, &frame)) > 0) {
+        if (frame.type == WIRE_EVENT && wire_read_event(&frame, &event.type, &event.type_length,
+                                                        &event.json, &event.json_length) == 0) {
+            event.sequence = next_sequence(session);
+            terminal_rescue(session->terminal, run_identity(session->run), &event);
+        }
+        rest.start += (size_t)size;
+    }
+}
+
+static void on_crashed(void *data, const struct worker_crash *crash)
+{
+    struct session *session = data;
+
+    if (may_rescue(session) && !session->text)
+        terminal_rescue_end(session->terminal, run_identity(session->run), next_sequence(session),
+                            crash->text);
+}
+
+/* ---- the run ---- */
+
 /* What the run's end means for the process. */
 static void session_finish(struct session *session)
 {
@@ -174,12 +200,13 @@ static void on_left(void *data)
 
     if (session->run)
         session_finish(session);
+    session->run = NULL;
+    crash_leave();
     uv_close((uv_handle_t *)&session->interrupted, NULL);
     lines_destroy(session->lines);
     runs_destroy(session->runs);
     worker_destroy(session->worker);
     buf_finish(&session->scratch);
-    buf_finish(&session->frames);
 }
 
 static void executor_cancel(void *data, uint32_t number)
@@ -204,16 +231,20 @@ static void on_interrupted(uv_signal_t *handle, int number)
     (void)number;
 }
 
-/* ---- the run ---- */
-
 static int session_load(struct session *session, const struct settings *settings)
 {
     const struct config_plugin *plugin;
     struct worker_settings worker_settings;
     struct refusal refusal = {0};
     char *config = NULL;
-    int status = worker_open(session->worker, settings->plugin, settings->plugin, &refusal);
+    /* With a slash in it, as the dynamic linker is given it. */
+    char *path = strchr(settings->plugin, '/') ? mem_strdup(settings->plugin)
+                                               : mem_printf("./%s", settings->plugin);
+    int status;
 
+    crash_watch(&session->loop, session->worker, path, settings->plugin);
+    status = worker_open(session->worker, path, settings->plugin, &refusal);
+    free(path);
     if (status == 0) {
         const char *name = worker_plugin(session->worker)->name;
         plugin = config_plugin(settings->config, name);
@@ -256,7 +287,8 @@ static void session_start(struct session *session, const char *input)
 
 static int run(const struct settings *settings, const char *input)
 {
-    static const struct worker_sink sink = {.take = on_take, .left = on_left};
+    static const struct worker_sink sink = {
+        .take = on_take, .rescue = on_rescue, .crashed = on_crashed, .left = on_left};
     /* What was printed need not be kept. */
     static const struct runs_limits limits = {.log_budget = SIZE_MAX};
     struct session session = {.text = settings->text};
@@ -264,11 +296,14 @@ static int run(const struct settings *settings, const char *input)
 
     if (uv_loop_init(&session.loop) < 0)
         log_fatal("the event loop does not start");
+    signals_outlive(SIGPIPE);
+    session.terminal = terminal_open(settings->text);
     uv_signal_init(&session.loop, &session.interrupted);
     session.interrupted.data = &session;
     session.runs = runs_create(&session.loop, &limits);
     session.lines = lines_create(&session.loop, on_line, &session);
     session.worker = worker_create(&session.loop, &sink, &session);
+    pthread_cleanup_push(crash_on_pthread_exit, NULL);
     status = session_load(&session, settings);
     if (status < 0) {
         on_left(&session);
@@ -278,9 +313,11 @@ static int run(const struct settings *settings, const char *input)
         session_start(&session, input);
     }
     uv_run(&session.loop, UV_RUN_DEFAULT);
+    pthread_cleanup_pop(0);
     uv_loop_close(&session.loop);
-    if (session.unwritten) {
-        fprintf(stderr, "sluice: standard output: %s\n", strerror(session.unwritten));
+    status = terminal_close(session.terminal);
+    if (status < 0) {
+        fprintf(stderr, "sluice: standard output: %s\n", strerror(-status));
         return 1;
     }
     return session.finished ? 0 : 1;

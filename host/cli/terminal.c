@@ -1,0 +1,208 @@
+/*
+ * In a crash nothing may be allocated, so events are then encoded into static memory that takes
+ * any, and the text of a delta is taken out of its JSON in place.
+ */
+#include "cli/terminal.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "protocol/native.h"
+#include "wire/frames.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DELTA "\"delta\":\""
+
+/* How long a crash waits for a reader that does not read. */
+#define RESCUE_MS 500
+
+struct terminal {
+    FILE *out;
+    bool text;
+    int status;        /* the first -errno */
+    struct buf frames; /* kept from one event to the next */
+};
+
+struct terminal *terminal_open(bool text)
+{
+    struct terminal *terminal = mem_alloc(sizeof *terminal);
+    int fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+    terminal->text = text;
+    terminal->out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (terminal->out == NULL || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        log_fatal("standard output: %s", strerror(errno));
+    setvbuf(stdout, NULL, _IOLBF, 0); /* each line of the plugin's at its time */
+    return terminal;
+}
+
+static void print_text(struct terminal *terminal, const struct event *event)
+{
+    cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
+    const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
+
+    if (delta && event_is(event, "text"))
+        fputs(delta, terminal->out);
+    cJSON_Delete(json);
+}
+
+void terminal_print(struct terminal *terminal, const struct run_identity *run,
+                    const struct event *event)
+{
+    if (terminal->text)
+        print_text(terminal, event);
+    else
+        encoder_native.event(NULL, run, event, &terminal->frames);
+}
+
+void terminal_flush(struct terminal *terminal)
+{
+    struct buf *frames = &terminal->frames;
+
+    if (buf_length(frames) > 0)
+        fwrite(buf_data(frames), 1, buf_length(frames), terminal->out);
+    buf_consume(frames, buf_length(frames));
+    if (fflush(terminal->out) != EOF)
+        return;
+    if (errno == EPIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    if (terminal->status == 0)
+        terminal->status = -errno;
+}
+
+int terminal_close(struct terminal *terminal)
+{
+    int status = terminal->status;
+
+    fclose(terminal->out);
+    buf_finish(&terminal->frames);
+    free(terminal);
+    return status;
+}
+
+/* ---- of a crash ---- */
+
+static void write_now(const struct terminal *terminal, const char *data, size_t length)
+{
+    struct pollfd room = {.fd = fileno(terminal->out), .events = POLLOUT};
+
+    while (length > 0 && poll(&room, 1, RESCUE_MS) > 0) {
+        /* Not more than a pipe that is writable takes. */
+        ssize_t written = write(room.fd, data, length < 512 ? length : 512);
+        if (written < 0 && errno != EINTR)
+            return;
+        data += written > 0 ? written : 0;
+        length -= written > 0 ? (size_t)written : 0;
+    }
+}
+
+static unsigned hex_digit(char digit)
+{
+    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 32) - 'a' + 10);
+}
+
+/* Read the four digits of a \u escape. */
+static unsigned hex4(const char *at)
+{
+    return hex_digit(at[0]) << 12 | hex_digit(at[1]) << 8 | hex_digit(at[2]) << 4 |
+           hex_digit(at[3]);
+}
+
+static char *put_utf8(char *to, unsigned code)
+{
+    if (code < 0x80) {
+        *to++ = (char)code;
+        return to;
+    }
+    if (code < 0x800) {
+        *to++ = (char)(0xc0 | code >> 6);
+    } else {
+        if (code < 0x10000) {
+            *to++ = (char)(0xe0 | code >> 12);
+        } else {
+            *to++ = (char)(0xf0 | code >> 18);
+            *to++ = (char)(0x80 | (code >> 12 & 63));
+        }
+        *to++ = (char)(0x80 | (code >> 6 & 63));
+    }
+    *to++ = (char)(0x80 | (code & 63));
+    return to;
+}
+
+/* Write the text inside the quotes of a valid JSON string, which begins at `from`; return its
+ * length. It is not longer than its JSON. */
+static size_t unescape(char *out, const char *from, const char *end)
+{
+    static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
+    char *to = out;
+
+    for (const char *at = from; at < end && *at != '"'; at++) {
+        const char *name;
+        if (*at != '\\') {
+            *to++ = *at;
+            continue;
+        }
+        at++;
+        if (*at != 'u') {
+            name = strchr(names, *at);
+            *to++ = name ? values[name - names] : *at;
+            continue;
+        }
+        unsigned code = hex4(at + 1);
+        at += 4;
+        if (code >= 0xd800 && code < 0xdc00 && end - at > 6 && at[1] == '\\' && at[2] == 'u') {
+            code = 0x10000 + ((code - 0xd800) << 10) + (hex4(at + 3) - 0xdc00);
+            at += 6;
+        }
+        to = put_utf8(to, code);
+    }
+    return (size_t)(to - out);
+}
+
+void terminal_rescue(struct terminal *terminal, const struct run_identity *run,
+                     const struct event *event)
+{
+    static char space[WIRE_EVENT_MAX + 1024];
+    struct buf frame = {.base = space, .capacity = sizeof space};
+    const char *delta, *end = event->json + event->json_length;
+
+    if (terminal->text) {
+        delta = event_is(event, "text")
+                    ? memmem(event->json, event->json_length, DELTA, strlen(DELTA))
+                    : NULL;
+        if (delta)
+            buf_commit(&frame, unescape(space, delta + strlen(DELTA), end));
+    } else {
+        encoder_native.event(NULL, run, event, &frame);
+    }
+    write_now(terminal, buf_data(&frame), buf_length(&frame));
+}
+
+void terminal_rescue_end(struct terminal *terminal, const struct run_identity *run,
+                         uint64_t sequence, const char *message)
+{
+    static const char before[] =
+        "{\"status\":\"failed\",\"error\":{\"code\":\"worker_crashed\",\"message\":\"";
+    static const char after[] = "\"}}";
+    char json[2048], *to = json;
+    struct event event = {
+        .sequence = sequence, .type = "done", .type_length = strlen("done"), .json = json};
+
+    memcpy(to, before, strlen(before));
+    to += strlen(before);
+    to += json_escape(to, message, strlen(message));
+    memcpy(to, after, strlen(after));
+    event.json_length = (size_t)(to + strlen(after) - json);
+    terminal_rescue(terminal, run, &event);
+}
