@@ -2,7 +2,7 @@
  * ask - answers questions from the documents of this machine.
  *
  *     documents = /usr/share/doc:/usr/share/man    files and folders
- *     base_url, api_key, model                     as in chat.c; optional
+ *     base_url, api_key, model, options, headers   as in chat.c; optional
  *
  * A run gets {"question": "How do I ...?", "max": 4}. It emits, each from the
  * function that does the work:
@@ -208,15 +208,15 @@ static int extract_answer(struct reply *reply, const struct findings *findings)
     return status;
 }
 
-static int emit_failure(const struct agent_llm_answer *answer)
+static int emit_failure(const char *code, const char *message)
 {
     cJSON *json = cJSON_CreateObject();
 
-    agent_log(AGENT_LOG_WARN, "the model failed, answering without it: %s", answer->message);
+    agent_log(AGENT_LOG_WARN, "the model failed, answering without it: %s", message);
     cJSON_AddStringToObject(json, "name", "model");
     cJSON_AddStringToObject(json, "status", "failed");
-    cJSON_AddStringToObject(json, "code", answer->code);
-    cJSON_AddStringToObject(json, "message", answer->message);
+    cJSON_AddStringToObject(json, "code", code);
+    cJSON_AddStringToObject(json, "message", message);
     return emit_json("step", json);
 }
 
@@ -236,7 +236,7 @@ static int cite_named(struct reply *reply, const char *answer, const struct find
 
 /*
  * Let the model write the answer. *written is false if the model failed before its first
- * word, so that another answer may follow.
+ * word, thoughts aside, so that another answer may follow.
  */
 static int write_answer(const struct ask *ask, struct reply *reply, const char *question,
                         const struct findings *findings, bool *written)
@@ -245,9 +245,11 @@ static int write_answer(const struct ask *ask, struct reply *reply, const char *
     cJSON *messages = prompt_messages(question, findings);
     int status = agent_llm_chat(&ask->llm, messages, NULL, &answer);
 
-    *written = answer.begun || status == 0 || status == -ECANCELED;
-    if (!*written) {
-        status = emit_failure(&answer);
+    *written = *answer.text || status == -ECANCELED;
+    if (!*written && status == 0) {
+        status = emit_failure("model_broken", "the model called a tool, but has none to call");
+    } else if (!*written) {
+        status = emit_failure(answer.code, answer.message);
     } else if (status < 0) {
         run_fail(answer.code, "%s", answer.message);
     } else {
@@ -323,15 +325,16 @@ static void log_counts(const struct index_counts *counts)
  * Decide whether there is a model. An API key alone does not count: it may be in the
  * environment for another agent, and must not send documents to a model.
  */
-static void read_model(struct ask *ask)
+static int read_model(struct ask *ask)
 {
     const char *model = getenv("OPENAI_MODEL");
+    int status = agent_llm_configure(&ask->llm, ask->settings);
 
-    agent_llm_configure(&ask->llm, ask->settings);
     ask->has_model = (ask->llm.model && *ask->llm.model) ||
                      (ask->llm.base_url && *ask->llm.base_url) || (model && *model);
     if (ask->has_model)
         agent_log(AGENT_LOG_INFO, "a model writes the answers");
+    return status;
 }
 
 static void destroy(void *self)
@@ -353,15 +356,18 @@ static int create(const char *config, const char *state, void **self)
     if (ask == NULL)
         return status;
     ask->settings = cJSON_Parse(config ? config : "{}");
-    status = index_create(json_string(ask->settings, "documents", ASK_DOCUMENTS), &ask->index,
-                          error, sizeof(error));
+    status = read_model(ask);
+    if (status == 0) {
+        status = index_create(json_string(ask->settings, "documents", ASK_DOCUMENTS), &ask->index,
+                              error, sizeof(error));
+        if (status < 0)
+            agent_log(AGENT_LOG_ERROR, "documents: %s", error);
+    }
     if (status < 0) {
-        agent_log(AGENT_LOG_ERROR, "documents: %s", error);
         destroy(ask);
         return status;
     }
     log_counts(index_counts(ask->index));
-    read_model(ask);
     *self = ask;
     return 0;
 }

@@ -6,6 +6,9 @@
  *     api_key    = ...
  *     model      = ...                         each else from OPENAI_BASE_URL, OPENAI_API_KEY
  *                                              and OPENAI_MODEL
+ *     options    = {"temperature": 0.2}        further members of the requests
+ *     headers    = X-Title: chat               further headers
+ *     stream_options, tools = no               leaves them out of the requests
  *     system     = You are ...                 put before each conversation
  *     max_rounds = 8                           answers of the model in one run
  *     documents  = /usr/share/doc              files and folders that the model may search
@@ -261,7 +264,8 @@ static int prepare(struct chat *chat)
     int status = read_rounds(chat);
 
     chat->system = json_string(chat->settings, "system", "");
-    agent_llm_configure(&chat->llm, chat->settings);
+    if (status == 0)
+        status = agent_llm_configure(&chat->llm, chat->settings);
     chat->llm.quiet = AGENT_LLM_QUIET_CALLS; /* the tasks emit them */
     if (status < 0)
         return status;

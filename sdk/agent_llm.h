@@ -27,10 +27,14 @@
  *                                               or a string if they are not JSON
  *     usage {input_tokens, output_tokens}       at the end, if the server reports it
  *
- * If the server is busy (429, 503) or unreachable, agent_llm_chat() tries again,
- * after pauses that grow or that Retry-After sets; it does not try again once a
- * piece has arrived. An answer that breaks off is always an error, never a short
- * answer. An answer holds at most AGENT_LLM_ANSWER_MAX bytes.
+ * If the server is busy (408, 409, 429, any 5xx) or unreachable, agent_llm_chat()
+ * tries again, after pauses that grow or that the server sets (Retry-After,
+ * retry-after-ms, x-should-retry); it does not try again once a piece has arrived.
+ *
+ * An answer is a success if a text, a refusal or a tool call was understood, and if
+ * the server told its end. All else is an error that quotes what the server said, or
+ * what was not understood: never an empty answer, nor a short one. An answer holds at
+ * most AGENT_LLM_ANSWER_MAX bytes.
  *
  * The functions are in a static library, which needs cJSON; pkg-config names both.
  * Tags and conventions are those of agent.h. Needs ABI 1.1.
@@ -79,38 +83,48 @@ struct agent_llm {
     const char *base_url AGENT_OPTIONAL;
     const char *api_key AGENT_OPTIONAL;      /* else OPENAI_API_KEY; else none is sent */
     const char *model AGENT_OPTIONAL;        /* else OPENAI_MODEL */
-    const cJSON *options AGENT_OPTIONAL;     /* further members of the request, such as temperature */
+    /* Further members of the request, such as temperature; null leaves a member out. */
+    const cJSON *options AGENT_OPTIONAL;
     unsigned quiet AGENT_OPTIONAL;           /* bits of enum agent_llm_quiet */
     unsigned attempts AGENT_OPTIONAL;        /* default AGENT_LLM_ATTEMPTS */
     uint32_t idle_timeout_ms AGENT_OPTIONAL; /* nothing arrives: default AGENT_LLM_IDLE_MS */
+    const char *options_json AGENT_OPTIONAL; /* as options, but as text; options go before */
+    /* Further headers: a line "Name: value" for each, or a JSON object of strings. */
+    const char *headers AGENT_OPTIONAL;
+    int no_stream_options AGENT_OPTIONAL; /* 1: do not ask for usage, for servers that refuse that */
+    int no_tools AGENT_OPTIONAL;          /* 1: do not offer tools, for models that cannot call any */
 };
 /* clang-format on */
 
 /* A tool call that the model asks for. */
 struct agent_llm_call {
-    char *id; /* never "" */
+    char *id; /* never "", and no other call's */
     char *name;
-    char *arguments; /* JSON, if the model made no mistake */
+    char *arguments; /* a JSON object, if the model made no mistake */
 };
 
 /* All members live until agent_llm_answer_finish(). */
 struct agent_llm_answer {
-    char *text; /* also an answer's beginning, on an error; never NULL */
+    char *text;  /* also an answer's beginning, on an error; never NULL */
+    int refused; /* the text is the model's refusal */
     struct agent_llm_call *calls;
     size_t call_count;
+    cJSON *extra_content; /* by a call's id, what the server wants to see again; NULL for none */
     char finish_reason[32]; /* "stop", "length", "tool_calls", ...; "" if none arrived */
     long input_tokens;      /* -1 if the server does not report it */
     long output_tokens;
     int begun;         /* a piece has arrived: of text, reasoning or a tool call */
     const char *code;  /* on an error, for agent_run_fail() */
-    char message[512]; /* on an error: what happened and what to do; else "" */
+    char message[768]; /* on an error: what happened and what to do; else "" */
 };
 
 /*
- * Take base_url, api_key and model from a plugin's configuration: what create() gets,
- * parsed. The tree owns the strings and must live as long as *llm is used. [any-thread]
+ * Take base_url, api_key, model, options, headers, stream_options (yes or no) and tools
+ * (yes or no) from a plugin's configuration: what create() gets, parsed. The tree owns
+ * the strings and must live as long as *llm is used. -EINVAL: a setting is wrong;
+ * agent_log() says which. [any-thread]
  */
-void agent_llm_configure(struct agent_llm *llm, const cJSON *settings);
+int agent_llm_configure(struct agent_llm *llm, const cJSON *settings);
 
 /* Return 1 if the struct or the environment name a model and a server, else 0. [any-thread] */
 int agent_llm_is_configured(const struct agent_llm *llm);
@@ -118,7 +132,11 @@ int agent_llm_is_configured(const struct agent_llm *llm);
 /* Append a message to a conversation, which is a JSON array. 0 or -ENOMEM. [any-thread] */
 int agent_llm_say(cJSON *messages, const char *role, const char *content);
 
-/* Append the model's answer with its tool calls. 0 or -ENOMEM. [any-thread] */
+/*
+ * Append the model's answer with its tool calls. Arguments that are not a JSON object
+ * become {}, because servers refuse them: say in the result what was wrong with them. 0
+ * or -ENOMEM. [any-thread]
+ */
 int agent_llm_say_answer(cJSON *messages, const struct agent_llm_answer *answer);
 
 /* Append what a tool returned for the call. 0 or -ENOMEM. [any-thread] */
@@ -136,10 +154,10 @@ int agent_llm_say_result(cJSON *messages, const struct agent_llm_call *call, con
  *     model_auth        -EACCES        401, 402, 403
  *     model_not_found   -ENOENT        404
  *     model_refused     -EINVAL, -EMSGSIZE   another 4xx
- *     model_busy        -EAGAIN        429 or 503, also at the last attempt
+ *     model_busy        -EAGAIN        408, 409, 429, 503 or 529, also at the last attempt
  *     model_failed      -EIO           5xx, or an error within the answer
  *     model_timeout     -ETIMEDOUT     nothing arrived for idle_timeout_ms
- *     model_broken      -ECONNRESET, -EPROTO   the answer broke off, or is no such stream
+ *     model_broken      -ECONNRESET, -EPROTO   the answer broke off, or was not understood
  *     model_too_large   -EMSGSIZE      more than AGENT_LLM_ANSWER_MAX, or another limit above
  *     cancelled         -ECANCELED
  *     out_of_memory     -ENOMEM

@@ -16,7 +16,9 @@
  * The reader follows the HTML standard: lines end with LF, CRLF or CR; the "data"
  * lines of an event are joined by LF; comments, unknown fields and a leading byte
  * order mark are skipped; an event is complete when its empty line has arrived.
- * Events without data are dropped; id and retry are ignored.
+ * Events without data are dropped; id and retry are ignored. Lines that are neither an event's nor
+ * a comment are given to `other` of struct agent_sse, if it is set before the first byte; its
+ * result counts as the other function's does.
  *
  * No buffer grows beyond AGENT_SSE_MAX. Tags and conventions are those of agent.h.
  */
@@ -49,6 +51,8 @@ struct agent_sse {
     char type[64];              /* of the event; a longer type is cut */
     int begun;                  /* the first line is complete */
     int after_cr;               /* the last byte was CR: an LF that follows belongs to it */
+    size_t max;                 /* instead of AGENT_SSE_MAX, unless it is 0 */
+    int (*other)(void *arg, const char *line); /* takes lines that are skipped, unless it is NULL */
 };
 
 /*

@@ -18,7 +18,14 @@ pkgconfig_DATA = \
 # independent and hidden, because a plugin exports one symbol.
 lib_LIBRARIES += libsluice-llm.a
 libsluice_llm_a_SOURCES = \
-	sdk/llm.c \
+	sdk/llm/call.c \
+	sdk/llm/chat.c \
+	sdk/llm/conversation.c \
+	sdk/llm/error.c \
+	sdk/llm/exchange.h \
+	sdk/llm/request.c \
+	sdk/llm/stream.c \
+	sdk/llm/text.c \
 	sdk/sse.c
 libsluice_llm_a_AR = $(AR) cr
 libsluice_llm_a_CPPFLAGS = $(PLUGIN_CPPFLAGS)

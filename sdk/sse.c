@@ -7,7 +7,7 @@
  *     data: VALUE     VALUE and LF are appended to sse->data; the last LF is cut
  *                     before the event is given out
  *     event: VALUE    becomes sse->type, cut to its size
- *     anything else   skipped; a comment is a field with an empty name
+ *     anything else   skipped, or given to sse->other(); a comment is a field with an empty name
  *
  * A CR ends a line at once, as an LF may never come. after_cr remembers the CR, so
  * that an LF which begins the next piece is skipped and does not end an empty line.
@@ -51,6 +51,18 @@ static int dispatch(struct agent_sse *sse, agent_sse_event *each, void *arg)
     return status;
 }
 
+static size_t limit(const struct agent_sse *sse)
+{
+    return sse->max ? sse->max : AGENT_SSE_MAX;
+}
+
+/* Return 1 if the line is a comment, or a field that a reader ignores. */
+static int is_known(const char *line, size_t name_length)
+{
+    return name_length == 0 || (name_length == 2 && memcmp(line, "id", 2) == 0) ||
+           (name_length == 5 && memcmp(line, "retry", 5) == 0);
+}
+
 /* Take the line that is complete, whatever it is. */
 static int end_line(struct agent_sse *sse, agent_sse_event *each, void *arg)
 {
@@ -74,14 +86,16 @@ static int end_line(struct agent_sse *sse, agent_sse_event *each, void *arg)
         value++;
     length = (size_t)(end - value);
     if (colon - line == 4 && memcmp(line, "data", 4) == 0) {
-        status = agent_sse_add(&sse->data, value, length, AGENT_SSE_MAX);
+        status = agent_sse_add(&sse->data, value, length, limit(sse));
         if (status == 0)
-            status = agent_sse_add(&sse->data, "\n", 1, AGENT_SSE_MAX + 1);
+            status = agent_sse_add(&sse->data, "\n", 1, limit(sse) + 1);
     } else if (colon - line == 5 && memcmp(line, "event", 5) == 0) {
         if (length >= sizeof sse->type)
             length = sizeof sse->type - 1;
         memcpy(sse->type, value, length);
         sse->type[length] = '\0';
+    } else if (sse->other && !is_known(line, (size_t)(colon - line))) {
+        status = sse->other(arg, line);
     }
     return status;
 }
@@ -98,7 +112,7 @@ int agent_sse_feed(struct agent_sse *sse, const char *data, size_t length, agent
         sse->after_cr = 0;
         for (stop = data; stop < end && *stop != '\n' && *stop != '\r';)
             stop++;
-        status = agent_sse_add(&sse->line, data, (size_t)(stop - data), AGENT_SSE_MAX);
+        status = agent_sse_add(&sse->line, data, (size_t)(stop - data), limit(sse));
         data = stop;
         if (stop < end && status == 0) {
             sse->after_cr = *stop == '\r';

@@ -28,6 +28,7 @@ check_PROGRAMS = \
 	tests/agents/test_echo \
 	tests/agents/test_fetch \
 	tests/agents/test_harness \
+	tests/agents/test_llm \
 	tests/unit/test_base \
 	tests/unit/test_buf \
 	tests/unit/test_capacity \
@@ -269,6 +270,10 @@ tests_agents_test_fetch_SOURCES = \
 	tests/agents/test_fetch.c
 tests_agents_test_fetch_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
 tests_agents_test_fetch_LDADD = $(AGENT_TEST_LIBS)
+tests_agents_test_llm_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
+tests_agents_test_llm_LDADD = \
+	libsluice-llm.a \
+	$(AGENT_TEST_LIBS)
 tests_agents_test_harness_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
 tests_agents_test_harness_LDADD = $(AGENT_TEST_LIBS)
 
@@ -526,6 +531,11 @@ PROTOCOL_CASES = \
 
 EXTRA_DIST += \
 	$(PROTOCOL_CASES) \
+	tests/agents/llm/calls.case \
+	tests/agents/llm/ends.case \
+	tests/agents/llm/errors.case \
+	tests/agents/llm/requests.case \
+	tests/agents/llm/text.case \
 	tests/fuzz/corpus \
 	tests/abi/agent-1.0.h \
 	tests/abi/agent-1.1.h \

@@ -97,6 +97,23 @@ class AskTest(Test):
         self.check_fallback(self.ask('refuses {"status": 401} retention',
                                      settings=self.settings()), "model_auth")
 
+    def test_model_that_is_broken(self):
+        """Whatever it sends before its first word, the answer is the agent's own."""
+        server = self.start(settings=self.settings())
+        stop = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        for sent, code in (
+                (b'error: {"code":400,"message":"too long"}\n\ndata: [DONE]\n\n', "model_failed"),
+                (b'{"error":{"message":"insufficient balance"}}', "model_failed"),
+                (b"<html></html>", "model_broken"), (b"", "model_broken"), (stop, "model_broken"),
+                (b'data: {"choices":[{"delta":{"reasoning":"hm"}}]}\n\n' + stop, "model_broken"),
+                (b'data: {"choices":[{"delta":{"reasoning":"hm"}}]}\n\n', "model_broken"),
+                (b'data: {"choices":[{"delta":{"content":{"x":1}}}]}\n\n' + stop, "model_broken"),
+                (b'data: {"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"x"}}]}}]}\n\n'
+                 + stop, "model_broken")):
+            with self.subTest(sent=sent):
+                question = f'garbage {{"bytes_hex": "{sent.hex()}"}} retention'
+                self.check_fallback(server.run("ask", {"question": question}), code)
+
     def test_model_that_is_not_named(self):
         self.check_fallback(self.ask(settings={"base_url": self.model.base_url}),
                             "not_configured")

@@ -175,7 +175,7 @@ class ToolsTest(ChatTest):
         first, second = [body["messages"] for body in self.model.bodies()]
         self.assertEqual(second[:1], first)
         function = {"name": "say", "arguments": '{"text": "a"}'}
-        self.assertEqual(second[1], {"role": "assistant", "content": "", "tool_calls": [
+        self.assertEqual(second[1], {"role": "assistant", "content": None, "tool_calls": [
             {"id": "call_0", "type": "function", "function": function},
             {"id": "call_1", "type": "function",
              "function": {**function, "arguments": '{"text": "b"}'}}]})
