@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 void __real_eventlog_append(struct eventlog *log, struct event *event);
 void __wrap_eventlog_append(struct eventlog *log, struct event *event);
@@ -53,7 +54,11 @@ static bool says_status(const struct event *event, const char *status)
 static void check_done(const struct truth *truth, const struct event *event)
 {
     static const char unavailable[] = "\"code\":\"unavailable\"";
+    static const char drained[] = "\"code\":\"drain_timeout\"";
 
+    LAW(memmem(event->json, event->json_length, drained, strlen(drained)) == NULL ||
+            (truth->drain_ms > 0 && truth->drain_ms <= uv_hrtime() / CLOCK_MS),
+        "a run ends before its worker's time to drain is over");
     if (says_status(event, "finished"))
         LAW(truth->may_finish, "a run finished, but its agent did not");
     else if (says_status(event, "cancelled"))
@@ -141,6 +146,7 @@ void truth_check(const struct truth *truth, uint64_t first, uint64_t number, con
     LAW(type_length == strlen("text") && memcmp(type, "text", type_length) == 0 &&
             json_length > strlen("{\"delta\":\"\"}"),
         "a hole has no `gap`");
+    LAW(json_length <= PACK_MAX, "a packed text is too long");
     at = json + strlen("{\"delta\":\"");
     for (uint64_t n = first; n <= number; n++) {
         LAW(inside_of(&truth->events[n - 1], &inside, &length), "a packed text hides an event");

@@ -31,6 +31,7 @@ struct truth {
     bool done;
     /* Ends that have a cause by now. */
     bool may_finish, may_fail, may_cancel;
+    uint64_t drain_ms; /* when its worker's drain may end it; 0: never */
 };
 
 /* Forget all. */

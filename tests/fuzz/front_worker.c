@@ -19,6 +19,9 @@
 
 #define RUNS_MAX 64
 
+/* Longest time from the end of a drain to the death of a worker that does not obey. */
+#define LEAVE_MS 6000
+
 struct agent_run {
     bool live, ended;
     bool cancelled;
@@ -32,6 +35,7 @@ struct worker {
     struct child *child; /* gone once it is reaped */
     int pid, fd;
     bool dead, reaped, hostile, quitting;
+    uint64_t leave_ms; /* when it must be dead; 0: never */
     unsigned pings;
     size_t limit;
     struct buf in, out;
@@ -58,6 +62,11 @@ static struct worker *worker_of(int pid)
     while (worker && worker->pid != pid)
         worker = worker->next;
     return worker;
+}
+
+static uint64_t now_ms(void)
+{
+    return uv_hrtime() / CLOCK_MS;
 }
 
 /* Its runs may fail from now on, as they do when it dies; or end in any way. */
@@ -122,16 +131,34 @@ void child_kill(const struct child *child)
     worker->dead = true;
 }
 
+/* It must leave after this time. */
+static void worker_expect_end(struct worker *worker, uint64_t timeout_ms)
+{
+    uint64_t leave_ms = now_ms() + timeout_ms + LEAVE_MS;
+
+    worker_excuse_leaving(worker);
+    if (worker->leave_ms == 0 || worker->leave_ms > leave_ms)
+        worker->leave_ms = leave_ms;
+}
+
 void __wrap_process_drain(struct process *process, uint64_t timeout_ms)
 {
-    if (timeout_ms != NEVER)
-        worker_excuse_leaving(worker_of(process_pid(process)));
+    struct worker *worker = worker_of(process_pid(process));
+
+    if (timeout_ms != NEVER) {
+        worker_expect_end(worker, timeout_ms);
+        for (uint32_t n = 0; n < RUNS_MAX; n++) {
+            struct truth *truth = worker->runs[n].truth;
+            if (truth && (truth->drain_ms == 0 || truth->drain_ms > now_ms() + timeout_ms))
+                truth->drain_ms = now_ms() + timeout_ms;
+        }
+    }
     __real_process_drain(process, timeout_ms);
 }
 
 void __wrap_process_quit(struct process *process, uint64_t timeout_ms)
 {
-    worker_excuse_leaving(worker_of(process_pid(process)));
+    worker_expect_end(worker_of(process_pid(process)), timeout_ms);
     __real_process_quit(process, timeout_ms);
 }
 
@@ -391,6 +418,19 @@ struct worker *worker_at(unsigned index)
     for (index %= count; worker->reaped || index-- > 0;)
         worker = worker->next;
     return worker;
+}
+
+void workers_excuse_front(uint64_t ms)
+{
+    for (struct worker *worker = workers; worker; worker = worker->next)
+        worker->leave_ms += worker->leave_ms > 0 ? ms : 0;
+}
+
+void workers_check(void)
+{
+    for (const struct worker *worker = workers; worker; worker = worker->next)
+        LAW(worker->dead || worker->leave_ms == 0 || now_ms() < worker->leave_ms,
+            "a worker that must leave is there for ever");
 }
 
 void worker_close(struct worker *worker)

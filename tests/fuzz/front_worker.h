@@ -17,6 +17,12 @@ struct worker;
 unsigned workers_count(void);
 struct worker *worker_at(unsigned index);
 
+/* The front was held for this long: what it waits for may come so much later. */
+void workers_excuse_front(uint64_t ms);
+
+/* Check that whoever had to leave by now has been killed at least. */
+void workers_check(void);
+
 /* Read what the front sent, and answer as a worker should; agents go on. */
 void worker_serve(struct worker *worker);
 

@@ -120,6 +120,7 @@ static void turn(void)
     uv_run(&loop, UV_RUN_NOWAIT);
     clients_turn(now_ms);
     clients_check(now_ms);
+    workers_check();
     image_turn();
 }
 
@@ -448,6 +449,7 @@ static void step(void)
 {
     uint8_t what = take();
     struct worker *worker;
+    uint64_t held_ms;
     unsigned index;
 
     switch (what & 31) {
@@ -455,7 +457,9 @@ static void step(void)
         elapse(1u << take() % 14);
         break;
     case 1: /* the front is held */
-        now_ms += 100u * take();
+        held_ms = 100u * take();
+        now_ms += held_ms;
+        workers_excuse_front(held_ms);
         break;
     case 2:
     case 3:
