@@ -4,6 +4,10 @@
  * connection closed; the client's references count the handle and the replies
  * that are due.
  *
+ * Every connection is answered, also when the server stops: admin_close() ends the
+ * listening, tells all that have no answer yet that the server is stopping, those
+ * too that were not accepted or have not asked, and leaves each LEAVE_MS to read.
+ *
  * Who asks is read from the socket (SO_PEERCRED), which the kernel fills when the
  * client connects. A client that descends from the server is a plugin's: its parents
  * are looked up in /proc, up to this process. Workers are subreapers, so what a plugin
@@ -40,6 +44,12 @@
 /* Most parents of a client that are looked up. */
 #define GENERATIONS_MAX 256
 
+/* Time for a client to read its answer when the server stops. */
+#define LEAVE_MS 500
+
+static const char stopping[] = "the server is stopping";
+static const char crowded[] = "too many commands wait for the server";
+
 struct admin {
     uv_pipe_t listener;
     char *path;
@@ -50,6 +60,7 @@ struct admin {
     void *data;
     unsigned client_count;
     TAILQ_HEAD(, client) clients;
+    bool closed; /* the listener; freed when the last client is closed too */
 };
 
 /* A reply of the registry may come after the connection was closed: each holds a reference. */
@@ -84,15 +95,44 @@ static void on_client_closed(void *owner)
     client_unref(owner);
 }
 
+/* Free what is closed, after its last client. */
+static void admin_free(struct admin *admin)
+{
+    if (!admin->closed || admin->client_count > 0)
+        return;
+    free(admin->path);
+    free(admin->listen);
+    free(admin->folder);
+    free(admin);
+}
+
 static void client_close(struct client *client)
 {
-    if (client->admin == NULL)
+    struct admin *admin = client->admin;
+
+    if (admin == NULL)
         return;
-    TAILQ_REMOVE(&client->admin->clients, client, in_admin);
-    client->admin->client_count--;
+    TAILQ_REMOVE(&admin->clients, client, in_admin);
+    admin->client_count--;
     client->admin = NULL;
     handles_close(&client->handles, on_client_closed, client, &client->pipe, &client->idle.timer,
                   NULL);
+    admin_free(admin);
+}
+
+/* Say no to a client that was sent nothing yet: so short a line always fits. */
+static void tell(int fd, const char *error)
+{
+    dprintf(fd, "{\"ok\":false,\"error\":\"%s\"}\n", error);
+}
+
+static void client_refuse(struct client *client, const char *error)
+{
+    uv_os_fd_t fd;
+
+    if (uv_fileno((const uv_handle_t *)&client->pipe, &fd) == 0)
+        tell(fd, error);
+    client_close(client);
 }
 
 static void on_idle(void *data)
@@ -257,7 +297,7 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *in)
     if (end)
         client_ask(client, (size_t)(end - buf_data(&client->line)));
     else if (buf_length(&client->line) > ADMIN_LINE_MAX)
-        client_close(client);
+        client_refuse(client, "the question is too long");
 }
 
 /* Return the process's parent, 0 if that is outside of what we see, -1 if the process has ended. */
@@ -315,7 +355,10 @@ static void close_silent(struct admin *admin)
 
     TAILQ_FOREACH(client, &admin->clients, in_admin) {
         if (patience_is_active(&client->idle)) {
-            client_close(client);
+            if (buf_length(&client->answer) == 0)
+                client_refuse(client, crowded);
+            else
+                client_close(client);
             return;
         }
     }
@@ -328,6 +371,8 @@ static void on_connection(uv_stream_t *listener, int status)
 
     if (status < 0)
         return;
+    if (admin->client_count == ADMIN_CLIENTS_MAX)
+        close_silent(admin);
     client = mem_alloc(sizeof *client);
     client->refs = 1; /* the handle's */
     client->admin = admin;
@@ -338,11 +383,13 @@ static void on_connection(uv_stream_t *listener, int status)
     patience_start(&client->idle, ADMIN_IDLE_MS, on_idle);
     TAILQ_INSERT_TAIL(&admin->clients, client, in_admin);
     admin->client_count++;
-    if (admin->client_count > ADMIN_CLIENTS_MAX)
-        close_silent(admin);
-    if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0 ||
-        admin->client_count > ADMIN_CLIENTS_MAX || !client_may_ask(client) ||
-        uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0)
+    if (uv_accept(listener, (uv_stream_t *)&client->pipe) < 0)
+        client_close(client);
+    else if (admin->client_count > ADMIN_CLIENTS_MAX)
+        client_refuse(client, crowded);
+    else if (!client_may_ask(client))
+        client_refuse(client, "plugins and other users may not ask the server");
+    else if (uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0)
         client_close(client);
 }
 
@@ -487,10 +534,8 @@ static void on_listener_closed(uv_handle_t *handle)
     unlink(lock);
     close(admin->lock);
     free(lock);
-    free(admin->path);
-    free(admin->listen);
-    free(admin->folder);
-    free(admin);
+    admin->closed = true;
+    admin_free(admin);
 }
 
 /* Take the first default that works; *path is then allocated. */
@@ -564,11 +609,34 @@ const char *admin_path(const struct admin *admin)
     return admin->path;
 }
 
+/* Let nobody connect, and answer those who have and were not accepted. */
+static void admin_refuse(const struct admin *admin)
+{
+    uv_os_fd_t listener;
+    int fd;
+
+    if (uv_fileno((const uv_handle_t *)&admin->listener, &listener) < 0)
+        return;
+    shutdown(listener, SHUT_RD); /* so that none comes between the last accept and the close */
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+        tell(fd, stopping);
+        close(fd);
+    }
+}
+
 void admin_close(struct admin *admin)
 {
+    struct client *client, *next;
+
     if (admin == NULL)
         return;
-    while (!TAILQ_EMPTY(&admin->clients))
-        client_close(TAILQ_FIRST(&admin->clients));
+    admin_refuse(admin);
+    for (client = TAILQ_FIRST(&admin->clients); client; client = next) {
+        next = TAILQ_NEXT(client, in_admin);
+        if (buf_length(&client->answer) == 0)
+            client_refuse(client, stopping);
+        else
+            patience_start(&client->idle, LEAVE_MS, on_idle);
+    }
     uv_close((uv_handle_t *)&admin->listener, on_listener_closed); /* removes the socket */
 }

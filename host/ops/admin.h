@@ -5,15 +5,10 @@
  *     {"command":"reload"|"rollback"|"drain","name":"...","generation":N}
  *
  * and gets one line when the command is done: {"ok":true},
-<<<<<<< HEAD
  * {"ok":false,"error":"..."}, or for list,
  * {"ok":true,"server":{"pid","listen","plugins","admin"},"plugins":[...]}. The answer to
- * refresh has, once the configuration is taken,
-=======
- * {"ok":false,"error":"..."}, or for list, {"ok":true,"plugins":[...]}. The answer to
  * rollback and drain has a "note" if what they do does not hold over a restart; only
  * rollback looks at generation. The answer to refresh has, once the configuration is taken,
->>>>>>> 60c65a4 (fleet: a rollback and a drain hold over restarts, and a rollback goes back)
  *
  *     "configuration":{"applied":[KEY...],"restart":[KEY...],"warnings":["..."]}
  *
@@ -23,7 +18,8 @@
  * bytes a line; one more connection takes the place of the one that has been silent
  * for longest. A client that takes longer than ADMIN_IDLE_MS to ask or to read is
  * closed. Only root and the server's own user
- * may ask, and no process that descends from the server: a plugin is no operator.
+ * may ask, and no process that descends from the server: a plugin is no operator. Who
+ * is refused is told why.
  */
 #ifndef OPS_ADMIN_H
 #define OPS_ADMIN_H
@@ -83,7 +79,11 @@ int admin_open(uv_loop_t *loop, const struct admin_settings *settings, struct ad
 /* Return the socket's path. */
 const char *admin_path(const struct admin *admin);
 
-/* Close all connections and remove the socket. NULL is ignored. */
+/*
+ * Remove the socket, and answer all who wait or have not asked yet that the server is
+ * stopping; their connections are closed when they have read that. Replies that come
+ * later are ignored. NULL is ignored.
+ */
 void admin_close(struct admin *admin);
 
 #endif

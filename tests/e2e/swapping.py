@@ -6,6 +6,7 @@ commands.
 The agents are those of tests/plugins/swap.h and swap_state.h.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -242,7 +243,8 @@ class Question:
         self.socket.connect(server.admin)  # waits while the queue of connections is full
         self.socket.settimeout(PATIENCE_S)
         if question is not None:
-            self.send(json.dumps(question).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # if it was refused before it asked
+                self.send(json.dumps(question).encode() + b"\n")
 
     def __enter__(self):
         return self
@@ -257,10 +259,11 @@ class Question:
         return bool(select.select([self.socket], [], [], 0)[0])
 
     def read(self):
-        """All that comes until the server closes."""
+        """All that comes until the server closes, which is a reset if it has not read all."""
         pieces = []
-        while piece := self.socket.recv(1 << 16):
-            pieces.append(piece)
+        with contextlib.suppress(ConnectionResetError):
+            while piece := self.socket.recv(1 << 16):
+                pieces.append(piece)
         return b"".join(pieces)
 
     def answer(self):

@@ -98,14 +98,23 @@ class HungFileTest(ReloadTest):
         self.addCleanup(asker.communicate)
         return asker
 
-    def release(self, line=""):
-        """Writes the file for whoever is reading it, if anybody is."""
+    def open_fifo(self):
+        """Makes whoever is reading the file wait for more, if anybody is; closed at the end."""
         try:
             fd = os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
+            return None
+        file = os.fdopen(fd, "wb", buffering=0)
+        self.addCleanup(file.close)
+        return file
+
+    def release(self, line=""):
+        """Writes the file for whoever is reading it, if anybody is."""
+        file = self.open_fifo()
+        if file is None:
             return False
-        os.write(fd, line.encode())
-        os.close(fd)
+        with file:
+            file.write(line.encode())
         return True
 
     def check_serves(self, server):
@@ -159,8 +168,9 @@ class HungFileTest(ReloadTest):
     def test_stop_does_not_wait(self):
         server, asker = self.begin()
         self.check_serves(server)
+        wait_for(self.open_fifo, "the file is being read")
         server.signal(signal.SIGTERM)
-        self.assertRegex(asker.communicate()[1], b"the server is (stopping|gone)")
+        self.assertEqual(asker.communicate()[1], b"sluice: the server is stopping\n")
         self.assertEqual(server.wait(), 3)
         self.assertTrue(server.lines("stopped, but", "exiting with status 3"))
         server.is_stopped = True

@@ -443,6 +443,21 @@ class ReloadTest(SwapTest):
         self.wait_serves(server, "one", 3)
         self.wait_generations(server, 3)
 
+    def test_more_commands_wait_than_may(self):
+        """One too many is told so: the last, or the one before if that was not read yet."""
+        server, first = self.begin_slow_swap()
+        waiting = [first] + [self.put(server, "reload") for _ in range(62)]
+        self.plugin(server)  # after this answer, the others are read
+        last = [self.put(server, "reload") for _ in range(2)]
+        refused, = wait_for(lambda: [question for question in last if question.has_answer()],
+                            "it is told")
+        self.assertEqual(refused.answer(),
+                         {"ok": False, "error": "too many commands wait for the server"})
+        last.remove(refused)
+        self.open_gate()
+        for question in waiting + last:
+            self.assertEqual(question.answer(), {"ok": True})
+
     def test_old_one_serves_during_a_slow_swap(self):
         server, question = self.begin_slow_swap()
         live = Live(self, server, STREAMS)
@@ -452,6 +467,26 @@ class ReloadTest(SwapTest):
         self.check_serves(server, "one", 2)
         live.finish()
         live.check_made_by("one", 1)
+
+    def test_all_are_answered_when_the_server_stops(self):
+        """Who waits for a swap, who has not asked yet, and who was not accepted yet."""
+        stopping = {"ok": False, "error": "the server is stopping"}
+        server, waiting = self.begin_slow_swap()
+        silent = Question(server, None)
+        self.plugin(server)  # after this answer, the silent one is accepted
+        server.signal(signal.SIGSTOP)
+        asking = [self.put(server, command) for command in ("list", "reload")]
+        asking += [Question(server, question) for question in ({"command": "refresh"}, None)]
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)
+        for question in waiting, silent, asking[-1]:
+            self.assertEqual(question.answer(), stopping)
+        for question in asking[:-1]:
+            answer = question.answer()
+            self.assertTrue(answer["ok"] or answer == stopping, answer)
+        server.check_end()
+        for question in silent, *asking[-2:]:
+            question.socket.close()
 
     def test_command_waits_for_the_file_of_its_time(self):
         """Not for the swap that was under way when it came, of the file before."""
@@ -1405,7 +1440,7 @@ class SocketTest(SwapTest):
         live = Live(self, server, 5)
         self.assertEqual(self.command(server, "list").returncode, 0)
         live.read_on()
-        self.assertEqual(held[0].read(), b"")
+        self.assertIs(held[0].answer()["ok"], False)
         held[-1].socket.setblocking(False)
         with self.assertRaises(BlockingIOError):
             held[-1].socket.recv(1)
