@@ -1,8 +1,9 @@
 /*
  * fault_loop: a fiber that computes without pause.
  *
- *     {"loop_ms":N}             emits ready {}, loops for N ms, then emits over {}
- *     {"ticks":N,"period_ms":M} emits ready {}, then N times tick {"n":1}, ...
+ *     {"loop_ms":N}                emits ready {}, loops for N ms, then emits over {}
+ *     {"loop_ms":N,"cancelled":1}  loops only once the run is cancelled
+ *     {"ticks":N,"period_ms":M}    emits ready {}, then N times tick {"n":1}, ...
  *
  * As in all of these plugins the input is what the tests write, and is
  * searched, not parsed: "name": is followed by its number at once.
@@ -60,6 +61,8 @@ static int handle(void *self, const char *input)
     if (ms == 0)
         return tick(number(input, "\"ticks\": "), number(input, "\"period_ms\": "));
     agent_sleep(20); /* so that ready leaves */
+    while (strstr(input, "\"cancelled\"") && !agent_run_cancelled())
+        agent_sleep(5);
     loop(ms);
     return emit_event("over", "{}");
 }
