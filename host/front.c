@@ -3,9 +3,10 @@
  * front_open(), and hands each what it needs of the others; signals are events
  * of the loop. Everything else is done by the parts.
  *
- * Starting: the port is open before the plugins are settled, so that a load
- * balancer may ask /readyz; runs wait for their plugin meanwhile. The line
- * "listening" follows when every plugin serves or is refused.
+ * Starting: what only root may open is opened first; then the front becomes host.user
+ * (base/user.h), before anything starts a thread or a worker. The port is open before the plugins
+ * are settled, so that a load balancer may ask /readyz; runs wait for their plugin meanwhile. The
+ * line "listening" follows when every plugin serves or is refused.
  *
  * Stopping begins with SIGINT, SIGTERM or SIGQUIT, which set `stopping`; nobody
  * else knows or decides it. From then on no run starts and /readyz says so. The
@@ -48,6 +49,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/patience.h"
+#include "base/user.h"
 #include "base/why.h"
 #include "fleet/orphans.h"
 #include "http/listeners.h"
@@ -102,6 +104,7 @@ struct front {
     struct patience deadline; /* of the step */
     bool late;                /* the step's deadline is over */
     char *address;            /* what it listens on: names, separated by blanks */
+    struct buf urls;          /* the same as URLs, text */
 };
 
 /* ---- stopping ---- */
@@ -280,15 +283,35 @@ static void front_apply(struct front *front)
 
 /* Two lists of keys, as JSON and for the log. */
 struct changes {
+    const struct config *config;         /* the new one */
     struct json_writer applied, restart; /* arrays */
     struct buf words[2];                 /* separated by commas: those of applied, of restart */
 };
 
+/* Return true if the key gives a plugin a user of its own, and the server gave up what that takes.
+ */
+static bool is_too_late(const struct config *config, const char *key)
+{
+    size_t length = strlen(key), start = strlen("plugin."), end = strlen(".user");
+    const char *user;
+    char *name;
+
+    if (user_may_switch() || !user_became() || strncmp(key, "plugin.", start) != 0 ||
+        length <= start + end || strcmp(key + length - end, ".user") != 0)
+        return false;
+    name = mem_printf("%.*s", (int)(length - start - end), key + start);
+    user = config_plugin(config, name)->user;
+    free(name);
+    return *user && strcmp(user, config->user) != 0;
+}
+
 static void on_change(void *data, const char *key, bool needs_restart)
 {
     struct changes *changes = data;
-    struct buf *words = &changes->words[needs_restart];
+    struct buf *words;
 
+    needs_restart |= is_too_late(changes->config, key);
+    words = &changes->words[needs_restart];
     json_text(needs_restart ? &changes->restart : &changes->applied, NULL, key);
     buf_printf(words, "%s%s", buf_length(words) > 0 ? "," : "", key);
 }
@@ -312,16 +335,20 @@ static void on_doubt(void *data, const char *text)
         json_text(json, NULL, text);
 }
 
-/* Put the new configuration into force, and write {"applied":[],"restart":[],"warnings":[]}. */
-static void front_compare(struct front *front, struct config *config, struct buf *report)
+/* Compare with what is in force, and write {"applied":[],"restart":[],"warnings":[]}. */
+static void front_compare(struct front *front, const struct reading *reading, struct buf *report)
 {
+    struct config *config = reading->config;
     struct buf applied = {0}, restart = {0};
-    struct changes changes = {.applied = {.out = &applied}, .restart = {.out = &restart}};
+    struct changes changes = {
+        .config = config, .applied = {.out = &applied}, .restart = {.out = &restart}};
     struct json_writer json = {.out = report};
 
     json_open(&changes.applied, NULL, '[');
     json_open(&changes.restart, NULL, '[');
     config_compare(front->config, config, on_change, &changes);
+    for (const char *const *key = reading->locked; *key; key++)
+        on_change(&changes, *key, true);
     json_close(&changes.applied, ']');
     json_close(&changes.restart, ']');
     log_changes(&changes);
@@ -343,8 +370,10 @@ static void front_take(void *owner, struct reading *reading, struct buf *report)
     struct front *front = owner;
 
     front_apply_log(front, reading->config); /* what follows is said as it wants */
-    front_compare(front, reading->config, report);
+    front_compare(front, reading, report);
     config_swap(front->config, reading->config);
+    if (reading->keeps_tokens)
+        reading->tokens = access_take_tokens(front->api.access);
     access_destroy(front->api.access);
     front->api.access = access_create(front->config, front->address, reading->tokens);
     reading->tokens = NULL;
@@ -407,14 +436,26 @@ static void on_settled(void *data)
 {
     const struct front *front = data;
 
-    for (const char *name = front->address; *name; name += strspn(name, " ")) {
-        size_t length = strcspn(name, " ");
-        const char *scheme = strncmp(name, "unix:", 5) == 0 ? ""
-                             : front->is_https              ? "https://"
-                                                            : "http://";
-        log_say(LOG_INFO, "listening on %s%.*s", scheme, (int)length, name);
-        name += length;
+    for (const char *url = buf_data(&front->urls); *url; url += strspn(url, " ")) {
+        size_t length = strcspn(url, " ");
+        log_say(LOG_INFO, "listening on %.*s", (int)length, url);
+        url += length;
     }
+}
+
+static void front_set_address(struct front *front, const char *names)
+{
+    mem_set(&front->address, names);
+    for (size_t length; *names; names += length + strspn(names + length, " ")) {
+        bool is_unix = strncmp(names, "unix:", 5) == 0;
+        length = strcspn(names, " ");
+        buf_printf(&front->urls, "%s%s%.*s", buf_length(&front->urls) > 0 ? " " : "",
+                   is_unix           ? ""
+                   : front->is_https ? "https://"
+                                     : "http://",
+                   (int)length, names);
+    }
+    buf_append(&front->urls, "", 1);
 }
 
 /* Return true if the signal is sent by people or programs, not by a fault, and would end us. */
@@ -475,7 +516,7 @@ static int front_open_access(struct front *front)
 {
     struct reading reading = {.config = front->config};
     struct why why = {0};
-    int status = reading_fill(&reading, front->config->listen, true, &why);
+    int status = reading_fill(&reading, NULL, front->config->listen, true, &why);
 
     config_review(front->config, on_doubt, NULL);
     if (status < 0) {
@@ -513,7 +554,7 @@ static int front_open_http(struct front *front)
         why_finish(&why);
         return status;
     }
-    mem_set(&front->address, listeners_names(settings.listeners));
+    front_set_address(front, listeners_names(settings.listeners));
     status = http_create(&front->loop, &settings, &api_handler, &front->api, &front->http);
     if (status < 0) {
         log_say(LOG_ERROR, "cannot start libmicrohttpd");
@@ -528,6 +569,7 @@ static void front_open_reload(struct front *front)
 {
     struct reload_settings settings = {.reread = front->reread,
                                        .data = front->data,
+                                       .in_force = front->config,
                                        .registry = front->api.registry,
                                        .listen = front->address,
                                        .with_tls = front->is_https,
@@ -553,9 +595,8 @@ static int front_open_plugins(struct front *front)
  */
 static int front_open_admin(struct front *front)
 {
-    char *url = mem_printf("%s://%s", front->is_https ? "https" : "http", front->address);
     struct admin_settings settings = {.path = front->config->admin,
-                                      .listen = url,
+                                      .listen = buf_data(&front->urls),
                                       .folder = front->config->plugins,
                                       .registry = front->api.registry,
                                       .refresh = front_refresh,
@@ -571,8 +612,33 @@ static int front_open_admin(struct front *front)
         log_warn("admin socket not opened: %s; name another with host.admin admin=%s",
                  why_text(&why), settings.path);
     why_finish(&why);
-    free(url);
     return status == -EADDRINUSE ? status : 0;
+}
+
+/* Become host.user, if it is another one: what is opened from now on is opened as that user. */
+static int front_become(const struct front *front)
+{
+    const struct config *config = front->config;
+    struct why why = {0};
+    int status;
+
+    if (user_self() == geteuid())
+        return 0;
+    if ((status = registry_give(front->api.registry)) < 0)
+        log_warn("the state folder is not given to host.user: %s", strerror(-status));
+    status = user_become(config_has_users(config), &why);
+    guard_set(!config->debug); /* the change has reset it */
+    if (status == 0 && access("/proc/self/exe", X_OK) < 0)
+        status = why_set(&why, -errno, "user = %s: this user may not execute the sluice binary",
+                         config->user);
+    if (status < 0)
+        log_say(LOG_ERROR, "host.%s", why_text(&why));
+    else
+        log_info("the server is another user from now on user=%s uid=%u gid=%u plugin_users=%s",
+                 config->user, (unsigned)getuid(), (unsigned)getgid(),
+                 user_may_switch() ? "yes" : "no");
+    why_finish(&why);
+    return status;
 }
 
 /* Make and open all parts; say on standard error why that fails. */
@@ -594,7 +660,8 @@ static int front_open(struct front *front)
     front->api.registry = registry_create(&front->loop, front->config, on_settled, front);
     front->orphans = orphans_open(&front->loop, front->api.registry);
     if ((status = front_open_access(front)) < 0 || (status = front_open_http(front)) < 0 ||
-        (status = front_open_admin(front)) < 0 || (status = front_open_plugins(front)) < 0)
+        (status = front_open_admin(front)) < 0 || (status = front_become(front)) < 0 ||
+        (status = front_open_plugins(front)) < 0)
         return status;
     front_open_reload(front);
     if (front->admin)
@@ -606,6 +673,7 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
                void *data)
 {
     struct front front = {.config = config, .reread = reread, .data = data};
+    struct why why = {0};
     int status;
 
     front.verbose = log_limit() == LOG_DEBUG ? LOG_DEBUG : LOG_FATAL;
@@ -615,10 +683,15 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     log_info("starting sluice=%s libmicrohttpd=%s libuv=%s cjson=%s", PACKAGE_VERSION,
              http_library(), uv_version_string(), cJSON_Version());
     front_set_guard(config);
-    if (geteuid() == 0)
-        log_warn(
-            "running as root, and so does every plugin whose section has no user: start sluice "
-            "as another user, or set plugin.NAME.user");
+    if (*config->user && user_choose(config->user, &why) < 0) {
+        log_say(LOG_ERROR, "host.%s", why_text(&why));
+        why_finish(&why);
+        log_close(LOG_CLOSE_MS);
+        return 1;
+    }
+    if (user_self() == 0)
+        log_warn("running as root, and so does every plugin whose section has no user: start "
+                 "sluice as another user, or set host.user or plugin.NAME.user");
     status = uv_loop_init(&front.loop);
     if (status < 0) {
         log_say(LOG_ERROR, "the event loop does not start: %s", uv_strerror(status));
@@ -640,5 +713,6 @@ int front_main(struct config *config, struct config *(*reread)(void *data, struc
     tls_unload();
     log_close(LOG_CLOSE_MS);
     free(front.address);
+    buf_finish(&front.urls);
     return status < 0 ? 1 : 0;
 }

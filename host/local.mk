@@ -37,6 +37,8 @@ base_sources = \
 	host/base/pool.c \
 	host/base/pool.h \
 	host/base/time.h \
+	host/base/user.c \
+	host/base/user.h \
 	host/base/why.c \
 	host/base/why.h
 
@@ -151,6 +153,8 @@ fleet_sources = \
 	host/fleet/spawn.c \
 	host/fleet/spawn.h \
 	host/fleet/states.h \
+	host/fleet/swap.c \
+	host/fleet/swap.h \
 	host/fleet/watch.c \
 	host/fleet/watch.h
 
@@ -204,6 +208,8 @@ worker_sources = \
 	host/worker/job.h \
 	host/worker/main.c \
 	host/worker/main.h \
+	host/worker/names.c \
+	host/worker/names.h \
 	host/worker/outbox.c \
 	host/worker/outbox.h \
 	host/worker/plugin.c \
@@ -232,6 +238,8 @@ worker_sources = \
 worker_fibers_sources = \
 	host/worker/fibers/fiber.c \
 	host/worker/fibers/fiber.h \
+	host/worker/fibers/sanitizer.c \
+	host/worker/fibers/sanitizer.h \
 	host/worker/fibers/switch.c \
 	host/worker/fibers/switch.h \
 	host/worker/fibers/switch_asm.S \

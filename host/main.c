@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,6 +63,21 @@ static void fill_standard_descriptors(void)
     if (fd > STDERR_FILENO)
         close(fd);
 }
+
+/*
+ * Allocate before any library does. A preloaded sanitizer starts with the first allocation; if
+ * that is made by a library's constructor inside of newlocale(), the sanitizer takes the lock of
+ * locales a second time, and exit() waits for that lock forever.
+ */
+static void allocate_first(void)
+{
+    void *volatile first = malloc(1);
+
+    free(first);
+}
+
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_libraries)(void) = allocate_first;
 
 int main(int argc, char **argv)
 {

@@ -14,6 +14,10 @@
  * Who asks during a reading may have changed a file after it was read: all of those
  * share one more reading after this one. A reading that takes longer than SLOW_MS
  * goes on, and is taken when it ends, but nobody waits for it any longer.
+ *
+ * A server that was root reads tokens and keys that its user cannot. Such a file is
+ * read once: afterwards, what was read stays in force, and the file's key needs a restart
+ * unless the file is known to be the same.
  */
 #include "reload.h"
 
@@ -23,12 +27,17 @@
 #include "base/modes.h"
 #include "base/patience.h"
 #include "base/pool.h"
+#include "base/user.h"
 #include "base/why.h"
 #include "http/tls.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #define SLOW_MS 10000
 
@@ -66,16 +75,57 @@ static int check_secret(const struct config *config, const char *what, const cha
     return modes_check(what, path, &found, MODES_SECRET, config->strict_modes, why);
 }
 
-int reading_fill(struct reading *reading, const char *listen, bool with_tls, struct why *why)
+/* When the first reading began; files that were not changed since then are those that it read. */
+static struct timespec began;
+
+/* Return true if the file, which the configuration in force names as well, cannot be read. */
+static bool is_locked(const char *path, const char *in_force)
+{
+    return *path && strcmp(path, in_force) == 0 && access(path, R_OK) < 0 && errno == EACCES;
+}
+
+static bool may_have_changed(const char *path)
+{
+    struct stat found;
+
+    return stat(path, &found) < 0 || found.st_ctim.tv_sec > began.tv_sec ||
+           (found.st_ctim.tv_sec == began.tv_sec && found.st_ctim.tv_nsec >= began.tv_nsec);
+}
+
+/* Find out what stays in force because its file cannot be read. */
+static void find_locked(struct reading *reading, const struct config *in_force)
+{
+    const struct config *config = reading->config;
+    size_t count = 0;
+
+    reading->keeps_tokens = is_locked(config->tokens, in_force->tokens);
+    reading->keeps_identity = strcmp(config->tls_certificate, in_force->tls_certificate) == 0 &&
+                              strcmp(config->tls_key, in_force->tls_key) == 0 &&
+                              (is_locked(config->tls_certificate, in_force->tls_certificate) ||
+                               is_locked(config->tls_key, in_force->tls_key));
+    if (reading->keeps_tokens && may_have_changed(config->tokens))
+        reading->locked[count++] = "host.tokens";
+    if (reading->keeps_identity && may_have_changed(config->tls_certificate))
+        reading->locked[count++] = "host.tls_certificate";
+    if (reading->keeps_identity && may_have_changed(config->tls_key))
+        reading->locked[count++] = "host.tls_key";
+}
+
+int reading_fill(struct reading *reading, const struct config *in_force, const char *listen,
+                 bool with_tls, struct why *why)
 {
     const struct config *config = reading->config;
     int status = config_check(config, listen, why);
 
-    if (status == 0 && *config->tokens)
+    if (in_force == NULL)
+        clock_gettime(CLOCK_REALTIME_COARSE, &began);
+    else if (user_became())
+        find_locked(reading, in_force);
+    if (status == 0 && *config->tokens && !reading->keeps_tokens)
         status = tokens_load(config->tokens, &reading->tokens, why);
     if (status == 0 && *config->tokens)
         status = check_secret(config, "host.tokens", config->tokens, why);
-    if (status == 0 && with_tls && *config->tls_certificate)
+    if (status == 0 && with_tls && *config->tls_certificate && !reading->keeps_identity)
         status = tls_read(config->tls_certificate, config->tls_key, &reading->identity, why);
     if (status == 0 && reading->identity)
         status = check_secret(config, "host.tls_key", config->tls_key, why);
@@ -135,9 +185,10 @@ static void on_thread(uv_work_t *work)
     const struct reload_settings *settings = &reload->settings;
 
     reload->reading.config = settings->reread(settings->data, &reload->why);
-    reload->status = reload->reading.config ? reading_fill(&reload->reading, settings->listen,
-                                                           settings->with_tls, &reload->why)
-                                            : -EINVAL;
+    reload->status = reload->reading.config
+                         ? reading_fill(&reload->reading, settings->in_force, settings->listen,
+                                        settings->with_tls, &reload->why)
+                         : -EINVAL;
 }
 
 static void on_slow(void *data)

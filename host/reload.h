@@ -18,16 +18,21 @@ struct why;
 /* What was read. The members belong to whoever holds it. */
 struct reading {
     struct config *config;
-    struct tokens *tokens;         /* NULL: clients need none */
-    struct tls_identity *identity; /* NULL: no HTTPS */
+    struct tokens *tokens;             /* NULL: clients need none */
+    struct tls_identity *identity;     /* NULL: no HTTPS */
+    bool keeps_tokens, keeps_identity; /* those in force stay, their files cannot be read */
+    const char *locked[4]; /* keys whose files cannot be read, and may have changed; NULL ends */
 };
 
 /*
  * Read the files that reading->config names, on any thread; with_tls: also those of
- * HTTPS. listen: the address as it is, or will be, bound. -errno and why; what was
- * read is then freed, but for the configuration.
+ * HTTPS. in_force: the configuration that this one replaces, or NULL; after a change of
+ * the user, files that it names as well need not be readable. listen: the address as
+ * it is, or will be, bound. -errno and why; what was read is then freed, but for the
+ * configuration.
  */
-int reading_fill(struct reading *reading, const char *listen, bool with_tls, struct why *why);
+int reading_fill(struct reading *reading, const struct config *in_force, const char *listen,
+                 bool with_tls, struct why *why);
 
 /* Free what it holds. */
 void reading_finish(struct reading *reading);
@@ -36,6 +41,7 @@ struct reload_settings {
     /* Makes the configuration anew, on any thread; NULL and why. */
     struct config *(*reread)(void *data, struct why *why);
     void *data; /* of reread() */
+    const struct config *in_force;
     struct registry *registry;
     const char *listen; /* stays valid */
     bool with_tls;

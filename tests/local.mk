@@ -457,6 +457,7 @@ E2E_TESTS = \
 	tests/e2e/test_log.py \
 	tests/e2e/test_many.py \
 	tests/e2e/test_modes.py \
+	tests/e2e/test_names.py \
 	tests/e2e/test_origin.py \
 	tests/e2e/test_payload.py \
 	tests/e2e/test_protocols.py \
@@ -478,6 +479,7 @@ E2E_TESTS = \
 	tests/e2e/test_testing.py \
 	tests/e2e/test_threads.py \
 	tests/e2e/test_tls.py \
+	tests/e2e/test_user.py \
 	tests/e2e/test_vanish.py \
 	tests/e2e/test_truth.py
 

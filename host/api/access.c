@@ -242,6 +242,14 @@ struct access *access_create(const struct config *config, const char *listen, st
     return access;
 }
 
+struct tokens *access_take_tokens(struct access *access)
+{
+    struct tokens *tokens = access->tokens;
+
+    access->tokens = NULL;
+    return tokens;
+}
+
 void access_destroy(struct access *access)
 {
     if (access == NULL)

@@ -26,6 +26,9 @@ struct tokens;
 struct access *access_create(const struct config *config, const char *listen,
                              struct tokens *tokens);
 
+/* Take the tokens out, NULL for none, to be handed to the next access_create(). */
+struct tokens *access_take_tokens(struct access *access);
+
 /* access may be NULL. */
 void access_destroy(struct access *access);
 

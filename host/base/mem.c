@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Less than this is not large. */
 #define LARGE (64u * 1024)
@@ -27,12 +28,12 @@ void *mem_realloc(void *old, size_t size)
     return present(realloc(old, size));
 }
 
+/* malloc() would keep what it was asked for, and take its size for the usual one. */
 bool mem_has(size_t size)
 {
-    void *volatile probe = malloc(size); /* volatile: it must really be asked for */
+    void *probe = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    free(probe);
-    return probe != NULL;
+    return probe != MAP_FAILED && munmap(probe, size) == 0;
 }
 
 void *mem_try_realloc(void *old, size_t size)

@@ -1,6 +1,7 @@
 #include "base/modes.h"
 
 #include "base/log.h"
+#include "base/user.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@ int modes_check(const char *what, const char *path, const struct stat *stat, mod
 {
     char fault[96];
 
-    if (stat->st_uid != 0 && stat->st_uid != geteuid())
+    if (stat->st_uid != 0 && stat->st_uid != user_self())
         snprintf(fault, sizeof fault, "belongs to another user (uid %u)", (unsigned)stat->st_uid);
     else if (stat->st_mode & forbidden)
         snprintf(fault, sizeof fault, "is open to other users (mode %04o); chmod %s it",

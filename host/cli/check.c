@@ -75,6 +75,7 @@ static int check_file(struct check *check)
     static const struct process_handler handler = {
         .hello = on_hello, .ready = on_ready, .gone = on_gone};
     struct process_spec spec = {.generation = 1,
+                                .names = true,
                                 .start_timeout = check->config->start_timeout,
                                 .stuck_timeout = check->config->stuck_timeout};
     uv_loop_t loop = {.data = NULL};

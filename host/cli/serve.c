@@ -1,6 +1,8 @@
 #include "cli/cli.h"
 
+#include "base/guard.h"
 #include "base/log.h"
+#include "base/user.h"
 #include "base/why.h"
 #include "cli/check.h"
 #include "config/config.h"
@@ -133,11 +135,17 @@ static int check(struct config *config)
 {
     struct reading reading = {.config = config};
     struct why why = {0};
-    int status;
+    int status = 0;
 
     log_open("front", "", LOG_WARN);
     config_review(config, on_doubt, NULL);
-    status = reading_fill(&reading, config->listen, true, &why);
+    if (*config->user && (status = user_choose(config->user, &why)) < 0)
+        why_set(&why, status, "host.%s", why_text(&why));
+    if (status == 0)
+        status = reading_fill(&reading, NULL, config->listen, true, &why);
+    if (status == 0 && (status = user_become(false, &why)) < 0)
+        why_set(&why, status, "host.%s", why_text(&why));
+    guard_set(false); /* as it was before that */
     if (status < 0)
         fprintf(stderr, "sluice: %s\n", why_text(&why));
     else if ((status = check_folder(config)) == 0)

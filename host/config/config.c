@@ -69,6 +69,7 @@ static const struct setting host_keys[] = {
     {HOST(WORD, log_level, LIVE), "info", "fatal, error, plugin, warn, info, debug", NULL, "least important lines that are logged"},
     {HOST(WORD, log_format, LIVE), "text", "text, json", NULL, "of the log's lines"},
     {HOST(PATH, admin, RESTART), CONFIG_AUTO, NULL, NULL, "operators' socket"},
+    {HOST(USER, user, RESTART), "", NULL, NULL, "whose process the server becomes, if root starts it"},
     {HOST(SWITCH, debug, LIVE), "no", NULL, NULL, "debuggers, core files: the user's processes may read the memory"},
     {HOST(SWITCH, strict_modes, LIVE), "no", NULL, NULL, "refuse files of code and secrets that others may change or read"},
     {HOST(PATH, state_folder, RESTART), CONFIG_AUTO, NULL, NULL, "folder of what rollback and drain need after a restart"},
@@ -344,6 +345,16 @@ const struct config_plugin *config_plugin(const struct config *config, const cha
     return plugin ? plugin : &config->plugin_defaults;
 }
 
+bool config_has_users(const struct config *config)
+{
+    for (const struct config_plugin *plugin = config->sections; plugin;
+         plugin = plugin->in_config.next) {
+        if (*plugin->user && strcmp(plugin->user, config->user) != 0)
+            return true;
+    }
+    return false;
+}
+
 char *config_plugin_json(const struct config *config, const char *name)
 {
     struct buf text = {0};
@@ -534,6 +545,7 @@ void config_destroy(struct config *config)
     free(config->proxy_protocol);
     free(config->plugins);
     free(config->admin);
+    free(config->user);
     free(config->state_folder);
     free(config->forward_headers);
     free(config->tokens);

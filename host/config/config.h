@@ -80,6 +80,7 @@ struct config {
     char *cors_origins;                   /* separated by commas and blanks, or "*"; may be "" */
     char *tls_certificate;                /* file, "" is none */
     char *tls_key;                        /* file, "" is none */
+    char *user;                           /* whose process the server becomes, or "" */
     bool debug;                           /* the memory guard of front and workers is open */
     bool strict_modes;                    /* see base/modes.h */
     unsigned start_timeout;               /* seconds */
@@ -118,6 +119,9 @@ int config_check(const struct config *config, const char *listen, struct why *wh
 
 /* Return the plugin's settings, the defaults if it has no section; never NULL. */
 const struct config_plugin *config_plugin(const struct config *config, const char *name);
+
+/* Return true if workers of some plugin are to be another user than the server. */
+bool config_has_users(const struct config *config);
 
 /*
  * Return what the plugin's create() gets: a JSON object with a string member for

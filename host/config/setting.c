@@ -2,11 +2,11 @@
 
 #include "base/mem.h"
 #include "base/networks.h"
+#include "base/user.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,7 +323,7 @@ static bool is_text(enum setting_kind kind, const char *text)
     if (kind == SETTING_ORIGINS)
         return any || is_list(text, is_origin);
     if (kind == SETTING_USER)
-        return *text == '\0' || getpwnam(text) != NULL;
+        return *text == '\0' || user_is_known(text);
     if (kind == SETTING_SANDBOX)
         return strcmp(text, "no") == 0 || strcmp(text, "files") == 0 || strcmp(text, "yes") == 0;
     if (kind == SETTING_PATHS)
@@ -427,7 +427,7 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
         [SETTING_ORIGINS] = "origins such as https://app.example separated by commas, or *",
         [SETTING_VARIABLES] =
             "NAME, NAME* or NAME=VALUE of environment variables, separated by commas",
-        [SETTING_USER] = "the name of a user of this machine, or nothing",
+        [SETTING_USER] = "the name of a user of this machine, or USER:GROUP, or nothing",
         [SETTING_SANDBOX] = "no, files or yes",
         [SETTING_PATHS] = "absolute paths with ':' between them, or nothing",
         [SETTING_PORTS] = "TCP ports from 1 to 65535 separated by commas",

@@ -28,7 +28,7 @@ enum setting_kind {
     SETTING_ORIGINS,    /* char *, web origins separated by commas and blanks, or "*"; may be "" */
     SETTING_SWITCH,     /* bool, yes or no */
     SETTING_VARIABLES,  /* char *, NAME, NAME* and NAME=VALUE, separated like those; may be "" */
-    SETTING_USER,       /* char *, the name of a user of this machine, or "" */
+    SETTING_USER,       /* char *, USER or USER:GROUP of this machine, or "" */
     SETTING_SANDBOX,    /* char *, no, files or yes */
     SETTING_PATHS,      /* char *, absolute paths with ':' between them; may be "" */
     SETTING_PORTS,      /* char *, TCP ports separated by commas and blanks; may be "" */

@@ -21,46 +21,22 @@
  * `rest` is the state that a deployment without a current generation has when
  * nothing is under way: refused, drained or removed. A failed candidate leads
  * back to it, so a drained plugin whose reload fails is drained still.
- * deployment_set_state() makes every transition.
- *
- * The steps of a swap, each of which may fail and then leaves `current` as it is:
- *
- *   1. copy the file, off the loop (image.h); a rollback has its copy;
- *   2. start a generation on the copy: the candidate;
- *   3. hello: the candidate says its name, which must be that of the current
- *      one and nobody else's;
- *   4. ask the current generation for its state; go on without it after STATE_MS;
- *   5. create, with that state, and selftest;
- *   6. ready: the candidate becomes current; the old one drains. The versions that
- *      served are kept for a rollback (history.h).
- *
- * One swap is under way at a time. A swap asked for meanwhile is remembered in
- * `swap.wanted` and begins when the one under way has succeeded or failed, or,
- * if max_generations live already, when one of those has closed. Several wishes
- * for the file become one: the file is read as it is then. An event that finds the
- * file as it was when its copy began joins the swap under way.
- *
- * Draining, removal and the host's stop cancel the copy; nobody hears of it again.
+ * deployment_set_state() makes every transition. swap.c has the steps of a swap.
  */
 #include "fleet/deployment.h"
 
 #include "base/handles.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/modes.h"
-#include "base/patience.h"
-#include "fleet/look.h"
 #include "fleet/queue.h"
 #include "fleet/states.h"
+#include "fleet/swap.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* How long a generation may take to save its state for the next. */
-#define STATE_MS 1000
 
 enum deployment_state {
 #define X(name, word, takes_runs, why_not) DEPLOYMENT_##name,
@@ -78,20 +54,6 @@ static const struct {
 #undef X
 };
 
-struct swap {
-    struct image_copy *copy;      /* of the file, under way; else NULL */
-    struct stat seen;             /* the file for which the last swap was wanted by notice() */
-    struct stat seen_sum;         /* its checksum's file */
-    struct generation *candidate; /* being started; else NULL */
-    struct patience state_time;   /* active while the candidate waits for the current one's state */
-    struct reply_list replies;    /* of the swap under way */
-    enum { SWAP_NONE, SWAP_FILE, SWAP_IMAGE } wanted; /* the next swap */
-    struct image *image;                              /* of SWAP_IMAGE, else NULL */
-    uint64_t of; /* the version that is swapped to, by its number; 0: a new one, of the file */
-    bool pins;   /* it is a rollback */
-    struct reply_list later; /* of the wanted swap */
-};
-
 struct deployment {
     uv_loop_t *loop;
     const struct config *config;
@@ -104,11 +66,8 @@ struct deployment {
     unsigned generation_count;
     struct generation *current; /* NULL: none serves */
     struct swap swap;
-    bool was_seen;       /* it was looked at since the start */
-    bool missed;         /* the file is not there */
-    struct stat tried;   /* the file when it was last swapped to or refused; all zero: never */
-    struct stat bad_sum; /* its checksum's file then, if it was not copied */
-    bool is_bad;         /* it was not copied */
+    bool was_seen; /* it was looked at since the start */
+    bool missed;   /* the file is not there */
     struct history history;
     struct output_rate output; /* of all its workers */
     char *reason;              /* of the last failed swap or crash loop; NULL if all is well */
@@ -193,27 +152,6 @@ void deployment_submit(struct deployment *deployment, struct run *run)
 
 /* ---- ends of swaps ---- */
 
-static void deployment_begin_wanted(struct deployment *deployment);
-
-static bool swap_is_under_way(const struct swap *swap)
-{
-    return swap->copy || swap->candidate;
-}
-
-static void swap_cancel_copy(struct swap *swap)
-{
-    image_copy_cancel(swap->copy);
-    swap->copy = NULL;
-}
-
-/* Want no next swap. */
-static void swap_forget(struct swap *swap)
-{
-    swap->wanted = SWAP_NONE;
-    image_unref(swap->image);
-    swap->image = NULL;
-}
-
 /* Put the next generation, or none, in the current one's place. */
 static void deployment_set_current(struct deployment *deployment, struct generation *next)
 {
@@ -229,33 +167,23 @@ static void deployment_set_current(struct deployment *deployment, struct generat
  * removed. */
 static void deployment_let_go(struct deployment *deployment, enum deployment_state state)
 {
-    struct generation *candidate = deployment->swap.candidate;
-
-    if (deployment->swap.copy && deployment->swap.of == 0)
-        deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
-    if (deployment->swap.wanted == SWAP_FILE)
-        deployment->tried = deployment->swap.seen;
-    deployment->swap.candidate = NULL;
-    patience_stop(&deployment->swap.state_time);
-    swap_cancel_copy(&deployment->swap);
-    swap_forget(&deployment->swap);
-    if (candidate)
-        generation_quit(candidate);
+    swap_cancel(&deployment->swap);
     deployment_set_current(deployment, NULL);
     deployment_set_state(deployment, state, states[state].why_not);
-    replies_send(&deployment->swap.replies, states[state].why_not);
-    replies_send(&deployment->swap.later, states[state].why_not);
+    swap_stop(&deployment->swap, states[state].why_not);
 }
 
 /* Keep that the plugin stays away from its file as it is now. */
 static void deployment_hold(struct deployment *deployment)
 {
-    history_file(&deployment->tried, deployment->history.away);
+    history_file(&deployment->swap.tried, deployment->history.away);
     history_save(&deployment->history);
 }
 
-static void deployment_swap_failed(struct deployment *deployment, const char *reason)
+static void on_swap_failed(void *data, const char *reason)
 {
+    struct deployment *deployment = data;
+
     log_error("plugin refused%s: %s plugin=%s file=%s",
               deployment->current ? ", the old version keeps serving" : "", reason,
               deployment->name, deployment->file);
@@ -263,7 +191,6 @@ static void deployment_swap_failed(struct deployment *deployment, const char *re
                          reason);
     if (deployment->history.pinned || deployment->history.drained)
         deployment_hold(deployment); /* also away from the file that was refused */
-    replies_send(&deployment->swap.replies, reason);
 }
 
 /* Note which version serves, and whether it is pinned. */
@@ -271,11 +198,11 @@ static void deployment_remember(struct deployment *deployment,
                                 const struct generation_snapshot *next)
 {
     struct history *history = &deployment->history;
-    struct swap *swap = &deployment->swap;
+    const struct swap *swap = &deployment->swap;
     struct version *version = history_find(history, swap->of);
     char file[HISTORY_FILE];
 
-    history_file(&deployment->tried, file);
+    history_file(&deployment->swap.tried, file);
     if (swap->of == 0)
         version = history_of_file(history, file);
     if (version == NULL) {
@@ -293,10 +220,9 @@ static void deployment_remember(struct deployment *deployment,
 
 static void deployment_switch(struct deployment *deployment)
 {
-    struct generation *next = deployment->swap.candidate;
+    struct generation *next = swap_take(&deployment->swap);
     struct generation_snapshot snapshot;
 
-    deployment->swap.candidate = NULL;
     deployment_set_current(deployment, next);
     mem_set(&deployment->reason, NULL);
     deployment_set_state(deployment, DEPLOYMENT_serving, NULL);
@@ -304,7 +230,7 @@ static void deployment_switch(struct deployment *deployment)
     deployment_remember(deployment, &snapshot);
     log_info("now serving plugin=%s version=%s generation=%" PRIu64 " file=%s", snapshot.name,
              snapshot.version, snapshot.number, deployment->file);
-    replies_send(&deployment->swap.replies, NULL);
+    swap_succeed(&deployment->swap);
 }
 
 /* ---- what generations tell ---- */
@@ -315,7 +241,6 @@ static void on_ready(void *data, struct generation *generation)
 
     if (generation == deployment->swap.candidate) {
         deployment_switch(deployment);
-        deployment_begin_wanted(deployment);
     } else if (generation == deployment->current) {
         deployment_set_state(deployment, DEPLOYMENT_serving, NULL);
     }
@@ -342,14 +267,8 @@ static void on_failed(void *data, struct generation *generation, const char *rea
 {
     struct deployment *deployment = data;
 
-    if (generation != deployment->swap.candidate)
-        return;
-    deployment->swap.candidate = NULL;
-    patience_stop(&deployment->swap.state_time);
-    if (deployment->state == DEPLOYMENT_draining)
-        return;
-    deployment_swap_failed(deployment, reason);
-    deployment_begin_wanted(deployment);
+    if (generation == deployment->swap.candidate)
+        swap_lose(&deployment->swap, deployment->state == DEPLOYMENT_draining ? NULL : reason);
 }
 
 static void on_crashing(void *data, struct generation *generation, const char *reason)
@@ -373,39 +292,21 @@ static void on_closed(void *data, struct generation *generation)
     if (generation == deployment->current)
         deployment->current = NULL;
     if (generation == deployment->swap.candidate)
-        deployment->swap.candidate = NULL;
+        swap_lose(&deployment->swap, NULL);
     log_info("generation gone plugin=%s generation=%" PRIu64, deployment->name,
              generation_number(generation));
-    deployment_begin_wanted(deployment);
+    if (deployment->state != DEPLOYMENT_draining)
+        swap_begin_wanted(&deployment->swap);
     if (deployment->generation_count == 0)
         deployment->handler->emptied(deployment->data);
-}
-
-/* ---- the way of a candidate: hello, the state, create ---- */
-
-static void candidate_create(struct deployment *deployment, const char *state)
-{
-    patience_stop(&deployment->swap.state_time);
-    generation_create(deployment->swap.candidate, state && *state ? state : NULL);
-}
-
-static void on_state_time(void *data)
-{
-    struct deployment *deployment = data;
-
-    log_warn(
-        "state not saved in time, the new version starts without plugin=%s generation=%" PRIu64,
-        deployment->name, generation_number(deployment->current));
-    candidate_create(deployment, NULL);
 }
 
 static void on_saved(void *data, struct generation *generation, const char *state)
 {
     struct deployment *deployment = data;
 
-    if (deployment->swap.candidate && generation == deployment->current &&
-        patience_is_active(&deployment->swap.state_time))
-        candidate_create(deployment, state);
+    if (generation == deployment->current)
+        swap_saved(&deployment->swap, state);
 }
 
 static bool candidate_may_be_called(struct deployment *deployment, const char *name,
@@ -434,13 +335,10 @@ static void on_hello(void *data, struct generation *generation, const struct pro
     mem_set(&deployment->name, hello->name);
     deployment->loaded = true;
     deployment_configure(deployment);
-    if (deployment->current && generation_save_state(deployment->current))
-        patience_start(&deployment->swap.state_time, STATE_MS, on_state_time);
-    else
-        candidate_create(deployment, NULL);
+    swap_create(&deployment->swap, deployment->current);
 }
 
-/* ---- beginnings of swaps ---- */
+/* ---- swaps ---- */
 
 /* Say which runs hold a generation that drains. */
 static void why_add_runs(struct why *why, const struct generation *generation,
@@ -463,8 +361,15 @@ static void why_add_runs(struct why *why, const struct generation *generation,
     }
 }
 
-/* Swap to the image; if too many generations live, say so and do it later. */
-static void deployment_swap_to(struct deployment *deployment, struct image *image)
+static void on_swap_begun(void *data)
+{
+    struct deployment *deployment = data;
+
+    if (deployment->current == NULL)
+        deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
+}
+
+static struct generation *on_swap_start(void *data, struct image *image, struct why *why)
 {
     static const struct generation_handler handler = {.hello = on_hello,
                                                       .saved = on_saved,
@@ -473,6 +378,7 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
                                                       .failed = on_failed,
                                                       .crashing = on_crashing,
                                                       .closed = on_closed};
+    struct deployment *deployment = data;
     struct generation_spec spec = {.image = image,
                                    .number = deployment->history.last + 1,
                                    .config = deployment->config,
@@ -480,119 +386,24 @@ static void deployment_swap_to(struct deployment *deployment, struct image *imag
     unsigned count = deployment->generation_count;
 
     if (count >= deployment->config->max_generations) {
-        struct why why = {0};
-        if (deployment->swap.wanted == SWAP_NONE) { /* else for a newer file */
-            deployment->swap.wanted = SWAP_IMAGE;
-            deployment->swap.image = image_ref(image);
-        }
-        why_set(&why, 0, "%u generations are live; the swap waits until one has drained", count);
+        why_set(why, 0, "%u generations are live; the swap waits until one has drained", count);
         for (unsigned i = 0; i < count; i++)
-            why_add_runs(&why, deployment->generations[i], deployment->current);
-        deployment_swap_failed(deployment, why_text(&why));
-        why_finish(&why);
-        return;
+            why_add_runs(why, deployment->generations[i], deployment->current);
+        return NULL;
     }
-    if (deployment->current == NULL)
-        deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
+    on_swap_begun(deployment);
     deployment->history.last++;
     deployment->generations =
         mem_realloc(deployment->generations, (count + 1) * sizeof *deployment->generations);
-    deployment->swap.candidate = generation_start(deployment->loop, &spec, &handler, deployment);
-    deployment->generations[deployment->generation_count++] = deployment->swap.candidate;
-}
-
-static void on_copied(void *data, struct image *image, const char *reason)
-{
-    struct deployment *deployment = data;
-    struct why why = {0};
-    bool refused = image == NULL;
-
-    if (deployment->swap.of == 0) {
-        deployment->tried = *image_copy_found(deployment->swap.copy, &deployment->swap.seen);
-        deployment->bad_sum = deployment->swap.seen_sum;
-        if (image &&
-            modes_check("refused at copy: the plugin's file", deployment->file, &deployment->tried,
-                        MODES_CODE, deployment->config->strict_modes, &why) < 0) {
-            refused = true;
-            reason = why_text(&why);
-        }
-        deployment->is_bad = refused;
-    }
-    deployment->swap.copy = NULL;
-    if (refused) {
-        deployment_swap_failed(deployment, reason);
-        deployment_begin_wanted(deployment);
-    } else {
-        deployment_swap_to(deployment, image);
-    }
-    if (image)
-        image_unref(image);
-    why_finish(&why);
-}
-
-/* Swap to the file as it is now. */
-static void deployment_swap_to_file(struct deployment *deployment)
-{
-    struct swap *swap = &deployment->swap;
-
-    if (deployment->current == NULL)
-        deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
-    swap_forget(swap);
-    swap->of = 0;
-    swap->pins = false;
-    swap->copy = image_copy_start(deployment->loop, deployment->file, deployment->file, on_copied,
-                                  deployment);
-}
-
-/* Begin the swap that is wanted, if there is one and nothing is under way. */
-static void deployment_begin_wanted(struct deployment *deployment)
-{
-    struct swap *swap = &deployment->swap;
-    struct image *image = swap->image;
-
-    if (swap->wanted == SWAP_NONE || swap_is_under_way(swap) ||
-        deployment->state == DEPLOYMENT_draining)
-        return;
-    swap->wanted = SWAP_NONE;
-    swap->image = NULL;
-    STAILQ_CONCAT(&swap->replies, &swap->later);
-    if (image)
-        deployment_swap_to(deployment, image);
-    else
-        deployment_swap_to_file(deployment);
-    image_unref(image);
+    deployment->generations[count] =
+        generation_start(deployment->loop, &spec, &handler, deployment);
+    deployment->generation_count++;
+    return deployment->generations[count];
 }
 
 void deployment_reload(struct deployment *deployment, const struct reply *reply)
 {
-    if (swap_is_under_way(&deployment->swap)) {
-        swap_forget(&deployment->swap);
-        deployment->swap.wanted = SWAP_FILE;
-        replies_add(&deployment->swap.later, reply);
-        return;
-    }
-    replies_add(&deployment->swap.replies, reply);
-    deployment_swap_to_file(deployment);
-}
-
-/* Swap to a version that served before. */
-static void deployment_swap_to_version(struct deployment *deployment, const struct version *version)
-{
-    struct swap *swap = &deployment->swap;
-    char *path;
-
-    swap_forget(swap);
-    swap->of = version->number;
-    swap->pins = true;
-    if (version->image) {
-        deployment_swap_to(deployment, version->image);
-        return;
-    }
-    if (deployment->current == NULL)
-        deployment_set_state(deployment, DEPLOYMENT_starting, NULL);
-    path = history_path(&deployment->history, version);
-    swap->copy = image_copy_start(deployment->loop, path, deployment->file, on_copied, deployment);
-    free(path);
+    swap_to_file(&deployment->swap, reply);
 }
 
 void deployment_rollback(struct deployment *deployment, uint64_t generation,
@@ -612,8 +423,7 @@ void deployment_rollback(struct deployment *deployment, uint64_t generation,
         reply->done(reply->data, error);
         return;
     }
-    replies_add(&deployment->swap.replies, reply);
-    deployment_swap_to_version(deployment, version);
+    swap_to_version(&deployment->swap, history, version, reply);
 }
 
 void deployment_drain(struct deployment *deployment)
@@ -633,23 +443,7 @@ void deployment_miss(struct deployment *deployment)
     log_info("plugin file removed, live runs may finish plugin=%s file=%s", deployment->name,
              deployment->file);
     deployment_let_go(deployment, DEPLOYMENT_removed);
-    deployment->tried = (struct stat){0};
-}
-
-/* Return true, and see to the reply, if the file as it is now is, or will be, swapped to. */
-static bool deployment_is_swapping_to(struct deployment *deployment, const struct stat *now,
-                                      const struct reply *reply)
-{
-    struct swap *swap = &deployment->swap;
-
-    if (swap->copy && swap->of == 0 && swap->wanted == SWAP_NONE &&
-        look_is_same(image_copy_found(swap->copy, now), now))
-        replies_add(&swap->replies, reply);
-    else if (swap->wanted == SWAP_FILE && look_is_same(&swap->seen, now))
-        replies_add(&swap->later, reply);
-    else
-        return false;
-    return true;
+    deployment->swap.tried = (struct stat){0};
 }
 
 /* At the first look after a start: do as the operator wished before, if the file is the same. */
@@ -666,11 +460,11 @@ static bool deployment_resume(struct deployment *deployment, const struct watch_
         return false;
     log_info("plugin %s before the restart plugin=%s file=%s",
              history->drained ? "drained" : "rolled back", deployment->name, deployment->file);
-    deployment->tried = now->stat;
+    deployment->swap.tried = now->stat;
     if (history->drained)
         deployment_set_state(deployment, DEPLOYMENT_drained, states[DEPLOYMENT_drained].why_not);
     else
-        deployment_swap_to_version(deployment, history_find(history, history->serves));
+        swap_to_version(&deployment->swap, history, history_find(history, history->serves), NULL);
     return true;
 }
 
@@ -683,37 +477,29 @@ bool deployment_notice(struct deployment *deployment, const struct watch_file *n
     deployment->was_seen = true;
     if (resumed)
         return false;
-    if (deployment_is_swapping_to(deployment, &now->stat, reply))
+    if (swap_join(&deployment->swap, &now->stat, reply))
         return true;
-    if (look_is_same(&deployment->tried, &now->stat) &&
-        (!deployment->is_bad || look_is_same(&deployment->bad_sum, &now->sum)))
+    if (swap_has_tried(&deployment->swap, now))
         return false;
     if (deployment->state != DEPLOYMENT_starting)
         log_info("plugin file changed plugin=%s file=%s", deployment->name, deployment->file);
-    deployment->swap.seen = now->stat;
-    deployment->swap.seen_sum = now->sum;
-    deployment_reload(deployment, reply);
+    swap_to_seen(&deployment->swap, now, reply);
     return true;
 }
 
 bool deployment_refresh(struct deployment *deployment, const struct watch_file *now,
                         const struct reply *reply)
 {
-    struct swap *swap = &deployment->swap;
-
     if (now && deployment_notice(deployment, now, reply))
         return true;
     if (deployment->current ? generation_is_configured(deployment->current, deployment->config)
                             : deployment->rest == DEPLOYMENT_drained || deployment->missed)
         return false;
-    if (deployment->current == NULL || swap_is_under_way(swap)) {
+    if (deployment->current == NULL || swap_is_under_way(&deployment->swap))
         deployment_reload(deployment, reply);
-    } else { /* the same code, even if the file holds another now: after a rollback */
-        replies_add(&deployment->swap.replies, reply);
-        swap->of = deployment->history.serves;
-        swap->pins = false;
-        deployment_swap_to(deployment, generation_image(deployment->current));
-    }
+    else /* the same code, even if the file holds another now: after a rollback */
+        swap_to_image(&deployment->swap, deployment->history.serves,
+                      generation_image(deployment->current), reply);
     return true;
 }
 
@@ -729,6 +515,8 @@ struct deployment *deployment_create(uv_loop_t *loop, const struct config *confi
                                      const char *state, const char *file,
                                      const struct deployment_handler *handler, void *data)
 {
+    static const struct swap_handler swap_handler = {
+        .begun = on_swap_begun, .start = on_swap_start, .failed = on_swap_failed};
     const char *slash = strrchr(file, '/');
     struct deployment *deployment = mem_alloc(sizeof *deployment);
 
@@ -743,9 +531,7 @@ struct deployment *deployment_create(uv_loop_t *loop, const struct config *confi
     deployment->data = data;
     history_open(&deployment->history, loop, state, file);
     queue_init(&deployment->queue);
-    STAILQ_INIT(&deployment->swap.replies);
-    STAILQ_INIT(&deployment->swap.later);
-    patience_init(loop, &deployment->swap.state_time, deployment);
+    swap_init(&deployment->swap, loop, config, deployment->file, &swap_handler, deployment);
     uv_idle_init(loop, &deployment->turn_end);
     deployment->turn_end.data = deployment;
     deployment_configure(deployment);
@@ -763,10 +549,7 @@ void deployment_stop(struct deployment *deployment)
     const char *why = states[DEPLOYMENT_draining].why_not;
 
     deployment_set_state(deployment, DEPLOYMENT_draining, why);
-    patience_stop(&deployment->swap.state_time);
-    swap_cancel_copy(&deployment->swap);
-    replies_send(&deployment->swap.replies, why);
-    replies_send(&deployment->swap.later, why);
+    swap_stop(&deployment->swap, why);
     for (unsigned i = deployment->generation_count; i-- > 0;)
         generation_quit(deployment->generations[i]); /* may close it, and shorten the list */
 }
@@ -776,7 +559,7 @@ static void on_handles_closed(void *owner)
     struct deployment *deployment = owner;
 
     history_close(&deployment->history);
-    image_unref(deployment->swap.image);
+    swap_finish(&deployment->swap);
     free(deployment->generations);
     free(deployment->file);
     free(deployment->name);

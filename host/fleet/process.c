@@ -105,6 +105,7 @@ static void process_open_plugin(struct process *process)
     cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
     cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
     cJSON_AddNumberToObject(json, "log", log_limit());
+    cJSON_AddBoolToObject(json, "names", process->spec.names);
     if (process->spec.confinement)
         cJSON_AddRawToObject(json, "confinement", confinement_json(process->spec.confinement));
     text = cJSON_PrintUnformatted(json);

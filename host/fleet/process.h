@@ -31,7 +31,8 @@ struct process_spec {
     uint64_t generation;
     struct output_rate *output; /* of what it prints and logs; NULL: it shares standard error */
     const struct confinement *confinement; /* stays until the process is gone; NULL: none */
-    unsigned start_timeout;                /* seconds to become ready */
+    bool names; /* it says on standard error which of the plugin's names the host's replace */
+    unsigned start_timeout; /* seconds to become ready */
     unsigned stuck_timeout; /* seconds without an answer to a ping until it counts as stuck, and
                                again until it is killed */
 };

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/user.h"
 #include "fleet/watch.h"
 
 #include <assert.h>
@@ -28,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct registry {
@@ -312,6 +314,19 @@ static char *state_folder(const struct config *config, const char *folder)
         return state;
     free(state);
     return NULL;
+}
+
+int registry_give(const struct registry *registry)
+{
+    char *state = state_folder(registry->config, registry->config->plugins);
+    int status = 0;
+
+    if (state && mkdir(state, 0700) < 0 && errno != EEXIST)
+        status = -errno;
+    if (state && status == 0)
+        status = user_give_folder(state);
+    free(state);
+    return status;
 }
 
 bool registry_keeps(const struct registry *registry)

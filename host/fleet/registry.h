@@ -29,6 +29,12 @@ struct registry;
 struct registry *registry_create(uv_loop_t *loop, const struct config *config,
                                  void (*settled)(void *data), void *data);
 
+/*
+ * Make the folder of what is kept of plugins, and give it to the user that this process
+ * will be (base/user.h). -errno.
+ */
+int registry_give(const struct registry *registry);
+
 /* Start all plugins of the folder and watch it. -errno if it cannot be read. */
 int registry_open(struct registry *registry, const char *folder);
 

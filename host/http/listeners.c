@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/handles.h"
 #include "base/mem.h"
+#include "base/user.h"
 #include "base/why.h"
 
 #include <arpa/inet.h>
@@ -134,6 +135,8 @@ static int bind_unix(struct listener *listener, const char *path, unsigned mode)
     mask = umask(0777 & ~mode);
     error = bind(listener->fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
     umask(mask);
+    if (error == 0)
+        error = user_give(path);
     if (error < 0)
         return error;
     if (stat(path, &status) == 0) {

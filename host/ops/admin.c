@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/patience.h"
+#include "base/user.h"
 #include "base/why.h"
 #include "ops/report.h"
 
@@ -403,7 +404,7 @@ unsigned admin_folders(char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX])
     if (runtime && *runtime && strlen(runtime) < ADMIN_FOLDER_MAX - sizeof "/sluice")
         snprintf(folders[count++], ADMIN_FOLDER_MAX, "%s/sluice", runtime);
     snprintf(folders[count++], ADMIN_FOLDER_MAX, "/run/sluice");
-    snprintf(folders[count++], ADMIN_FOLDER_MAX, "/tmp/sluice-%u", (unsigned)geteuid());
+    snprintf(folders[count++], ADMIN_FOLDER_MAX, "/tmp/sluice-%u", (unsigned)user_self());
     return count;
 }
 
@@ -416,7 +417,8 @@ int admin_folder_check(const char *folder, uid_t *owner)
     if (!S_ISDIR(found.st_mode))
         return -ENOTDIR;
     *owner = found.st_uid;
-    if (strncmp(folder, "/tmp/", 5) == 0 && found.st_uid != geteuid())
+    if (strncmp(folder, "/tmp/", 5) == 0 && found.st_uid != geteuid() &&
+        found.st_uid != user_self())
         return -EPERM;
     return found.st_mode & (S_IWGRP | S_IWOTH) ? -EPERM : 0;
 }
@@ -430,7 +432,9 @@ static int make_folder(const char *path)
 
     if (slash && slash > folder) {
         *slash = '\0';
-        if (mkdir(folder, 0700) < 0 && errno != EEXIST)
+        if (mkdir(folder, 0700) == 0)
+            status = user_give(folder);
+        else if (errno != EEXIST)
             status = -errno;
     }
     free(folder);
@@ -442,21 +446,30 @@ static int lock_path(const char *path, char *pid, size_t size)
 {
     char *file = mem_printf("%s.lock", path);
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int status = fd < 0 ? -errno : 0;
     struct stat found = {.st_nlink = 0};
     ssize_t length;
 
-    free(file);
-    if (fd < 0)
-        return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (status == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
         if (fstat(fd, &found) == 0 && found.st_nlink == 0) { /* its last holder has just left */
             close(fd);
+            free(file);
             return lock_path(path, pid, size);
+        }
+        /* The folder may be another user's: a file with another name is somebody's. */
+        status = found.st_nlink == 1 ? user_give(file) : -EPERM;
+        free(file);
+        if (status < 0) {
+            close(fd);
+            return status;
         }
         if (ftruncate(fd, 0) == 0)
             dprintf(fd, "%d\n", (int)getpid());
         return fd;
     }
+    free(file);
+    if (status < 0)
+        return status;
     length = pread(fd, pid, size - 1, 0);
     pid[length > 0 ? length : 0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
@@ -520,6 +533,8 @@ static int admin_listen(struct admin *admin)
     int status = uv_pipe_bind(&admin->listener, admin->path);
 
     umask(mask);
+    if (status == 0)
+        status = user_give(admin->path);
     return status < 0
                ? status
                : uv_listen((uv_stream_t *)&admin->listener, ADMIN_CLIENTS_MAX, on_connection);
@@ -538,18 +553,31 @@ static void on_listener_closed(uv_handle_t *handle)
     admin_free(admin);
 }
 
+/* Return the socket's name for a server that is not the first, to be freed. */
+static char *second_name(const char *listen)
+{
+    for (size_t length; *listen; listen += length + strspn(listen + length, " ")) {
+        const char *end = listen + (length = strcspn(listen, " ")), *port = end;
+        while (port > listen && port[-1] != ':')
+            port--;
+        if (strncmp(listen, "unix:", 5) != 0)
+            return mem_printf("admin-%.*s.sock", (int)(end - port), port);
+    }
+    return mem_printf("admin-pid%d.sock", (int)getpid());
+}
+
 /* Take the first default that works; *path is then allocated. */
 static int take_default(const char *listen, char **path, struct why *why)
 {
     char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX];
     unsigned count = admin_folders(folders);
-    const char *port = strrchr(listen, ':');
+    char *name = second_name(listen);
     int lock = -ENOENT;
 
     for (unsigned i = 0; i < count; i++) {
         uid_t owner;
         char *first = mem_printf("%s/admin.sock", folders[i]);
-        char *second = mem_printf("%s/admin-%s.sock", folders[i], port ? port + 1 : "0");
+        char *second = mem_printf("%s/%s", folders[i], name);
 
         make_folder(first);
         lock = admin_folder_check(folders[i], &owner);
@@ -565,8 +593,9 @@ static int take_default(const char *listen, char **path, struct why *why)
         free(first);
         free(second);
         if (lock >= 0 || lock == -EADDRINUSE)
-            return lock;
+            break;
     }
+    free(name);
     return lock;
 }
 

@@ -60,8 +60,9 @@ unsigned admin_folders(char folders[ADMIN_FOLDERS][ADMIN_FOLDER_MAX]);
 int admin_folder_check(const char *folder, uid_t *owner);
 
 struct admin_settings {
-    const char *path;   /* CONFIG_AUTO: the first default that is free */
-    const char *listen; /* as URL, for list; its port tells several servers apart */
+    const char *path; /* CONFIG_AUTO: the first default that is free */
+    const char
+        *listen; /* URLs, separated by blanks, for list; the first port tells servers apart */
     const char *folder; /* of the plugins, for list */
     struct registry *registry;
     void (*refresh)(void *data, const struct refresh *asker);
@@ -71,7 +72,7 @@ struct admin_settings {
 /*
  * Listen, and make the socket's folder if it is missing. A socket that is another
  * server's is never taken: -EADDRINUSE, and why names its pid; for CONFIG_AUTO the
- * next name is admin-PORT.sock. -EEXIST if the path is no socket.
+ * next name is admin-PORT.sock, without a port admin-pidPID.sock. -EEXIST if the path is no socket.
  */
 int admin_open(uv_loop_t *loop, const struct admin_settings *settings, struct admin **out,
                struct why *why);

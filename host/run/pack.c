@@ -8,21 +8,31 @@
 /* Maximum bytes between the quotes of a packed event. */
 #define INSIDE_MAX (PACK_MAX - strlen(BEFORE AFTER))
 
+/* Return true if no quote ends the text before its end, and no escape goes beyond it. */
+static bool is_one_string(const char *at, const char *end)
+{
+    while (at < end) {
+        const char *escape = memchr(at, '\\', (size_t)(end - at));
+
+        if (memchr(at, '"', (size_t)((escape ? escape : end) - at)))
+            return false;
+        at = escape ? escape + 2 : end;
+    }
+    return at == end;
+}
+
 bool pack_delta(const struct event *event, const char **inside, size_t *length)
 {
     size_t before = strlen(BEFORE), after = strlen(AFTER);
-    const char *at, *end;
+    const char *end;
 
     if (!event_is(event, "text") || event->json_length < before + after ||
         memcmp(event->json, BEFORE, before) != 0)
         return false;
     end = event->json + event->json_length - after;
-    at = event->json + before;
-    *inside = at;
-    *length = (size_t)(end - at);
-    while (at < end && *at != '"')
-        at += *at == '\\' ? 2 : 1;
-    return at == end && memcmp(end, AFTER, after) == 0;
+    *inside = event->json + before;
+    *length = (size_t)(end - *inside);
+    return memcmp(end, AFTER, after) == 0 && is_one_string(*inside, end);
 }
 
 void pack_read(const struct eventlog *log, struct log_cursor *cursor, uint64_t limit,

@@ -9,8 +9,8 @@
  * is about no run. To add a frame, add a line to WIRE_FRAMES and describe its
  * payload here:
  *
- *     OPEN     JSON {"path","file","generation","log"}: the plugin to load, and its
- *              name for operators
+ *     OPEN     JSON {"file","farm","generation","log","names","confinement"}: the plugin to
+ *              load, and its name for operators; names: say which of its names are replaced
  *     CREATE   threads at most NUL bytes of a fiber's stack NUL configuration as
  *              JSON NUL state as JSON, or nothing, NUL
  *     START    key NUL value NUL ..., the run's variables; see worker/vars.h

@@ -25,6 +25,7 @@
 #include "wire/worker_fds.h"
 #include "worker/crash.h"
 #include "worker/host_table.h"
+#include "worker/names.h"
 #include "worker/plugin.h"
 #include "worker/sandbox.h"
 #include "worker/signals.h"
@@ -205,6 +206,8 @@ static int main_open(struct worker_process *process, const cJSON *json)
         crash_watch(&process->loop, process->worker, path, file);
     if (status == 0)
         status = worker_open(process->worker, path, file, &refusal);
+    if (status == 0 && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "names")))
+        names_tell_replaced(path, file);
     free(path);
     if (status < 0) {
         main_refuse(process, &refusal);

@@ -2,8 +2,9 @@
  * In this order:
  *
  *   1. limits (setrlimit(2)), soft and hard;
- *   2. the Landlock rules are made, while this process may still open each path;
- *   3. another user, with its groups; no capability is left then;
+ *   2. another user, with its groups; no capability is left then. Who stays the server's
+ *      user gives up the right to become another;
+ *   3. the Landlock rules are made, of paths that this user can reach;
  *   4. the rules hold. They make a domain of this process: even without any rule, no process
  *      outside of the domain can be traced from inside, and where the kernel can
  *      say so (Linux 6.12), none can be sent signals;
@@ -19,13 +20,11 @@
 #include "worker/sandbox.h"
 
 #include "base/guard.h"
+#include "base/user.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -229,28 +228,21 @@ static int make_rules(const cJSON *confinement, int *out, struct refusal *refusa
 
 static int become(const char *name, struct refusal *refusal)
 {
-    const struct passwd *user = getpwnam(name);
+    struct why why = {0};
+    int status = *name ? user_choose(name, &why) : 0;
 
-    if (user == NULL)
-        return refuse(refusal, -ENOENT, "confine", "user = %s: there is no such user", name);
-    if (user->pw_uid == getuid() && user->pw_uid == geteuid())
-        return 0;
-    if (initgroups(name, user->pw_gid) < 0 ||
-        setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
-        setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0)
-        return refuse(refusal, -errno, "confine",
-                      "user = %s: %s; the server must be started by root for that", name,
-                      strerror(errno));
-    setenv("HOME", user->pw_dir, 1);
-    setenv("USER", name, 1);
-    setenv("LOGNAME", name, 1);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of the user clears it */
-    return 0;
+    if (status == 0)
+        status = user_become(false, &why);
+    if (status == 0 && (status = user_stay()) < 0)
+        why_set(&why, status, "capabilities are not dropped: %s", strerror(-status));
+    if (status < 0)
+        refuse(refusal, status, "confine", "%s", why_text(&why));
+    why_finish(&why);
+    return status;
 }
 
 int sandbox_enter(const cJSON *confinement, struct refusal *refusal)
 {
-    const char *user = text_of(confinement, "user");
     int rules = -1, status;
 
     if (confinement == NULL) {
@@ -258,11 +250,10 @@ int sandbox_enter(const cJSON *confinement, struct refusal *refusal)
         return 0;
     }
     if ((status = set_limits(confinement, refusal)) < 0 ||
+        (status = become(text_of(confinement, "user"), refusal)) < 0 ||
         (status = make_rules(confinement, &rules, refusal)) < 0)
         return status;
-    if (*user)
-        status = become(user, refusal);
-    if (status == 0 && rules >= 0 && syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+    if (rules >= 0 && syscall(SYS_landlock_restrict_self, rules, 0) < 0)
         status = refuse(refusal, -errno, "confine", "Landlock: %s", strerror(errno));
     if (rules >= 0)
         close(rules);

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Where the server listens, and who its clients are behind proxies."""
 
+import json
 import os
 import socket
 import stat
 import struct
 
 from harness import (Connection, PATIENCE_S, Stream, Test, main, read_stream, request_bytes,
-                     run_request, wait_for)
+                     run_request, run_sluice, wait_for)
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 TICKS = {"count": 3, "period_ms": 1}
@@ -52,6 +53,14 @@ class ListenTest(Test):
         server.is_stopped = True
         self.assertIn(why, server.log())
 
+    def check_listed(self, server):
+        """`sluice list` names every address as the log does."""
+        told = [line.split()[-1] for line in server.lines("sluice: listening on ")]
+        admin = server.lines("admin socket open")[0].rpartition("admin=")[2]
+        listed = json.loads(run_sluice("list", "--json", "--admin", admin).stdout)["server"]
+        self.assertEqual((listed["listen"], listed["admin"]), (" ".join(told), admin))
+        return admin
+
     def check_serves(self, server):
         events = server.run("ticker", TICKS)
         self.assertEqual(events[-1].json()["status"], "finished")
@@ -92,6 +101,15 @@ class UnixTest(ListenTest):
         self.refuse(self.name, f"cannot listen on {self.name}: Address already in use")
         first.address = self.socket
         self.check_serves(first)
+
+    def test_two_have_admin_sockets(self):
+        """By default, though no port tells them apart."""
+        first = self.listen(self.name)
+        env, prepare = {"XDG_RUNTIME_DIR": first.folder}, self.prepare
+        self.prepare = lambda *plugins, settings: prepare(*plugins, settings=settings, env=env)
+        second = self.listen("unix:" + self.path("second.sock"))
+        self.assertEqual(os.path.dirname(self.check_listed(first)),
+                         os.path.dirname(self.check_listed(second)))
 
     def test_file_stays(self):
         with open(self.socket, "w") as file:
@@ -158,6 +176,7 @@ class SeveralTest(ListenTest):
         server = self.listen(f"127.0.0.1:0, [::1]:0, unix:{path}, 127.0.0.2:0")
         self.assertEqual(len(self.addresses), 4)
         self.assertEqual(self.addresses[2], path)
+        self.check_listed(server)
         for address in (self.addresses[0], path, self.addresses[3]):
             server.address = address
             self.check_serves(server)

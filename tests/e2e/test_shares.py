@@ -47,7 +47,7 @@ class ShareTest(Test):
         grown = self.memory() - self.before
         print(f"{self.id()}: the front grew by {grown / MIB:.1f} MiB", flush=True)
         if not SANITIZED:
-            self.assertLess(grown, BUDGET + len(self.clients) * CONNECTION + 12 * MIB)
+            self.assertLess(grown, BUDGET + len(self.clients) * CONNECTION + 8 * MIB)
 
     def check_bob(self):
         """He starts runs in each way, gives a body of some size, and reads all of it."""

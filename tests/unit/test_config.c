@@ -24,7 +24,7 @@
     "request_timeout, heartbeat, stall, "                                                   \
     "log_size, log_budget, retention, start_timeout, drain_delay, "                         \
     "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, log_level, "          \
-    "log_format, admin, debug, strict_modes, state_folder, forward_headers, tokens, "       \
+    "log_format, admin, user, debug, strict_modes, state_folder, forward_headers, tokens, " \
     "allow_anonymous, "                                                                     \
     "allowed_hosts, cors_origins, tls_certificate, tls_key"
 

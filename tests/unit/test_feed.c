@@ -335,7 +335,7 @@ CASE_LOOP(random_use, 0, 8)
 
     srand((unsigned)_i);
     open_after(&feed, 0);
-    for (int round = 0; round < 120; round++) {
+    for (int round = 0; round < 400; round++) {
         for (int i = rand() % 5; i > 0; i--)
             append_random();
         send_once(rand() % 3 ? (size_t)rand() % 3000 : (size_t)rand() % (2 * MOST));

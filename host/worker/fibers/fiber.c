@@ -23,6 +23,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "worker/fibers/sanitizer.h"
 #include "worker/fibers/switch.h"
 #include "worker/fibers/wheel.h"
 
@@ -38,23 +39,6 @@
 #else
 #define VALGRIND_STACK_REGISTER(start, end) 0
 #define VALGRIND_STACK_DEREGISTER(id)       ((void)(id))
-#endif
-#ifdef __has_feature /* clang */
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__
-#endif
-#if __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#else
-#define ASAN_UNPOISON_MEMORY_REGION(start, size)
-#endif
-#ifdef __SANITIZE_THREAD__
-#include <sanitizer/tsan_interface.h>
 #endif
 
 #define IDLE_MAX 256
@@ -112,6 +96,7 @@ struct fiber_pool {
     struct side loop_side;
     struct exceptions *exceptions[FIBER_RUNTIMES_MAX]; /* the loop thread's, by runtime */
     unsigned runtimes;
+    struct sanitizer sanitizer;
     LIST_HEAD(, fiber) idle;
     size_t idle_count;
     struct fiber *volatile running; /* NULL: the loop itself is */
@@ -119,37 +104,35 @@ struct fiber_pool {
 
 static void side_switch(const struct fiber_pool *pool, struct side *from, struct side *to)
 {
-#ifdef __SANITIZE_ADDRESS__
-    __sanitizer_start_switch_fiber(&from->asan_fake_stack, to->stack, to->stack_size);
-#endif
-#ifdef __SANITIZE_THREAD__
-    __tsan_switch_to_fiber(to->tsan_fiber, 0);
-#endif
+    const struct sanitizer *sanitizer = &pool->sanitizer;
+
+    if (sanitizer->start_switch)
+        sanitizer->start_switch(&from->asan_fake_stack, to->stack, to->stack_size);
+    if (sanitizer->tsan_switch)
+        sanitizer->tsan_switch(to->tsan_fiber, 0);
     for (unsigned i = 0; i < pool->runtimes; i++) {
         from->exceptions[i] = *pool->exceptions[i];
         *pool->exceptions[i] = to->exceptions[i];
     }
     switch_to(&from->context, &to->context);
-#ifdef __SANITIZE_ADDRESS__
-    __sanitizer_finish_switch_fiber(from->asan_fake_stack, NULL, NULL);
-#endif
+    if (sanitizer->finish_switch)
+        sanitizer->finish_switch(from->asan_fake_stack, NULL, NULL);
 }
 
-/* The first call on a fiber's stack: tell the sanitizers where the switch came from. */
-static void side_arrive(struct side *loop_side)
+/* The first call on a fiber's stack: tell the sanitizer where the switch came from. */
+static void side_arrive(struct fiber_pool *pool)
 {
-#ifdef __SANITIZE_ADDRESS__
-    __sanitizer_finish_switch_fiber(NULL, &loop_side->stack, &loop_side->stack_size);
-#else
-    (void)loop_side;
-#endif
+    struct side *loop_side = &pool->loop_side;
+
+    if (pool->sanitizer.finish_switch)
+        pool->sanitizer.finish_switch(NULL, &loop_side->stack, &loop_side->stack_size);
 }
 
 static void fiber_main(void *data)
 {
     struct fiber *fiber = data;
 
-    side_arrive(&fiber->pool->loop_side);
+    side_arrive(fiber->pool);
     for (;;) {
         fiber->fn(fiber, fiber->data);
         fiber->ended = true;
@@ -170,9 +153,9 @@ struct fiber_pool *fiber_pool_create(uv_loop_t *loop, size_t stack_size)
     pool->guard_size = (GUARD_SIZE + page - 1) / page * page;
     pool->stack_size = (stack_size + page - 1) / page * page;
     LIST_INIT(&pool->idle);
-#ifdef __SANITIZE_THREAD__
-    pool->loop_side.tsan_fiber = __tsan_get_current_fiber();
-#endif
+    sanitizer_find(&pool->sanitizer);
+    if (pool->sanitizer.tsan_current)
+        pool->loop_side.tsan_fiber = pool->sanitizer.tsan_current();
     return pool;
 }
 
@@ -192,11 +175,13 @@ int fiber_pool_add_runtime(struct fiber_pool *pool, void *(*cxx_globals)(void))
 
 static void fiber_destroy(struct fiber *fiber)
 {
+    const struct sanitizer *sanitizer = &fiber->pool->sanitizer;
+
     VALGRIND_STACK_DEREGISTER(fiber->valgrind_stack);
-#ifdef __SANITIZE_THREAD__
-    __tsan_destroy_fiber(fiber->side.tsan_fiber);
-#endif
-    ASAN_UNPOISON_MEMORY_REGION(fiber->side.stack, fiber->side.stack_size);
+    if (sanitizer->tsan_destroy)
+        sanitizer->tsan_destroy(fiber->side.tsan_fiber);
+    if (sanitizer->unpoison)
+        sanitizer->unpoison(fiber->side.stack, fiber->side.stack_size);
     munmap(fiber->mapping, fiber->pool->guard_size + fiber->pool->stack_size);
     free(fiber);
 }
@@ -251,9 +236,8 @@ static int fiber_create(struct fiber_pool *pool, struct fiber **out)
     }
     fiber->valgrind_stack = VALGRIND_STACK_REGISTER(
         fiber->side.stack, (const char *)fiber->side.stack + pool->stack_size);
-#ifdef __SANITIZE_THREAD__
-    fiber->side.tsan_fiber = __tsan_create_fiber(0);
-#endif
+    if (pool->sanitizer.tsan_create)
+        fiber->side.tsan_fiber = pool->sanitizer.tsan_create(0);
     switch_make(&fiber->side.context, (void *)fiber->side.stack, pool->stack_size, fiber_main,
                 fiber);
     *out = fiber;
