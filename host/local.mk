@@ -20,6 +20,8 @@ base_sources = \
 	host/base/json_writer.h \
 	host/base/json.c \
 	host/base/json.h \
+	host/base/json_fault.c \
+	host/base/json_fault.h \
 	host/base/log.c \
 	host/base/log.h \
 	host/base/log_fact.c \
@@ -214,6 +216,8 @@ worker_sources = \
 	host/worker/outbox.h \
 	host/worker/plugin.c \
 	host/worker/plugin.h \
+	host/worker/refused.c \
+	host/worker/refused.h \
 	host/worker/sandbox.c \
 	host/worker/sandbox.h \
 	host/worker/sched.c \
@@ -326,6 +330,7 @@ libsluice_test_la_SOURCES = \
 	$(harness_sources) \
 	host/base/buf.c \
 	host/base/json.c \
+	host/base/json_fault.c \
 	host/base/log.c \
 	host/base/log_fact.c \
 	host/base/log_sink.c \
@@ -341,6 +346,7 @@ libsluice_test_la_SOURCES = \
 	host/worker/instance.c \
 	host/worker/job.c \
 	host/worker/outbox.c \
+	host/worker/refused.c \
 	host/worker/sched.c \
 	host/worker/subtask.c \
 	host/worker/task.c \

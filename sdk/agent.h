@@ -57,6 +57,24 @@
  *     [any-thread]  anywhere once the plugin is loaded
  *     [loader]      the host calls it, on the worker's main thread
  *
+ * A call that is refused for what it was given, or for where it was made, is told to
+ * the author: the first refusal of each kind in a run is a line on standard error with
+ * `sluice run`, and of the log with `sluice serve`. The line says which call, why, at
+ * which byte and what to write. If handle() returns the errno, the line is the run's
+ * message. The words for the errnos that mean refusal:
+ *
+ *     -EINVAL    Invalid argument: not JSON, not UTF-8, a bad type, key, URL, NULL
+ *     -EMSGSIZE  Message too long: more than AGENT_EVENT_MAX bytes
+ *     -ENXIO     not inside a run: [run] was not heeded
+ *     -EPERM     Operation not permitted: a variable of the host's
+ *     -ENOSPC    No space left on device: more than AGENT_CTX_MAX
+ *     -EAGAIN    Resource temporarily unavailable: more than AGENT_TASKS_MAX
+ *     -EBUSY     Device or resource busy: a thread of the host's, a response that
+ *                another task waits for
+ *     -ENOTSUP   Operation not supported: agent_task_spawn() on a bound thread
+ *
+ * -ECANCELED and -ETIMEDOUT, and what becomes of an HTTP request, are answers.
+ *
  * A signal handler must not make any call.
  *
  * Strings are UTF-8 and end with NUL. The host copies each string that it is
@@ -280,10 +298,10 @@ __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_
  * buffer is full because its reader is slow. Events leave the worker within one
  * turn of its loop; if the agent crashes, they leave before the worker ends.
  *
- *     -ENXIO      not in a run; counted, and logged once
+ *     -ENXIO      not inside a run
  *     -EINVAL     type or JSON is not valid; nothing is emitted
- *     -EMSGSIZE   more than AGENT_EVENT_MAX bytes of JSON as sent: without white
- *                 space, or with the escapes of emit_text()
+ *     -EMSGSIZE   more than AGENT_EVENT_MAX bytes of JSON as sent, without white
+ *                 space and with the task's scope
  *     -ECANCELED  the run was cancelled, or has ended
  */
 
@@ -307,7 +325,11 @@ static inline int emit_event(const char *type, const char *json)
     return agent_host_table ? agent_host_table->emit_event(type, json) : -ENXIO;
 }
 
-/* Emit the event text {"delta": utf8}. -EINVAL: not UTF-8. [run] */
+/*
+ * Emit the event text {"delta": utf8}. A text that is too long for one event leaves as
+ * several, cut between characters, with no event of another task between them.
+ * -EINVAL: not UTF-8; nothing is emitted. [run]
+ */
 static inline int emit_text(const char *utf8)
 {
     return agent_host_table ? agent_host_table->emit_text(utf8) : -ENXIO;
@@ -503,7 +525,8 @@ static inline int agent_task_scope(const char *name)
 
 /*
  * Write one line to the host's log, with the plugin, its generation, and the run if
- * there is one. Clients do not see it. At most 1023 bytes. [any-thread]
+ * there is one. Clients do not see it. At most 1023 bytes; what is longer is cut, and
+ * that is told like a refusal. [any-thread]
  */
 AGENT_PRINTF(2, 3) static inline void agent_log(enum agent_log_level level, const char *format, ...)
 {

@@ -34,8 +34,9 @@ extern "C" {
 #endif
 
 /*
- * Emit the tree as emit_event() does, and always delete it, also on an error.
- * -EINVAL: json is NULL, so that a failed cJSON_Create...() needs no check; -ENOMEM.
+ * Emit the tree as emit_event() does, and always delete it, also on an error. -EINVAL:
+ * json is NULL, so that a failed cJSON_Create...() needs no check; -ENOMEM. cJSON does
+ * not look at the bytes of a string: a tree with text that is not UTF-8 is refused.
  * [run]
  */
 static inline int agent_emit_json(const char *type, cJSON *json)
@@ -44,7 +45,7 @@ static inline int agent_emit_json(const char *type, cJSON *json)
     int status;
 
     if (json == NULL)
-        return -EINVAL;
+        return emit_event(type, NULL); /* so that the host tells of it */
     text = cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
     if (text == NULL)

@@ -78,6 +78,14 @@ struct agent_test *agent_test_open(agent_test_entry *entry, const char *config);
 /* Create the plugin of an .so, given by its path. The .so stays loaded. */
 struct agent_test *agent_test_open_file(const char *path, const char *config);
 
+/*
+ * Be strict in all runs that follow, or no longer: a run in which the host refused a call of
+ * the agent's ends as failed, with the code "refused" and agent_test_refused_first() as its
+ * message, unless handle() failed or the run was cancelled; agent_test_run() returns that call's
+ * errno. A test is strict from the start if the environment has AGENT_TEST_STRICT=1.
+ */
+void agent_test_strict(struct agent_test *test, int on);
+
 /* Call destroy() and free the test; ignore NULL. */
 void agent_test_close(struct agent_test *test);
 
@@ -220,9 +228,27 @@ const struct agent_test_requested *agent_test_request(struct agent_test *test, s
 
 /*
  * Return what agent_log() wrote since the test was opened, also outside of runs, as lines
- * such as "warn: no model is set". It lives until the agent logs again, or close.
+ * such as "warn: no model is set", and what the host refused, as lines "refused: TEXT". It
+ * lives until the agent logs again, or close.
  */
 const char *agent_test_log(struct agent_test *test);
+
+/*
+ * Return how many calls the host refused for what they were given, or for where they were made,
+ * since the last run began: events that are not JSON, reserved types, texts that are not UTF-8,
+ * bad keys, URLs and the like, and each call outside of a run. -ECANCELED, -ETIMEDOUT and what
+ * became of an HTTP request are no refusals.
+ */
+unsigned agent_test_refused(struct agent_test *test);
+
+/*
+ * Return the first and the last of them as text, such as
+ *     emit_event("price"): not JSON at byte 8: found ',', wanted ...
+ * or "" if there is none. The first of each kind in a run is also a line "refused: TEXT" of
+ * agent_test_log().
+ */
+const char *agent_test_refused_first(struct agent_test *test);
+const char *agent_test_refused_last(struct agent_test *test);
 
 /* Return how often the plugin tried to emit outside of a run, since the test was opened. */
 unsigned agent_test_strays(struct agent_test *test);

@@ -49,6 +49,7 @@ check_PROGRAMS = \
 	tests/unit/test_patience \
 	tests/unit/test_queue \
 	tests/unit/test_quota \
+	tests/unit/test_refused \
 	tests/unit/test_request \
 	tests/unit/test_protocols \
 	tests/unit/test_proxies \
@@ -83,6 +84,9 @@ check_PROGRAMS = \
 	tests/unit/test_worker_tasks
 
 # What the tests of one family share.
+REFUSALS = \
+	tests/agents/refusals.c \
+	tests/agents/refusals.h
 RUN_FIXTURE = \
 	tests/unit/run_fixture.c \
 	tests/unit/run_fixture.h
@@ -90,6 +94,10 @@ WORKER_FIXTURE = \
 	tests/unit/worker_fixture.c \
 	tests/unit/worker_fixture.h
 tests_unit_test_queue_SOURCES = $(RUN_FIXTURE) tests/unit/test_queue.c
+tests_unit_test_refused_SOURCES = $(WORKER_FIXTURE) $(REFUSALS) tests/unit/test_refused.c
+tests_unit_test_refused_CPPFLAGS = \
+	$(AM_CPPFLAGS) \
+	-I$(builddir)/include
 tests_unit_test_run_budget_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_budget.c
 tests_unit_test_run_cancel_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_cancel.c
 tests_unit_test_run_credit_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_credit.c
@@ -274,6 +282,7 @@ tests_agents_test_llm_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
 tests_agents_test_llm_LDADD = \
 	libsluice-llm.a \
 	$(AGENT_TEST_LIBS)
+tests_agents_test_harness_SOURCES = $(REFUSALS) tests/agents/test_harness.c
 tests_agents_test_harness_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
 tests_agents_test_harness_LDADD = $(AGENT_TEST_LIBS)
 
@@ -297,6 +306,8 @@ TEST_PLUGINS = \
 	tests/plugins/e2e_input_fiber.so \
 	tests/plugins/e2e_llm.so \
 	tests/plugins/e2e_llm_fiber.so \
+	tests/plugins/e2e_person.so \
+	tests/plugins/e2e_person_fiber.so \
 	tests/plugins/e2e_pour.so \
 	tests/plugins/e2e_pour_fiber.so \
 	tests/plugins/e2e_watch.so \
@@ -465,6 +476,7 @@ E2E_TESTS = \
 	tests/e2e/test_readers.py \
 	tests/e2e/test_readme.py \
 	tests/e2e/test_rebuild.py \
+	tests/e2e/test_refused.py \
 	tests/e2e/test_reload.py \
 	tests/e2e/test_resume.py \
 	tests/e2e/test_run_input.py \

@@ -24,7 +24,8 @@ enum expect {
 struct scanner {
     const unsigned char *at;
     const unsigned char *end;
-    size_t white; /* bytes of white space between tokens so far */
+    size_t white;          /* bytes of white space between tokens so far */
+    enum json_wants wants; /* after a refusal: what may stand at `at` */
     unsigned depth;
     bool is_object[JSON_DEPTH_MAX]; /* of each level up to depth */
 };
@@ -71,11 +72,18 @@ static inline void scan_white(struct scanner *s)
     }
 }
 
+/* Note what may stand here; return false. */
+__attribute__((cold, noinline)) static bool scan_wants(struct scanner *s, enum json_wants wants)
+{
+    s->wants = wants;
+    return false;
+}
+
 static bool scan_hex4(struct scanner *s)
 {
     for (int i = 0; i < 4; i++, s->at++) {
         if (s->at == s->end || !*s->at || !strchr("0123456789abcdefABCDEF", *s->at))
-            return false;
+            return scan_wants(s, JSON_WANTS_hex);
     }
     return true;
 }
@@ -84,7 +92,7 @@ static bool scan_hex4(struct scanner *s)
 static bool scan_escape(struct scanner *s)
 {
     if (s->at == s->end || !*s->at || !strchr("\"\\/bfnrtu", *s->at))
-        return false;
+        return scan_wants(s, JSON_WANTS_escape);
     return *s->at++ != 'u' || scan_hex4(s);
 }
 
@@ -119,8 +127,9 @@ static inline const unsigned char *skip_plain(const unsigned char *p, const unsi
 
 static bool scan_string(struct scanner *s)
 {
-    if (s->at == s->end || *s->at++ != '"')
-        return false;
+    if (s->at == s->end || *s->at != '"')
+        return scan_wants(s, JSON_WANTS_name);
+    s->at++;
     while ((s->at = skip_plain(s->at, s->end)) < s->end) {
         unsigned char c = *s->at;
         size_t step;
@@ -134,12 +143,14 @@ static bool scan_string(struct scanner *s)
                 return false;
             continue;
         }
-        step = c < 0x20 ? 0 : utf8_sequence(s->at, s->end);
+        if (c < 0x20)
+            return scan_wants(s, JSON_WANTS_no_control);
+        step = utf8_sequence(s->at, s->end);
         if (step == 0)
-            return false;
+            return scan_wants(s, JSON_WANTS_utf8);
         s->at += step;
     }
-    return false;
+    return scan_wants(s, JSON_WANTS_quote);
 }
 
 static bool scan_digits(struct scanner *s)
@@ -150,13 +161,15 @@ static bool scan_digits(struct scanner *s)
     while (p < end && is_digit(*p))
         p++;
     s->at = p;
-    return any;
+    return any || scan_wants(s, JSON_WANTS_digit);
 }
 
 static bool scan_number(struct scanner *s)
 {
     if (*s->at == '-')
         s->at++;
+    else if (!is_digit(*s->at))
+        return scan_wants(s, JSON_WANTS_value);
     if (s->at < s->end && *s->at == '0')
         s->at++;
     else if (!scan_digits(s))
@@ -180,7 +193,7 @@ static bool scan_word(struct scanner *s, const char *word)
     size_t length = strlen(word);
 
     if ((size_t)(s->end - s->at) < length || memcmp(s->at, word, length) != 0)
-        return false;
+        return scan_wants(s, JSON_WANTS_value);
     s->at += length;
     return true;
 }
@@ -209,7 +222,7 @@ static bool in_object(const struct scanner *s)
 static bool scan_open(struct scanner *s, bool object)
 {
     if (s->depth == JSON_DEPTH_MAX)
-        return false;
+        return scan_wants(s, JSON_WANTS_fewer_levels);
     s->is_object[s->depth++] = object;
     s->at++;
     return true;
@@ -221,21 +234,24 @@ static bool scan_key(struct scanner *s)
     if (!scan_string(s))
         return false;
     scan_white(s);
-    return s->at < s->end && *s->at++ == ':';
+    if (s->at == s->end || *s->at != ':')
+        return scan_wants(s, JSON_WANTS_colon);
+    s->at++;
+    return true;
 }
 
 /* Scan a comma or the end of the level; set what must follow. */
 static bool scan_after(struct scanner *s, enum expect *expect)
 {
-    unsigned char c = *s->at++;
+    unsigned char c = *s->at;
 
-    if (c == ',') {
+    if (c == ',')
         *expect = in_object(s) ? EXPECT_KEY : EXPECT_VALUE;
-        return true;
-    }
-    if (c != (in_object(s) ? '}' : ']'))
-        return false;
-    s->depth--;
+    else if (c == (in_object(s) ? '}' : ']'))
+        s->depth--;
+    else
+        return scan_wants(s, in_object(s) ? JSON_WANTS_brace : JSON_WANTS_bracket);
+    s->at++;
     return true;
 }
 
@@ -265,22 +281,67 @@ static bool scan_token(struct scanner *s, enum expect *expect)
     return scan_scalar(s);
 }
 
-ssize_t json_check(const char *text, size_t length)
+/* The text ends where more is expected. */
+static bool scan_wants_more(struct scanner *s, enum expect expect)
+{
+    static const enum json_wants more[] = {
+        [EXPECT_VALUE] = JSON_WANTS_value,
+        [EXPECT_VALUE_OR_CLOSE] = JSON_WANTS_value_or_bracket,
+        [EXPECT_KEY] = JSON_WANTS_name,
+        [EXPECT_KEY_OR_CLOSE] = JSON_WANTS_name_or_brace,
+    };
+
+    if (expect == EXPECT_COMMA_OR_CLOSE)
+        return scan_wants(s, in_object(s) ? JSON_WANTS_brace : JSON_WANTS_bracket);
+    return scan_wants(s, more[expect]);
+}
+
+/* Scan one value and white space; return false at the first byte that may not stand there. */
+static bool scan_text(struct scanner *s, const char *text, size_t length)
 {
     enum expect expect = EXPECT_VALUE;
+
+    s->at = (const unsigned char *)text;
+    s->end = s->at + length;
+    s->white = 0;
+    s->depth = 0;
+    do {
+        scan_white(s);
+        if (s->at == s->end)
+            return scan_wants_more(s, expect);
+        if (!scan_token(s, &expect))
+            return false;
+    } while (s->depth > 0 || expect != EXPECT_COMMA_OR_CLOSE);
+    scan_white(s);
+    return s->at == s->end || scan_wants(s, JSON_WANTS_nothing);
+}
+
+ssize_t json_check(const char *text, size_t length)
+{
     struct scanner s; /* is_object is set level by level */
 
-    s.at = (const unsigned char *)text;
-    s.end = s.at + length;
-    s.white = 0;
-    s.depth = 0;
-    do {
-        scan_white(&s);
-        if (s.at == s.end || !scan_token(&s, &expect))
-            return -EINVAL;
-    } while (s.depth > 0 || expect != EXPECT_COMMA_OR_CLOSE);
-    scan_white(&s);
-    return s.at == s.end ? (ssize_t)(length - s.white) : -EINVAL;
+    return scan_text(&s, text, length) ? (ssize_t)(length - s.white) : -EINVAL;
+}
+
+bool json_find_fault(const char *text, size_t length, struct json_fault *fault)
+{
+    struct scanner s;
+
+    if (scan_text(&s, text, length))
+        return false;
+    *fault = (struct json_fault){.at = (size_t)((const char *)s.at - text), .wants = s.wants};
+    return true;
+}
+
+bool utf8_find_fault(const char *text, size_t length, struct json_fault *fault)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + length;
+    size_t step;
+
+    while (p < end && (step = utf8_sequence(p, end)))
+        p += step;
+    *fault = (struct json_fault){.at = (size_t)((const char *)p - text), .wants = JSON_WANTS_utf8};
+    return p < end;
 }
 
 /* Return the length of the string token at text. */
@@ -326,6 +387,12 @@ static char short_escape(unsigned char c)
     }
 }
 
+/* Return what the escape of this byte adds to its length. */
+static size_t escape_adds(unsigned char c)
+{
+    return short_escape(c) ? 1 : c < 0x20 ? 5 : 0;
+}
+
 ssize_t json_escaped_length(const char *text, size_t length)
 {
     const unsigned char *p = (const unsigned char *)text, *end = p + length;
@@ -335,10 +402,28 @@ ssize_t json_escaped_length(const char *text, size_t length)
         size_t step = utf8_sequence(p, end);
         if (step == 0)
             return -EINVAL;
-        added += short_escape(*p) ? 1 : *p < 0x20 ? 5 : 0;
+        added += escape_adds(*p);
         p += step;
     }
     return (ssize_t)(length + added);
+}
+
+size_t json_escaped_fit(const char *text, size_t length, size_t room)
+{
+    const unsigned char *start = (const unsigned char *)text, *p = start, *end = p + length;
+
+    for (;;) {
+        size_t run = (size_t)(skip_plain(p, end) - p), step;
+        if (run > room || p + run == end)
+            return (size_t)(p - start) + (run > room ? room : run);
+        p += run;
+        room -= run;
+        step = utf8_sequence(p, end);
+        if (step + escape_adds(*p) > room)
+            return (size_t)(p - start);
+        room -= step + escape_adds(*p);
+        p += step;
+    }
 }
 
 /* Write a byte that is not plain, escaped if need be. */

@@ -140,6 +140,14 @@ static void pen_escape(struct pen *pen, escape_fn *escape, const char *text, siz
     }
 }
 
+size_t log_escape(char *out, size_t size, const char *text, size_t length)
+{
+    struct pen pen = {.at = out, .end = out + size};
+
+    pen_escape(&pen, escape_text, text, length);
+    return (size_t)(pen.at - out);
+}
+
 static void pen_write(struct pen *pen, const char *text, size_t length)
 {
     if (length > (size_t)(pen->end - pen->at))

@@ -67,6 +67,12 @@ size_t log_fact_pack(const struct log_fact *fact, char *out, size_t size);
  */
 bool log_fact_unpack(struct log_fact *fact, const char *record, size_t length);
 
+/*
+ * Write foreign text as a line of text has it, as far as whole characters fit; return the length.
+ * What was escaped once stays as it is when it is logged.
+ */
+size_t log_escape(char *out, size_t size, const char *text, size_t length);
+
 /* Return the level's word. */
 const char *log_level_name(enum log_level level);
 

@@ -296,6 +296,9 @@ static void print_generation(const cJSON *plugin, const cJSON *generation)
                text_of(generation, "version"), number_of(generation, "generation"),
                text_of(generation, "state"), "-", "-", number_of(generation, "restarts"), "-",
                number_of(generation, "age_s"));
+    if (number_of(generation, "refused") > 0)
+        printf("    %.0f calls of the plugin were refused; the log says which and why\n",
+               number_of(generation, "refused"));
 }
 
 static void print_plugin(const cJSON *plugin)

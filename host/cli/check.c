@@ -141,7 +141,7 @@ int cli_check(int argc, char **argv)
     struct settings settings;
     int status;
 
-    log_open("front", "", LOG_ERROR);
+    log_open("front", "", LOG_PLUGIN);
     if (!settings_read(argc, argv, usage, &settings, &status))
         return status;
     if (settings.extra_count > 0) {

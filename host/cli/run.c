@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 #include "base/json.h"
+#include "base/json_fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/lines.h"
@@ -346,10 +347,15 @@ static char *read_input(void)
 
 static int run_with(const struct settings *settings, const char *input)
 {
+    struct buf fault = {0};
+
     if (input == NULL)
         return 1;
-    if (json_check(input, strlen(input)) < 0) {
-        fprintf(stderr, "sluice: the input is not JSON; give one JSON value, such as {}\n");
+    json_fault_tell(&fault, input, strlen(input));
+    if (buf_length(&fault) > 0) {
+        fprintf(stderr, "sluice: the input is %.*s. Give one JSON value, such as {}\n",
+                (int)buf_length(&fault), buf_data(&fault));
+        buf_finish(&fault);
         return 2;
     }
     return run(settings, input);

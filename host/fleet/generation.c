@@ -637,5 +637,6 @@ void generation_snapshot(const struct generation *generation, struct generation_
         process_snapshot(generation->processes[i], &process);
         out->live_runs += process.live_runs;
         out->stray_emits += process.stray_emits;
+        out->refused_calls += process.refused_calls;
     }
 }

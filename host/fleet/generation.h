@@ -60,6 +60,7 @@ struct generation_snapshot {
     uint64_t age_ms;
     size_t live_runs;
     uint64_t stray_emits;
+    uint64_t refused_calls;
     unsigned processes; /* see generation_process() */
 };
 

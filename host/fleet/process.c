@@ -551,6 +551,7 @@ void process_snapshot(const struct process *process, struct process_snapshot *ou
         .live_runs = process->runs.live,
         .started_runs = process->started,
         .stray_emits = process->stray_emits,
+        .refused_calls = process->refused_calls,
         .memory = process->pulse.memory,
         .age_ms = process_age_ms(process),
         .drains = process->state == PROCESS_draining,

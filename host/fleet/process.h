@@ -82,10 +82,11 @@ struct process_snapshot {
     int pid;
     const char *state;
     size_t live_runs;
-    uint64_t started_runs; /* ever */
-    uint64_t stray_emits;  /* emits outside of a run */
-    size_t memory;         /* resident bytes at the last ping */
-    uint64_t age_ms;       /* since it became ready; before, since it was started */
+    uint64_t started_runs;  /* ever */
+    uint64_t stray_emits;   /* emits outside of a run */
+    uint64_t refused_calls; /* of the plugin, those emits among them */
+    size_t memory;          /* resident bytes at the last ping */
+    uint64_t age_ms;        /* since it became ready; before, since it was started */
     bool drains;
     uint64_t drain_left_ms;                  /* until its runs are ended; NEVER if they are not */
     const char *runs[PROCESS_SNAPSHOT_RUNS]; /* ids, of the first ones */

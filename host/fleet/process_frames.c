@@ -155,12 +155,13 @@ static int on_crash(struct process *process, const struct wire_frame *frame)
 
 static int on_pong(struct process *process, const struct wire_frame *frame)
 {
-    uint64_t pong[2];
+    struct wire_pong pong;
 
     if (process->pulse.pings == 0)
         return -EPROTO;
-    memcpy(pong, frame->data, sizeof pong);
-    process->stray_emits = pong[1];
+    memcpy(&pong, frame->data, sizeof pong);
+    process->stray_emits = pong.stray_emits;
+    process->refused_calls = pong.refused;
     if (!pulse_answer(&process->pulse))
         return 0;
     log_info("worker answers again plugin=%s generation=%" PRIu64 " pid=%d runs=%" PRIu32,

@@ -38,6 +38,7 @@ struct process {
     struct process_runs runs;
     uint64_t started;
     uint64_t stray_emits;
+    uint64_t refused_calls;
     struct pulse pulse;
     bool saving;          /* the plugin's state was asked for */
     uint64_t since;       /* ms of the loop's clock */

@@ -14,7 +14,7 @@
  */
 #include "agent_test.h"
 
-#include "base/json.h"
+#include "base/json_fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -28,6 +28,7 @@
 #include "worker/instance.h"
 #include "worker/job.h"
 #include "worker/outbox.h"
+#include "worker/refused.h"
 #include "worker/vars.h"
 
 #include <dlfcn.h>
@@ -51,6 +52,11 @@ struct agent_test {
     struct record record;  /* of the last run */
     char *log;             /* lines */
     unsigned strays;
+    unsigned refused;    /* since the last run began */
+    int refused_status;  /* of the first of them */
+    char *refused_first; /* "" for none */
+    char *refused_last;
+    bool strict;
 };
 
 /* The run that goes on: the data of its clock. */
@@ -65,7 +71,8 @@ struct run {
 
 /* What happens outside of a run belongs to this one. */
 static struct agent_test *used_last;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of that, and of logs and strays */
+static pthread_mutex_t lock =
+    PTHREAD_MUTEX_INITIALIZER; /* of that, and of logs, strays and refusals */
 
 /* ---- what the plugin does at any time ----------------------------------- */
 
@@ -106,28 +113,53 @@ static struct run *run_of(const struct task *task)
     return virtual_clock_data(job_sched(task->job));
 }
 
+/* Return the test whose run the task is in; NULL if the run has ended, or for no task. */
+static struct agent_test *test_of(const struct task *task)
+{
+    struct agent_test *test;
+
+    if (task == NULL)
+        return NULL;
+    sched_lock(job_sched(task->job));
+    test = run_of(task) ? run_of(task)->test : NULL;
+    sched_unlock(job_sched(task->job));
+    return test;
+}
+
 static void on_log(enum agent_log_level level, const char *text)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
-    struct task *task = task_current();
-    struct agent_test *test = NULL;
 
-    if (task) {
-        sched_lock(job_sched(task->job));
-        test = run_of(task) ? run_of(task)->test : NULL;
-        sched_unlock(job_sched(task->job));
-    }
-    test_log(test, names[level], text);
+    test_log(test_of(task_current()), names[level], text);
 }
 
-/* Count an event that the worker's code is about to take. */
+static void on_refused(struct task *task, int status, const char *text, bool is_first)
+{
+    struct agent_test *test = test_of(task);
+
+    pthread_mutex_lock(&lock);
+    if (test == NULL)
+        test = used_last;
+    if (test) {
+        if (test->refused++ == 0) {
+            test->refused_status = status;
+            mem_set(&test->refused_first, text);
+        }
+        mem_set(&test->refused_last, text);
+    }
+    pthread_mutex_unlock(&lock);
+    if (is_first)
+        test_log(test, "refused", text);
+}
+
+/* Count an event, or a text that leaves in pieces, that the worker's code is about to take. */
 static void count_emit(struct task *task, const struct emit *emit)
 {
     struct run *run;
 
     sched_lock(job_sched(task->job));
     run = run_of(task);
-    if (run && emit_size(emit, task->scope) <= AGENT_EVENT_MAX)
+    if (run && (emit->is_delta || emit_size(emit, task->scope) <= AGENT_EVENT_MAX))
         script_count_emit(run->script);
     sched_unlock(job_sched(task->job));
 }
@@ -227,6 +259,7 @@ static void make_table(void)
     table.http_read = test_http_read;
     host_table_set_log(on_log);
     on_exit(on_process_exit, NULL);
+    refused_set_listener(on_refused);
 }
 
 /* ---- open --------------------------------------------------------------- */
@@ -234,8 +267,13 @@ static void make_table(void)
 /* Return the JSON, which must be some. */
 static const char *checked(const char *what, const char *json)
 {
-    if (json == NULL || json_check(json, strlen(json)) < 0)
-        log_fatal("%s is not JSON: %s", what, json ? json : "NULL");
+    struct buf fault = {0};
+
+    if (json == NULL)
+        log_fatal("%s is NULL, and must be JSON", what);
+    json_fault_tell(&fault, json, strlen(json));
+    if (buf_length(&fault) > 0)
+        log_fatal("%s is %.*s", what, (int)buf_length(&fault), buf_data(&fault));
     return json;
 }
 
@@ -290,6 +328,7 @@ static void test_load(struct agent_test *test, agent_test_entry *entry)
 static struct agent_test *test_alloc(const char *config)
 {
     struct agent_test *test = mem_alloc(sizeof *test);
+    const char *strict = getenv("AGENT_TEST_STRICT");
 
     log_open("agent_test", "", LOG_INFO);
     test->config = mem_strdup(checked("the configuration", config ? config : "{}"));
@@ -297,6 +336,10 @@ static struct agent_test *test_alloc(const char *config)
     test->script = script_create();
     record_init(&test->record);
     test->log = mem_strdup("");
+    test->refused_first = mem_strdup("");
+    test->refused_last = mem_strdup("");
+    test->strict = strict && *strict && strcmp(strict, "0") != 0;
+    refused_forget_outside();
     return test;
 }
 
@@ -336,6 +379,8 @@ void agent_test_close(struct agent_test *test)
     script_destroy(test->script);
     record_finish(&test->record);
     list_finish(&test->vars, free);
+    free(test->refused_first);
+    free(test->refused_last);
     free(test->log);
     free(test->config);
     free(test->refusal);
@@ -350,12 +395,18 @@ const char *agent_test_refusal(struct agent_test *test)
 
 const char *agent_test_state(struct agent_test *test)
 {
+    struct buf why = {0};
     char *state = NULL;
 
     test_use(test);
     virtual_clock_set_loop(true);
-    if (instance_save_state(&test->instance, &state) < 0)
-        test_log(test, "warn", "save_state() returned what is not JSON, or too long");
+    if (instance_save_state(&test->instance, &state, &why) < 0) {
+        char *line =
+            mem_printf("save_state() returned %.*s", (int)buf_length(&why), buf_data(&why));
+        test_log(test, "warn", line);
+        free(line);
+    }
+    buf_finish(&why);
     virtual_clock_set_loop(false);
     mem_set(&test->state, state ? state : "");
     free(state);
@@ -517,6 +568,29 @@ static void run_end(struct run *run, int status)
     script_destroy(run->script);
 }
 
+static void test_forget_refused(struct agent_test *test)
+{
+    pthread_mutex_lock(&lock);
+    test->refused = 0;
+    mem_set(&test->refused_first, "");
+    mem_set(&test->refused_last, "");
+    pthread_mutex_unlock(&lock);
+}
+
+/* In a strict test a run in which a call was refused fails. Locked. */
+static int run_judge(const struct run *run, int status)
+{
+    struct agent_test *test = run->test;
+
+    pthread_mutex_lock(&lock);
+    if (test->strict && test->refused > 0 && status == 0 && !job_has_failed(run->job)) {
+        job_fail(run->job, "refused", test->refused_first);
+        status = test->refused_status;
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
 static int test_run(struct agent_test *test, const char *input, int (*fn)(void *arg), void *arg)
 {
     static const struct clock_owner owner = {.settle = on_settle, .give_up = on_give_up};
@@ -531,6 +605,7 @@ static int test_run(struct agent_test *test, const char *input, int (*fn)(void *
     }
     test_use(test);
     test->script = script_create();
+    test_forget_refused(test);
     record_finish(&test->record);
     record_init(&test->record);
     run.clock = virtual_clock_create(&owner, &run, test->instance.info.mode == AGENT_FIBER);
@@ -538,7 +613,7 @@ static int test_run(struct agent_test *test, const char *input, int (*fn)(void *
     run_begin(&run, input, &executor);
     execution.job = run.job;
     set_inside(true);
-    status = execution_run(&execution);
+    status = run_judge(&run, execution_run(&execution));
     set_inside(false);
     run_end(&run, status);
     return status;
@@ -634,6 +709,26 @@ const struct agent_test_requested *agent_test_request(struct agent_test *test, s
 const char *agent_test_log(struct agent_test *test)
 {
     return test->log;
+}
+
+unsigned agent_test_refused(struct agent_test *test)
+{
+    return test->refused;
+}
+
+const char *agent_test_refused_first(struct agent_test *test)
+{
+    return test->refused_first;
+}
+
+const char *agent_test_refused_last(struct agent_test *test)
+{
+    return test->refused_last;
+}
+
+void agent_test_strict(struct agent_test *test, int on)
+{
+    test->strict = on != 0;
 }
 
 unsigned agent_test_strays(struct agent_test *test)

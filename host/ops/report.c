@@ -48,6 +48,7 @@ static void report_generation(const struct generation *generation, struct json_w
     json_text(json, "state", shot.state);
     report_text(json, "reason", shot.reason);
     json_number(json, "restarts", shot.restarts);
+    json_number(json, "refused", shot.refused_calls);
     json_number(json, "age_s", shot.age_ms / 1000);
     json_open(json, "workers", '[');
     for (unsigned i = 0; i < shot.processes; i++)
@@ -128,6 +129,7 @@ static void report_agent(const struct deployment *deployment, struct json_writer
         report_text(json, "mode", current.mode);
         json_number(json, "live_runs", current.live_runs);
         json_number(json, "stray_emits", current.stray_emits);
+        json_number(json, "refused", current.refused_calls);
     }
     if (!shot.serves)
         report_text(json, "reason", deployment_reason(deployment));

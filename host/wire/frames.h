@@ -32,7 +32,7 @@
  *     HELD     u32: tasks that wait for credit
  *     CRASH    u8: whether it was in the frame's run | text NUL: how the plugin has ended
  *              its process, which comes next
- *     PONG     u64: sent_at of PING | u64: how often the plugin emitted outside of a run
+ *     PONG     struct wire_pong
  *
  * Flow control: a run starts with a credit of WIRE_WINDOW bytes. Every event
  * costs wire_charge() bytes of credit, which the front returns with CREDIT as
@@ -81,7 +81,7 @@
     X(WAITING, WORKER, 8, 8)                                \
     X(HELD, WORKER, 4, 4)                                   \
     X(CRASH, WORKER, 3, WIRE_CRASH_MAX)                     \
-    X(PONG, WORKER, 16, 16)
+    X(PONG, WORKER, 24, 24)
 
 enum wire_side { WIRE_FRONT, WIRE_WORKER };
 
@@ -109,6 +109,12 @@ struct wire_frame {
 struct wire_ping {
     uint64_t sent_at; /* comes back in PONG */
     uint64_t log;     /* the most that the worker logs, an enum log_level */
+};
+
+struct wire_pong {
+    uint64_t sent_at;     /* of PING */
+    uint64_t stray_emits; /* outside of a run */
+    uint64_t refused;     /* calls of the plugin, those emits among them */
 };
 
 /* How a run ended. */

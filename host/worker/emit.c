@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/json_fault.h"
 #include "wire/frames.h"
 
 #include <errno.h>
@@ -46,6 +47,51 @@ int emit_of_text(struct emit *emit, const char *utf8)
     return 0;
 }
 
+/* ---- why one is refused ---- */
+
+static void tell_type(struct buf *why, const char *type)
+{
+    const char *at = type;
+    char one[2] = "";
+
+    while ((one[0] = *at) && wire_word_length(one))
+        at++;
+    if (*at) {
+        buf_puts(why, "found '");
+        foreign_tell(why, one, sizeof one);
+        buf_printf(why, "' at byte %zu of the type; a type is", (size_t)(at - type));
+    } else {
+        buf_printf(why, "the type has %zu bytes; a type is", (size_t)(at - type));
+    }
+    buf_printf(why, " 1 to %u of letters, digits, '_', '-', '.' and ':'", WIRE_TYPE_MAX);
+}
+
+void emit_tell_event(struct buf *why, const char *type, const char *json)
+{
+    if (type == NULL)
+        buf_puts(why, "the type is NULL");
+    else if (wire_word_length(type) == 0)
+        tell_type(why, type);
+    else if (strcmp(type, "error") == 0 || strcmp(type, "open") == 0)
+        buf_puts(why, "this type is refused, because browsers' EventSource uses it; name another");
+    else if (!wire_type_is_free(type, strlen(type)))
+        buf_puts(why, "this type is the host's, which emits it itself; name another");
+    else if (json == NULL)
+        buf_puts(why, "the JSON is NULL");
+    else
+        json_fault_tell(why, json, strlen(json));
+}
+
+void emit_tell_text(struct buf *why, const char *utf8)
+{
+    if (utf8 == NULL)
+        buf_puts(why, "the text is NULL");
+    else
+        utf8_fault_tell(why, utf8, strlen(utf8));
+}
+
+/* ---- scope, size, bytes ---- */
+
 int emit_scope(const char *name, char **member)
 {
     struct buf text = {0};
@@ -72,6 +118,70 @@ static size_t scope_size(const struct emit *emit, const char *scope)
 size_t emit_size(const struct emit *emit, const char *scope)
 {
     return emit->json_length + scope_size(emit, scope);
+}
+
+/* Return the code of the character at p, in valid UTF-8. */
+static unsigned character(const char *p)
+{
+    const unsigned char *b = (const unsigned char *)p;
+
+    if (*b < 0x80)
+        return *b;
+    if (*b < 0xe0)
+        return (*b & 0x1fu) << 6 | (b[1] & 0x3fu);
+    if (*b < 0xf0)
+        return (*b & 0xfu) << 12 | (b[1] & 0x3fu) << 6 | (b[2] & 0x3fu);
+    return (*b & 7u) << 18 | (b[1] & 0x3fu) << 12 | (b[2] & 0x3fu) << 6 | (b[3] & 0x3fu);
+}
+
+#define ZERO_WIDTH_JOINER 0x200du
+
+/* Return whether a character belongs to the one before it: marks, selectors, skin tones. */
+static bool is_mark(unsigned code)
+{
+    return (code >= 0x300 && code <= 0x36f) || (code >= 0x1ab0 && code <= 0x1aff) ||
+           (code >= 0x1dc0 && code <= 0x1dff) || code == ZERO_WIDTH_JOINER ||
+           (code >= 0x20d0 && code <= 0x20ff) || (code >= 0xfe00 && code <= 0xfe0f) ||
+           (code >= 0xfe20 && code <= 0xfe2f) || (code >= 0x1f3fb && code <= 0x1f3ff);
+}
+
+static size_t character_before(const char *text, size_t at)
+{
+    while (at > 0 && ((unsigned char)text[--at] & 0xc0) == 0x80)
+        ;
+    return at;
+}
+
+/* Return where to cut, at `at` or a few characters before it, so that marks stay at their base. */
+static size_t cut_place(const char *text, size_t at)
+{
+    size_t place = at;
+
+    for (int steps = 0; steps < 32 && place > 0; steps++) {
+        size_t before = character_before(text, place);
+        if (!is_mark(character(text + place)) && character(text + before) != ZERO_WIDTH_JOINER)
+            return place;
+        place = before;
+    }
+    return at;
+}
+
+bool emit_cut(struct emit *text, const char *scope, struct emit *piece)
+{
+    size_t fixed = strlen(DELTA_BEFORE DELTA_AFTER) + scope_size(text, scope), length;
+
+    if (fixed >= WIRE_EVENT_MAX)
+        return false;
+    length = json_escaped_fit(text->text, text->length, WIRE_EVENT_MAX - fixed);
+    if (length < text->length)
+        length = cut_place(text->text, length);
+    *piece = *text;
+    piece->length = length;
+    piece->json_length =
+        (size_t)json_escaped_length(text->text, length) + strlen(DELTA_BEFORE DELTA_AFTER);
+    text->text += length;
+    text->length -= length;
+    return length > 0;
 }
 
 static void write_delta(const struct emit *emit, char *json)

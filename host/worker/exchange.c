@@ -139,7 +139,7 @@ int exchange_open(struct task *task, const struct agent_http_request *request,
     struct agent_http *exchange;
     bool stopped;
 
-    if (!http_request_is_valid(request))
+    if (!http_request_check(request, NULL))
         return -EINVAL;
     exchange = exchange_create(sched, job_host(job)->http, request);
     sched_lock(sched);

@@ -6,6 +6,11 @@
  *     2. with the lock, wait for credit and for room (job.c);
  *     3. write the frame straight into the outbox.
  *
+ * A call that fails for what it was given, or for where it was made, is told by
+ * refused(). The reason is found only then, by a second look at the data, so that
+ * what is accepted pays nothing for it. -ECANCELED, -ETIMEDOUT and what became of
+ * an HTTP request are answers, and are not told.
+ *
  * Threads of the plugin's own get a task by ctx_bind(), and lose it by another
  * ctx_bind() or at their end. Such a thread may call when its run is over and the
  * worker is gone: see job.c.
@@ -17,6 +22,7 @@
 #include "worker/host_table.h"
 
 #include "base/json.h"
+#include "base/json_fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -24,8 +30,10 @@
 #include "wire/frames.h"
 #include "worker/emit.h"
 #include "worker/exchange.h"
+#include "worker/http_request.h"
 #include "worker/inputs.h"
 #include "worker/job.h"
+#include "worker/refused.h"
 #include "worker/subtask.h"
 #include "worker/vars.h"
 
@@ -66,13 +74,42 @@ void host_table_set_log(void (*log)(enum agent_log_level level, const char *text
     own_log = log;
 }
 
-static int stray_emit(const char *type)
+/* ---- refusals that several calls have ---- */
+
+static int not_in_a_run(const char *call, const char *about)
 {
-    if (atomic_fetch_add(&stray_emits, 1) == 0)
-        log_plugin("it emitted outside of a run; further ones are only counted. A thread of the "
-                   "plugin's own must call ctx_bind() first. type=%.64s",
-                   type);
-    return -ENXIO;
+    return refused(NULL, -ENXIO, call, about,
+                   "not inside a run; call it in handle(), or on a thread that called ctx_bind() "
+                   "with what ctx_capture() returned in the run");
+}
+
+static int stray_emit(const char *call, const char *type)
+{
+    atomic_fetch_add(&stray_emits, 1);
+    return not_in_a_run(call, type);
+}
+
+static int is_null(struct task *task, const char *call, const char *what)
+{
+    return refused(task, -EINVAL, call, NULL, "%s is NULL", what);
+}
+
+static int too_long(struct task *task, const char *call, const char *about, const char *what,
+                    size_t length)
+{
+    return refused(task, -EMSGSIZE, call, about,
+                   "%zu bytes of JSON as sent, and %s may have %d; send less, or in pieces", length,
+                   what, AGENT_EVENT_MAX);
+}
+
+/* ---- emit ---- */
+
+static int refused_event(struct task *task, int status, const char *type, const char *json)
+{
+    struct buf why = {0};
+
+    emit_tell_event(&why, type, json);
+    return refused_because(task, status, "emit_event", type, &why);
 }
 
 static int host_emit_event(const char *type, const char *json)
@@ -82,22 +119,37 @@ static int host_emit_event(const char *type, const char *json)
     int status;
 
     if (task == NULL)
-        return stray_emit(type ? type : "");
+        return stray_emit("emit_event", type);
     status = emit_of_event(&emit, type, json);
-    return status < 0 ? status : job_emit(task, &emit);
+    if (status < 0)
+        return refused_event(task, status, type, json);
+    status = job_emit(task, &emit);
+    if (status == -EMSGSIZE)
+        too_long(task, "emit_event", type, "an event", emit_size(&emit, task->scope));
+    return status;
 }
 
 static int host_emit_text(const char *utf8)
 {
     struct task *task = task_current();
+    struct buf why = {0};
     struct emit emit;
     int status;
 
     if (task == NULL)
-        return stray_emit("text");
+        return stray_emit("emit_text", NULL);
     status = emit_of_text(&emit, utf8);
-    return status < 0 ? status : job_emit(task, &emit);
+    if (status < 0) {
+        emit_tell_text(&why, utf8);
+        return refused_because(task, status, "emit_text", NULL, &why);
+    }
+    status = job_emit(task, &emit);
+    if (status == -EMSGSIZE)
+        too_long(task, "emit_text", NULL, "an event with its scope", emit_size(&emit, task->scope));
+    return status;
 }
+
+/* ---- ctx ---- */
 
 static const char *host_ctx_get(const char *key)
 {
@@ -112,14 +164,22 @@ static int host_ctx_set(const char *key, const char *value)
     int status;
 
     if (task == NULL)
-        return -ENXIO;
-    if (key == NULL || !vars_key_is_valid(key))
-        return -EINVAL;
+        return not_in_a_run("ctx_set", key);
+    if (key == NULL)
+        return is_null(task, "ctx_set", "the key");
+    if (!vars_key_is_valid(key))
+        return refused(task, -EINVAL, "ctx_set", key,
+                       "the key has %zu bytes; a key is 1 to %d of printable ASCII, without spaces",
+                       strlen(key), AGENT_CTX_KEY_MAX);
     if (vars_key_is_host(key))
-        return -EPERM;
+        return refused(task, -EPERM, "ctx_set", key, "the key is the host's; name another");
     sched_lock(job_sched(task->job));
     status = job_is_over(task->job) ? -ECANCELED : job_set_var(task->job, task, key, value);
     sched_unlock(job_sched(task->job));
+    if (status == -ENOSPC)
+        refused(task, status, "ctx_set", key,
+                "no room for %zu bytes more: all values that a run ever sets have %d",
+                vars_size(key, value), AGENT_CTX_MAX);
     return status;
 }
 
@@ -134,8 +194,11 @@ static struct agent_ctx *host_ctx_capture(void)
     struct task *task = task_current();
     struct agent_ctx *captured;
 
-    if (task == NULL)
+    if (task == NULL) {
+        refused(NULL, -ENXIO, "ctx_capture", NULL,
+                "not inside a run; capture in the run, and hand the capture to the thread");
         return NULL;
+    }
     captured = mem_alloc(sizeof *captured);
     sched_lock(job_sched(task->job));
     captured->job = job_ref(task->job);
@@ -198,7 +261,11 @@ static int host_ctx_bind(struct agent_ctx *captured)
     struct task *next;
 
     if ((task && !task->bound) || (captured && sched_is_loop(job_sched(captured->job))))
-        return -EBUSY;
+        return refused(
+            task, -EBUSY, "ctx_bind", NULL,
+            task ? "this thread is the host's, and in a run; only threads of the plugin's "
+                   "own are bound"
+                 : "this thread is the host's; only threads of the plugin's own are bound");
     pthread_once(&once, make_bound_task_key);
     next = captured ? bind_task(captured) : NULL;
     if (task)
@@ -215,6 +282,36 @@ static int host_run_cancelled(void)
     return task && job_is_stopped(task->job);
 }
 
+/* ---- run ---- */
+
+/* Shorten text that vsnprintf() has cut to whole characters. */
+static void end_at_character(char *text, size_t size)
+{
+    size_t length = size - 1;
+
+    while (length > 0 && ((unsigned char)text[length - 1] & 0xc0) == 0x80)
+        length--;
+    if (length > 0 && (unsigned char)text[length - 1] >= 0xc0)
+        length--;
+    text[length] = '\0';
+}
+
+/* Tell what of a message for people is lost: the run fails with it anyway. */
+static void check_message(struct task *task, const char *code, char *message, size_t size,
+                          int length)
+{
+    struct buf why = {0};
+
+    if (length >= (int)size) {
+        end_at_character(message, size);
+        refused(task, -EMSGSIZE, "run_fail", code, "the message has %d bytes, and is cut to %zu",
+                length, strlen(message));
+    }
+    utf8_fault_tell(&why, message, strlen(message));
+    if (buf_length(&why) > 0)
+        refused_because(task, -EINVAL, "run_fail", code, &why);
+}
+
 __attribute__((format(printf, 2, 0))) static int host_run_fail(const char *code, const char *format,
                                                                va_list args)
 {
@@ -223,10 +320,16 @@ __attribute__((format(printf, 2, 0))) static int host_run_fail(const char *code,
     int status;
 
     if (task == NULL)
-        return -ENXIO;
-    if (code == NULL || wire_word_length(code) == 0)
+        return not_in_a_run("run_fail", code);
+    check_message(task, code, message, sizeof message,
+                  vsnprintf(message, sizeof message, format, args));
+    if (code == NULL || wire_word_length(code) == 0) {
+        refused(task, -EINVAL, "run_fail", code,
+                "%s; a code is 1 to %d of letters, digits, '_', '-', '.' and ':'. \"agent_error\" "
+                "takes its place",
+                code ? "this is no code" : "the code is NULL", AGENT_TYPE_MAX);
         code = "agent_error";
-    vsnprintf(message, sizeof message, format, args);
+    }
     sched_lock(job_sched(task->job));
     status = job_is_over(task->job) ? -ECANCELED : -EIO;
     if (status == -EIO)
@@ -238,16 +341,22 @@ __attribute__((format(printf, 2, 0))) static int host_run_fail(const char *code,
 static int host_run_result(const char *json)
 {
     struct task *task = task_current();
-    ssize_t length = json ? json_check(json, strlen(json)) : -EINVAL;
+    struct buf why = {0};
+    ssize_t length;
     char *result;
     bool over;
 
     if (task == NULL)
-        return -ENXIO;
-    if (length < 0)
-        return (int)length;
+        return not_in_a_run("run_result", NULL);
+    if (json == NULL)
+        return is_null(task, "run_result", "the JSON");
+    length = json_check(json, strlen(json));
+    if (length < 0) {
+        json_fault_tell(&why, json, strlen(json));
+        return refused_because(task, (int)length, "run_result", NULL, &why);
+    }
     if (length > AGENT_EVENT_MAX)
-        return -EMSGSIZE;
+        return too_long(task, "run_result", NULL, "a result", (size_t)length);
     result = mem_alloc((size_t)length + 1);
     json_compact(result, json, strlen(json));
     sched_lock(job_sched(task->job));
@@ -256,6 +365,8 @@ static int host_run_result(const char *json)
     sched_unlock(job_sched(task->job));
     return over ? -ECANCELED : 0;
 }
+
+/* ---- wait ---- */
 
 /* Let others go on before a stopped run's agent is told so once more: it may ignore that. Locked.
  */
@@ -272,7 +383,7 @@ static int host_sleep(uint32_t ms)
     int status = 0;
 
     if (task == NULL)
-        return -ENXIO;
+        return not_in_a_run("agent_sleep", NULL);
     sched_lock(job_sched(task->job));
     deadline = sched_now(job_sched(task->job)) + ms * CLOCK_MS;
     yield_if_stopped(task);
@@ -290,9 +401,9 @@ static int host_run_input(uint32_t timeout_ms, const char **json)
     int status;
 
     if (task == NULL)
-        return -ENXIO;
+        return not_in_a_run("run_input", NULL);
     if (json == NULL)
-        return -EINVAL;
+        return is_null(task, "run_input", "the place for the input");
     sched_lock(job_sched(task->job));
     deadline = timeout_ms == AGENT_FOREVER ? NEVER
                : timeout_ms > 0            ? sched_now(job_sched(task->job)) + timeout_ms * CLOCK_MS
@@ -307,68 +418,139 @@ static int host_run_input(uint32_t timeout_ms, const char **json)
     return 0;
 }
 
+/* ---- task ---- */
+
 static int host_task_spawn(int (*fn)(void *arg), void *arg, struct agent_task **out)
 {
     struct task *task = task_current();
+    int status;
 
     if (task == NULL)
-        return -ENXIO;
+        return not_in_a_run("task_spawn", NULL);
     if (fn == NULL || out == NULL)
-        return -EINVAL;
-    return subtask_spawn(task, fn, arg, out);
+        return is_null(task, "task_spawn", fn ? "the place for the task" : "the function");
+    status = subtask_spawn(task, fn, arg, out);
+    if (status == -EAGAIN)
+        refused(task, status, "task_spawn", NULL,
+                "no more tasks: a run has at most %d that are not joined; join some first",
+                AGENT_TASKS_MAX);
+    else if (status == -ENOTSUP)
+        refused(
+            task, status, "task_spawn", NULL,
+            "in fiber mode a thread of the plugin's own spawns no tasks; spawn them in handle()");
+    else if (status < 0 && status != -ECANCELED)
+        refused(task, status, "task_spawn", NULL, "%s", refused_word(status));
+    return status;
 }
 
 static int host_task_join(struct agent_task *subtask)
 {
     struct task *task = task_current();
+    int status;
 
     if (task == NULL)
-        return -ENXIO;
-    return subtask ? subtask_join(task, subtask) : -EINVAL;
+        return not_in_a_run("task_join", NULL);
+    if (subtask == NULL)
+        return is_null(task, "task_join", "the task");
+    if (!subtask_join(task, subtask, &status))
+        refused(task, status, "task_join", NULL,
+                "no task of this run has this handle; each is joined once, and not by itself");
+    return status;
 }
 
 static int host_task_scope(const char *name)
 {
     struct task *task = task_current();
+    struct buf why = {0};
+    int status;
 
-    return task ? task_set_scope(task, name) : -ENXIO;
+    if (task == NULL)
+        return not_in_a_run("task_scope", name);
+    status = task_set_scope(task, name);
+    if (status < 0) {
+        utf8_fault_tell(&why, name, strlen(name));
+        refused_because(task, status, "task_scope", NULL, &why);
+    }
+    return status;
+}
+
+/* ---- http ---- */
+
+/* Tell of a request without what may be secret in its URL: user, query, fragment. */
+static int refused_request(struct task *task, const struct agent_http_request *request)
+{
+    char *url = request->url ? mem_strdup(request->url) : NULL, *user;
+    struct buf why = {0};
+
+    http_request_check(request, &why);
+    if (url) {
+        url[strcspn(url, "?#")] = '\0';
+        user = strrchr(url, '@');
+        memmove(url, user ? user + 1 : url, strlen(user ? user + 1 : url) + 1);
+    }
+    refused_because(task, -EINVAL, "agent_http_open", url, &why);
+    free(url);
+    return -EINVAL;
 }
 
 static int host_http_open(const struct agent_http_request *request, struct agent_http **out)
 {
     struct task *task = task_current();
+    int status;
 
     if (task == NULL)
-        return -ENXIO;
-    return request && out ? exchange_open(task, request, out) : -EINVAL;
+        return not_in_a_run("agent_http_open", NULL);
+    if (request == NULL || out == NULL)
+        return is_null(task, "agent_http_open",
+                       request ? "the place for the exchange" : "the request");
+    status = exchange_open(task, request, out);
+    return status == -EINVAL ? refused_request(task, request) : status;
+}
+
+static int is_busy(struct task *task, const char *call)
+{
+    return refused(task, -EBUSY, call, NULL,
+                   "another task waits for this exchange; only one at a time may");
 }
 
 static int host_http_status(struct agent_http *http)
 {
     struct task *task = task_current();
+    int status;
 
-    return task ? exchange_status(http, task) : -ENXIO;
+    if (task == NULL)
+        return not_in_a_run("agent_http_status", NULL);
+    if (http == NULL)
+        return is_null(task, "agent_http_status", "the exchange");
+    status = exchange_status(http, task);
+    return status == -EBUSY ? is_busy(task, "agent_http_status") : status;
 }
 
 static long host_http_read(struct agent_http *http, const char **data)
 {
     struct task *task = task_current();
+    long length;
 
-    return task ? exchange_read(http, task, data) : -ENXIO;
+    if (task == NULL)
+        return not_in_a_run("agent_http_read", NULL);
+    if (http == NULL || data == NULL)
+        return is_null(task, "agent_http_read", http ? "the place for the data" : "the exchange");
+    length = exchange_read(http, task, data);
+    return length == -EBUSY ? is_busy(task, "agent_http_read") : length;
 }
 
 static const char *host_http_header(struct agent_http *http, const char *name)
 {
     struct task *task = task_current();
 
-    return task && name ? exchange_header(http, task, name) : NULL;
+    return task && http && name ? exchange_header(http, task, name) : NULL;
 }
 
 static const char *host_http_error(struct agent_http *http)
 {
     struct task *task = task_current();
 
-    return task ? exchange_error(http, task) : "";
+    return task && http ? exchange_error(http, task) : "";
 }
 
 static void host_http_close(struct agent_http *http)
@@ -385,8 +567,13 @@ __attribute__((format(printf, 2, 0))) static void host_log(enum agent_log_level 
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
     const char *run = host_ctx_get("run.id");
     char text[1024];
+    int length = vsnprintf(text, sizeof text, format, args);
 
-    vsnprintf(text, sizeof text, format, args);
+    if (length >= (int)sizeof text) {
+        end_at_character(text, sizeof text);
+        refused(task_current(), -EMSGSIZE, "agent_log", NULL,
+                "the line has %d bytes, and is cut to %zu", length, strlen(text));
+    }
     if (run == NULL && level == AGENT_LOG_ERROR)
         snprintf(last_error, sizeof last_error, "%s", text);
     if ((unsigned)level >= sizeof levels / sizeof *levels)

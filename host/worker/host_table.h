@@ -10,7 +10,7 @@
 
 const struct agent_host *host_table(void);
 
-/* Return how often the plugin emitted outside of a run. */
+/* Return how often the plugin emitted outside of a run. refused_count() counts those, too. */
 uint64_t host_table_stray_emits(void);
 
 /*

@@ -12,9 +12,14 @@
 #define HTTP_REQUEST_MAX_BYTES          ((size_t)16 * 1024 * 1024)
 
 struct agent_http_request;
+struct buf;
 
-/* Return whether it has an http URL that libcurl takes, and headers that are headers. */
-bool http_request_is_valid(const struct agent_http_request *request);
+/*
+ * Return whether it has an http URL that libcurl takes, and headers that are headers. If not,
+ * append why, unless that is NULL; without what may be secret: values of headers, user and
+ * query of the URL.
+ */
+bool http_request_check(const struct agent_http_request *request, struct buf *why);
 
 const char *http_request_method(const struct agent_http_request *request);
 

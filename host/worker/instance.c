@@ -2,6 +2,8 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/json_fault.h"
+#include "worker/refused.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -95,6 +97,17 @@ int instance_declare(struct instance *instance, const struct agent_plugin *their
     return status;
 }
 
+/* Refuse it for what create() or selftest() returned, and for the call that failed with that. */
+static int refuse_return(struct refusal *refusal, int status, const char *step)
+{
+    char *reason = refused_outside(status);
+
+    refuse(refusal, status, step, "%s() returned %d (%s)%s%s", step, status, refused_word(status),
+           reason ? ": " : "", reason ? reason : "");
+    free(reason);
+    return status;
+}
+
 int instance_create(struct instance *instance, const char *config, const char *state,
                     struct refusal *refusal)
 {
@@ -102,12 +115,10 @@ int instance_create(struct instance *instance, const char *config, const char *s
     int status;
 
     if (info->create && (status = info->create(config, state, &instance->self)) < 0)
-        return refuse(refusal, status, "create", "create() returned %d (%s)", status,
-                      strerror((int)(0u - (unsigned)status)));
+        return refuse_return(refusal, status, "create");
     instance->created = true;
     if (info->selftest && (status = info->selftest(instance->self)) < 0)
-        return refuse(refusal, status, "selftest", "selftest() returned %d (%s)", status,
-                      strerror((int)(0u - (unsigned)status)));
+        return refuse_return(refusal, status, "selftest");
     return 0;
 }
 
@@ -116,13 +127,19 @@ int instance_handle(const struct instance *instance, const char *input)
     return instance->info.handle(instance->self, input);
 }
 
-int instance_save_state(const struct instance *instance, char **state)
+int instance_save_state(const struct instance *instance, char **state, struct buf *why)
 {
     char *saved = instance->created && instance->info.save_state
                       ? instance->info.save_state(instance->self)
                       : NULL;
     ssize_t length = saved ? json_check(saved, strlen(saved)) : 0;
 
+    if (length < 0) {
+        buf_puts(why, "what is ");
+        json_fault_tell(why, saved, strlen(saved));
+    } else if (length > AGENT_STATE_MAX) {
+        buf_printf(why, "%zd bytes, and a state may have %d", length, AGENT_STATE_MAX);
+    }
     if (length < 0 || length > AGENT_STATE_MAX) {
         free(saved);
         return length < 0 ? -EINVAL : -EMSGSIZE;

@@ -7,6 +7,7 @@
 #define WORKER_INSTANCE_H
 
 #include "agent.h"
+#include "base/buf.h"
 #include "base/why.h"
 
 #include <stdbool.h>
@@ -39,8 +40,9 @@ int instance_create(struct instance *instance, const char *config, const char *s
 int instance_handle(const struct instance *instance, const char *input);
 
 /* Set *state to JSON without white space, to be freed, or NULL for none. -EINVAL: what
- * save_state() returned is not JSON; -EMSGSIZE: it has more than AGENT_STATE_MAX bytes. */
-int instance_save_state(const struct instance *instance, char **state);
+ * save_state() returned is not JSON; -EMSGSIZE: it has more than AGENT_STATE_MAX bytes; then append
+ * what it returned. */
+int instance_save_state(const struct instance *instance, char **state, struct buf *why);
 
 /* Call destroy(), if create() succeeded. */
 void instance_destroy(struct instance *instance);

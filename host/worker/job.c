@@ -15,7 +15,8 @@
  * job_is_stopped() or job_is_over() before anything else.
  *
  * How a job ends, in this order: cancelled counts more than a failure, that of
- * run_fail() more than a negative return, and any of them more than a result.
+ * run_fail() more than a negative return, and any of them more than a result. A
+ * negative return says why the last call that failed with it was refused, if one was.
  */
 #include "worker/job.h"
 
@@ -27,6 +28,7 @@
 #include "worker/exchange.h"
 #include "worker/inputs.h"
 #include "worker/outbox.h"
+#include "worker/refused.h"
 #include "worker/subtask.h"
 #include "worker/vars.h"
 
@@ -59,14 +61,16 @@ struct job {
     atomic_bool cancelled;
     atomic_bool stopping;
     atomic_bool over;
-    size_t credit; /* bytes of events that may still leave */
-    uint32_t held; /* tasks that wait for credit, as the front was told */
+    size_t credit;              /* bytes of events that may still leave */
+    uint32_t held;              /* tasks that wait for credit, as the front was told */
+    const struct task *cutting; /* emits a text in pieces, while others wait; NULL for none */
     struct task_list waiting;
     struct job_vars vars;
     struct job_outcome outcome;
     struct inputs inputs;
     struct subtasks subtasks;
     struct exchanges exchanges;
+    struct refused *refused;
 };
 
 /* ---- life ---- */
@@ -132,6 +136,7 @@ void job_unref(struct job *job)
     if (--job->refs > 0)
         return;
     inputs_finish(&job->inputs);
+    refused_destroy(job->refused);
     outbox_unref(job->host.outbox);
     sched_unref(job->host.sched);
     for (size_t i = 0; i < job->vars.set_count; i++)
@@ -181,6 +186,12 @@ struct exchanges *job_exchanges(struct job *job)
 {
     sched_assert_locked(job->host.sched);
     return &job->exchanges;
+}
+
+struct refused **job_refused(struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    return &job->refused;
 }
 
 /* ---- whether it goes on ---- */
@@ -254,10 +265,11 @@ void job_add_credit(struct job *job, size_t bytes)
 }
 
 /* Locked. */
-static bool job_can_afford(const struct job *job, size_t cost)
+static bool job_can_afford(const struct job *job, const struct task *task, size_t cost)
 {
     sched_assert_locked(job->host.sched);
-    return job->credit >= cost && !outbox_is_full(job->host.outbox);
+    return job->credit >= cost && !outbox_is_full(job->host.outbox) &&
+           (job->cutting == NULL || job->cutting == task);
 }
 
 /*
@@ -278,7 +290,7 @@ static void job_await_credit(struct job *job, struct task *task, size_t cost)
     bool held = false;
 
     sched_assert_locked(job->host.sched);
-    while (!job_is_stopped(job) && !job_can_afford(job, cost)) {
+    while (!job_is_stopped(job) && !job_can_afford(job, task, cost)) {
         struct outbox_place place;
         bool crowded = outbox_is_full(job->host.outbox);
         if (crowded) {
@@ -295,6 +307,33 @@ static void job_await_credit(struct job *job, struct task *task, size_t cost)
         job_report_held(job, job->held - 1);
 }
 
+/* Emit a text that is too long for one event. */
+static int job_emit_pieces(struct task *task, struct emit *emit)
+{
+    struct job *job = task->job;
+    char *kept = mem_copy(emit->text, emit->length); /* as another fiber may write over it */
+    struct emit piece;
+    int status = 0;
+
+    emit->text = kept;
+    sched_lock(job->host.sched);
+    while (job->cutting && !job_is_stopped(job))
+        job_wait(task, NEVER);
+    if (!job_is_stopped(job))
+        job->cutting = task;
+    sched_unlock(job->host.sched);
+    while (emit->length > 0 && status == 0)
+        status = emit_cut(emit, task->scope, &piece) ? job_emit(task, &piece) : -EMSGSIZE;
+    sched_lock(job->host.sched);
+    if (job->cutting == task) {
+        job->cutting = NULL;
+        job_wake(job);
+    }
+    sched_unlock(job->host.sched);
+    free(kept);
+    return status;
+}
+
 int job_emit(struct task *task, struct emit *emit)
 {
     struct job *job = task->job;
@@ -305,9 +344,9 @@ int job_emit(struct task *task, struct emit *emit)
     int status = 0;
 
     if (length > AGENT_EVENT_MAX)
-        return -EMSGSIZE;
+        return emit->is_delta ? job_emit_pieces(task, emit) : -EMSGSIZE;
     sched_lock(job->host.sched);
-    if (!job_is_stopped(job) && !job_can_afford(job, cost)) {
+    if (!job_is_stopped(job) && !job_can_afford(job, task, cost)) {
         /* While this one waits, another fiber may write over the strings. */
         emit->type = memcpy(kept_type, emit->type, emit->type_length);
         emit->text = kept = mem_copy(emit->text, emit->length);
@@ -386,6 +425,7 @@ void job_finish(struct job *job, int status)
 {
     const struct job_outcome *outcome = &job->outcome;
     struct wire_end end = {.status = WIRE_FINISHED, .code = "", .message = "", .result = ""};
+    const char *reason = refused_reason(job->refused, status);
     char message[128];
 
     sched_assert_locked(job->host.sched);
@@ -399,8 +439,8 @@ void job_finish(struct job *job, int status)
         end.status = WIRE_FAILED;
         end.code = "agent_error";
         snprintf(message, sizeof message, "handle() returned %d (%s)", status,
-                 status < 0 ? strerror((int)(0u - (unsigned)status)) : "not a negative errno");
-        end.message = message;
+                 refused_word(status));
+        end.message = reason ? reason : message;
     } else if (outcome->result) {
         end.result = outcome->result;
     }

@@ -17,6 +17,7 @@ struct exchanges;
 struct http_driver;
 struct inputs;
 struct outbox;
+struct refused;
 struct subtask_executor;
 struct subtasks;
 
@@ -53,6 +54,7 @@ const struct var *job_vars(const struct job *job);
 struct inputs *job_inputs(struct job *job);
 struct subtasks *job_subtasks(struct job *job);
 struct exchanges *job_exchanges(struct job *job);
+struct refused **job_refused(struct job *job); /* NULL until something is */
 
 /* Note that handle() is about to be called; return false if the job is over. Locked. */
 bool job_begin(struct job *job);
@@ -85,8 +87,9 @@ void job_add_credit(struct job *job, size_t bytes);
 
 /*
  * Emit an event of the current task, once its cost is covered by the job's
- * credit and the outbox has room: 0, -EMSGSIZE or -ECANCELED. The event may
- * point to the agent's own strings. Not locked.
+ * credit and the outbox has room: 0, -EMSGSIZE or -ECANCELED. A text that is too
+ * long leaves in pieces, with no event of another task between them. The event
+ * may point to the agent's own strings. Not locked.
  */
 int job_emit(struct task *task, struct emit *emit);
 

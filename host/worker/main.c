@@ -27,6 +27,7 @@
 #include "worker/host_table.h"
 #include "worker/names.h"
 #include "worker/plugin.h"
+#include "worker/refused.h"
 #include "worker/sandbox.h"
 #include "worker/signals.h"
 #include "worker/worker.h"
@@ -275,13 +276,12 @@ static int on_input(struct worker_process *process, const struct wire_frame *fra
 static int on_ping(struct worker_process *process, const struct wire_frame *frame)
 {
     struct wire_ping ping;
-    uint64_t pong[2];
+    struct wire_pong pong = {.stray_emits = host_table_stray_emits(), .refused = refused_count()};
 
     memcpy(&ping, frame->data, sizeof ping);
     log_set((enum log_level)ping.log, LOG_TEXT);
-    pong[0] = ping.sent_at;
-    pong[1] = host_table_stray_emits();
-    worker_send(process->worker, WIRE_PONG, pong, sizeof pong);
+    pong.sent_at = ping.sent_at;
+    worker_send(process->worker, WIRE_PONG, &pong, sizeof pong);
     return 0;
 }
 

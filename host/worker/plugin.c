@@ -182,12 +182,13 @@ int plugin_handle(const struct plugin *plugin, const char *input)
 
 char *plugin_save_state(const struct plugin *plugin)
 {
+    struct buf why = {0};
     char *state = NULL;
-    int status = instance_save_state(&plugin->instance, &state);
 
-    if (status < 0)
-        log_plugin("save_state() returned %s; the next generation begins without state",
-                   status == -EINVAL ? "what is not JSON" : "more than 1 MiB");
+    if (instance_save_state(&plugin->instance, &state, &why) < 0)
+        log_plugin("save_state() returned %.*s. The next generation begins without state",
+                   (int)buf_length(&why), buf_data(&why));
+    buf_finish(&why);
     return state;
 }
 

@@ -241,19 +241,21 @@ static int subtask_await(struct task *task, struct agent_task *subtask)
     return result;
 }
 
-int subtask_join(struct task *task, struct agent_task *handle)
+bool subtask_join(struct task *task, struct agent_task *handle, int *result)
 {
     struct sched *sched = job_sched(task->job);
     struct agent_task *subtask;
-    int result;
+    bool over, found;
 
     sched_lock(sched);
-    result = job_is_over(task->job) ? -ECANCELED : -EINVAL;
+    over = job_is_over(task->job);
+    *result = over ? -ECANCELED : -EINVAL;
     subtask = job_find_subtask(task->job, handle);
-    if (subtask && &subtask->task != task)
-        result = subtask_await(task, subtask);
+    found = subtask && &subtask->task != task;
+    if (found)
+        *result = subtask_await(task, subtask);
     sched_unlock(sched);
-    return result;
+    return found || over;
 }
 
 /* Return whether none executes, and none is about to be joined. Locked. */

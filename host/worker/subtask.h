@@ -12,6 +12,8 @@
 
 #include "worker/task.h"
 
+#include <stdbool.h>
+
 /* Part of a job: those that are not joined. Guarded by the scheduler's lock. */
 struct subtasks {
     TAILQ_HEAD(, agent_task) list;
@@ -38,9 +40,9 @@ struct subtask_executor {
 /* Spawn one from this task. -EAGAIN: the run has AGENT_TASKS_MAX; or another -errno. Not locked. */
 int subtask_spawn(struct task *parent, int (*fn)(void *arg), void *arg, struct agent_task **out);
 
-/* Wait for it and return its result; the handle is no longer valid. -EINVAL if it was not before.
- * Not locked. */
-int subtask_join(struct task *task, struct agent_task *subtask);
+/* Wait for it and set its result; the handle is no longer valid. Return false, and the result is
+ * -EINVAL, if the handle was not valid before. -ECANCELED: the run is over. Not locked. */
+bool subtask_join(struct task *task, struct agent_task *subtask, int *result);
 
 /*
  * Join all of the run's; if failed, tell them to stop first. The task must be

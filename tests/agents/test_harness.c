@@ -1,5 +1,6 @@
 /* The harness records, scripts and refuses like the host. */
 #include "../case.h"
+#include "refusals.h"
 
 #include <sluice/agent_http.h>
 #include <sluice/agent_test.h>
@@ -64,6 +65,17 @@ static void open_probe(void)
 static void close_probe(void)
 {
     agent_test_close(test);
+}
+
+/* The log begins with what create() is refused. */
+static void expect_log_ends(const char *text)
+{
+    const char *log = agent_test_log(test);
+    size_t length = strlen(log), wanted = strlen(text);
+
+    ck_assert_ptr_nonnull(strstr(log, "refused: emit_event(\"early\"): not inside a run; "));
+    ck_assert_uint_ge(length, wanted);
+    ck_assert_str_eq(log + length - wanted, text);
 }
 
 /* ---- records ---- */
@@ -133,6 +145,98 @@ CASE(bad_events_are_refused)
     ck_assert_uint_eq(agent_test_events(test), 1);
 }
 
+/* ---- refusals, by the same table as the worker ---- */
+
+static int emit_one(void *arg)
+{
+    const struct refused_event *event = arg;
+
+    return emit_event(event->type, event->json);
+}
+
+CASE(refused_events_are_told)
+{
+    for (size_t i = 0; i < refused_event_count; i++) {
+        const struct refused_event *event = &refused_events[i];
+        agent_test_call(test, emit_one, (void *)event);
+        ck_assert_uint_eq(agent_test_refused(test), *event->text != '\0');
+        ck_assert_str_eq(agent_test_refused_first(test), event->text);
+        ck_assert_str_eq(agent_test_message(test), event->text);
+        ck_assert_ptr_nonnull(strstr(agent_test_log(test), event->text));
+    }
+}
+
+static int call_one(void *arg)
+{
+    const struct refusal_case *refusal = arg;
+
+    ck_assert_int_eq(refusal->call(), refusal->status);
+    return 0;
+}
+
+CASE(refused_calls_are_told)
+{
+    for (size_t i = 0; i < refusal_count; i++) {
+        agent_test_call(test, call_one, (void *)&refusals[i]);
+        ck_assert_uint_eq(agent_test_refused(test), 1);
+        ck_assert_str_eq(agent_test_refused_first(test), refusals[i].text);
+    }
+}
+
+static int emit_two_wrongly(void *arg)
+{
+    (void)arg;
+    emit_event("one", "{");
+    emit_event("one", "[");
+    emit_text("\xff");
+    return 0;
+}
+
+CASE(first_and_last_refusal)
+{
+    const char *log;
+
+    ck_assert_int_eq(agent_test_call(test, emit_two_wrongly, NULL), 0);
+    ck_assert_str_eq(agent_test_status(test), "finished");
+    ck_assert_uint_eq(agent_test_refused(test), 3);
+    ck_assert_ptr_nonnull(strstr(agent_test_refused_first(test), "emit_event(\"one\"): "));
+    ck_assert_ptr_nonnull(strstr(agent_test_refused_last(test), "emit_text(): "));
+    log = strstr(agent_test_log(test), "refused: emit_event(\"one\"): ");
+    ck_assert_ptr_nonnull(log);
+    ck_assert_ptr_null(strstr(log + 1, "refused: emit_event(\"one\"): "));
+    ck_assert_int_eq(agent_test_call(test, say, NULL), 0);
+    ck_assert_uint_eq(agent_test_refused(test), 0);
+    ck_assert_str_eq(agent_test_refused_first(test), "");
+    ck_assert_str_eq(agent_test_refused_last(test), "");
+}
+
+CASE(strict)
+{
+    agent_test_strict(test, 1);
+    ck_assert_int_eq(agent_test_call(test, say, NULL), 0);
+    ck_assert_str_eq(agent_test_status(test), "finished");
+    ck_assert_int_eq(agent_test_call(test, emit_two_wrongly, NULL), -EINVAL);
+    ck_assert_str_eq(agent_test_status(test), "failed");
+    ck_assert_str_eq(agent_test_code(test), "refused");
+    ck_assert_str_eq(agent_test_message(test), agent_test_refused_first(test));
+    agent_test_cancel_at_emit(test, 1);
+    agent_test_call(test, emit_two_wrongly, NULL); /* no event of which is one */
+    ck_assert_str_eq(agent_test_status(test), "failed");
+    agent_test_strict(test, 0);
+    ck_assert_int_eq(agent_test_call(test, emit_two_wrongly, NULL), 0);
+}
+
+CASE(strict_by_the_environment)
+{
+    struct agent_test *strict;
+
+    setenv("AGENT_TEST_STRICT", "1", 1);
+    strict = agent_test_open(agent_plugin_entry, NULL);
+    unsetenv("AGENT_TEST_STRICT");
+    ck_assert_int_eq(agent_test_call(strict, emit_two_wrongly, NULL), -EINVAL);
+    agent_test_close(strict);
+}
+
 CASE(outside_of_a_run)
 {
     const char *json;
@@ -193,7 +297,12 @@ CASE(result_and_status)
 
     agent_test_call(test, return_status, &status);
     ck_assert_str_eq(agent_test_code(test), "agent_error");
-    ck_assert_str_eq(agent_test_message(test), "handle() returned -22 (Invalid argument)");
+    ck_assert_str_eq(agent_test_message(test),
+                     "run_result(): not JSON at byte 1: it ends, wanted a name in double quotes "
+                     "or '}': {▸");
+    status = -EACCES;
+    agent_test_call(test, return_status, &status);
+    ck_assert_str_eq(agent_test_message(test), "handle() returned -13 (Permission denied)");
     status = 0;
     agent_test_call(test, return_status, &status);
     ck_assert_str_eq(agent_test_result(test), "[1]");
@@ -276,8 +385,7 @@ CASE(inputs_come_when_they_should)
     ck_assert_int_eq(agent_test_call(test, ask, NULL), -ECANCELED);
     ck_assert_uint_eq(agent_test_elapsed_ms(test), 500);
     ck_assert_str_eq(agent_test_status(test), "cancelled");
-    ck_assert_str_eq(agent_test_log(test),
-                     "warn: the run waits for what never comes, and is cancelled\n");
+    expect_log_ends("warn: the run waits for what never comes, and is cancelled\n");
 }
 
 /* ---- cancellation ---- */
@@ -717,7 +825,7 @@ CASE(refused)
     ck_assert_int_eq(agent_test_restart(test, NULL), -ENODEV);
     ck_assert_str_eq(agent_test_refusal(test),
                      "create() returned -19 (No such device): there is no disk");
-    ck_assert_str_eq(agent_test_log(test), "error: there is no disk\n");
+    expect_log_ends("error: there is no disk\n");
     ck_assert_int_eq(agent_test_run(test, "{}"), -ENODEV);
     ck_assert_str_eq(agent_test_status(test), "");
     create_status = 0;

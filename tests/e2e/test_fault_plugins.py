@@ -402,21 +402,21 @@ class WireTest(SupervisionTest):
         self.check_each_ends({
             "EVENT, a byte too long": frame("EVENT", self.RUN, length=1 + 64 + EVENT_MAX + 1),
             "EVENT, as long as can be said": frame("EVENT", self.RUN, length=0xffffffff),
-            "PONG": frame("PONG", payload=bytes(17)),
+            "PONG": frame("PONG", payload=bytes(25)),
         }, NOT_A_FRAME)
 
     def test_too_short(self):
         self.check_each_ends({
             "EVENT": frame("EVENT", self.RUN, b"\x01x"),
             "END": frame("END", self.RUN, b"\x00\x00"),
-            "PONG": frame("PONG", payload=bytes(8)),
+            "PONG": frame("PONG", payload=bytes(16)),
         }, NOT_A_FRAME)
 
     def test_unknown(self):
         self.check_each_ends({
-            "the first unknown type": frame(len(WIRE), payload=bytes(16)),
+            "the first unknown type": frame(len(WIRE), payload=bytes(24)),
             "the last unknown type": frame(0xffff, payload=bytes(16)),
-            "what must be zero": frame("PONG", payload=bytes(16), zero=1),
+            "what must be zero": frame("PONG", payload=bytes(24), zero=1),
         }, NOT_A_FRAME)
 
     def test_wrong_side(self):
@@ -513,7 +513,7 @@ class WireTest(SupervisionTest):
     def test_flood_of_answers_to_no_question(self):
         """A gigabyte of PONG: the worker ends, and meanwhile the others are served."""
         self.begin()
-        data = frame("PONG", payload=bytes(16)) * 4096
+        data = frame("PONG", payload=bytes(24)) * 4096
         stream = self.open({"hex": data.hex(), "repeat": 8192, "then": "wait"})
         stream.until("ready")
         self.others.check()

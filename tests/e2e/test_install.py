@@ -196,7 +196,8 @@ class Install(Examples, unittest.TestCase):
                                    stdout=subprocess.PIPE, text=True).stdout
         used = {name for name in re.findall(r"\b(curl_\w+|socket|connect|getaddrinfo|epoll_\w+)\b",
                                             undefined)}
-        self.assertEqual(used - {"curl_url", "curl_url_set", "curl_url_cleanup", "curl_url_get"},
+        self.assertEqual(used - {"curl_url", "curl_url_set", "curl_url_cleanup", "curl_url_get",
+                                 "curl_url_strerror"},
                          set())
 
     def pkg_config_llm(self, words):

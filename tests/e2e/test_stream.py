@@ -215,7 +215,7 @@ class HostTest(Test):
         self.assertEqual(sorted(agents), ["e2e_emit", "echo", "ticker"])
         self.assertEqual(agents["e2e_emit"], {
             "name": "e2e_emit", "version": "1.0", "generation": 1, "mode": "thread",
-            "state": "serving", "live_runs": 0, "stray_emits": 0})
+            "state": "serving", "live_runs": 0, "stray_emits": 0, "refused": 0})
         self.assertEqual(agents["ticker"]["mode"], "fiber")
         self.assertTrue(agents["echo"]["description"])
 

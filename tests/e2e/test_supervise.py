@@ -774,7 +774,7 @@ class StrayTest(SupervisionTest):
             self.assertEqual(types(events), ["run", "left", "done"])
             self.assertEqual(text_of(events), "")
         wait_for(lambda: self.stray(server) == 1000, "all are counted")
-        lines = server.lines(" plugin worker ", "it emitted outside of a run", "plugin=fault_stray",
+        lines = server.lines(" plugin worker ", "emit_text(): not inside a run; ", "plugin=fault_stray",
                              "generation=1")
         self.assertEqual(len(lines), 1, "it is said once")
 

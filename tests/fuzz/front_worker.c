@@ -302,7 +302,7 @@ static void answer(struct worker *worker, const struct wire_frame *frame)
 {
     static const char hello[] =
         "{\"name\":\"agent\",\"version\":\"1\",\"description\":\"\",\"mode\":\"fiber\"}";
-    uint64_t pong[2] = {0, 0};
+    uint64_t pong[3] = {0, 0};
     uint32_t credit;
     struct agent_run *run = &worker->runs[frame->run % RUNS_MAX];
 

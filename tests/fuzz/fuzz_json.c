@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/json_fault.h"
 
 #include <assert.h>
 #include <cjson/cJSON.h>
@@ -57,6 +58,18 @@ static void check_escape(const char *text, size_t size)
     }
 }
 
+/* What is not JSON has a fault, and its words are a line of UTF-8. */
+static void check_fault(const char *text, size_t size, bool is_json)
+{
+    struct buf words = {0};
+
+    json_fault_tell(&words, text, size);
+    assert((buf_length(&words) == 0) == is_json && buf_length(&words) < 512);
+    assert(json_escaped_length(buf_data(&words), buf_length(&words)) >= 0);
+    assert(!memchr(buf_data(&words), '\n', buf_length(&words)));
+    buf_finish(&words);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
@@ -65,5 +78,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (length >= 0)
         check_compact(text, size, (size_t)length);
     check_escape(text, size);
+    check_fault(text, size, length >= 0);
     return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "../case.h"
 #include "base/json.h"
+#include "base/json_fault.h"
 
 #include "base/buf.h"
 
@@ -520,6 +521,28 @@ static void compare(const char *text, size_t length)
         ck_abort_msg("the two disagree on %.*s", (int)length, text);
 }
 
+/* The bytes before a fault are the start of some JSON, and the fault can be said. */
+static void check_fault(const char *text, size_t length)
+{
+    struct json_fault fault, before;
+    struct buf words = {0};
+
+    json_fault_tell(&words, text, length);
+    ck_assert_int_eq(json_find_fault(text, length, &fault), buf_length(&words) > 0);
+    if (buf_length(&words) == 0)
+        return;
+    ck_assert_uint_le(fault.at, length);
+    if (json_find_fault(text, fault.at, &before))
+        ck_assert_uint_eq(before.at, fault.at);
+    ck_assert_uint_lt(buf_length(&words), 512);
+    ck_assert_int_ge(json_escaped_length(buf_data(&words), buf_length(&words)), 0);
+    for (const char *p = buf_data(&words); p < buf_data(&words) + buf_length(&words); p++) {
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            ck_abort_msg("a control byte in %s", buf_data(&words));
+    }
+    buf_finish(&words);
+}
+
 /* Every pair of bytes in a string, and every triple that begins with one of these leads. */
 CASE(utf8_exhaustive)
 {
@@ -651,6 +674,15 @@ CASE_LOOP(mutations, 0, 4)
             }
         }
         compare(text, length);
+        check_fault(text, length);
+    }
+}
+
+CASE(faults_of_prefixes)
+{
+    for (size_t i = 0; i < sizeof corpus / sizeof *corpus; i++) {
+        for (size_t length = 0; length <= strlen(corpus[i]); length++)
+            check_fault(corpus[i], length);
     }
 }
 
@@ -714,6 +746,13 @@ static void expect_escaped(const char *text, size_t length, const char *wanted)
     ck_assert_int_eq(json_escaped_length(text, length), (ssize_t)strlen(wanted));
     ck_assert_uint_eq(json_escape(out, text, length), strlen(wanted));
     ck_assert_mem_eq(out, wanted, strlen(wanted));
+    for (size_t room = 0; room <= strlen(wanted); room++) {
+        size_t fits = json_escaped_fit(text, length, room);
+        ck_assert_int_le(json_escaped_length(text, fits), (ssize_t)room);
+        ck_assert(fits == length || ((unsigned char)text[fits] & 0xc0) != 0x80);
+        ck_assert(fits == length || room - (size_t)json_escaped_length(text, fits) < 6);
+    }
+    ck_assert_uint_eq(json_escaped_fit(text, length, strlen(wanted)), length);
 }
 
 CASES("escape");

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 CASES("emit on threads", .setup = setup_threads, .teardown = teardown);
@@ -158,13 +159,115 @@ CASE(invalid_json_and_utf8)
 
 CASE(oversize)
 {
-    run_agent(agent_emits_too_much);
+    start(1, agent_emits_too_much);
+    give_credit(1, 2 * WIRE_WINDOW);
+    wait_for_end(1);
     ck_assert_int_eq(notes.status[0], -EMSGSIZE);
     ck_assert_int_eq(notes.status[1], -EMSGSIZE);
-    ck_assert_int_eq(notes.status[2], -EMSGSIZE);
+    ck_assert_int_eq(notes.status[2], 0); /* in two pieces */
     ck_assert_int_eq(notes.status[3], 0);
-    ck_assert_uint_eq(record_count, 1);
+    ck_assert_uint_eq(record_count, 3);
     ck_assert_uint_eq(records[0].length, AGENT_EVENT_MAX);
+    ck_assert_uint_eq(records[2].length, AGENT_EVENT_MAX);
+}
+
+/* What {"delta":""} has around a text. */
+#define AROUND strlen("{\"delta\":\"\"}")
+
+/* Emit a text: fill, then the same characters over and over. */
+static int emit_repeated(size_t fill, const char *characters, size_t times)
+{
+    size_t length = strlen(characters);
+    char *text = malloc(fill + times * length + 1);
+    int status;
+
+    memset(text, 'f', fill);
+    for (size_t i = 0; i < times; i++)
+        memcpy(text + fill + i * length, characters, length);
+    text[fill + times * length] = '\0';
+    status = emit_text(text);
+    free(text);
+    return status;
+}
+
+static int agent_emits_many_characters(void)
+{
+    note_status(emit_repeated(1, "\xe2\x98\x83", 700000));
+    return 0;
+}
+
+/* The fixture checks that each piece is UTF-8. */
+CASE(long_text_leaves_in_pieces)
+{
+    start(1, agent_emits_many_characters);
+    give_credit(1, 2 * WIRE_WINDOW);
+    wait_for_end(1);
+    expect_finished(1);
+    ck_assert_int_eq(notes.status[0], 0);
+    ck_assert_uint_eq(record_count, 3);
+    ck_assert_uint_eq(records[0].length + records[1].length + records[2].length,
+                      3 * AROUND + 1 + 3 * 700000);
+    ck_assert_uint_gt(records[0].length, AGENT_EVENT_MAX - 3);
+}
+
+static int agent_emits_marks(void)
+{
+    size_t room = AGENT_EVENT_MAX - AROUND;
+
+    note_status(emit_repeated(room - 1, "e\xcc\x81", 1));      /* e and an acute accent */
+    note_status(emit_repeated(room, "\xf0\x9f\x8f\xbd", 1));   /* f and a skin tone */
+    note_status(emit_repeated(room - 4, "x\xe2\x80\x8dy", 1)); /* x, joined with y */
+    note_status(emit_repeated(room - 99, "\xcc\x81", 60));     /* too many to look for a base */
+    return 0;
+}
+
+CASE(marks_stay_at_their_base)
+{
+    static const size_t cut[] = {1, 1, 4, 1};
+
+    start(1, agent_emits_marks);
+    give_credit(1, 4 * WIRE_WINDOW);
+    wait_for_end(1);
+    ck_assert_uint_eq(record_count, 8);
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(notes.status[i], 0);
+        ck_assert_uint_eq(records[2 * i].length, AGENT_EVENT_MAX - cut[i]);
+    }
+}
+
+static int agent_emits_beside_a_task(void)
+{
+    struct agent_task *task;
+
+    note_status(task_spawn(task_echoes, &tasked[0], &task));
+    agent_emits_many_characters();
+    return task_join(task);
+}
+
+CASE(no_event_comes_between_the_pieces)
+{
+    start(1, agent_emits_beside_a_task);
+    wait_for_events(1, 1);
+    wait_for_awaited(1, 1);
+    give_input(1, "1");
+    while (accounts[1].held != 2)
+        uv_run(&loop, UV_RUN_ONCE);
+    give_credit(1, 4 * WIRE_WINDOW);
+    wait_for_end(1);
+    ck_assert_uint_eq(record_count, 4);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_str_eq(records[i].type, "text");
+    expect_event(1, 3, "echo", "1");
+}
+
+CASE(cancelled_between_the_pieces)
+{
+    start(1, agent_emits_beside_a_task);
+    wait_for_events(1, 1);
+    worker_cancel(worker, 1);
+    wait_for_end(1);
+    expect_cancelled(1);
+    ck_assert_int_eq(notes.status[1], -ECANCELED);
 }
 
 CASE(from_nowhere)
