@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #define JSON_DEPTH_MAX 512
+#define JSON_NAME_MAX  32 /* of json_member_text() */
 
 /*
  * Return the length of the text without white space between its tokens, or
@@ -72,6 +73,14 @@ struct buf;
 
 /* Append the text as a JSON string with its quotes; bytes that are not UTF-8 become '?'. */
 void json_append_string(struct buf *buf, const char *text);
+
+/*
+ * Append the object's member of this name, if it is a string, without quotes and escapes: half a
+ * surrogate pair becomes U+FFFD. Return false if there is none. The text may be anything; it is
+ * read up to the member. Allocates only what out lacks: in a crash, nothing, if out has room for as
+ * many bytes as the text has.
+ */
+bool json_member_text(const char *json, size_t length, const char *name, struct buf *out);
 
 /* Append ,"name":"value" unless the value is NULL or empty. */
 void json_append_member(struct buf *buf, const char *name, const char *value);

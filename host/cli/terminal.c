@@ -1,6 +1,6 @@
 /*
  * In a crash nothing may be allocated, so events are then encoded into static memory that takes
- * any, and the text of a delta is taken out of its JSON in place.
+ * any.
  */
 #include "cli/terminal.h"
 
@@ -10,7 +10,6 @@
 #include "protocol/native.h"
 #include "wire/frames.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define DELTA "\"delta\":\""
 
 /* How long a crash waits for a reader that does not read. */
 #define RESCUE_MS 500
@@ -45,23 +42,13 @@ struct terminal *terminal_open(bool text)
     return terminal;
 }
 
-static void print_text(struct terminal *terminal, const struct event *event)
-{
-    cJSON *json = cJSON_ParseWithLength(event->json, event->json_length);
-    const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
-
-    if (delta && event_is(event, "text"))
-        fputs(delta, terminal->out);
-    cJSON_Delete(json);
-}
-
 void terminal_print(struct terminal *terminal, const struct run_identity *run,
                     const struct event *event)
 {
-    if (terminal->text)
-        print_text(terminal, event);
-    else
+    if (!terminal->text)
         encoder_native.event(NULL, run, event, &terminal->frames);
+    else if (event_is(event, "text"))
+        json_member_text(event->json, event->json_length, "delta", &terminal->frames);
 }
 
 void terminal_flush(struct terminal *terminal)
@@ -107,85 +94,16 @@ static void write_now(const struct terminal *terminal, const char *data, size_t 
     }
 }
 
-static unsigned hex_digit(char digit)
-{
-    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 32) - 'a' + 10);
-}
-
-/* Read the four digits of a \u escape. */
-static unsigned hex4(const char *at)
-{
-    return hex_digit(at[0]) << 12 | hex_digit(at[1]) << 8 | hex_digit(at[2]) << 4 |
-           hex_digit(at[3]);
-}
-
-static char *put_utf8(char *to, unsigned code)
-{
-    if (code < 0x80) {
-        *to++ = (char)code;
-        return to;
-    }
-    if (code < 0x800) {
-        *to++ = (char)(0xc0 | code >> 6);
-    } else {
-        if (code < 0x10000) {
-            *to++ = (char)(0xe0 | code >> 12);
-        } else {
-            *to++ = (char)(0xf0 | code >> 18);
-            *to++ = (char)(0x80 | (code >> 12 & 63));
-        }
-        *to++ = (char)(0x80 | (code >> 6 & 63));
-    }
-    *to++ = (char)(0x80 | (code & 63));
-    return to;
-}
-
-/* Write the text inside the quotes of a valid JSON string, which begins at `from`; return its
- * length. It is not longer than its JSON. */
-static size_t unescape(char *out, const char *from, const char *end)
-{
-    static const char names[] = "bfnrt", values[] = "\b\f\n\r\t";
-    char *to = out;
-
-    for (const char *at = from; at < end && *at != '"'; at++) {
-        const char *name;
-        if (*at != '\\') {
-            *to++ = *at;
-            continue;
-        }
-        at++;
-        if (*at != 'u') {
-            name = strchr(names, *at);
-            *to++ = name ? values[name - names] : *at;
-            continue;
-        }
-        unsigned code = hex4(at + 1);
-        at += 4;
-        if (code >= 0xd800 && code < 0xdc00 && end - at > 6 && at[1] == '\\' && at[2] == 'u') {
-            code = 0x10000 + ((code - 0xd800) << 10) + (hex4(at + 3) - 0xdc00);
-            at += 6;
-        }
-        to = put_utf8(to, code);
-    }
-    return (size_t)(to - out);
-}
-
 void terminal_rescue(struct terminal *terminal, const struct run_identity *run,
                      const struct event *event)
 {
     static char space[WIRE_EVENT_MAX + 1024];
     struct buf frame = {.base = space, .capacity = sizeof space};
-    const char *delta, *end = event->json + event->json_length;
 
-    if (terminal->text) {
-        delta = event_is(event, "text")
-                    ? memmem(event->json, event->json_length, DELTA, strlen(DELTA))
-                    : NULL;
-        if (delta)
-            buf_commit(&frame, unescape(space, delta + strlen(DELTA), end));
-    } else {
+    if (!terminal->text)
         encoder_native.event(NULL, run, event, &frame);
-    }
+    else if (event_is(event, "text"))
+        json_member_text(event->json, event->json_length, "delta", &frame);
     write_now(terminal, buf_data(&frame), buf_length(&frame));
 }
 

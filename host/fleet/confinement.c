@@ -1,17 +1,16 @@
 #include "fleet/confinement.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "config/setting.h"
+#include "wire/frames.h"
 
-#include <cjson/cJSON.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct confinement {
-    char *json;
+    struct buf pairs; /* of OPEN */
     char **env;
 };
 
@@ -65,10 +64,13 @@ static char **make_env(const char *list)
     return env;
 }
 
-static void add_limit(cJSON *json, const char *name, size_t limit)
+static void add_limit(struct buf *pairs, const char *name, size_t limit)
 {
+    char digits[BUF_DIGITS_MAX + 1] = "";
+
+    buf_digits(digits, limit);
     if (limit != SETTING_LIMIT_AUTO)
-        cJSON_AddNumberToObject(json, name, (double)limit);
+        wire_append_pair(pairs, name, digits);
 }
 
 struct confinement *confinement_create(const struct config_plugin *plugin, const char *file,
@@ -77,26 +79,23 @@ struct confinement *confinement_create(const struct config_plugin *plugin, const
     const char *slash = strrchr(file, '/');
     char *folder = slash ? mem_printf("%.*s", (int)(slash - file), file) : mem_strdup(".");
     struct confinement *confinement = mem_alloc(sizeof *confinement);
-    cJSON *json = cJSON_CreateObject();
+    struct buf *pairs = &confinement->pairs;
 
-    cJSON_AddBoolToObject(json, "debug", debug);
-    cJSON_AddStringToObject(json, "env", plugin->env);
-    cJSON_AddStringToObject(json, "user", plugin->user);
-    cJSON_AddStringToObject(json, "sandbox", plugin->sandbox);
-    cJSON_AddStringToObject(json, "folder", folder);
-    cJSON_AddStringToObject(json, "read", plugin->sandbox_read);
-    cJSON_AddStringToObject(json, "write", plugin->sandbox_write);
-    cJSON_AddStringToObject(json, "connect", plugin->sandbox_connect);
+    wire_append_pair(pairs, "confined", "yes");
+    wire_append_pair(pairs, "debug", debug ? "yes" : "no");
+    wire_append_pair(pairs, "env", plugin->env);
+    wire_append_pair(pairs, "user", plugin->user);
+    wire_append_pair(pairs, "sandbox", plugin->sandbox);
+    wire_append_pair(pairs, "folder", folder);
+    wire_append_pair(pairs, "read", plugin->sandbox_read);
+    wire_append_pair(pairs, "write", plugin->sandbox_write);
+    wire_append_pair(pairs, "connect", plugin->sandbox_connect);
     free(folder);
-    add_limit(json, "core", plugin->core == SETTING_LIMIT_AUTO && !debug ? 0 : plugin->core);
-    add_limit(json, "nofile", plugin->nofile);
-    add_limit(json, "nproc", plugin->nproc);
-    add_limit(json, "as", plugin->as);
-    add_limit(json, "fsize", plugin->fsize);
-    confinement->json = cJSON_PrintUnformatted(json);
-    if (confinement->json == NULL)
-        log_fatal("out of memory");
-    cJSON_Delete(json);
+    add_limit(pairs, "core", plugin->core == SETTING_LIMIT_AUTO && !debug ? 0 : plugin->core);
+    add_limit(pairs, "nofile", plugin->nofile);
+    add_limit(pairs, "nproc", plugin->nproc);
+    add_limit(pairs, "as", plugin->as);
+    add_limit(pairs, "fsize", plugin->fsize);
     confinement->env = make_env(plugin->env);
     return confinement;
 }
@@ -121,9 +120,9 @@ char *const *confinement_env(const struct confinement *confinement)
     return confinement->env;
 }
 
-const char *confinement_json(const struct confinement *confinement)
+const struct buf *confinement_pairs(const struct confinement *confinement)
 {
-    return confinement->json;
+    return &confinement->pairs;
 }
 
 void confinement_destroy(struct confinement *confinement)
@@ -133,6 +132,6 @@ void confinement_destroy(struct confinement *confinement)
     for (char **at = confinement->env; *at; at++)
         free(*at);
     free(confinement->env);
-    cJSON_free(confinement->json);
+    buf_finish(&confinement->pairs);
     free(confinement);
 }

@@ -10,6 +10,7 @@
 #ifndef FLEET_CONFINEMENT_H
 #define FLEET_CONFINEMENT_H
 
+#include "base/buf.h"
 #include "config/config.h"
 
 struct confinement;
@@ -24,8 +25,8 @@ const struct config_plugin *confinement_section(const struct config *config, con
 /* Return "NAME=value" strings, with NULL at the end; values are those of the front now. */
 char *const *confinement_env(const struct confinement *confinement);
 
-/* Return JSON, for the worker. Equal texts confine in the same way. */
-const char *confinement_json(const struct confinement *confinement);
+/* Return pairs of OPEN (wire/frames.h). Equal bytes confine in the same way. */
+const struct buf *confinement_pairs(const struct confinement *confinement);
 
 /* confinement may be NULL. */
 void confinement_destroy(struct confinement *confinement);

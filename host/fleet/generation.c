@@ -370,7 +370,9 @@ static bool generation_is_confined(const struct generation *generation, const st
 {
     struct confinement *wanted = confinement_create(config_plugin(config, name),
                                                     image_file(generation->image), config->debug);
-    bool same = strcmp(confinement_json(wanted), confinement_json(generation->confinement)) == 0;
+    const struct buf *a = confinement_pairs(wanted),
+                     *b = confinement_pairs(generation->confinement);
+    bool same = buf_length(a) == buf_length(b) && !memcmp(buf_data(a), buf_data(b), buf_length(a));
 
     confinement_destroy(wanted);
     return same;

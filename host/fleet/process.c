@@ -97,21 +97,23 @@ static void executor_ignored(void *data, uint32_t number)
 
 static void process_open_plugin(struct process *process)
 {
-    cJSON *json = cJSON_CreateObject();
-    char *text;
+    struct buf pairs = {0};
+    char number[BUF_DIGITS_MAX + 1] = "";
 
     if (process->farm)
-        cJSON_AddStringToObject(json, "farm", process->farm);
-    cJSON_AddStringToObject(json, "file", image_file(process->spec.image));
-    cJSON_AddNumberToObject(json, "generation", (double)process->spec.generation);
-    cJSON_AddNumberToObject(json, "log", log_limit());
-    cJSON_AddBoolToObject(json, "names", process->spec.names);
-    if (process->spec.confinement)
-        cJSON_AddRawToObject(json, "confinement", confinement_json(process->spec.confinement));
-    text = cJSON_PrintUnformatted(json);
-    process_send(process, WIRE_OPEN, 0, text, strlen(text));
-    cJSON_free(text);
-    cJSON_Delete(json);
+        wire_append_pair(&pairs, "farm", process->farm);
+    wire_append_pair(&pairs, "file", image_file(process->spec.image));
+    buf_digits(number, process->spec.generation);
+    wire_append_pair(&pairs, "generation", number);
+    wire_append_pair(&pairs, "log", (const char[]){(char)('0' + log_limit()), '\0'});
+    if (process->spec.names)
+        wire_append_pair(&pairs, "names", "yes");
+    if (process->spec.confinement) {
+        const struct buf *more = confinement_pairs(process->spec.confinement);
+        buf_append(&pairs, buf_data(more), buf_length(more));
+    }
+    process_send(process, WIRE_OPEN, 0, buf_data(&pairs), buf_length(&pairs));
+    buf_finish(&pairs);
 }
 
 bool process_has_room(const struct process *process)

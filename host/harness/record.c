@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "wire/frames.h"
 
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,11 +107,8 @@ const char *record_text(struct record *record)
 
     for (size_t i = 0; i < record->events.count; i++) {
         const struct agent_test_emitted *event = record->events.items[i];
-        cJSON *json = strcmp(event->type, "text") == 0 ? cJSON_Parse(event->json) : NULL;
-        const char *delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
-        if (delta)
-            buf_puts(&text, delta);
-        cJSON_Delete(json);
+        if (strcmp(event->type, "text") == 0)
+            json_member_text(event->json, strlen(event->json), "delta", &text);
     }
     free(record->text);
     return record->text = buf_steal(&text);

@@ -3,7 +3,6 @@
 #include "base/json.h"
 #include "run/pack.h"
 
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -114,10 +113,10 @@ static char *reserve_text(struct native_document *document, const struct documen
 static void add_text(struct native_document *document, const struct document_room *room,
                      const struct event *event)
 {
-    const char *inside, *delta;
+    struct buf delta = {0};
+    const char *inside;
     size_t length;
-    ssize_t escaped;
-    cJSON *json;
+    ssize_t escaped = 0;
     char *to;
 
     if (pack_delta(event, &inside, &length)) {
@@ -127,13 +126,12 @@ static void add_text(struct native_document *document, const struct document_roo
         return;
     }
     /* The text has other members besides its delta. */
-    json = cJSON_ParseWithLength(event->json, event->json_length);
-    delta = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "delta"));
-    escaped = delta ? json_escaped_length(delta, strlen(delta)) : 0;
+    if (json_member_text(event->json, event->json_length, "delta", &delta))
+        escaped = json_escaped_length(buf_data(&delta), buf_length(&delta));
     to = escaped > 0 ? reserve_text(document, room, (size_t)escaped) : NULL;
     if (to)
-        json_escape(to, delta, strlen(delta));
-    cJSON_Delete(json);
+        json_escape(to, buf_data(&delta), buf_length(&delta));
+    buf_finish(&delta);
 }
 
 static void keep(struct buf *kept, const struct event *event)

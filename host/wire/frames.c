@@ -175,6 +175,18 @@ int wire_read_string(const struct wire_frame *frame, size_t *at, const char **te
     return 1;
 }
 
+const char *wire_find(const struct wire_frame *frame, const char *wanted)
+{
+    const char *key, *value;
+    size_t at = 0;
+
+    while (wire_read_string(frame, &at, &key) == 1 && wire_read_string(frame, &at, &value) == 1) {
+        if (strcmp(key, wanted) == 0)
+            return value;
+    }
+    return NULL;
+}
+
 int wire_read_end(const struct wire_frame *frame, struct wire_end *end)
 {
     size_t at = 1;

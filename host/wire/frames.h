@@ -9,8 +9,8 @@
  * is about no run. To add a frame, add a line to WIRE_FRAMES and describe its
  * payload here:
  *
- *     OPEN     JSON {"file","farm","generation","log","names","confinement"}: the plugin to
- *              load, and its name for operators; names: say which of its names are replaced
+ *     OPEN     key NUL value NUL ...: file, farm, generation, log, names, confined and the keys
+ *              of fleet/confinement.c: the plugin to load, and how
  *     CREATE   threads at most NUL bytes of a fiber's stack NUL configuration as
  *              JSON NUL state as JSON, or nothing, NUL
  *     START    key NUL value NUL ..., the run's variables; see worker/vars.h
@@ -152,7 +152,7 @@ char *wire_write_event(struct buf *buf, uint32_t run, const char *type, size_t t
 
 void wire_append_written(struct buf *buf, size_t type_length, size_t json_length);
 
-/* Append key NUL value NUL: a piece of START's payload. */
+/* Append key NUL value NUL: a piece of OPEN's or START's payload. */
 void wire_append_pair(struct buf *pairs, const char *key, const char *value);
 
 /* Append INPUT; the JSON given is not terminated. */
@@ -182,5 +182,8 @@ int wire_read_end(const struct wire_frame *frame, struct wire_end *end);
  * one and return 1; return 0 at the end, -EPROTO if the last is not terminated.
  */
 int wire_read_string(const struct wire_frame *frame, size_t *at, const char **text);
+
+/* Return the value of this key in a payload of key NUL value NUL ..., or NULL. */
+const char *wire_find(const struct wire_frame *frame, const char *key);
 
 #endif

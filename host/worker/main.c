@@ -19,6 +19,7 @@
 
 #include "base/farm.h"
 #include "base/guard.h"
+#include "base/json_writer.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "wire/link.h"
@@ -32,7 +33,6 @@
 #include "worker/signals.h"
 #include "worker/worker.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -118,45 +118,43 @@ static void on_left(void *data)
         uv_stop(&process->loop);
 }
 
-static void main_send_json(struct worker_process *process, enum wire_type type, cJSON *json)
-{
-    char *text = cJSON_PrintUnformatted(json);
-
-    worker_send(process->worker, type, text, strlen(text));
-    cJSON_free(text);
-    cJSON_Delete(json);
-}
-
 /* Tell the front why the plugin is not fit to serve. */
 static void main_refuse(struct worker_process *process, struct refusal *refusal)
 {
-    cJSON *json = cJSON_CreateObject();
+    struct buf text = {0};
+    struct json_writer json = {.out = &text};
 
-    cJSON_AddStringToObject(json, "step", refusal->step);
-    cJSON_AddStringToObject(json, "reason", why_text(&refusal->why));
+    json_open(&json, NULL, '{');
+    json_text(&json, "step", refusal->step);
+    json_text(&json, "reason", why_text(&refusal->why));
+    json_close(&json, '}');
     refusal_finish(refusal);
-    main_send_json(process, WIRE_REFUSED, json);
+    worker_send(process->worker, WIRE_REFUSED, buf_data(&text), buf_length(&text));
+    buf_finish(&text);
 }
 
 static void main_greet(struct worker_process *process)
 {
     const struct agent_plugin *info = worker_plugin(process->worker);
-    cJSON *json = cJSON_CreateObject();
+    struct buf text = {0};
+    struct json_writer json = {.out = &text};
 
-    cJSON_AddStringToObject(json, "name", info->name);
-    cJSON_AddStringToObject(json, "version", info->version);
-    if (info->description)
-        cJSON_AddStringToObject(json, "description", info->description);
-    cJSON_AddStringToObject(json, "mode", info->mode == AGENT_FIBER ? "fiber" : "thread");
-    main_send_json(process, WIRE_HELLO, json);
+    json_open(&json, NULL, '{');
+    json_text(&json, "name", info->name);
+    json_text(&json, "version", info->version);
+    json_text(&json, "description", info->description);
+    json_text(&json, "mode", info->mode == AGENT_FIBER ? "fiber" : "thread");
+    json_close(&json, '}');
+    worker_send(process->worker, WIRE_HELLO, buf_data(&text), buf_length(&text));
+    buf_finish(&text);
 }
 
-/* Return the member, which cJSON cuts to the range of an int; 0 if there is none. */
-static int number_of(const cJSON *json, const char *name)
+/* Return the value as a number; 0 if there is none. */
+static int number_of(const struct wire_frame *frame, const char *key)
 {
-    const cJSON *member = cJSON_GetObjectItemCaseSensitive(json, name);
+    const char *value = wire_find(frame, key);
 
-    return cJSON_IsNumber(member) ? member->valueint : 0;
+    return value ? atoi(value) : 0;
 }
 
 /*
@@ -188,12 +186,12 @@ static char *main_path(const char *file, const char *farm)
 }
 
 /* Open the plugin as the front's OPEN says. */
-static int main_open(struct worker_process *process, const cJSON *json)
+static int on_open(struct worker_process *process, const struct wire_frame *frame)
 {
     static const struct worker_sink sink = {
         .take = on_take, .rescue = on_rescue, .crashed = on_crashed, .left = on_left};
-    const char *farm = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "farm"));
-    const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "file"));
+    const char *farm = wire_find(frame, "farm");
+    const char *file = wire_find(frame, "file");
     struct refusal refusal = {0};
     char *path;
     int status;
@@ -202,12 +200,12 @@ static int main_open(struct worker_process *process, const cJSON *json)
         return -EPROTO;
     process->worker = worker_create(&process->loop, &sink, process);
     path = main_path(file, farm); /* before it may make no folder */
-    status = sandbox_enter(cJSON_GetObjectItemCaseSensitive(json, "confinement"), &refusal);
+    status = sandbox_enter(frame, &refusal);
     if (status == 0)
         crash_watch(&process->loop, process->worker, path, file);
     if (status == 0)
         status = worker_open(process->worker, path, file, &refusal);
-    if (status == 0 && cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "names")))
+    if (status == 0 && wire_find(frame, "names"))
         names_tell_replaced(path, file);
     free(path);
     if (status < 0) {
@@ -215,19 +213,10 @@ static int main_open(struct worker_process *process, const cJSON *json)
         return 0;
     }
     snprintf(process->keys, sizeof process->keys, "plugin=%s generation=%d",
-             worker_plugin(process->worker)->name, number_of(json, "generation"));
-    log_open("worker", process->keys, (enum log_level)number_of(json, "log"));
+             worker_plugin(process->worker)->name, number_of(frame, "generation"));
+    log_open("worker", process->keys, (enum log_level)number_of(frame, "log"));
     main_greet(process);
     return 0;
-}
-
-static int on_open(struct worker_process *process, const struct wire_frame *frame)
-{
-    cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
-    int status = main_open(process, json);
-
-    cJSON_Delete(json);
-    return status;
 }
 
 static int on_create(struct worker_process *process, const struct wire_frame *frame)

@@ -21,8 +21,8 @@
 
 #include "base/guard.h"
 #include "base/user.h"
+#include "wire/frames.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -46,16 +46,16 @@ static const struct limit {
     {"as", RLIMIT_AS},     {"fsize", RLIMIT_FSIZE},
 };
 
-static int set_limits(const cJSON *confinement, struct refusal *refusal)
+static int set_limits(const struct wire_frame *frame, struct refusal *refusal)
 {
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(confinement, limits[i].name);
-        rlim_t number = value ? (rlim_t)value->valuedouble : 0;
+        const char *value = wire_find(frame, limits[i].name);
+        rlim_t number = value ? strtoull(value, NULL, 10) : 0;
         const struct rlimit limit = {.rlim_cur = number, .rlim_max = number};
         if (value && setrlimit(limits[i].resource, &limit) < 0)
             return refuse(refusal, -errno, "confine",
-                          "%s = %.0f is more than this process may have: %s", limits[i].name,
-                          value->valuedouble, strerror(errno));
+                          "%s = %s is more than this process may have: %s", limits[i].name, value,
+                          strerror(errno));
     }
     return 0;
 }
@@ -161,14 +161,14 @@ static int allow_ports(int rules, const char *list, struct refusal *refusal)
     return 0;
 }
 
-static const char *text_of(const cJSON *confinement, const char *name)
+static const char *text_of(const struct wire_frame *frame, const char *name)
 {
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(confinement, name));
+    const char *text = wire_find(frame, name);
 
     return text ? text : "";
 }
 
-static int allow_all(int rules, long abi, const cJSON *confinement, struct refusal *refusal)
+static int allow_all(int rules, long abi, const struct wire_frame *frame, struct refusal *refusal)
 {
     uint64_t all = fs_rights(abi), read = FS_READ & all;
     int status;
@@ -176,21 +176,21 @@ static int allow_all(int rules, long abi, const cJSON *confinement, struct refus
     allow_paths(rules, common_read, read, NULL, refusal);
     allow_paths(rules, common_write, (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE) & all, NULL,
                 refusal);
-    allow_paths(rules, text_of(confinement, "folder"), read, NULL, refusal);
-    status = allow_paths(rules, text_of(confinement, "read"), read, "sandbox_read", refusal);
+    allow_paths(rules, text_of(frame, "folder"), read, NULL, refusal);
+    status = allow_paths(rules, text_of(frame, "read"), read, "sandbox_read", refusal);
     if (status == 0)
-        status = allow_paths(rules, text_of(confinement, "write"),
-                             all & ~FS_EXECUTE & ~FS_IOCTL_DEV, "sandbox_write", refusal);
-    if (status == 0 && strcmp(text_of(confinement, "sandbox"), "yes") == 0)
-        status = allow_ports(rules, text_of(confinement, "connect"), refusal);
+        status = allow_paths(rules, text_of(frame, "write"), all & ~FS_EXECUTE & ~FS_IOCTL_DEV,
+                             "sandbox_write", refusal);
+    if (status == 0 && strcmp(text_of(frame, "sandbox"), "yes") == 0)
+        status = allow_ports(rules, text_of(frame, "connect"), refusal);
     return status;
 }
 
 /* Make the rules. *out is their descriptor, -1 if the kernel has none and none are wanted. */
-static int make_rules(const cJSON *confinement, int *out, struct refusal *refusal)
+static int make_rules(const struct wire_frame *frame, int *out, struct refusal *refusal)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
-    const char *sandbox = text_of(confinement, "sandbox");
+    const char *sandbox = text_of(frame, "sandbox");
     bool has_net = strcmp(sandbox, "yes") == 0;
     bool has_files = has_net || strcmp(sandbox, "files") == 0;
     struct ruleset_attr attr = {.fs = has_files && abi > 0 ? fs_rights(abi) : 0,
@@ -218,7 +218,7 @@ static int make_rules(const cJSON *confinement, int *out, struct refusal *refusa
     if (*out < 0)
         return refuse(refusal, -errno, "confine", "Landlock: %s", strerror(errno));
     if (has_files)
-        status = allow_all(*out, abi, confinement, refusal);
+        status = allow_all(*out, abi, frame, refusal);
     if (status < 0)
         close(*out);
     return status;
@@ -241,22 +241,22 @@ static int become(const char *name, struct refusal *refusal)
     return status;
 }
 
-int sandbox_enter(const cJSON *confinement, struct refusal *refusal)
+int sandbox_enter(const struct wire_frame *frame, struct refusal *refusal)
 {
     int rules = -1, status;
 
-    if (confinement == NULL) {
+    if (wire_find(frame, "confined") == NULL) {
         guard_set(false);
         return 0;
     }
-    if ((status = set_limits(confinement, refusal)) < 0 ||
-        (status = become(text_of(confinement, "user"), refusal)) < 0 ||
-        (status = make_rules(confinement, &rules, refusal)) < 0)
+    if ((status = set_limits(frame, refusal)) < 0 ||
+        (status = become(text_of(frame, "user"), refusal)) < 0 ||
+        (status = make_rules(frame, &rules, refusal)) < 0)
         return status;
     if (rules >= 0 && syscall(SYS_landlock_restrict_self, rules, 0) < 0)
         status = refuse(refusal, -errno, "confine", "Landlock: %s", strerror(errno));
     if (rules >= 0)
         close(rules);
-    guard_set(!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(confinement, "debug")));
+    guard_set(strcmp(text_of(frame, "debug"), "yes") != 0);
     return status;
 }

@@ -4,14 +4,14 @@
 
 #include "worker/instance.h"
 
-struct cJSON;
+struct wire_frame;
 
 /*
- * Confine this process for good, as the front's confinement says (fleet/confinement.h); NULL
- * is none, for authors. Call while the process has one thread, before the plugin
- * is loaded. -errno and a refusal if something cannot be done: the plugin must
- * then not be loaded.
+ * Confine this process for good, as the front's OPEN says (fleet/confinement.h); without
+ * "confined", which is for authors, not at all. Call while the process has one thread, before the
+ * plugin is loaded. -errno and a refusal if something cannot be done: the plugin must then not be
+ * loaded.
  */
-int sandbox_enter(const struct cJSON *confinement, struct refusal *refusal);
+int sandbox_enter(const struct wire_frame *open, struct refusal *refusal);
 
 #endif

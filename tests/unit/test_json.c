@@ -929,3 +929,49 @@ CASE(integers_out_of_range)
     expect_integer("\"1\"", -7);
     expect_integer("null", -7);
 }
+
+CASES("member");
+
+static void expect_member(const char *json, const char *name, const char *wanted, size_t length)
+{
+    char *copy = strdup(json);
+    struct buf text = {0};
+
+    ck_assert_msg(json_member_text(copy, strlen(json), name, &text) == (wanted != NULL), "%s",
+                  json);
+    ck_assert_uint_eq(buf_length(&text), length);
+    ck_assert_mem_eq(buf_data(&text), wanted ? wanted : "", length);
+    buf_finish(&text);
+    free(copy);
+}
+
+CASE(members)
+{
+    expect_member("{\"delta\":\"a b\"}", "delta", "a b", 3);
+    expect_member(" { \"a\" : [\"delta\",{\"delta\":\"no\"}] , \"delta\" : \"\" } ", "delta", "",
+                  0);
+    expect_member("{\"x\":\"delta\",\"d\\u0065lta\":\"yes\",\"delta\":\"late\"}", "delta", "yes",
+                  3);
+    expect_member("{\"delta\":1}", "delta", NULL, 0);
+    expect_member("{\"delta\":{\"delta\":\"x\"}}", "delta", NULL, 0);
+    expect_member("[\"delta\",\"x\"]", "delta", NULL, 0);
+    expect_member("{\"delta\":\"x", "delta", NULL, 0);
+    expect_member("{\"delta\"", "delta", NULL, 0);
+    expect_member("\"delta\"", "delta", NULL, 0);
+    expect_member("{}", "delta", NULL, 0);
+    expect_member("", "delta", NULL, 0);
+}
+
+CASE(member_escapes)
+{
+    expect_member("{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", "a", "\"\\/\b\f\n\r\t", 8);
+    expect_member("{\"a\":\"\\u0041\\u00e9\\u20AC\\ud83d\\uDE00\"}", "a",
+                  "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 10);
+    expect_member("{\"a\":\"x\\u0000y\"}", "a", "x\0y", 3);
+    expect_member("{\"a\":\"\\ud83dx\"}", "a", "\xef\xbf\xbdx", 4);
+    expect_member("{\"a\":\"\\ud83d\\u0041\"}", "a",
+                  "\xef\xbf\xbd"
+                  "A",
+                  4);
+    expect_member("{\"a\":\"\\ude00\\ud83d\"}", "a", "\xef\xbf\xbd\xef\xbf\xbd", 6);
+}

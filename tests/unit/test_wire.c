@@ -384,6 +384,11 @@ CASE(pairs)
     }
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), 0);
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), 0);
+    ck_assert_str_eq(wire_find(&frame, "run.id"), "");
+    ck_assert_str_eq(wire_find(&frame, ""), "x");
+    ck_assert_ptr_null(wire_find(&frame, "{}")); /* a value */
+    frame.length--;
+    ck_assert_ptr_null(wire_find(&frame, ""));
     buf_finish(&payload);
 }
 
