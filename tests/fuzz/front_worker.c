@@ -25,6 +25,7 @@
 struct agent_run {
     bool live, ended;
     bool cancelled;
+    bool deaf; /* to that */
     uint64_t credit;
     uint32_t inputs;
     struct truth *truth;
@@ -36,6 +37,8 @@ struct worker {
     int pid, fd;
     bool dead, reaped, hostile, quitting;
     uint64_t leave_ms; /* when it must be dead; 0: never */
+    bool drains;
+    uint64_t over_ms; /* since when it drains and all its runs are over; 0: they are not */
     unsigned pings;
     size_t limit;
     struct buf in, out;
@@ -145,6 +148,7 @@ void __wrap_process_drain(struct process *process, uint64_t timeout_ms)
 {
     struct worker *worker = worker_of(process_pid(process));
 
+    worker->drains = true;
     if (timeout_ms != NEVER) {
         worker_expect_end(worker, timeout_ms);
         for (uint32_t n = 0; n < RUNS_MAX; n++) {
@@ -273,6 +277,15 @@ void worker_end(struct worker *worker, unsigned which, enum wire_status status)
     worker_flush(worker);
 }
 
+void worker_deafen(struct worker *worker, unsigned which)
+{
+    uint32_t number;
+    struct agent_run *run = find_run(worker, which, &number);
+
+    if (run)
+        run->deaf = true;
+}
+
 void worker_wait(struct worker *worker, unsigned which, uint32_t tasks)
 {
     uint32_t number, counts[2];
@@ -367,7 +380,7 @@ static void serve(struct worker *worker, bool finish)
     for (uint32_t n = 0; n < RUNS_MAX; n++) {
         struct agent_run *run = &worker->runs[n];
 
-        if (run->live && (run->cancelled || worker->quitting))
+        if (run->live && !run->deaf && (run->cancelled || worker->quitting))
             end_run(worker, n, WIRE_CANCELLED);
         else if (run->live && finish)
             end_run(worker, n, WIRE_FINISHED);
@@ -422,15 +435,33 @@ struct worker *worker_at(unsigned index)
 
 void workers_excuse_front(uint64_t ms)
 {
-    for (struct worker *worker = workers; worker; worker = worker->next)
+    for (struct worker *worker = workers; worker; worker = worker->next) {
         worker->leave_ms += worker->leave_ms > 0 ? ms : 0;
+        worker->over_ms += worker->over_ms > 0 ? ms : 0;
+    }
+}
+
+static bool runs_are_over(const struct worker *worker)
+{
+    for (uint32_t n = 0; n < RUNS_MAX; n++) {
+        if (worker->runs[n].truth && !worker->runs[n].truth->done)
+            return false;
+    }
+    return true;
 }
 
 void workers_check(void)
 {
-    for (const struct worker *worker = workers; worker; worker = worker->next)
+    for (struct worker *worker = workers; worker; worker = worker->next) {
         LAW(worker->dead || worker->leave_ms == 0 || now_ms() < worker->leave_ms,
             "a worker that must leave is there for ever");
+        if (!worker->drains || !runs_are_over(worker))
+            worker->over_ms = 0;
+        else if (worker->over_ms == 0)
+            worker->over_ms = now_ms();
+        LAW(worker->dead || worker->over_ms == 0 || now_ms() < worker->over_ms + LEAVE_MS,
+            "a worker that drains is there without runs");
+    }
 }
 
 void worker_close(struct worker *worker)

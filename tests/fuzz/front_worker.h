@@ -39,6 +39,9 @@ void worker_emit(struct worker *worker, unsigned which, const char *type, const 
 /* The agent of one of its runs ends. */
 void worker_end(struct worker *worker, unsigned which, enum wire_status status);
 
+/* One of its agents does not stop when it is cancelled. */
+void worker_deafen(struct worker *worker, unsigned which);
+
 /* One of its agents waits, having taken all inputs that came; or is held. */
 void worker_wait(struct worker *worker, unsigned which, uint32_t tasks);
 void worker_hold(struct worker *worker, unsigned which, uint32_t tasks);

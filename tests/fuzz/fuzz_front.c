@@ -24,6 +24,7 @@
 #include "front_truth.h"
 #include "front_worker.h"
 #include "protocol/native.h"
+#include "run/inside.h"
 #include "run/runs.h"
 
 #include <stdlib.h>
@@ -34,6 +35,9 @@
 
 #define RUNS_MAX 24
 #define STEP_MS  250
+
+/* Most that may be given back later. */
+#define CREDIT_STEP (32u * 1024)
 
 /* Longest time in which all must be over once everybody behaves. */
 #define OVER_MS 600000
@@ -107,6 +111,8 @@ static void on_replied(void *data, const char *error)
     replies_due--;
 }
 
+static void runs_check(void);
+
 static const struct reply *expect_reply(void)
 {
     static const struct reply reply = {.done = on_replied};
@@ -121,6 +127,7 @@ static void turn(void)
     clients_turn(now_ms);
     clients_check(now_ms);
     workers_check();
+    runs_check();
     image_turn();
 }
 
@@ -140,7 +147,26 @@ static void elapse(uint64_t ms)
 static struct {
     struct run *run; /* a reference; NULL: none */
     uint64_t last;   /* number of an event that a client may say it has */
+    bool is_free;    /* it no longer waits for readers */
 } held[RUNS_MAX];
+
+/* What nobody must read before the agent goes on is given back at once. */
+static void runs_check(void)
+{
+    for (unsigned i = 0; i < RUNS_MAX; i++) {
+        const struct run *run = held[i].run;
+
+        if (run == NULL)
+            continue;
+        held[i].is_free |= run->has_expelled && run->holder == NULL;
+        LAW(!held[i].is_free || run->holder == NULL,
+            "a run waits for a reader that came after one that did not read");
+        LAW(run->executor == NULL || run_has_ended(run) ||
+                run->spent - run->returned <
+                    run->log->end.cost - readers_upto(run)->cost + CREDIT_STEP,
+            "a run has not got its credit back");
+    }
+}
 
 static const char *const subjects[] = {"ann", "bob"};
 
@@ -229,6 +255,7 @@ static void submit(void)
     truth->may_fail = request.deadline_ms != NEVER;
     held[index].run = run;
     held[index].last = 0;
+    held[index].is_free = false;
     deployment_submit(deployment, run);
     if (how & 2)
         open_reader(index, how >> 2 & 7, how & 128 ? take_size() : ROOM_ALL);
@@ -392,6 +419,9 @@ static void happen_to(struct worker *worker, uint8_t what)
     case 13:
     case 14:
         flood(worker);
+        break;
+    case 15:
+        worker_deafen(worker, take());
         break;
     }
 }
