@@ -22,6 +22,9 @@
 /* Longest time from the end of a drain to the death of a worker that does not obey. */
 #define LEAVE_MS 6000
 
+/* Longest time that an agent has to stop after its run was ended. */
+#define GRACE_MS 10000
+
 struct agent_run {
     bool live, ended;
     bool cancelled;
@@ -459,7 +462,8 @@ void workers_check(void)
             worker->over_ms = 0;
         else if (worker->over_ms == 0)
             worker->over_ms = now_ms();
-        LAW(worker->dead || worker->over_ms == 0 || now_ms() < worker->over_ms + LEAVE_MS,
+        LAW(worker->dead || worker->over_ms == 0 ||
+                now_ms() < worker->over_ms + GRACE_MS + LEAVE_MS,
             "a worker that drains is there without runs");
     }
 }
