@@ -16,9 +16,9 @@
  * The reader follows the HTML standard: lines end with LF, CRLF or CR; the "data"
  * lines of an event are joined by LF; comments, unknown fields and a leading byte
  * order mark are skipped; an event is complete when its empty line has arrived.
- * Events without data are dropped; id and retry are ignored. Lines that are neither an event's nor
- * a comment are given to `other` of struct agent_sse, if it is set before the first byte; its
- * result counts as the other function's does.
+ * Events without data are dropped; id and retry are ignored. Comments and unknown
+ * fields are given to `other` of struct agent_sse, if it is set before the first byte;
+ * its result counts as the other function's does.
  *
  * No buffer grows beyond AGENT_SSE_MAX. Tags and conventions are those of agent.h.
  */

@@ -56,10 +56,10 @@ static size_t limit(const struct agent_sse *sse)
     return sse->max ? sse->max : AGENT_SSE_MAX;
 }
 
-/* Return 1 if the line is a comment, or a field that a reader ignores. */
+/* Return 1 if the line is a field that a reader ignores. */
 static int is_known(const char *line, size_t name_length)
 {
-    return name_length == 0 || (name_length == 2 && memcmp(line, "id", 2) == 0) ||
+    return (name_length == 2 && memcmp(line, "id", 2) == 0) ||
            (name_length == 5 && memcmp(line, "retry", 5) == 0);
 }
 

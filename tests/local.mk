@@ -465,6 +465,7 @@ E2E_TESTS = \
 	tests/e2e/test_limits.py \
 	tests/e2e/test_listen.py \
 	tests/e2e/test_llm.py \
+	tests/e2e/test_llm_rows.py \
 	tests/e2e/test_log.py \
 	tests/e2e/test_many.py \
 	tests/e2e/test_modes.py \

@@ -51,19 +51,30 @@ static void note_json(struct llm_stream *stream, const cJSON *json)
 
 /* ---- pieces ------------------------------------------------------------- */
 
+static int fail_after_done(struct llm_exchange *exchange)
+{
+    return agent_llm_fail(
+        exchange->answer, -EPROTO, "model_broken",
+        "the model's answer went on after its end, which [DONE] told; check the server");
+}
+
 /* Count bytes of the answer; from the first piece on there is no other attempt. */
 static int count(struct llm_exchange *exchange, size_t bytes)
 {
     struct llm_stream *stream = &exchange->stream;
 
     if (stream->done)
-        return agent_llm_fail(exchange->answer, -EPROTO, "model_broken",
-                              "the model's answer went on after its end, which [DONE] told; check "
-                              "the server");
+        return fail_after_done(exchange);
     stream->size += bytes;
     stream->ended = stream->no_words = 0;
     exchange->answer->begun = 1;
-    return stream->size > AGENT_LLM_ANSWER_MAX ? -EMSGSIZE : 0;
+    if (stream->size > AGENT_LLM_ANSWER_MAX)
+        return agent_llm_fail(
+            exchange->answer, -EMSGSIZE, "model_too_large",
+            "the model's answer is larger than the %d MiB that this host accepts; "
+            "ask for less, or set a limit such as max_tokens",
+            AGENT_LLM_ANSWER_MAX >> 20);
+    return 0;
 }
 
 static int emit_reasoning(const char *piece)
@@ -234,9 +245,10 @@ static int take_delta(struct llm_exchange *exchange, const cJSON *delta)
                                              "reasoning_details", NULL};
     struct llm_stream *stream = &exchange->stream;
     size_t before = stream->size, bytes = stream->calls.bytes;
-    int status = take_content(exchange, first_of(delta, reasonings), take_reasoning, 0);
-    int said;
+    int status = stream->done && delta->child ? fail_after_done(exchange) : 0, said;
 
+    if (status == 0)
+        status = take_content(exchange, first_of(delta, reasonings), take_reasoning, 0);
     if (status == 0)
         status = take_content(exchange, member(delta, "content"), take_text, 0);
     if (status == 0)
@@ -523,6 +535,14 @@ static int take_event(void *arg, const char *type, const char *data)
     return status;
 }
 
+/* Add a line to the data of the event that is being read. */
+static int add_data(struct llm_stream *stream, const char *text)
+{
+    int status = agent_sse_add(&stream->sse.data, text, strlen(text), READ_MAX);
+
+    return status == 0 ? agent_sse_add(&stream->sse.data, "\n", 1, READ_MAX + 1) : status;
+}
+
 /* Take a line that is no event's. */
 static int take_line(void *arg, const char *line)
 {
@@ -532,14 +552,20 @@ static int take_line(void *arg, const char *line)
     cJSON *json;
     int status;
 
+    if (*text == ':') { /* a comment, unless it has lost its line end */
+        text = strstr(text, "data:");
+        return text ? add_data(stream, text + 5) : 0;
+    }
     if (strncmp(text, "\xef\xbb\xbf", 3) == 0)
         text += 3;
     if (strncasecmp(text, "data:", 5) == 0)
-        return take_event(arg, "", text + 5);
+        return add_data(stream, text + 5);
     if (strncmp(text, "error:", 6) == 0)
         return take_event(arg, "error", skip_blanks(text + 6));
     if (*text == '\0')
         return 0;
+    if (*text == '{' && stream->sse.data.length > 0)
+        return add_data(stream, text);
     if (stream->bare.length == 0 && *text == '{') {
         agent_llm_repair(text);
         json = agent_json_parse(text);
@@ -675,11 +701,26 @@ static int feed(struct llm_exchange *exchange, const char *data, size_t length)
     return status;
 }
 
+/* Return 1 if the bytes so far end with a line, or with what is one without its end. */
+static int is_line(const struct agent_sse *sse)
+{
+    return sse->line.length == 0 ||
+           (sse->line.length > 5 && strncmp(sse->line.data, "data:", 5) == 0 &&
+            strcmp(skip_blanks(sse->line.data + 5), "[DONE]") == 0);
+}
+
+/* Return 1 if the bytes so far end with the beginning of an event, and no more of it. */
+static int is_beginning(const struct agent_sse *sse)
+{
+    return sse->line.length > 0 && sse->line.length <= 6 &&
+           strncmp(sse->line.data, "data: ", sse->line.length) == 0;
+}
+
 /* Return 1 if the end was told, and no bytes came after it that may be a piece. */
 static int is_told(const struct llm_stream *stream)
 {
-    return stream->done ||
-           (stream->ended && stream->sse.line.length == 0 && stream->sse.data.length == 0);
+    return (stream->done || stream->ended) && stream->sse.line.length == 0 &&
+           stream->sse.data.length == 0;
 }
 
 int agent_llm_stream_read(struct llm_exchange *exchange)
@@ -696,10 +737,12 @@ int agent_llm_stream_read(struct llm_exchange *exchange)
     while (status == 0 && !(stream->done && (stream->ended || *answer->finish_reason)) &&
            (length = agent_http_read(exchange->http, &data)) > 0)
         status = feed(exchange, data, (size_t)length);
+    if (is_beginning(&stream->sse))
+        stream->ended = 0;
+    if (status == 0 && (length >= 0 || is_line(&stream->sse))) /* the last empty line may lack */
+        status = feed(exchange, "\n\n", 2);
     if (status == 0 && length < 0 && (length == -ECANCELED || !is_told(stream)))
         return agent_llm_fail_to_read(exchange, (int)length);
-    if (status == 0 && length >= 0) /* the server may leave out the last empty line */
-        status = feed(exchange, "\n\n", 2);
     if (status == 0 && !stream->done && !stream->ended)
         status = take_document(exchange);
     if (status == 0)

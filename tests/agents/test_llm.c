@@ -37,6 +37,7 @@
 #include <sluice/agent_llm.h>
 #include <sluice/agent_test.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -458,4 +459,184 @@ CASE(errors)
 CASE(requests)
 {
     run_table("requests");
+}
+
+/* ---- streams that are long, and that are mutated ------------------------ */
+
+static void open_plain(void)
+{
+    settings = cJSON_Parse("{\"base_url\":\"http://model.test/v1\",\"model\":\"m\"}");
+    test = agent_test_open(agent_plugin_entry, "{}");
+}
+
+static void close_plain(void)
+{
+    agent_test_close(test);
+    cJSON_Delete(settings);
+}
+
+#define C(delta) \
+    "data: {\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":null}]}\n\n"
+#define STOP "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+#define DONE "data: [DONE]\n\n"
+
+/* Return so many bytes of base64 between two texts; the caller frees them. */
+static char *with_blob(const char *before, size_t length, const char *after)
+{
+    char *text = malloc(strlen(before) + length + strlen(after) + 1), *at = text;
+
+    at = stpcpy(at, before);
+    memset(at, 'A', length);
+    strcpy(at + length, after);
+    return text;
+}
+
+static void run_blob(const char *before, size_t length, const char *after)
+{
+    char *blob = with_blob(before, length, after);
+    const char *body[] = {C("{\"content\":\"a\"}"), blob, C("{\"content\":\"b\"}") STOP DONE, NULL};
+
+    agent_test_answer(test, &(struct agent_test_response){.body = body});
+    agent_test_run(test, "\"hi\"");
+    free(blob);
+}
+
+CASES("long", .setup = open_plain, .teardown = close_plain);
+
+CASE_LOOP(picture_is_left_out, 0, 2)
+{
+    size_t length = _i ? 20 * 1024 * 1024 : 1500 * 1000;
+
+    run_blob("data: {\"choices\":[{\"delta\":{\"images\":[{\"image_url\":{\"url\":"
+             "\"data:image/png;base64,",
+             length, "\"}}]}}]}\n\n");
+    ck_assert_str_eq(agent_test_status(test), "finished");
+    ck_assert_str_eq(agent_test_text(test), "ab");
+    run_blob(
+        "data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"x\"},{\"type\":"
+        "\"image_url\",\"image_url\":{\"url\":\"\\u0041\\\"",
+        length, "\\\\\"}}]}}]}\n\n");
+    ck_assert_str_eq(agent_test_status(test), "finished");
+    ck_assert_str_eq(agent_test_text(test), "axb");
+}
+
+CASE(long_text_comes_whole)
+{
+    run_blob("data: {\"choices\":[{\"delta\":{\"content\":\"", 2000 * 1000, "\"}}]}\n\n");
+    ck_assert_str_eq(agent_test_status(test), "finished");
+    ck_assert_uint_eq(strlen(agent_test_text(test)), 2 + 2000 * 1000);
+}
+
+CASE(long_arguments_come_whole)
+{
+    run_blob("data: "
+             "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"x\","
+             "\"arguments\":{\"url\":\"",
+             200 * 1000, "\"}}}]}}]}\n\n");
+    ck_assert_str_eq(agent_test_status(test), "finished");
+    ck_assert_uint_gt(strlen(agent_test_event(test, 2)->json), 200 * 1000);
+}
+
+CASE(limit_is_named)
+{
+    run_blob("data: {\"choices\":[{\"delta\":{\"content\":\"", 9 * 1024 * 1024, "\"}}]}\n\n");
+    ck_assert_str_eq(agent_test_code(test), "model_too_large");
+    ck_assert_ptr_nonnull(strstr(agent_test_message(test), "larger than the 8 MiB"));
+    run_blob("data: {\"choices\":[{\"delta\":{\"content\":\"", 5 * 1024 * 1024, "\"}}]}\n\n");
+    ck_assert_str_eq(agent_test_code(test), "model_too_large");
+    ck_assert_ptr_nonnull(strstr(agent_test_message(test), "larger than the 4 MiB"));
+}
+
+/* A stream's pieces, in the order in which they are sent, and what they say. */
+struct piece {
+    const char *bytes, *text;
+};
+
+static const struct piece plain_stream[] = {
+    {C("{\"role\":\"assistant\",\"content\":\"\"}"), ""},
+    {C("{\"content\":\"one \"}"), "one "},
+    {C("{\"content\":[{\"type\":\"text\",\"text\":\"two \"}]}"), "two "},
+    {": keep-alive\n\n", ""},
+    {C("{\"refusal\":\"three \"}"), "three "},
+    {C("{\"content\":\"four \",\"images\":[{\"url\":\"data:\"}]}"), "four "},
+    {"data: \n\n", ""},
+    {C("{\"content\":\"\\u00e9\\ud83d\\ude00\"}"), "\xc3\xa9\xf0\x9f\x98\x80"},
+    {STOP, ""},
+    {"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n", ""},
+    {DONE, ""},
+};
+
+#define PIECES (sizeof plain_stream / sizeof *plain_stream)
+
+static uint32_t next_random(uint32_t *state, uint32_t below)
+{
+    *state = *state * UINT32_C(1664525) + UINT32_C(1013904223);
+    return (*state >> 8) % below;
+}
+
+/* Cut, merge or reorder the stream by the number; fill in the bytes, and the text that begins in
+ * them. */
+static void mutate(uint32_t seed, struct buffer *bytes, struct buffer *text)
+{
+    struct piece pieces[PIECES];
+    uint32_t state = seed * UINT32_C(2654435761), kind = seed % 4, merges = 0;
+    size_t begins[PIECES];
+
+    memcpy(pieces, plain_stream, sizeof pieces);
+    for (uint32_t swaps = kind >= 2 ? 1 + next_random(&state, 4) : 0; swaps > 0; swaps--) {
+        uint32_t a = next_random(&state, PIECES), b = next_random(&state, PIECES);
+        struct piece kept = pieces[a];
+        pieces[a] = pieces[b];
+        pieces[b] = kept;
+    }
+    if (kind != 0 && kind != 2)
+        merges = 1 + next_random(&state, 3);
+    for (size_t i = 0; i < PIECES; i++) {
+        begins[i] = bytes->length;
+        add_text(bytes, pieces[i].bytes);
+        if (merges > 0 &&
+            next_random(&state, 3) == 0) { /* without the line end, or with half of it */
+            merges--;
+            bytes->length -= 1 + next_random(&state, 2);
+        }
+    }
+    if (kind == 0 || (kind == 3 && next_random(&state, 2)))
+        bytes->length = next_random(&state, (uint32_t)bytes->length);
+    bytes->data[bytes->length] = '\0';
+    for (size_t i = 0; i < PIECES; i++) {
+        if (begins[i] < bytes->length)
+            add_text(text, pieces[i].text);
+    }
+}
+
+CASES("mutated", .setup = open_plain, .teardown = close_plain);
+
+/* It is the whole text, or a failure that says why. */
+CASE(streams)
+{
+    unsigned finished = 0, count = 1000;
+
+    for (uint32_t seed = 0; seed < count; seed++) {
+        struct buffer *bytes = calloc(1, sizeof *bytes), *text = calloc(1, sizeof *text);
+        const char *body[] = {NULL, NULL};
+        mutate(seed, bytes, text);
+        body[0] = bytes->data;
+        agent_test_answer(test, &(struct agent_test_response){
+                                    .body = body, .error = seed % 8 < 4 ? -ECONNRESET : 0});
+        agent_test_run(test, "\"hi\"");
+        if (strcmp(agent_test_status(test), "finished") == 0) {
+            finished++;
+            ck_assert_msg(strcmp(agent_test_text(test), text->data) == 0,
+                          "seed %u: '%s' of '%s':\n%s", seed, agent_test_text(test), text->data,
+                          bytes->data);
+        } else {
+            ck_assert_msg(strncmp(agent_test_code(test), "model_", 6) == 0 &&
+                              strlen(agent_test_message(test)) > 20,
+                          "seed %u: %s: %s", seed, agent_test_code(test), agent_test_message(test));
+        }
+        free(text);
+        free(bytes);
+    }
+    ck_assert_uint_gt(finished, count / 10);
+    ck_assert_uint_lt(finished, count);
 }

@@ -1,6 +1,8 @@
 /*
  * Any bytes are a model server's answer. The first three say its status, how large its pieces are,
- * and how it ends. The text that is emitted is the answer's, and a failure says why.
+ * and how it ends. The text that is emitted is the answer's; a success has a text or calls, and
+ * the calls have names and ids of their own; a failure says why. Nothing is asked again after the
+ * first piece.
  */
 #include "fuzz.h"
 
@@ -19,6 +21,7 @@ static struct {
     const char *data;
     size_t left;
     struct buf text; /* of the text events */
+    int opened;
 } server;
 
 static int on_emit_event(const char *type, const char *json)
@@ -57,6 +60,8 @@ static void on_log(enum agent_log_level level, const char *format, va_list args)
 static int on_open(const struct agent_http_request *request, struct agent_http **http)
 {
     assert(json_check(request->body, strlen(request->body)) >= 0);
+    assert(buf_length(&server.text) == 0);
+    server.opened++;
     *http = (struct agent_http *)&server;
     return 0;
 }
@@ -70,7 +75,8 @@ static int on_status(struct agent_http *http)
 static const char *on_header(struct agent_http *http, const char *name)
 {
     (void)http;
-    (void)name;
+    if (strcmp(name, "Location") == 0)
+        return server.piece % 3 ? "/v2" : "http://elsewhere.test/";
     return server.piece % 2 ? "30" : NULL;
 }
 
@@ -105,14 +111,18 @@ static void check_answer(int status, const struct agent_llm_answer *answer)
     assert((status < 0) == (answer->code != NULL) && (status < 0) == (*answer->message != '\0'));
     assert(answer->input_tokens >= -AGENT_JSON_INTEGER_MAX &&
            answer->output_tokens <= AGENT_JSON_INTEGER_MAX);
-    if (status == 0)
+    assert(server.opened <= AGENT_LLM_ATTEMPTS + 5 * AGENT_LLM_ATTEMPTS);
+    if (status == 0) {
         assert(strlen(answer->text) == buf_length(&server.text) &&
                memcmp(answer->text, buf_data(&server.text), strlen(answer->text)) == 0);
-    for (size_t i = 0; i < answer->call_count; i++)
-        assert(status < 0 ||
-               (*answer->calls[i].id && answer->calls[i].name && answer->calls[i].arguments));
-    if (status == 0)
+        assert(*answer->text || answer->call_count > 0);
         assert(agent_llm_say_answer(messages, answer) == 0);
+    }
+    for (size_t i = 0; i < answer->call_count && status == 0; i++) {
+        assert(*answer->calls[i].id && *answer->calls[i].name && *answer->calls[i].arguments);
+        for (size_t j = 0; j < i; j++)
+            assert(strcmp(answer->calls[i].id, answer->calls[j].id) != 0);
+    }
     cJSON_Delete(messages);
 }
 
@@ -148,6 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     server.end = ends[data[2] % (sizeof ends / sizeof *ends)];
     server.data = (const char *)data + 3;
     server.left = size - 3;
+    server.opened = 0;
     status = agent_llm_chat(&llm, messages, NULL, &answer);
     check_answer(status, &answer);
     agent_llm_answer_finish(&answer);
