@@ -32,9 +32,9 @@
  * Other signals whose default is to end a process are ignored with a line in the
  * log: no live run ends because somebody wanted to rotate logs.
  *
- * Configuring again (SIGHUP, `sluice reload`): reload.c reads; what it has read
- * replaces the old configuration in place, except for settings that need a
- * restart, which stay as they are in force; the parts get what they keep of it.
+ * Configuring again (SIGHUP, `sluice reload`): reload.c reads, and the new
+ * configuration replaces the old one in place. Settings that need a restart
+ * stay as they are in force. The parts get what they keep of the configuration.
  */
 #include "front.h"
 
@@ -136,7 +136,7 @@ static void front_enter(struct front *front, int step, uint64_t timeout_ms)
     patience_start(&front->deadline, timeout_ms, on_deadline);
 }
 
-/* Begin the drain: with its deadline, with none, or with one that is over. */
+/* Begin the drain: with its deadline, without a deadline, or with a deadline that is over. */
 static void front_drain(struct front *front)
 {
     front_enter(front, FRONT_drain, front->config->shutdown_timeout * UINT64_C(1000));

@@ -65,9 +65,9 @@ static void fill_standard_descriptors(void)
 }
 
 /*
- * Allocate before any library does. A preloaded sanitizer starts with the first allocation; if
- * that is made by a library's constructor inside of newlocale(), the sanitizer takes the lock of
- * locales a second time, and exit() waits for that lock forever.
+ * Allocate before any library does. A preloaded sanitizer starts with the first allocation. If
+ * a library's constructor makes that allocation inside of newlocale(), the sanitizer takes the
+ * lock of locales a second time, and exit() waits for that lock forever.
  */
 static void allocate_first(void)
 {

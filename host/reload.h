@@ -25,10 +25,10 @@ struct reading {
 };
 
 /*
- * Read the files that reading->config names, on any thread; with_tls: also those of
- * HTTPS. in_force: the configuration that this one replaces, or NULL; after a change of
- * the user, files that it names as well need not be readable. listen: the address as
- * it is, or will be, bound. -errno and why; what was read is then freed, but for the
+ * Read the files that reading->config names, on any thread. with_tls: also those of
+ * HTTPS. in_force: the configuration that is replaced, or NULL; after a change of the
+ * user, files that both name need not be readable. listen: the address as it is, or
+ * will be, bound. Return -errno and why; all that was read is then freed, but for the
  * configuration.
  */
 int reading_fill(struct reading *reading, const struct config *in_force, const char *listen,

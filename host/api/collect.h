@@ -4,8 +4,8 @@
  * the run finished, 409 if it was cancelled, 500 if it failed.
  *
  * A run that takes longer than a heartbeat must not look like a dead connection to the
- * proxies on the way: the answer then begins with status 200 and white space, goes on
- * with white space at each heartbeat, and only the document says how the run ended.
+ * proxies on the way. Its answer begins with status 200 and white space, and goes on
+ * with white space at each heartbeat; only the document says how the run ended.
  *
  * Policy: the memory that a document takes is charged to the run's client, and the
  * answer, until it is sent, to the client that asked. A run that emits more than there is

@@ -1,6 +1,6 @@
 /*
- * What a client's request says about a run, read from a view of the request:
- * nothing here knows HTTP.
+ * A client's wish for a run, read from a view of its request: nothing here
+ * knows HTTP.
  *
  *     mode=             stream (default), wait or detach
  *     on_disconnect=    cancel, continue, or seconds
@@ -9,8 +9,8 @@
  *                       that run
  *     Last-Event-ID     RUN.N: read that run on, after its event N; a client that
  *                       cannot send headers says last_event_id=, or lastEventId=
- *                       as the polyfill of EventSource does, and one that counts
- *                       after=
+ *                       as the polyfill of EventSource does; a client that counts
+ *                       says after=
  *     the body          the agent's input, or what a person says to it
  *     traceparent and the headers of forward_headers, for the agent's ctx_get()
  */

@@ -254,7 +254,7 @@ static void on_drop(struct subscriber *subscriber)
     stream_abandon((struct stream *)subscriber, run_expel);
 }
 
-/* What the socket has begun to take must be sent to its end, also when the event is dropped. */
+/* A frame that the socket has begun to take must be sent whole, also when its event is dropped. */
 static void on_lost(struct subscriber *subscriber)
 {
     struct stream *stream = (struct stream *)subscriber;
@@ -302,7 +302,7 @@ static void stream_beat(struct stream *stream)
     stream_touch(stream);
 }
 
-/* What is on its way to the client tells as well as a heartbeat whether the client has left. */
+/* Bytes on their way to the client tell as well as a heartbeat whether the client has left. */
 static void on_half_closed(void *data)
 {
     struct stream *stream = data;

@@ -1,13 +1,13 @@
 /*
  * Streams: clients that read a run's events as they come, in the frames of an
- * encoder. What was appended during a loop turn goes out at its end, with one send a
- * stream.
+ * encoder. Events that are appended during a loop turn go out at its end, with one
+ * send a stream.
  *
- * Policy: a stream queues nothing of its own but its beginning and a heartbeat; what
- * its client has not read stays in the run's log, whose size the run's credit
- * bounds, and holds the agent back or is missing at last (run/readers.h). A client that is behind
- * is sent its text in fewer, larger events (pack.h). A client that makes no progress for the stall
- * time is disconnected by a reset, and can resume.
+ * Policy: a stream queues only its beginning and a heartbeat. Events that its client has not
+ * read stay in the run's log, whose size the run's credit bounds; they hold the agent back, or
+ * are dropped at last (run/readers.h). A client that lags is sent its text in fewer, larger
+ * events (pack.h). A client that makes no progress for the stall time is disconnected by a
+ * reset, and can resume.
  */
 #ifndef API_STREAM_H
 #define API_STREAM_H

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /*
- * Return the bytes of memory that the process may take, as the least of the machine's
+ * Return the bytes of memory that the process may take: the least of the machine's
  * memory, the limits of its cgroups (version 2 or 1, and those above them) and
  * RLIMIT_AS. root goes before /proc and /sys; "" for the real ones.
  */

@@ -1,6 +1,6 @@
 /*
- * A folder of links that stands for another folder, and lies in one that stands for
- * that folder's parent: in it, one file is another one. A library that is loaded through
+ * A folder of links that stands for another folder, and lies in a folder that stands for the
+ * other's parent. In it, one file leads to a private copy. A library that is loaded through
  * such a folder finds by $ORIGIN and $ORIGIN/.. what lies beside the file it was copied from.
  *
  *     farm/            links to all in /srv/agents

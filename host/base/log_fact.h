@@ -8,9 +8,9 @@
  *      "message":"worker ready","plugin":"echo","pid":4711}                 (one line)
  *
  * Message, keys and values may be foreign. Whatever they hold, a line stays one line, is
- * UTF-8, and has nothing that a terminal obeys or that turns letters round: text has such
- * bytes as \xNN; JSON has such characters as \uNNNN, and U+FFFD for a byte that is not
- * UTF-8. No function here allocates.
+ * UTF-8, and has no character that a terminal obeys or that turns letters round. Text has
+ * such bytes as \xNN. JSON has such characters as \uNNNN, and U+FFFD for a byte that is
+ * not UTF-8. No function here allocates.
  */
 #ifndef BASE_LOG_FACT_H
 #define BASE_LOG_FACT_H

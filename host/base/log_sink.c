@@ -33,7 +33,7 @@
 
 #define RING_SIZE (LOG_SINK_QUEUE + LOG_LINE_MAX)
 
-/* What a terminal that is writable takes without waiting; the kernel's WAKEUP_CHARS. */
+/* Bytes that a writable terminal takes without waiting; the kernel's WAKEUP_CHARS. */
 #define TERMINAL_PIECE 256
 
 struct log_sink {

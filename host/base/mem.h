@@ -13,7 +13,7 @@
 void *mem_alloc(size_t size);
 void *mem_realloc(void *old, size_t size);
 
-/* What a large allocation that may fail leaves for those that may not. */
+/* Memory that a large allocation, which may fail, leaves for those that must not. */
 #define MEM_SPARE (4u * 1024 * 1024)
 
 /* NULL, and old as it was, if there is no memory. */

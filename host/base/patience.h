@@ -3,9 +3,9 @@
  *
  * A process that stood still (a debugger, SIGSTOP, a machine that was paused)
  * finds its timers due before it has read what came meanwhile. A patience is a
- * timer that does not blame others for that: it counts only time in which its
+ * timer that does not blame others for that. It counts only time in which its
  * loop turned, and is over only after one more turn, in which the loop reads
- * what arrived until then. Use one wherever the end of a wait says that
+ * what arrived until then. Use a patience wherever the end of a wait says that
  * somebody else was too slow.
  */
 #ifndef BASE_PATIENCE_H

@@ -15,7 +15,7 @@
  * workers that have changed their user, is not. A worker drops what it has got before it
  * loads its plugin (worker/sandbox.c).
  *
- * Capabilities belong to threads, and a new thread has those of the one that makes it.
+ * Capabilities belong to threads; a new thread inherits those of its maker.
  *
  * The system calls are used without a library: a worker has every library of the host in
  * the scope in which its plugin's symbols are looked up.
@@ -43,7 +43,7 @@
 #define SWITCH          (BIT(CAP_SETUID) | BIT(CAP_SETGID))
 #define SWITCH_AND_KILL (SWITCH | BIT(CAP_KILL))
 
-/* Folders below the one that is given away. */
+/* Folders below the folder that is given away. */
 #define GIVE_DEPTH 4
 
 /* Whom this process becomes, or has become. */

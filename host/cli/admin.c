@@ -190,7 +190,7 @@ static int open_default(void)
     return search.fd;
 }
 
-/* Connect to the server of --admin, else of -c, else to the one that there is. */
+/* Connect to the server of --admin, else of -c, else to the only server. */
 static int open_socket(const struct question *question)
 {
     struct config *config = config_create();

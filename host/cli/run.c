@@ -290,7 +290,7 @@ static int run(const struct settings *settings, const char *input)
 {
     static const struct worker_sink sink = {
         .take = on_take, .rescue = on_rescue, .crashed = on_crashed, .left = on_left};
-    /* What was printed need not be kept. */
+    /* Printed events need not be kept. */
     static const struct runs_limits limits = {.log_budget = SIZE_MAX};
     struct session session = {.text = settings->text};
     int status;

@@ -14,7 +14,7 @@ struct confinement {
     char **env;
 };
 
-/* What every plugin gets, written as plugin.NAME.env is: nothing of it is secret. */
+/* Variables that every plugin gets, written as plugin.NAME.env is; no secrets. */
 static const char common_env[] =
     "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TMPDIR http_proxy https_proxy HTTPS_PROXY "
     "all_proxy ALL_PROXY no_proxy NO_PROXY SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE LD_* "

@@ -1,7 +1,7 @@
 /*
- * What a plugin may reach, as its section of the configuration says: the environment
- * of its workers, which the front makes, and what worker/sandbox.c does to the
- * process before the plugin is loaded.
+ * The confinement of a plugin, as its section of the configuration says: the
+ * environment of its workers, which the front makes, and what worker/sandbox.c does
+ * to the process before the plugin is loaded.
  *
  * A plugin's name is known only when it is loaded, so the section is that of its
  * file's name: NAME.so. A plugin that then gives another name is refused if that

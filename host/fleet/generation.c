@@ -1,12 +1,12 @@
 /*
  * A seat is the right to have a worker. The seats are as many as the setting
  * `workers`, the processes may be more: a process that left its seat finishes
- * its runs beside the one that replaced it.
+ * its runs beside its successor.
  *
  *     seat:  filled ──died──► pause ──restart timer──► filled
  *            filled ──retired──► filled at once; the old process drains
  *            filled ──stuck────► filled at once; the old process may answer again and has it
- *                                back, and the one that took it drains; else it is killed
+ *                                back, and its successor drains; else it is killed
  *
  * How a generation starts:
  *

@@ -7,7 +7,7 @@
  *        │ failed                 │ drain, quit
  *        └──────────► draining ◄──┘ ──last worker gone──► closed
  *
- * Policy: it has `workers` seats. A new worker takes the seat of one that
+ * Policy: it has `workers` seats. A new worker takes the seat of a worker that
  * died: at once after the first death, then after pauses that double. A seat
  * whose worker lived for ten seconds starts counting anew. After five deaths in
  * a row on every seat the generation is in a crash loop until a worker is ready.
@@ -15,8 +15,8 @@
  * A worker that has had its max_runs or uses more than its memory_limit leaves its
  * seat, too, but may finish its runs. A worker that uses twice its limit is killed.
  *
- * A worker that is stuck lends its seat to another: it has the seat back as soon as
- * it answers, and is killed if it does not answer for stuck_timeout once more.
+ * A worker that is stuck lends its seat to another. It has the seat back as soon as
+ * it answers, and is killed if it stays silent for stuck_timeout once more.
  */
 #ifndef FLEET_GENERATION_H
 #define FLEET_GENERATION_H

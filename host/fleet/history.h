@@ -1,6 +1,6 @@
 /*
- * What is remembered of a plugin over swaps and restarts: the versions that served, with
- * their images, and what its operator wished. Kept in a folder of its own, if there is one:
+ * The history of a plugin over swaps and restarts: the versions that served, with their
+ * images, and its operator's wishes. Kept in a folder of its own, if there is one:
  *
  *     STATE/NAME/state     JSON
  *     STATE/NAME/3.so      the image that generation 3 was the first to serve
@@ -60,7 +60,7 @@ void history_close(struct history *history);
 /* Return the version that this generation served, or NULL. */
 struct version *history_find(struct history *history, uint64_t generation);
 
-/* Return the version from which the one that serves took over first, or NULL. */
+/* Return the version that served before the current version first did, or NULL. */
 struct version *history_before(struct history *history);
 
 /* Return the version that was made of this file, or NULL. */

@@ -1,8 +1,8 @@
 /*
- * Steps: open without waiting (a FIFO named *.so must not hang the front); refuse what
- * would take the memory of everybody else, for the copy is in memory; look
- * at the ELF header, whose section table ends the file, to see whether all of
- * it is there; copy with sendfile(2); seal.
+ * Steps: open without waiting (a FIFO named *.so must not hang the front); refuse a
+ * file that would take the memory of everybody else, for the copy is in memory; look
+ * at the ELF header, whose section table ends the file, to see whether all of it is
+ * there; copy with sendfile(2); seal.
  *
  * A copy off the loop is made by a thread of libuv's pool, which owns the image
  * until it is done. A copy that is cancelled stops at the next piece.

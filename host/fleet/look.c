@@ -62,7 +62,7 @@ static int is_plugin(const struct dirent *entry)
     return look_is_plugin(entry->d_name);
 }
 
-/* Add the file. A link that leads nowhere is one that cannot be copied, which is told then. */
+/* Add the file, also a link that leads nowhere: its copy fails, and says so. */
 static void look_add(struct look *look, const char *name)
 {
     struct look_file *file = &look->files[look->count];

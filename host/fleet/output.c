@@ -1,7 +1,7 @@
 /*
- * Two ways lead from a worker into the log. What its plugin prints comes through a pipe
- * and is cut into lines here. What is logged comes through a socket that keeps messages
- * apart; so a plugin that prints what looks like a log line has only printed.
+ * Two ways lead from a worker into the log. The output of its plugin comes through a
+ * pipe and is cut into lines here. Its log comes through a socket that keeps messages
+ * apart; so a plugin that prints the like of a log line has only printed.
  *
  * The rate is a bucket: it holds BURST_S seconds' worth of lines, and fills as time goes
  * on. The workers of a plugin share it. A line that finds it empty is dropped; how many
@@ -11,9 +11,9 @@
  * it reads no more than TURN_BYTES or TURN_RECORDS a turn, and then rests for PAUSE_MS:
  * a plugin that prints without end takes little of the front's time.
  *
- * At the end, the worker is dead and so is its process group. What is still in pipe and
- * socket is read, up to LAST_TURNS turns' worth. A descendant in a session of its own may
- * hold the other ends; they are closed under it.
+ * At the end, the worker is dead and so is its process group. The rest in pipe and socket
+ * is read, up to LAST_TURNS turns' worth. A descendant in a session of its own may hold
+ * the other ends; they are closed under it.
  */
 #include "fleet/output.h"
 

@@ -1,6 +1,6 @@
 /*
- * What a worker logs and what its plugin prints, as the front reads it and puts it into
- * its own log:
+ * The log of a worker and the output of its plugin, as the front puts them into its own
+ * log:
  *
  *     … info worker asked for row 7 run=… plugin=echo generation=1 pid=4711   agent_log()
  *     … info output row 7                 plugin=echo generation=1 pid=4711   printf()

@@ -11,9 +11,10 @@
  *     leaving    for the exit, after QUIT              limit, then SIGKILL
  *
  * No time in which the front stood still counts against a process. The loop polls
- * the link between two pings; so a ping that is due adds PULSE_MS to what the
- * process is waited for, however long ago the last one was, and adds nothing to
- * its silence (pulse.h) while the link holds bytes that the front has not read.
+ * the link between two pings. So a ping that is due adds PULSE_MS to the time of
+ * the process, however long ago the last ping was. It adds nothing to the silence
+ * of the process (pulse.h) while the link holds bytes that the front has not
+ * read.
  *
  * A process ends in one place, process_end(), when it has been reaped:
  *
@@ -23,7 +24,8 @@
  *   3. end its remaining runs;
  *   4. tell the owner, then close the handles and free.
  *
- * What the plugin forked, its process group, was killed before (fleet/spawn.c).
+ * The children of the plugin, its process group, were killed before
+ * (fleet/spawn.c).
  *
  * A process that waits for a dead file system or a driver cannot be ended, not
  * even by SIGKILL. REAP_MS after SIGKILL it is lost: the steps are taken

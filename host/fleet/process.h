@@ -3,8 +3,12 @@
  * given runs, drained, and in the end reaped. The process ends its runs when it
  * dies; its owner decides what happens next.
  *
- *     loading ─hello─► greeted ─create─► creating ─ready─► ready ─drain─► draining ─idle─► leaving
- * ─► gone └───────── refused, died, too slow ────┴─ died, stuck ──┴──── out of time ────┘
+ *     loading ─hello─► greeted ─create─► creating ─ready─► ready ─drain─► draining
+ *        │                │                  │               │               │ idle
+ *        │                │                  │               │               ▼
+ *        │                │                  │               │            leaving
+ *        └────────────────┴── refused, ──────┴─ died, stuck ─┴─ time over ───┴──► gone
+ *                             died, too slow
  */
 #ifndef FLEET_PROCESS_H
 #define FLEET_PROCESS_H

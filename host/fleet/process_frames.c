@@ -1,6 +1,6 @@
 /*
- * What a worker says: each frame, the states of its process in which it may come, and
- * what follows from it. Any other frame ends the worker.
+ * The frames of a worker: in which states of its process each may come, and what the
+ * front does then. Any other frame ends the worker.
  */
 #include "base/log.h"
 #include "base/mem.h"

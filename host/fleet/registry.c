@@ -1,8 +1,8 @@
 /*
  * Deployments are made when their file is first seen and live as long as the
- * registry: one whose file is gone is kept, removed, since its runs may still
- * finish and the file may come back. The lists are short, so names are searched
- * one by one, once a request.
+ * registry. A deployment whose file is gone is kept, as removed: its runs may
+ * still finish, and the file may come back. The lists are short, so names are
+ * searched one by one, once a request.
  *
  * A name may stand for two deployments: a plugin that said it, and a file that is
  * called so but was never loaded. The plugin goes first. Two plugins cannot have
@@ -191,7 +191,7 @@ static void registry_miss(struct registry *registry, struct deployment *deployme
 /* An operator's wish to compare all files and settings, and those swaps of it that are due. */
 struct refresh {
     struct reply reply;
-    uint64_t look; /* the one that it waits for */
+    uint64_t look; /* for which it waits */
     unsigned pending;
     char *error;
     TAILQ_ENTRY(refresh) in_list; /* in registry->refreshes */
@@ -297,8 +297,9 @@ static void on_looked(void *data, uint64_t look, int status, const struct watch_
 }
 
 /*
- * Return the folder of what is kept of plugins, to be freed: the one that is set, else
- * systemd's, else one in the plugin folder; NULL if nothing can be written there.
+ * Return the folder of what is kept of plugins, to be freed: the configured folder,
+ * else systemd's, else a folder in the plugin folder; NULL if nothing can be written
+ * there.
  */
 static char *state_folder(const struct config *config, const char *folder)
 {

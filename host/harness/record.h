@@ -1,4 +1,7 @@
-/* What a run did, as a test reads it back: taken from the frames that leave the worker's code. */
+/*
+ * The record of a run, as a test reads it back: taken from the frames that leave the
+ * worker's code.
+ */
 #ifndef HARNESS_RECORD_H
 #define HARNESS_RECORD_H
 

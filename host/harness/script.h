@@ -1,7 +1,7 @@
 /*
- * What a test has planned for a run: what its client says, when it is cancelled,
- * and the answers to its requests. Also the driver of the run's exchanges: it
- * answers from the script, on the virtual clock.
+ * The plan that a test has for a run: what its client says, when it is
+ * cancelled, and the answers to its requests. Also the driver of the run's
+ * exchanges: it answers from the script, on the virtual clock.
  */
 #ifndef HARNESS_SCRIPT_H
 #define HARNESS_SCRIPT_H

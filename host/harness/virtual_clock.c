@@ -11,9 +11,9 @@
  *
  * The turn is a baton: a field that the threads wait for, each on a condition of
  * its own, with the scheduler's lock. A thread is made when its task gets its
- * first turn, and joined by the next task that gets one after its end: its
- * thread-local destructors may call the agent's code, so nobody else executes
- * until they have.
+ * first turn. After its end, the next task that gets a turn joins it: its
+ * thread-local destructors may call the agent's code, and nobody else executes
+ * until they have run.
  */
 #include "harness/virtual_clock.h"
 
@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One that takes turns. */
+/* A thread that takes turns. */
 struct player {
     struct virtual_clock *clock;
     struct agent_task *subtask; /* NULL for the first */

@@ -70,7 +70,7 @@ size_t http_stream_unsent(const struct http_request *request);
 
 /*
  * Return true while the client's machine owes the answer to a probe for a sign of
- * life. What is sent then only puts off the end of a client that vanished.
+ * life. A send then only puts off the end of a client that vanished.
  */
 bool http_stream_is_unanswered(const struct http_request *request);
 

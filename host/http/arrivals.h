@@ -12,9 +12,9 @@
 struct arrivals;
 
 /*
- * arrived() is called for each connection, from the loop: with the address of
- * the client, and the socket, which it takes over; or with -1 if the header did
- * not come and the socket is closed.
+ * arrived() is called for each connection, from the loop: with the socket,
+ * which it takes over, and the address of the client; or with -1 if the header
+ * did not come and the socket is closed.
  */
 struct arrivals *arrivals_create(uv_loop_t *loop, unsigned timeout_s,
                                  void (*arrived)(void *data, int fd,

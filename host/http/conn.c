@@ -12,9 +12,9 @@
  * for what does not fit into one record. "Owed" is framing that must go out
  * before anything else: a chunk's size, or the rest of a chunk's end.
  *
- * What the socket does not take stays with the caller: a chunk, once its size
- * is out, must be filled with the bytes that were announced, which is why the
- * next call must begin with them.
+ * Bytes that the socket does not take stay with the caller. A chunk whose size
+ * is out must be filled with the bytes that were announced, so the next call
+ * must begin with them.
  *
  *                 conn_watch                 -EAGAIN
  *     suspended ────────────► watched ──────────────────► blocked
@@ -25,12 +25,12 @@
  * the client to leave, and while blocked also for room in the socket.
  *
  * Leaving. A FIN says only that the client sends no more (RFC 9112, 9.6): it may
- * have left, or it may read on. What is sent next tells: the machine of a client
- * that closed its socket answers with a reset. So on a FIN, half_closed() asks for
- * something to be sent, and only a socket in error is a client that has left.
- * epoll reports a FIN again and again; after the first report the poll waits for
- * urgent data instead, which HTTP does not have, because libuv polls for nothing
- * less: epoll reports the error and the hang-up of a socket unasked.
+ * have left, or it may read on. The next send tells: the machine of a client that
+ * closed its socket answers with a reset. So on a FIN, half_closed() asks for
+ * something to be sent, and only a socket in error means that the client has left.
+ * epoll reports a FIN again and again, so after the first report the poll waits
+ * for urgent data, which HTTP does not have. libuv cannot poll for less; epoll
+ * reports the error and the hang-up of a socket unasked.
  *
  *     FIN     EPOLLRDHUP            UV_DISCONNECT           half_closed()
  *     reset   EPOLLERR              a negative status       left()

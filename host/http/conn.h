@@ -1,8 +1,8 @@
 /*
  * A connection that libmicrohttpd has suspended and the front looks after
- * itself: the front sees the client leave, which libmicrohttpd does not while a
- * connection is suspended, and can write to the socket, which is how streams
- * are sent without libmicrohttpd's walk over all suspended connections.
+ * itself. The front sees the client leave, which libmicrohttpd does not while a
+ * connection is suspended. The front writes streams to the socket directly,
+ * which saves libmicrohttpd's walk over all suspended connections.
  *
  * Writing needs that the response's headers are out, and frames what is
  * written as HTTP/1.1 chunks (RFC 9112, 7.1) if the response is chunked. The
@@ -12,9 +12,9 @@
  * after the other. While a record is on its way the connection must not be
  * resumed to write on.
  *
- * A client that shuts down its sending side may read on, or may have left: what is
- * sent next tells. What a client sends while its connection is suspended stays
- * unread.
+ * A client that shuts down its sending side may read on, or may have left: the
+ * next send tells. Bytes that a client sends while its connection is suspended
+ * stay unread.
  */
 #ifndef HTTP_CONN_H
 #define HTTP_CONN_H
@@ -50,9 +50,9 @@ int conn_watch(struct conn *conn, uv_loop_t *loop);
 /*
  * Send as much of the pieces, at most CONN_PIECES_MAX, as the socket takes,
  * without waiting; sent counts their bytes that are out. 0 if all is out.
- * -EAGAIN if not: writable() is called later, and the pieces of the next call,
- * which must follow even if only framing was left, must begin with the bytes
- * that were left. Other -errno.
+ * -EAGAIN if not: writable() is called later. The next call must follow even if
+ * only framing was left, and its pieces must begin with the bytes that were
+ * left. Other -errno.
  *
  * last says that the response ends after the pieces: they may then wait for the
  * last chunk, and leave in one packet with it.
@@ -65,8 +65,9 @@ int conn_send(struct conn *conn, const struct iovec *pieces, int count, bool las
 size_t conn_unsent(const struct conn *conn);
 
 /*
- * Return true while the kernel waits for the answer to a keep-alive probe. What is
- * sent now could only be added to what the client's machine does not acknowledge.
+ * Return true while the kernel waits for the answer to a keep-alive probe. Bytes
+ * that are sent now could only be added to those that the client's machine does
+ * not acknowledge.
  */
 bool conn_is_unanswered(const struct conn *conn);
 

@@ -7,7 +7,7 @@
 
 struct deadlines {
     struct patience
-        timer; /* runs until the first deadline, or one that was first when it was set */
+        timer; /* runs until the deadline that is first, or was first when the timer was set */
     uint64_t timeout_ms;
     void (*over)(struct deadline *deadline);
     TAILQ_HEAD(, deadline) queue;

@@ -13,9 +13,10 @@ struct networks;
 
 /*
  * Return in `client` the address of the client that asked through trusted
- * proxies; the caller sets it to that of the peer, which is one of them. values
- * are a header's, several joined by commas; NULL if there is none. What cannot
- * be read ends the walk: the client is then the proxy that wrote it.
+ * proxies. The caller sets `client` to the address of the peer, which is a
+ * trusted proxy. `values` are a header's, several joined by commas; NULL: no
+ * such header. An address that cannot be read ends the walk: the client is then
+ * the proxy that wrote it.
  */
 void forwarded_for(const char *values, const struct networks *trusted,
                    struct sockaddr_storage *client);

@@ -1,8 +1,7 @@
 /*
- * What a request's headers must say for this server, and whatever stands before
- * it, to see the same request (RFC 9112, 3.2 and 6): one Host, and one
- * Content-Length, or `Transfer-Encoding: chunked`, or nothing. Nothing here
- * knows libmicrohttpd.
+ * The headers by which this server, and whatever stands before it, see the same
+ * request (RFC 9112, 3.2 and 6): one Host, and one Content-Length, or
+ * `Transfer-Encoding: chunked`, or nothing. Nothing here knows libmicrohttpd.
  *
  * Add all headers in their order, then ask for the fault.
  */

@@ -220,7 +220,7 @@ void peer_end_handshake(struct http *http, struct http_peer *peer)
     peer->in_handshake = false;
 }
 
-/* What libmicrohttpd refuses by itself never becomes a request. */
+/* A request that libmicrohttpd refuses by itself is never seen here. */
 static void peer_destroy(struct http *http, struct http_peer *peer)
 {
     if ((peer->still_sends || (!peer->answered && conn_has_unread(peer->connection))) &&
@@ -233,9 +233,9 @@ static void peer_destroy(struct http *http, struct http_peer *peer)
 }
 
 /*
- * libmicrohttpd counts connections by the address that it is told. What trusted
- * proxies open is for many clients, so it is told an address that it does not
- * count; the peers of unix sockets are one.
+ * libmicrohttpd counts connections by the address that it is told. Connections
+ * of trusted proxies are for many clients, so libmicrohttpd is told an address
+ * that it does not count; the peers of unix sockets are one.
  */
 static void http_add(struct http *http, int fd, const struct sockaddr_storage *client)
 {
@@ -257,7 +257,7 @@ static void http_add(struct http *http, int fd, const struct sockaddr_storage *c
     http_run_soon(http);
 }
 
-/* What libmicrohttpd has not started when it ran, it has closed. */
+/* A connection that libmicrohttpd has not started when it ran, it has closed. */
 static void http_forget_added(struct http *http)
 {
     while (!TAILQ_EMPTY(&http->added))

@@ -149,7 +149,7 @@ void peer_set_stall(struct http_peer *peer, unsigned stall_s);
 
 /* ---- request.c ---- */
 
-/* What libmicrohttpd calls when there is a first line, something new of the request, its end. */
+/* libmicrohttpd calls these: for the first line, for each further part, at the end. */
 void *request_on_target(void *data, const char *text, struct MHD_Connection *connection);
 mhd_result request_on_access(void *data, struct MHD_Connection *connection, const char *path,
                              const char *method, const char *version, const char *upload,

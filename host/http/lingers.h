@@ -1,10 +1,10 @@
 /*
  * Sockets that are closed late. A client that is refused while it still sends has unread bytes
- * on their way; if its socket were closed at once, the kernel would answer them with a reset, and
- * the reset can overtake the answer that says why. So the socket is shut down for sending, and
+ * on their way. If its socket were closed at once, the kernel would answer them with a reset,
+ * which can overtake the answer that says why. So the socket is shut down for sending, and
  * what comes is thrown away until the client closes (RFC 9112, 9.6).
  *
- * Bounds: LINGERS_MAX sockets, each for LINGER_MS and LINGER_BYTES. One more than that is closed
+ * Bounds: LINGERS_MAX sockets, each for LINGER_MS and LINGER_BYTES. A further socket is closed
  * at once.
  */
 #ifndef HTTP_LINGERS_H

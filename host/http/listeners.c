@@ -3,9 +3,9 @@
  * then stays readable, and the loop would turn without end; so all sockets pause
  * for RETRY_MS.
  *
- * A unix socket is bound with the umask that gives it its mode, and removed at
- * the end only if it is still the one that was bound: a successor may have
- * replaced it.
+ * A unix socket is bound with the umask that gives it its mode. At the end it
+ * is removed only if it is still the same file: a successor may have replaced
+ * it.
  */
 #include "http/listeners.h"
 

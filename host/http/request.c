@@ -244,7 +244,7 @@ static bool request_has_body(const struct http_request *request)
 
 /*
  * After a reply before the body, libmicrohttpd does not read the body but closes the
- * connection. So nothing that nobody asked for is ever kept.
+ * connection. So an unwanted body is never kept.
  */
 static mhd_result request_admit(struct http_request *request)
 {

@@ -3,7 +3,7 @@
  * absolute form that clients send to a proxy, or `*`.
  *
  * The path is decoded except for %2F, which is part of a name and no separator.
- * What others may cut, such as a target with a NUL or a blank, is refused. Dot
+ * A target that others may cut, such as at a NUL or a blank, is refused. Dot
  * segments are names like others.
  */
 #ifndef HTTP_TARGET_H

@@ -325,7 +325,7 @@ static bool is_descendant(pid_t pid)
     for (int i = 0; i < GENERATIONS_MAX && pid > 1; i++) {
         pid = parent_of(pid);
         if (pid == -1 || pid == getpid())
-            return true; /* one that has ended may have been */
+            return true; /* an ancestor that has ended may have been */
     }
     return pid > 1;
 }

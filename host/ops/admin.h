@@ -14,12 +14,11 @@
  *
  * with a KEY such as host.stall or plugin.echo.threads; those of restart need one.
  *
- * Policy: at most ADMIN_CLIENTS_MAX connections at a time and ADMIN_LINE_MAX
- * bytes a line; one more connection takes the place of the one that has been silent
+ * Policy: at most ADMIN_CLIENTS_MAX connections at a time and ADMIN_LINE_MAX bytes a
+ * line; a further connection takes the place of the connection that has been silent
  * for longest. A client that takes longer than ADMIN_IDLE_MS to ask or to read is
- * closed. Only root and the server's own user
- * may ask, and no process that descends from the server: a plugin is no operator. Who
- * is refused is told why.
+ * closed. Only root and the server's own user may ask, and no process that descends
+ * from the server: a plugin is no operator. Who is refused is told why.
  */
 #ifndef OPS_ADMIN_H
 #define OPS_ADMIN_H

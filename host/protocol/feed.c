@@ -1,24 +1,24 @@
 /*
  * How a send is resumed. A reader's place is the cursor of an event and the bytes
- * of that event's frames that are sent. Encoders are pure, so the frames need
- * not be kept: they are encoded again from the cursor. What must be the same
- * the second time is where the events are cut into frames, and that depends on
- * two choices: whether text is packed, and up to which offset (limit), since a
- * packed event grows with the log. Both are made when nothing is begun, and stay
- * until the reader is between two frames again:
+ * of that event's frames that are sent. Encoders are pure, so the frames need not
+ * be kept: they are encoded again from the cursor. The second time, the events
+ * must be cut into frames at the same places. That depends on two choices:
+ * whether text is packed, and up to which offset (limit), since a packed event
+ * grows with the log. Both are made when nothing is begun, and stay until the
+ * reader is between two frames again:
  *
  *     begun == 0 and sent == 0     choose: limit is the log's end
  *     else                         the limit and packing of before
  *
- * Blocks. A block is the frames of the events from a cursor on, about as much as
- * one send takes. It is made when a feed needs it and stays until its place is
- * needed, because readers that are up to date ask for the same bytes one after
- * the other: 100 readers of a run cost one encoding of its events. A block is
- * found by the run's id, the encoder, its state before the first event and the two
- * choices; what a log has at an offset never changes, so a block is never stale. Two
- * readers at one place may have different states, for example if one of them came
- * after the oldest events were dropped: they share no block. The callers should ask for one
- * block after the other for all readers, not for all blocks for each reader.
+ * Blocks. A block is the frames of the events from a cursor on, about as much as one send
+ * takes. It is made when a feed needs it and stays until its place is needed. Readers that
+ * are up to date ask for the same bytes one after the other: 100 readers of a run cost one
+ * encoding of its events. A block is found by the run's id, the encoder, its state before
+ * the first event and the two choices; what a log has at an offset never changes, so a
+ * block is never stale. Two readers at one place may have different states, for example if
+ * one of them came after the oldest events were dropped: they share no block. The callers
+ * should ask for one block after the other for all readers, not for all blocks for each
+ * reader.
  *
  * A block has an index, the end of each frame, so that a short send moves the
  * cursor without encoding. Frames of an encoder with state are encoded once more

@@ -5,9 +5,9 @@
  *     feed_view()    bytes to send now
  *     feed_sent()    this many of them are sent
  *
- * What a sender has begun it may have to go on with as it is (a chunk whose length
- * is announced, a TLS record): after a short send the next view begins with exactly
- * the bytes that were left.
+ * A sender may have to finish as it began (a chunk whose length is announced, a TLS
+ * record). So after a short send the next view begins with exactly the bytes that
+ * were left.
  *
  * A feed keeps no encoded events. Blocks of them belong to all feeds together, so
  * that readers at the same place share one.

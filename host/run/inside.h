@@ -84,7 +84,7 @@ void runs_retain(struct runs *runs, struct run *run);
 /* A run without references gives back what it was charged. */
 void runs_leave(struct runs *runs, struct run *run);
 
-/* What the run takes besides its events, or whether it is read, has changed. */
+/* The memory of the run besides its events, or whether it is read, has changed. */
 void runs_account(struct runs *runs, struct run *run);
 
 /*

@@ -1,7 +1,7 @@
 /*
- * The client that keeps most is found without a search: clients are in lists by the
- * number of bits of what they keep, and the highest list that is not empty has it, or
- * one that keeps half as much.
+ * The client that keeps most is found without a search. Clients are in lists by the
+ * number of bits of what they keep; the first client of the highest list in use keeps
+ * at least half as much as any other.
  */
 #include "run/quota.h"
 

@@ -11,10 +11,10 @@
  * unread, its cost too little is given back.
  *
  * The subscribers' places are a binary heap in an array, the least offset first, so
- * that an event that is dropped finds who has not read it, and no one who comes, reads
- * or leaves makes the front walk over the others. The array has the offsets too: a
- * step in the heap looks at no subscriber. A subscriber knows its index. A subscriber
- * whose events were dropped has the place LOST, after all others, until it returns.
+ * that the front finds who has not read an event that is dropped, and need not walk
+ * over all when somebody comes, reads or leaves. The array has the offsets too: a step
+ * in the heap looks at no subscriber. A subscriber knows its index. A subscriber whose
+ * events were dropped has the place LOST, after all others, until it returns.
  */
 #include "run/inside.h"
 
@@ -164,7 +164,7 @@ static void pass_on(struct run *run, struct subscriber *subscriber)
     return_credit(run);
 }
 
-/* The holder has left: the one that came next holds the run. */
+/* The holder has left: the subscriber that came next holds the run. */
 static void find_holder(struct run *run)
 {
     struct subscriber *subscriber = TAILQ_FIRST(&run->subscribers);

@@ -1,12 +1,13 @@
 /*
  * Readers: who reads a run's events, each at its own cursor.
  *
- *   - One subscriber holds the run: the first, and when it leaves, the one that came
- *     next. What the holder has not read is never dropped. Unread events cost the
- *     run's credit (wire_charge()), of which there is WIRE_WINDOW: an agent whose holder
- *     is that far behind waits, and goes on when the holder has read events.
- *   - The others never make the agent wait. What they have not read is kept like
- *     history; when it is dropped, they are told, and go on at the log's start.
+ *   - One subscriber holds the run: the first, and when it leaves, the next. Events that
+ *     the holder has not read are never dropped. They cost the run's credit
+ *     (wire_charge()), of which there is WIRE_WINDOW: an agent without credit waits, and
+ *     goes on when the holder has read events.
+ *   - The others never make the agent wait. Events that they have not read are
+ *     kept like history; when such events are dropped, these subscribers are
+ *     told, and go on at the log's start.
  *   - A holder that takes nothing for a while passes the run on to a subscriber that has
  *     read everything (run_yield()). After a holder was thrown out (run_expel()), nobody who
  *     comes later holds the run: a client that does not read makes it wait once.
@@ -57,7 +58,7 @@ void run_leave(struct subscriber *subscriber);
 /* Unsubscribe because the client does not read, as run_leave() does. */
 void run_expel(struct subscriber *subscriber);
 
-/* The subscriber takes nothing now: let one that has read everything hold the run. */
+/* The subscriber takes nothing now: let a subscriber that has read everything hold the run. */
 void run_yield(struct subscriber *subscriber);
 
 /* After lost(): go on at the cursor, which is not before the log's start. */

@@ -1,7 +1,7 @@
 /*
- * What every protocol makes of a request: a view of it goes in, and what the
- * run is to be comes out. Neither knows HTTP, so a run can be started from
- * anything that can fill one of the two.
+ * The run that every protocol makes of a request: a view of it goes in, and
+ * what the run is to be comes out. Neither knows HTTP, so a run can be started
+ * from anything that can fill one of the two.
  */
 #ifndef RUN_REQUEST_H
 #define RUN_REQUEST_H
@@ -29,7 +29,7 @@ enum run_answer {
     ANSWER_DETACH, /* its state, at once */
 };
 
-/* What a run is to be. run_create() copies the texts. */
+/* A run as it is wanted. run_create() copies the texts. */
 struct run_request {
     const char *agent;
     const char *input; /* JSON; NULL: the run has none */

@@ -6,8 +6,8 @@
  * Every run ends once, with one `done` event, whatever happens to its worker. Beside
  * the agent, three things end a run: its deadline; its last subscriber leaving, after
  * the time to linger; a cancellation. A cancelled agent that does not stop within its
- * grace is taken for one that ignores the cancellation: its run ends for all
- * readers, and the executor is told.
+ * grace counts as ignoring the cancellation: its run ends for all readers, and the
+ * executor is told.
  *
  * Runs are counted references: the table (runs.h) holds one until the run is
  * forgotten, the executor one until it has reported the end, each subscriber

@@ -286,8 +286,8 @@ struct victim {
 
 /*
  * Return the reader for whom most of the run's log is kept, or NULL, and how many bytes
- * it has not read, if that matters: an ended run is kept whole for any reader, a live
- * one for its holder.
+ * it has not read, if that matters. An ended run is kept whole for any reader, a live
+ * run for its holder.
  */
 static struct subscriber *run_reader(const struct run *run, uint64_t *unread)
 {
@@ -302,8 +302,8 @@ static struct subscriber *run_reader(const struct run *run, uint64_t *unread)
 }
 
 /*
- * Find the client's reader that is furthest behind, or NULL. Whoever reads on is none: it
- * makes room by itself.
+ * Find the client's reader with the most unread events, or NULL. A reader that reads on
+ * does not count: it makes room by itself.
  */
 static struct subscriber *slowest_reader(const struct quota *quota)
 {

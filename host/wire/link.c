@@ -4,9 +4,9 @@
  * collect in one buffer that is sent at the end of the turn; if the socket is full,
  * the link waits until it is writable, and tells drained() when all is sent.
  *
- * The end of the connection comes together with the last frames: all that a dead peer
- * left is read in the turn in which it is seen to be gone, so nobody sends it anything
- * in between.
+ * The end of the connection comes together with the last frames. The turn that sees a
+ * dead peer gone also reads all that the peer left, so nobody sends it anything in
+ * between.
  *
  * A failed send() ends nothing by itself: the peer may have sent frames before it
  * left, for example how its runs ended. The read side finds the end of the

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-/* What a response may hold that its agent has not read; then the transfer is held up. */
+/* Maximum unread bytes of a response; then the transfer is held up. */
 #define EXCHANGE_HIGH (256u * 1024)
 
 struct agent_http;

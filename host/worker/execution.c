@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdbool.h>
 
-/* What is kept while fn is called. */
+/* Kept while fn is called. */
 struct call {
     struct execution *execution;
     struct task task;

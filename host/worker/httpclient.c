@@ -6,20 +6,20 @@
  *       ▲          │
  *       └──────────┘ held up, and read again
  *
- * Agents never call libcurl. What they want done is queued, and done at the end
- * of the turn. libcurl calls back from within calls that are made without the
- * lock, so a callback takes the lock for what belongs to the exchange. What would
- * end a transfer is never done in such a callback.
+ * Agents never call libcurl. Their wishes are queued, and done at the end of the
+ * turn. libcurl calls back from within calls that are made without the lock, so a
+ * callback takes the lock for the data of the exchange. Such a callback never
+ * ends a transfer.
  *
- * HTTP/1.1, and a connection for each exchange at a time, unless its agent asks
- * for HTTP/2: libcurl takes up to 32 MiB of a response then that is paused, and
- * what happens to one connection happens to many runs. No exchange waits to learn
- * whether another one's connection can be shared (CURLOPT_PIPEWAIT): that connection
- * may answer late, and libcurl then lets only one of those that wait go on.
+ * HTTP/1.1, and a connection for each exchange at a time, unless its agent asks for
+ * HTTP/2. With HTTP/2 libcurl takes up to 32 MiB of a paused response, and a
+ * connection that fails takes many runs along. No exchange waits to learn whether
+ * another one's connection can be shared (CURLOPT_PIPEWAIT): that connection may
+ * answer late, and libcurl then lets only one of those that wait go on.
  *
- * What a server may cost: EXCHANGE_HIGH and one write of libcurl's (16 KiB)
- * that are not read, as much again that is being read, the headers, and what
- * 16 KiB of gzip become, which libcurl keeps while it is paused.
+ * The memory that a server may cost: EXCHANGE_HIGH and one write of libcurl's
+ * (16 KiB) that are unread, as much again that is being read, the headers, and
+ * the content of 16 KiB of gzip, which libcurl keeps while it is paused.
  */
 #include "worker/httpclient.h"
 

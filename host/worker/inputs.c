@@ -1,7 +1,7 @@
 /*
  * The front is told what the agent is at, by WAITING frames with two counts:
- * inputs that were taken, and tasks that wait for one. When a wait begins, it
- * is told only if the outbox has room; so the other two reports, that a wait is
+ * inputs that were taken, and tasks that wait for one. The beginning of a wait
+ * is told only if the outbox has room. So the two other reports, that a wait is
  * over and that an input was taken, follow a frame that was let through, and
  * may be appended regardless.
  */

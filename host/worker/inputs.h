@@ -1,4 +1,4 @@
-/* What a client says to a run: inputs that wait until a task of the run takes them. */
+/* Inputs: messages of clients to a run, which wait until a task of the run takes them. */
 #ifndef WORKER_INPUTS_H
 #define WORKER_INPUTS_H
 

@@ -42,7 +42,7 @@ struct job *job_create(const struct job_host *host, uint32_t number, const char 
 struct job *job_ref(struct job *job);
 void job_unref(struct job *job);
 
-/* What surrounds the job; once the job is over, only scheduler and outbox are there. */
+/* Surroundings of the job; once the job is over, only scheduler and outbox are there. */
 struct sched *job_sched(const struct job *job);
 const struct job_host *job_host(const struct job *job);
 uint32_t job_number(const struct job *job); /* on the link */
@@ -50,7 +50,7 @@ uint32_t job_number(const struct job *job); /* on the link */
 /* The variables that handle() starts with. */
 const struct var *job_vars(const struct job *job);
 
-/* What belongs to the job and is looked after by the file of that name. Locked. */
+/* Parts of the job; the file of that name looks after each. Locked. */
 struct inputs *job_inputs(struct job *job);
 struct subtasks *job_subtasks(struct job *job);
 struct exchanges *job_exchanges(struct job *job);

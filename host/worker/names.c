@@ -11,9 +11,10 @@
  * A library that both were linked with is one object, so nothing of it is replaced. Versions of
  * symbols are looked up as the dynamic linker does.
  *
- * Not told is what may be replaced by design: definitions that are weak (inline functions of C++
- * and their like) or unique in the process, functions that allocate memory, which work only if all
- * use the same, and what the libraries of compilers and sanitizers define.
+ * Names that are meant to be replaced are not told. Their definitions are weak (inline
+ * functions of C++ and their like) or unique in the process; or they allocate memory, which
+ * works only if all use the same functions; or the libraries of compilers and sanitizers
+ * define them.
  *
  * The tables are those in memory. The dynamic linker has adjusted most addresses in them, on some
  * architectures none.

@@ -1,8 +1,8 @@
 /*
- * The names of a plugin that the host's libraries replace. The dynamic linker looks a name up in
- * the program and its libraries first, and in the plugin and its libraries after them: a plugin
- * that brings a function of its own, and calls it through the dynamic linker, then gets the
- * host's, silently.
+ * The names of a plugin that the host's libraries replace. The dynamic linker looks a name up
+ * in the program and its libraries first, and in the plugin and its libraries after them. So a
+ * plugin that brings a function of its own, and calls it through the dynamic linker, silently
+ * gets the host's.
  */
 #ifndef WORKER_NAMES_H
 #define WORKER_NAMES_H

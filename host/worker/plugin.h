@@ -1,6 +1,6 @@
 /*
- * One plugin: a file that was loaded, and the agent that it declares, created
- * and tested. What refuses it names the file, what was wanted and what was found.
+ * One plugin: a file that was loaded, and the agent that it declares, created and
+ * tested. A refusal names the file, what was wanted and what was found.
  *
  * libltdl is not thread safe: one thread opens plugins.
  */

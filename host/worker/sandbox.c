@@ -79,7 +79,7 @@ static int set_limits(const struct wire_frame *frame, struct refusal *refusal)
 #define FS_TRUNCATE   (UINT64_C(1) << 14)
 #define FS_IOCTL_DEV  (UINT64_C(1) << 15)
 #define FS_READ       (FS_EXECUTE | FS_READ_FILE | FS_READ_DIR)
-/* What a file that is no folder can be allowed. */
+/* The rights that a file can have; the others are a folder's. */
 #define FS_OF_FILES     (FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV)
 #define NET_BIND_TCP    (UINT64_C(1) << 0)
 #define NET_CONNECT_TCP (UINT64_C(1) << 1)
@@ -101,7 +101,7 @@ struct port_attr {
     uint64_t allowed, port;
 };
 
-/* What is read by the C library, by libcurl, and by programs; nothing of it is secret. */
+/* Files that the C library, libcurl and programs read; no secrets. */
 static const char common_read[] =
     "/usr:/lib:/lib64:/bin:/sbin:/opt:/proc:/sys/devices/system:/etc/ld.so.cache:/etc/ld.so.conf:"
     "/etc/ld.so.conf.d:/etc/ssl/certs:/etc/ssl/openssl.cnf:/etc/pki/tls/certs:/etc/pki/ca-trust:"

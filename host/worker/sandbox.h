@@ -1,4 +1,4 @@
-/* What this process, and so the plugin in it, may reach. */
+/* The files and addresses that this process, and so the plugin in it, may reach. */
 #ifndef WORKER_SANDBOX_H
 #define WORKER_SANDBOX_H
 

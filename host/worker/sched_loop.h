@@ -2,7 +2,7 @@
  * The scheduler's driver in a worker: fibers are parked and threads block until
  * they are woken, and turns are those of a libuv loop.
  *
- * What must be done at the end of each turn is the owner's: see struct sched_turn.
+ * The owner says what to do at the end of each turn: see struct sched_turn.
  */
 #ifndef WORKER_SCHED_LOOP_H
 #define WORKER_SCHED_LOOP_H

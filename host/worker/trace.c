@@ -444,7 +444,7 @@ void trace_tell(const struct trace *trace, enum log_level level, const char *run
 {
     unsigned count = trace->count;
 
-    /* What is below the plugin is the host, which called it. */
+    /* The frames below the plugin are the host's, which called it. */
     while (count > 0 && !is_plugin(module_of(trace->frames[count - 1].address)))
         count--;
     if (count == 0)

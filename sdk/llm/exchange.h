@@ -112,7 +112,7 @@ struct llm_stream {
     struct agent_sse_text text, bare; /* bare: lines that are no event's, perhaps of a document */
     struct llm_half text_half, reasoning_half;
     size_t size;             /* of all pieces, at most AGENT_LLM_ANSWER_MAX */
-    long choice;             /* the index of the one that is read; -1 before the first */
+    long choice;             /* the index of the choice that is read; -1 before the first */
     char unknown[304];       /* the first thing that was not understood */
     unsigned char events;    /* an event has arrived */
     unsigned char done;      /* [DONE], or the end of a document, has arrived */

@@ -1,5 +1,5 @@
 /*
- * What a server sends, and what of it is an answer.
+ * The stream of a server, and the answer in it.
  *
  *     bytes ── strings that nobody reads are cut (text.c)
  *       └─ lines ── events: agent_sse.h        other lines: take_line()

@@ -20,9 +20,9 @@ INTRO = """# Benchmarks
 
 <!-- Written by `make bench` from its results; change tests/bench/report.py instead. -->
 
-What does it cost to stream from many agents at once: in sluice, in what one would write instead
-with Go, Node, FastAPI or Kore, and at the least, in a bare `epoll` loop that knows beforehand what
-it will send (the *bound*)? `./bootstrap bench` measures it and writes this page.
+`./bootstrap bench` measures the cost of streaming from many agents at once, and writes this page.
+The contestants are sluice, a program in Go, Node, FastAPI or Kore, and, as the least cost, a bare
+`epoll` loop that knows beforehand what it will send (the *bound*).
 
 Absolute times depend on the machine, and on a shared one on the minute. So each figure stands
 beside the ratio to sluice's in the same round, and where there is one to the bound's. All figures
@@ -30,24 +30,24 @@ are medians over the rounds, with the least and the largest in parentheses.
 """
 
 CONTESTANTS = """Each serves the same agents: `tick`, which sleeps between its events, and `relay`,
-which asks another server and passes each line of its answer on. Kore, whose HTTP client Debian leaves out,
-serves `tick` alone. Each is written as is usual for its platform. The lines are counted without
-blank ones and comments. Kore's code is long, {kore} lines where sluice's `tick` has {tick}: it
-keeps a wheel of timers of its own, as Kore searches all timers whenever it sets one, and holds the
-connection open by hand. An event is the same 64 bytes of JSON from all, which say its number and
-when it was made; its framing differs by a few bytes, and sluice's ids, which name the run, make it
+which asks another server and passes each line of its answer on. Kore, whose HTTP client Debian
+leaves out, serves `tick` alone. Each is written as is usual for its platform. The lines are counted
+without blank ones and comments. Kore's code is long, {kore} lines where sluice's `tick` has {tick}:
+it keeps a wheel of timers of its own, as Kore searches all timers whenever it sets one, and holds
+the connection open by hand. An event is the same 64 bytes of JSON from all, which say its number
+and when it was made. Its framing differs by a few bytes; sluice's ids, which name the run, make it
 some 25 bytes longer.
 
-**Events that follow each other without a pause** (short runs, flood) are not handed to the kernel
-one by one by all, and much of what differs there is this: Go flushes each, as a program does that
-cannot know when the next one comes; all others put several into one system call.
+**Events that follow each other without a pause** (short runs, flood) explain much of the difference
+there. Go hands each event to the kernel by itself, as a program does that cannot know when the next
+event comes. All others put several events into one system call.
 """
 
 METHOD = """## Method
 
 * sluice is as it is shipped, with room for {most:,} connections and runs.
 * For each cell (a workload, a contestant, a size) the contestant is started afresh, and stopped
-  behind it. The contestants take turns at each size, in another order each round. All have the same
+  after it. The contestants take turns at each size, in another order each round. All have the same
   times to open, to settle and to be measured, the same requests and the same number of events.
 * The load generator, `tests/bench/load.c`, runs on the same machine and checks every byte of every
   response: status, chunks, SSE, each event in its order without a gap, the end. Where a contestant
@@ -59,8 +59,8 @@ METHOD = """## Method
   the events (or runs) that arrived in the same window. It does not count the load generator, nor
   `tests/bench/feed.c`, which wakes the relays.
 * Memory is what the resident memory of all its processes grew by, from before the first stream to
-  the end of the window, divided by the streams; the events that sluice keeps for readers who come
-  back are in it, the kernel's buffers are not.
+  the end of the window, divided by the streams. The events that sluice keeps for readers who come
+  back are in that figure; the kernel's buffers are not.
 * The bound parses no HTTP. It wakes once a millisecond for all that is due then (ms), or once for
   each event; platforms do one or the other.
 * A contestant holds a load if at least {held:.0%} of the events offered arrive in the window, and

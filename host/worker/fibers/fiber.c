@@ -49,7 +49,7 @@
 /* Wider than any sane frame, so that none jumps over it; address space only. */
 #define GUARD_SIZE (1024u * 1024)
 
-/* The largest frame that is taken for one that left its stack. */
+/* The largest frame with which a fiber can have left its stack. */
 #define FRAME_MAX ((uintptr_t)64 * 1024 * 1024)
 
 /* The exceptions being handled, as a C++ runtime keeps them per thread (__cxa_eh_globals of the
@@ -74,7 +74,7 @@ struct fiber {
     struct fiber_pool *pool;
     char *mapping;
     unsigned valgrind_stack;
-    struct alarm alarm; /* of a parked one that waits for a time */
+    struct alarm alarm; /* while it is parked until a time */
     void (*fn)(struct fiber *self, void *data);
     void *data;
     bool ended;

@@ -1,8 +1,8 @@
 /*
- * A timing wheel: alarms at whole milliseconds. To set or clear one, or to let one
- * come due, costs the same however many are set, and touches only its neighbours:
- * with thousands of fibers that sleep, a heap's comparisons (libuv's timers)
- * take a third of a worker's time.
+ * A timing wheel: alarms at whole milliseconds. Setting, clearing and ringing an
+ * alarm cost the same however many are set, and touch only its neighbours. With
+ * thousands of fibers that sleep, a heap's comparisons (libuv's timers) take a
+ * third of a worker's time.
  *
  * Level 0 has a slot for each of the next milliseconds up to the end of the
  * current 256; level 1 one for each of the next 256s, and so on. An alarm is in
