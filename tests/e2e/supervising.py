@@ -79,13 +79,18 @@ class Watched:
         return found
 
 
-def exists(pid):
-    """Whether the process lives: neither gone nor waiting to be reaped."""
+def state_of(pid):
+    """The letter that proc(5) gives the process; X for one that is gone."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+            return stat.read().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"
+
+
+def exists(pid):
+    """Whether the process lives: neither gone nor waiting to be reaped."""
+    return state_of(pid) not in "ZX"
 
 
 class SupervisionTest(Test):

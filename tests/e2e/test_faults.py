@@ -185,7 +185,7 @@ class FolderTest(Test):
         wait_for(lambda: server.lines("admin socket open"), "the folder is watched")
         os.remove(os.path.join(server.plugin_folder, "fault_hang.so"))
         wait_for(server.find_address, "the server listens")
-        self.assertEqual(server.post("fault_hang", {}).status, 404)
+        wait_for(lambda: server.post("fault_hang", {}).status == 404, "the server has seen that")
 
     def test_requests_while_plugins_start(self):
         """The port is open before the plugins are settled: runs wait for theirs."""

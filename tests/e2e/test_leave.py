@@ -139,7 +139,8 @@ class SlowReaderTest(Test):
 
     def setUp(self):
         super().setUp()
-        self.server = self.serve("e2e_flood", "e2e_flood_fiber", "ticker")
+        self.server = self.serve("e2e_flood", "e2e_flood_fiber", "ticker",
+                                 settings={"host.stall": 300})
 
     def front_mib(self):
         return memory_kib(self.server.process.pid, "Rss") / 1024

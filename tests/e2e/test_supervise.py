@@ -15,7 +15,7 @@ import unittest
 
 from harness import (SANITIZED, Swarm, main, plugin_path, run_request, text_of, types, wait_for,
                      waited_for_cpu_s)
-from supervising import StampedSwarm, SupervisionTest, exists
+from supervising import StampedSwarm, SupervisionTest, exists, state_of
 from swapping import Question, write
 
 FINISHED = {"status": "finished"}
@@ -396,6 +396,11 @@ class AbsenceTest(SupervisionTest):
         meanwhile()
         server.signal(signal.SIGCONT)
 
+    def go_on(self, worker):
+        """Let a stopped worker do what it was told, until it waits again."""
+        os.kill(worker, signal.SIGCONT)
+        wait_for(lambda: state_of(worker) == "S", "the worker waits")
+
     def check_finishes(self, stream):
         stream.rest()
         self.assertEqual(stream.done, FINISHED)
@@ -472,7 +477,7 @@ class AbsenceTest(SupervisionTest):
         with Question(server, {"command": "reload", "name": "swap_state"}) as question:
             wait_for(lambda: len(server.workers()) == 2, "the new version starts")
             time.sleep(0.3)
-            self.hold(server, lambda: os.kill(worker, signal.SIGCONT))
+            self.hold(server, lambda: self.go_on(worker))
             self.assertEqual(question.answer(), {"ok": True})
         self.assertEqual(server.lines("state not saved in time"), [])
 
