@@ -88,6 +88,7 @@ static void swap_start(struct swap *swap, struct image *image)
         swap->image = image_ref(image);
     }
     swap_fail(swap, why_text(&why));
+    replies_send(&swap->later, why_text(&why)); /* the newer file waits as well */
     why_finish(&why);
 }
 
