@@ -261,7 +261,7 @@ static void on_lost(struct subscriber *subscriber)
     size_t kept = feed_lose(&stream->feed, stream->streams->blocks, SEND_MAX);
 
     stream->lost = true;
-    if (run_take_memory(subscriber->run, kept))
+    if (kept == 0 || run_take_memory(subscriber->run, kept))
         stream->taken += kept;
     else
         stream->hopeless = true;
