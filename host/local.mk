@@ -236,6 +236,8 @@ worker_sources = \
 	host/worker/trace.h \
 	host/worker/vars.c \
 	host/worker/vars.h \
+	host/worker/watchdog.c \
+	host/worker/watchdog.h \
 	host/worker/worker.c \
 	host/worker/worker.h
 

@@ -254,6 +254,7 @@ static int session_load(struct session *session, const struct settings *settings
         config = config_plugin_json(settings->config, name);
         status = worker_create_plugin(session->worker, &worker_settings, config, NULL, &refusal);
         free(config);
+        worker_watch(session->worker, true, LOG_WARN);
     }
     if (status < 0)
         fprintf(stderr, "sluice: refused at %s: %s\n", refusal.step, why_text(&refusal.why));

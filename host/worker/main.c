@@ -219,6 +219,12 @@ static int on_open(struct worker_process *process, const struct wire_frame *fram
     return 0;
 }
 
+/* Tell of fibers that hold the loop, if anybody reads that. */
+static void main_watch(struct worker_process *process)
+{
+    worker_watch(process->worker, log_limit() >= LOG_DEBUG, LOG_DEBUG);
+}
+
 static int on_create(struct worker_process *process, const struct wire_frame *frame)
 {
     struct refusal refusal = {0};
@@ -239,6 +245,7 @@ static int on_create(struct worker_process *process, const struct wire_frame *fr
         main_refuse(process, &refusal);
     else
         worker_send(process->worker, WIRE_READY, NULL, 0);
+    main_watch(process);
     return 0;
 }
 
@@ -269,6 +276,7 @@ static int on_ping(struct worker_process *process, const struct wire_frame *fram
 
     memcpy(&ping, frame->data, sizeof ping);
     log_set((enum log_level)ping.log, LOG_TEXT);
+    main_watch(process);
     pong.sent_at = ping.sent_at;
     worker_send(process->worker, WIRE_PONG, &pong, sizeof pong);
     return 0;

@@ -27,6 +27,7 @@
 #include "worker/subtask.h"
 #include "worker/threads.h"
 #include "worker/vars.h"
+#include "worker/watchdog.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,6 +37,7 @@
 struct worker {
     uv_loop_t *loop;
     struct plugin *plugin;
+    struct watchdog *watchdog; /* of the fibers; NULL for none */
     struct fiber_pool *fibers; /* one of these two, by the plugin's mode */
     struct threads *threads;
     struct http_client *http;
@@ -128,6 +130,7 @@ void worker_destroy(struct worker *worker)
     if (worker == NULL)
         return;
     threads_destroy(worker->threads);
+    watchdog_stop(worker->watchdog);
     fiber_pool_destroy(worker->fibers);
     plugin_destroy(worker->plugin);
     http_client_destroy(worker->http);
@@ -231,6 +234,16 @@ int worker_create_plugin(struct worker *worker, const struct worker_settings *se
         .data = worker,
     };
     return 0;
+}
+
+void worker_watch(struct worker *worker, bool is_watched, enum log_level level)
+{
+    if (is_watched && worker->fibers && worker->watchdog == NULL)
+        worker->watchdog = watchdog_start(worker->fibers, level);
+    if (is_watched)
+        return;
+    watchdog_stop(worker->watchdog);
+    worker->watchdog = NULL;
 }
 
 const struct agent_plugin *worker_plugin(const struct worker *worker)

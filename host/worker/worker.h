@@ -10,6 +10,7 @@
 #define WORKER_WORKER_H
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "worker/plugin.h"
 
 #include <stdbool.h>
@@ -53,6 +54,10 @@ void worker_destroy(struct worker *worker);
 int worker_open(struct worker *worker, const char *path, const char *file, struct refusal *refusal);
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
                          const char *config, const char *state, struct refusal *refusal);
+
+/* Have fibers that hold the loop told of at this level, or no longer; see watchdog.h. On threads
+ * nothing holds it. */
+void worker_watch(struct worker *worker, bool is_watched, enum log_level level);
 
 /* Return what the plugin declares; NULL unless worker_open() succeeded. */
 const struct agent_plugin *worker_plugin(const struct worker *worker);

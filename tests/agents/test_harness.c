@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct agent_test *test;
 
@@ -100,6 +102,46 @@ CASE(nothing_before_the_first_run)
     ck_assert_str_eq(agent_test_transcript(test), "");
     ck_assert_str_eq(agent_test_text(test), "");
     ck_assert_str_eq(agent_test_code(test), "");
+}
+
+/* ---- agents that end their process or thread ---- */
+
+static int call_exit(void *arg)
+{
+    (void)arg;
+    exit(0);
+}
+
+static int call_pthread_exit(void *arg)
+{
+    pthread_exit(arg);
+}
+
+/* Return the wait status of a process that makes this call. */
+static int end_of_call(int (*fn)(void *arg))
+{
+    int status = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        agent_test_call(test, fn, NULL);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return status;
+}
+
+CASE(exit_in_an_agent_is_no_success)
+{
+    int status = end_of_call(call_exit);
+
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 1);
+}
+
+CASE(pthread_exit_in_an_agent_is_fatal)
+{
+    ck_assert(WIFSIGNALED(end_of_call(call_pthread_exit)));
 }
 
 static int say(void *arg)

@@ -200,11 +200,40 @@ class ServeTest(ReportTest):
             self.assertEqual(done, {"status": "failed", "error": {
                 "code": "agent_error",
                 "message": "handle() ended its thread with pthread_exit(): it must return"}})
+            error = server.run("fault_crash", "task")[-1].json()["error"]
+            self.assertEqual(error["message"],
+                             "a task ended its thread with pthread_exit(): it must return")
         self.assertEqual(text_of(server.run("fault_crash", "pipe")), "before and after")
         self.assertEqual(server.worker_of("fault_crash"), worker)
         done = server.run("fault_crash_fiber", "cancel")[-1].json()
         self.assertEqual(done["error"], {"code": "worker_crashed",
                                          "message": "the plugin called pthread_exit()"})
+
+
+class HoldTest(ReportTest):
+    """A fiber that holds the loop is told of with its run and a backtrace."""
+
+    HOLDS = {"hold": "it computes", "block": "it is blocked in a system call"}
+    LINE = "a fiber holds the loop for more than 100 ms: "
+
+    def test_run(self):
+        for how, words in self.HOLDS.items():
+            ended = run_sluice("run", "--text", plugin_path("fault_crash_fiber"), f'"{how}"')
+            log = ended.stderr.decode()
+            self.assertEqual(log.count(f"sluice: {self.LINE}{words}"), 1, log)
+            self.check_frames(log, "fault_crash_fiber", how)
+            # What it waits for is not cut short.
+            self.assertEqual(ended.stdout, b"before and after" if how == "block" else b"before")
+            ended = run_sluice("run", "--text", plugin_path("fault_crash"), f'"{how}"')
+            self.assertEqual(ended.stderr, b"", "threads hold no loop")
+
+    def test_serve(self):
+        server = self.serve("fault_crash_fiber")
+        run = server.run("fault_crash_fiber", "hold")[0].json()["run"]
+        wait_for(lambda: server.lines(f" debug worker {self.LINE}", f" run={run} "), "it is told")
+        wait_for(lambda: server.lines(" debug worker ", " dig_one", f" run={run} "), "the frames")
+        self.check_frames("\n".join(server.lines(" debug worker ", " #", f" run={run} ")),
+                          "fault_crash_fiber", "hold")
 
 
 if __name__ == "__main__":

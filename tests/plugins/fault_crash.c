@@ -8,6 +8,7 @@
  *     chain      crashes under a handler that restores the former one
  *     exit       calls exit(0)                      _exit      calls _exit(3)
  *     quick_exit calls quick_exit(0)                cancel     calls pthread_exit()
+ *     task       has a task that calls pthread_exit(), and joins it
  *     forked     has a child that crashes, and ends well
  *     pipe       writes to a pipe that nobody reads, and ends well
  *     print      prints to standard output, also from a child, and ends well
@@ -144,6 +145,19 @@ static int crash_cancel(void)
     pthread_exit(NULL);
 }
 
+static int end_thread(void *arg)
+{
+    pthread_exit(arg);
+}
+
+static int join_task(void)
+{
+    struct agent_task *task = NULL;
+    int status = task_spawn(end_thread, NULL, &task);
+
+    return status < 0 ? status : task_join(task);
+}
+
 static int fork_crash(void)
 {
     int status = 0;
@@ -239,7 +253,7 @@ static const struct {
     {"exit", crash_exit},     {"quick_exit", crash_quick},  {"_exit", crash_hard},
     {"cancel", crash_cancel}, {"forked", fork_crash},       {"pipe", write_pipe},
     {"print", print},         {"wait", wait_for_end},       {"hold", hold},
-    {"block", block},         {"cut", crash_cut},
+    {"block", block},         {"cut", crash_cut},           {"task", join_task},
 };
 
 static NOINLINE int dig_four(size_t which)

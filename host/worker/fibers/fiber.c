@@ -28,6 +28,7 @@
 #include "worker/fibers/wheel.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -100,6 +101,8 @@ struct fiber_pool {
     LIST_HEAD(, fiber) idle;
     size_t idle_count;
     struct fiber *volatile running; /* NULL: the loop itself is */
+    uint64_t turns;
+    atomic_uint_fast64_t turn; /* that runs, 0 for none; other threads look at it */
 };
 
 static void side_switch(const struct fiber_pool *pool, struct side *from, struct side *to)
@@ -340,10 +343,17 @@ void fiber_resume(struct fiber *fiber)
 
     fiber_clear_alarm(fiber);
     pool->running = fiber;
+    atomic_store_explicit(&pool->turn, ++pool->turns, memory_order_relaxed);
     side_switch(pool, &pool->loop_side, &fiber->side);
+    atomic_store_explicit(&pool->turn, 0, memory_order_relaxed);
     pool->running = NULL;
     if (fiber->ended)
         fiber_give_back(fiber);
+}
+
+uint64_t fiber_pool_turn(const struct fiber_pool *pool)
+{
+    return atomic_load_explicit(&pool->turn, memory_order_relaxed);
 }
 
 size_t fiber_pool_overflow(const struct fiber_pool *pool, uintptr_t address,

@@ -47,6 +47,10 @@ void fiber_park(struct fiber *fiber, uint64_t deadline);
 /* From the loop: continue a parked fiber until it parks again or returns. */
 void fiber_resume(struct fiber *fiber);
 
+/* Any thread: return the number of the turn of a fiber that executes, which no other turn has, or 0
+ * if the loop itself does. */
+uint64_t fiber_pool_turn(const struct fiber_pool *pool);
+
 /* In a signal handler: if the fiber that executes has used up its stack, as these two tell, return
  * the stack's size; else 0. */
 size_t fiber_pool_overflow(const struct fiber_pool *pool, uintptr_t address,
