@@ -66,8 +66,9 @@ struct deployment {
     unsigned generation_count;
     struct generation *current; /* NULL: none serves */
     struct swap swap;
-    bool was_seen; /* it was looked at since the start */
-    bool missed;   /* the file is not there */
+    bool was_seen;      /* it was looked at since the start */
+    bool missed;        /* the file is not there */
+    uint64_t missed_at; /* by the loop's clock */
     struct history history;
     struct output_rate output; /* of all its workers */
     char *reason;              /* of the last failed swap or crash loop; NULL if all is well */
@@ -440,6 +441,7 @@ void deployment_miss(struct deployment *deployment)
     if (deployment->missed)
         return;
     deployment->missed = true;
+    deployment->missed_at = uv_now(deployment->loop);
     log_info("plugin file removed, live runs may finish plugin=%s file=%s", deployment->name,
              deployment->file);
     deployment_let_go(deployment, DEPLOYMENT_removed);
@@ -609,6 +611,20 @@ bool deployment_is_removed(const struct deployment *deployment)
 bool deployment_is_empty(const struct deployment *deployment)
 {
     return deployment->generation_count == 0;
+}
+
+uint64_t deployment_idle_since(const struct deployment *deployment)
+{
+    bool is_idle = deployment->state == DEPLOYMENT_removed && deployment->generation_count == 0 &&
+                   !swap_is_under_way(&deployment->swap) && deployment->swap.wanted == SWAP_NONE &&
+                   deployment->history.saving == NULL;
+
+    return is_idle ? deployment->missed_at : 0;
+}
+
+bool deployment_is_spent(const struct deployment *deployment)
+{
+    return deployment_idle_since(deployment) > 0 && deployment->history.count == 0;
 }
 
 const struct generation *deployment_generation(const struct deployment *deployment, unsigned index)

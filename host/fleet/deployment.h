@@ -76,6 +76,18 @@ bool deployment_is_removed(const struct deployment *deployment);
 /* Return true if it has no worker. */
 bool deployment_is_empty(const struct deployment *deployment);
 
+/*
+ * Return true if its file is gone, nothing is under way, and no version is there to go back
+ * to, or ever was: it may be destroyed without loss.
+ */
+bool deployment_is_spent(const struct deployment *deployment);
+
+/*
+ * Return the loop's time at which its file was missed, if it is there only for a rollback;
+ * else 0.
+ */
+uint64_t deployment_idle_since(const struct deployment *deployment);
+
 void deployment_snapshot(const struct deployment *deployment, struct deployment_snapshot *out);
 
 /* Return one of its generations, oldest first; index < snapshot.generations. */

@@ -1,8 +1,9 @@
 /*
- * Deployments are made when their file is first seen and live as long as the
- * registry. A deployment whose file is gone is kept, as removed: its runs may
- * still finish, and the file may come back. The lists are short, so names are
- * searched one by one, once a request.
+ * Deployments are made when their file is first seen. A deployment whose file is gone is
+ * kept, as removed, while its runs finish. If the plugin has served, the deployment stays
+ * after that for a rollback, but only the REMOVED_MAX that were removed last do: versions
+ * of the others come back from the state folder with their file. The lists are short, so
+ * names are searched one by one, once a request.
  *
  * A name may stand for two deployments: a plugin that said it, and a file that is
  * called so but was never loaded. The plugin goes first. Two plugins cannot have
@@ -31,6 +32,9 @@
 #include <sys/queue.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Most plugins without a file, and without runs, that are kept for a rollback. */
+#define REMOVED_MAX 16
 
 struct registry {
     uv_loop_t *loop;
@@ -188,6 +192,43 @@ static void registry_miss(struct registry *registry, struct deployment *deployme
         registry_retry(registry);
 }
 
+static void registry_forget(struct registry *registry, unsigned at)
+{
+    struct deployment *deployment = registry->deployments[at];
+
+    log_info("plugin without a file forgotten plugin=%s file=%s", deployment_name(deployment),
+             deployment_file(deployment));
+    deployment_destroy(deployment);
+    registry->count--;
+    memmove(&registry->deployments[at], &registry->deployments[at + 1],
+            (registry->count - at) * sizeof *registry->deployments);
+}
+
+/* Forget removed plugins that never served, and of the others those removed longest ago. */
+static void registry_tidy(struct registry *registry)
+{
+    unsigned idle = REMOVED_MAX + 1, oldest = 0;
+
+    for (unsigned i = registry->count; i-- > 0;) {
+        if (deployment_is_spent(registry->deployments[i]))
+            registry_forget(registry, i);
+    }
+    while (idle > REMOVED_MAX) {
+        uint64_t first = UINT64_MAX;
+        idle = 0;
+        for (unsigned i = 0; i < registry->count; i++) {
+            uint64_t since = deployment_idle_since(registry->deployments[i]);
+            idle += since > 0;
+            if (since > 0 && since < first) {
+                first = since;
+                oldest = i;
+            }
+        }
+        if (idle > REMOVED_MAX)
+            registry_forget(registry, oldest);
+    }
+}
+
 /* An operator's wish to compare all files and settings, and those swaps of it that are due. */
 struct refresh {
     struct reply reply;
@@ -294,6 +335,7 @@ static void on_looked(void *data, uint64_t look, int status, const struct watch_
     registry_refresh_due(registry, look, status, files, count);
     if (status == 0)
         registry_compare(registry, files, count);
+    registry_tidy(registry);
 }
 
 /*

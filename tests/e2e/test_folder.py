@@ -168,6 +168,20 @@ class PlainFolderTest(TricksTest):
         self.check_serves(server, "two", 2)
         self.finish()
 
+    def test_names_are_not_kept_for_ever(self):
+        """Nothing stays in the front of a file that was there once and never served."""
+        server = self.begin()
+        names = [f"bad{n}" for n in range(30)]
+        for name in names:
+            write(self.file(server, name), b"none")
+        wait_for(lambda: len(server.lines("plugin refused: refused at copy")) == len(names), "all are refused")
+        for name in names:
+            os.remove(self.file(server, name))
+        wait_for(lambda: len(server.lines("plugin without a file forgotten plugin=bad")) == len(names),
+                 "all are forgotten")
+        self.assertIn("there is no plugin 'bad0'", self.check_command_fails(server, "rollback", "bad0"))
+        self.finish()
+
     def test_link_that_leads_elsewhere(self):
         """What changes there tells nobody here."""
         server = self.begin()
