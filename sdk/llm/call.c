@@ -63,7 +63,11 @@ static int read_piece(const cJSON *json, struct piece *piece)
     piece->arguments = cJSON_IsString(arguments) ? arguments->valuestring : "";
     piece->printed = NULL;
     if (cJSON_IsObject(arguments) || cJSON_IsArray(arguments)) {
-        piece->printed = cJSON_PrintUnformatted(arguments);
+        const char *kept = agent_json_string(function, AGENT_LLM_KEPT, NULL);
+        char *printed = kept ? NULL : cJSON_PrintUnformatted(arguments);
+        kept = kept ? kept : printed;
+        piece->printed = kept ? agent_llm_copy(kept, strlen(kept)) : NULL;
+        cJSON_free(printed);
         if (piece->printed == NULL)
             return -ENOMEM;
         piece->arguments = piece->printed;
@@ -223,7 +227,7 @@ static int take_piece(struct llm_calls *calls, const cJSON *json, size_t place, 
     if (status == 0)
         status = 1;
 out:
-    cJSON_free(piece.printed);
+    free(piece.printed);
     return status;
 }
 

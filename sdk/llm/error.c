@@ -448,7 +448,7 @@ int agent_llm_refuse(struct llm_exchange *exchange, int http_status)
     if (again && (strcasecmp(again, "true") == 0 || strcasecmp(again, "false") == 0))
         exchange->may_try_again = strcasecmp(again, "true") == 0;
     if (http_status < 400 && location)
-        snprintf(words.said, sizeof words.said, "it is at %.280s", location);
+        agent_llm_quote(stpcpy(words.said, "it is at "), sizeof words.said - 9, location);
     write_advice(advised, sizeof advised, advice ? advice->advice : refusals[i].advice);
     status = agent_llm_fail(exchange->answer, refusals[i].status, refusals[i].code,
                             "the model's server answered %d%s%s%s; %s", http_status,

@@ -56,6 +56,14 @@ int agent_llm_filter(struct llm_filter *filter, char byte);
  */
 void agent_llm_repair(char *json);
 
+/*
+ * Return JSON in which each object that is a member "arguments" has its own text beside it, in a
+ * member AGENT_LLM_KEPT, because numbers lose digits in a tree. NULL: there is no such object, or
+ * no memory. The caller frees the text.
+ */
+#define AGENT_LLM_KEPT "arguments as text"
+char *agent_llm_keep_arguments(const char *json);
+
 /* Join the halves of surrogate pairs; a half that is alone becomes U+FFFD. */
 void agent_llm_mend(char *text);
 
@@ -65,7 +73,7 @@ void agent_llm_mend(char *text);
  */
 char *agent_llm_join(struct llm_half *half, const char *piece);
 
-/* Copy as much as fits, in whole characters, on one line; end what was cut with "...". */
+/* Copy as much as fits, in valid UTF-8 and on one line; end what was cut with "...". */
 void agent_llm_quote(char *to, size_t size, const char *text);
 
 char *agent_llm_copy(const char *text, size_t length);

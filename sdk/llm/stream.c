@@ -458,7 +458,7 @@ static int take_value(struct llm_exchange *exchange, const char *text)
     struct llm_stream *stream = &exchange->stream;
     cJSON *json;
     const cJSON *chunk;
-    char quoted[160];
+    char quoted[160], *kept;
     int status = 0;
 
     if (is_done(text, strlen(text))) {
@@ -467,7 +467,9 @@ static int take_value(struct llm_exchange *exchange, const char *text)
     }
     if (is_heartbeat(text))
         return 0;
-    json = agent_json_parse(text);
+    kept = agent_llm_keep_arguments(text);
+    json = agent_json_parse(kept ? kept : text);
+    free(kept);
     if (cJSON_IsObject(json)) {
         status = take_chunk(exchange, json);
     } else if (cJSON_IsArray(json) && cJSON_IsObject(json->child)) {
@@ -569,11 +571,11 @@ static int take_line(void *arg, const char *line)
     if (stream->bare.length == 0 && *text == '{') {
         agent_llm_repair(text);
         json = agent_json_parse(text);
+        cJSON_Delete(json);
         if (json) {
             stream->is_bare = 1;
-            status = take_chunk(exchange, json);
+            status = take_value(exchange, text);
             stream->is_bare = 0;
-            cJSON_Delete(json);
             return status;
         }
     }

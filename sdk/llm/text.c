@@ -215,6 +215,50 @@ void agent_llm_repair(char *json)
     *to = '\0';
 }
 
+/*
+ * Return where an object begins that is the value of a member "arguments", from here on, or NULL.
+ * The name cannot be in a string, where its quotes have backslashes.
+ */
+static const char *find_arguments(const char *json)
+{
+    const char *at = json;
+
+    while ((at = strstr(at, "\"arguments\""))) {
+        at += strlen("\"arguments\"");
+        at += strspn(at, " \t\r\n");
+        if (*at != ':')
+            continue;
+        at += 1 + strspn(at + 1, " \t\r\n");
+        if (*at == '{')
+            return at;
+    }
+    return NULL;
+}
+
+char *agent_llm_keep_arguments(const char *json)
+{
+    const char *from = json, *object = find_arguments(json), *end;
+    char *kept = object ? (char *)malloc(4 * strlen(json) + 1) : NULL, *to = kept;
+
+    if (kept == NULL)
+        return NULL;
+    for (; object; object = find_arguments(from)) {
+        end = agent_llm_value_end((char *)(uintptr_t)object);
+        if (end == NULL)
+            break;
+        memcpy(to, from, (size_t)(end - from));
+        to = stpcpy(to + (end - from), ",\"" AGENT_LLM_KEPT "\":\"");
+        for (from = object; from < end; from++) {
+            if (*from == '"' || *from == '\\')
+                *to++ = '\\';
+            *to++ = *from;
+        }
+        *to++ = '"';
+    }
+    strcpy(to, from);
+    return kept;
+}
+
 /* Return the half of a surrogate pair whose three bytes are at the text's beginning, or -1. */
 static long half_code(const char *text)
 {
@@ -292,26 +336,47 @@ char *agent_llm_join(struct llm_half *half, const char *piece)
 
 /* ---- words -------------------------------------------------------------- */
 
+/* Return the length of the character at the text's beginning, or 0 if it is none of UTF-8. */
+static size_t character_length(const char *text)
+{
+    unsigned char byte = (unsigned char)*text;
+    size_t length = byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4, i;
+    unsigned char next = length > 1 ? (unsigned char)text[1] : 0;
+
+    if (byte > 0xf4 || (byte == 0xe0 && next < 0xa0) || (byte == 0xed && next > 0x9f) ||
+        (byte == 0xf0 && next < 0x90) || (byte == 0xf4 && next > 0x8f))
+        return 0;
+    for (i = 1; i < length; i++) {
+        if (((unsigned char)text[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    return length;
+}
+
 void agent_llm_quote(char *to, size_t size, const char *text)
 {
-    size_t length = 0, room = size - 4;
+    size_t length = 0, room = size - 4, character;
 
-    while (*text && isspace((unsigned char)*text))
-        text++;
-    for (; *text && length < room; text++) {
-        if (!isspace((unsigned char)*text) && (unsigned char)*text >= ' ' && *text != 0x7f)
+    for (; *text; text += character + (character == 0)) {
+        character = character_length(text);
+        if (length + character >= room) {
+            strcpy(to + length, "...");
+            return;
+        }
+        if (character > 1) {
+            memcpy(to + length, text, character);
+            length += character;
+        } else if (character == 0) {
+            to[length++] = '?';
+        } else if (*text > ' ' && *text != 0x7f) {
             to[length++] = *text;
-        else if (length > 0 && to[length - 1] != ' ')
+        } else if (length > 0 && to[length - 1] != ' ') {
             to[length++] = ' ';
+        }
     }
-    if (*text == '\0') {
-        while (length > 0 && to[length - 1] == ' ')
-            length--;
-        to[length] = '\0';
-        return;
-    }
-    length -= open_end(to, length);
-    strcpy(to + length, "...");
+    while (length > 0 && to[length - 1] == ' ')
+        length--;
+    to[length] = '\0';
 }
 
 char *agent_llm_copy(const char *text, size_t length)

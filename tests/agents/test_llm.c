@@ -30,7 +30,7 @@
  *     waits MS                      in all, at least; and less than a second more
  *     sends WORDS                   in the last request's URL, headers or body
  *
- * Each case is run with its bytes whole, one by one, and cut at each place.
+ * Each case is run with its bytes whole, one by one, and cut in two at each place, or at PLACES.
  */
 #include "../case.h"
 
@@ -43,7 +43,7 @@
 
 #define RESPONSES 8
 #define HEADERS   8
-#define PLACES    800 /* at which a response is cut, at most */
+#define PLACES    250 /* at which a response is cut, at most */
 
 struct buffer {
     char data[256 * 1024];
