@@ -10,14 +10,16 @@
 #ifndef BASE_FARM_H
 #define BASE_FARM_H
 
+#include <stdbool.h>
+
 /* Return a path for a new farm that nobody can guess; to be freed. NULL: no randomness. */
 char *farm_path(void);
 
 /*
- * Make the farm at this path, in which file is a link to target. Return the path of that
- * link, to be freed; NULL, with errno, if it cannot be made.
+ * Make the farm at this path, in which file is a link to target, or a copy of it. Return the
+ * path of that, to be freed; NULL, with errno, if it cannot be made.
  */
-char *farm_make(const char *path, const char *file, const char *target);
+char *farm_make(const char *path, const char *file, const char *target, bool is_copied);
 
 /* Remove the farm, if it is there, and nothing that its links lead to. */
 void farm_remove(const char *path);

@@ -28,11 +28,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#if HAVE_VALGRIND_VALGRIND_H
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
 
 static void on_child_signal(uv_signal_t *handle, int number)
 {
@@ -58,15 +66,29 @@ struct worker_ends {
     int link, out, log;
 };
 
+/* Write the path of this binary. Valgrind runs in this process and is what /proc/self/exe starts.
+ */
+static void own_path(char path[PATH_MAX])
+{
+    ssize_t length = RUNNING_ON_VALGRIND ? readlink("/proc/self/exe", path, PATH_MAX - 1) : -1;
+
+    if (length < 0)
+        strcpy(path, "/proc/self/exe");
+    else
+        path[length] = '\0';
+}
+
 static int spawn_binary(pid_t *pid, const struct spawn_settings *settings,
                         const struct worker_ends *ends)
 {
     char *args[] = {"sluice", "worker", (char *)image_file(settings->image), NULL};
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
+    char path[PATH_MAX];
     sigset_t none, all;
     int status;
 
+    own_path(path);
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_init(&attributes);
@@ -85,8 +107,8 @@ static int spawn_binary(pid_t *pid, const struct spawn_settings *settings,
         posix_spawn_file_actions_adddup2(&files, ends->log, WORKER_FD_LOG);
     posix_spawn_file_actions_addclosefrom_np(&files,
                                              ends->log >= 0 ? WORKER_FD_COUNT : WORKER_FD_LOG);
-    status = posix_spawn(pid, "/proc/self/exe", &files, &attributes, args,
-                         settings->env ? settings->env : environ);
+    status =
+        posix_spawn(pid, path, &files, &attributes, args, settings->env ? settings->env : environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
     return -status;

@@ -162,9 +162,11 @@ static int number_of(const struct wire_frame *frame, const char *key)
  * /proc/PID leads debuggers to the copy, too; through /proc/self it would lead them to a
  * descriptor of their own. The pid is that of the /proc that is mounted here.
  *
- * The copy is in no folder. A plugin that looks beside itself is loaded through a farm.
+ * The copy is in no folder. A plugin that looks beside itself is loaded through a farm. So is
+ * every plugin in debug mode, from a file there: what looks at mappings, as valgrind and perf
+ * do, finds no copy in memory.
  */
-static char *main_path(const char *file, const char *farm)
+static char *main_path(const char *file, const char *farm, bool debug)
 {
     char pid[32] = "self";
     ssize_t length = readlink("/proc/self", pid, sizeof pid - 1);
@@ -173,8 +175,8 @@ static char *main_path(const char *file, const char *farm)
     if (length > 0)
         pid[length] = '\0';
     copy = mem_printf("/proc/%s/fd/%d", pid, WORKER_FD_IMAGE);
-    if (farm && plugin_looks_beside(copy)) {
-        link = farm_make(farm, file, copy);
+    if (farm && (debug || plugin_looks_beside(copy))) {
+        link = farm_make(farm, file, copy, debug);
         if (link == NULL)
             log_warn("the plugin does not find its own libraries: no folder of links: %s file=%s "
                      "folder=%s",
@@ -192,6 +194,7 @@ static int on_open(struct worker_process *process, const struct wire_frame *fram
         .take = on_take, .rescue = on_rescue, .crashed = on_crashed, .left = on_left};
     const char *farm = wire_find(frame, "farm");
     const char *file = wire_find(frame, "file");
+    const char *debug = wire_find(frame, "debug");
     struct refusal refusal = {0};
     char *path;
     int status;
@@ -199,8 +202,9 @@ static int on_open(struct worker_process *process, const struct wire_frame *fram
     if (file == NULL || process->worker)
         return -EPROTO;
     process->worker = worker_create(&process->loop, &sink, process);
-    path = main_path(file, farm); /* before it may make no folder */
-    status = sandbox_enter(frame, &refusal);
+    /* Before this process may make no folder. */
+    path = main_path(file, farm, debug && strcmp(debug, "yes") == 0);
+    status = sandbox_enter(frame, path, &refusal);
     if (status == 0)
         crash_watch(&process->loop, process->worker, path, file);
     if (status == 0)
@@ -343,8 +347,9 @@ static void prefer_for_oom(void)
 
 /*
  * Move the front's socket away from standard input, so that a plugin that reads
- * or prints meets /dev/null and the log. Have the kernel end this process with
- * the front, even before the loop runs.
+ * or prints meets /dev/null and the log; programs that it starts inherit no more
+ * than these. Have the kernel end this process with the front, even before the
+ * loop runs.
  */
 static int main_take_socket(void)
 {
@@ -362,7 +367,7 @@ static int main_take_socket(void)
     prctl(PR_SET_NAME, "sluice worker");
     main_outlive_signals();
     if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
-        dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || fcntl(WORKER_FD_IMAGE, F_SETFD, FD_CLOEXEC) < 0)
         return -errno;
     close(null);
     return fd;

@@ -168,7 +168,8 @@ static const char *text_of(const struct wire_frame *frame, const char *name)
     return text ? text : "";
 }
 
-static int allow_all(int rules, long abi, const struct wire_frame *frame, struct refusal *refusal)
+static int allow_all(int rules, long abi, const char *plugin, const struct wire_frame *frame,
+                     struct refusal *refusal)
 {
     uint64_t all = fs_rights(abi), read = FS_READ & all;
     int status;
@@ -177,6 +178,7 @@ static int allow_all(int rules, long abi, const struct wire_frame *frame, struct
     allow_paths(rules, common_write, (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE) & all, NULL,
                 refusal);
     allow_paths(rules, text_of(frame, "folder"), read, NULL, refusal);
+    allow_path(rules, plugin, read); /* a copy in memory needs no rule and has none */
     status = allow_paths(rules, text_of(frame, "read"), read, "sandbox_read", refusal);
     if (status == 0)
         status = allow_paths(rules, text_of(frame, "write"), all & ~FS_EXECUTE & ~FS_IOCTL_DEV,
@@ -187,7 +189,8 @@ static int allow_all(int rules, long abi, const struct wire_frame *frame, struct
 }
 
 /* Make the rules. *out is their descriptor, -1 if the kernel has none and none are wanted. */
-static int make_rules(const struct wire_frame *frame, int *out, struct refusal *refusal)
+static int make_rules(const char *plugin, const struct wire_frame *frame, int *out,
+                      struct refusal *refusal)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
     const char *sandbox = text_of(frame, "sandbox");
@@ -218,7 +221,7 @@ static int make_rules(const struct wire_frame *frame, int *out, struct refusal *
     if (*out < 0)
         return refuse(refusal, -errno, "confine", "Landlock: %s", strerror(errno));
     if (has_files)
-        status = allow_all(*out, abi, frame, refusal);
+        status = allow_all(*out, abi, plugin, frame, refusal);
     if (status < 0)
         close(*out);
     return status;
@@ -241,7 +244,7 @@ static int become(const char *name, struct refusal *refusal)
     return status;
 }
 
-int sandbox_enter(const struct wire_frame *frame, struct refusal *refusal)
+int sandbox_enter(const struct wire_frame *frame, const char *plugin, struct refusal *refusal)
 {
     int rules = -1, status;
 
@@ -251,7 +254,7 @@ int sandbox_enter(const struct wire_frame *frame, struct refusal *refusal)
     }
     if ((status = set_limits(frame, refusal)) < 0 ||
         (status = become(text_of(frame, "user"), refusal)) < 0 ||
-        (status = make_rules(frame, &rules, refusal)) < 0)
+        (status = make_rules(plugin, frame, &rules, refusal)) < 0)
         return status;
     if (rules >= 0 && syscall(SYS_landlock_restrict_self, rules, 0) < 0)
         status = refuse(refusal, -errno, "confine", "Landlock: %s", strerror(errno));

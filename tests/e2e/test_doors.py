@@ -273,6 +273,13 @@ class SandboxTest(DoorsTest):
         self.assertEqual(self.knock(server, "port", port=1)["result"], "ECONNREFUSED")
         self.assertEqual(server.run("echo", {"text": "on"})[-1].json()["status"], "finished")
 
+    def test_debug_leaves_the_sandbox_closed(self):
+        """The copy of the plugin is a file then, which the sandbox lets in."""
+        server = self.serve_unprivileged("e2e_doors", settings={
+            "plugin.e2e_doors.sandbox": "yes", "host.debug": "yes"})
+        self.check_closed(server, "read", path=os.path.expanduser("~"))
+        self.check_closed(server, "listen")
+
     def test_a_path_that_is_not_there_is_told(self):
         server = self.serve_in_sandbox(sandbox_read="/no/such/place")
         self.assertTrue(server.lines("refused at confine", "sandbox_read: /no/such/place: No such file"), server.log())
