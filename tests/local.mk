@@ -441,6 +441,7 @@ E2E_TESTS = \
 	tests/e2e/test_context.py \
 	tests/e2e/test_crash.py \
 	tests/e2e/test_crash_report.py \
+	tests/e2e/test_debugging.py \
 	tests/e2e/test_detach.py \
 	tests/e2e/test_doors.py \
 	tests/e2e/test_docs.py \
@@ -586,6 +587,7 @@ EXTRA_DIST += \
 	tests/e2e/swapping.py \
 	tests/e2e/swarm.py \
 	tests/e2e/upstream.py \
+	tests/plugins/buggy.c \
 	tests/plugins/mode.h \
 	tests/plugins/origin_help.c \
 	tests/plugins/swap.h \
