@@ -28,13 +28,16 @@
  * the fibers, and those of the pool. It stays off wherever a handler is installed already, and a
  * plugin may install its own: sanitizers and language runtimes report better than this.
  *
+ * AddressSanitizer and its like tell before they end the process: then what was emitted is rescued,
+ * too.
+ *
  * exit() is seen by an exit handler, quick_exit() likewise. _exit() has none, so the host
  * defines it: the dynamic linker binds the plugin's calls to this one.
  */
 #include "worker/crash.h"
 
-#include "base/log.h"
 #include "base/jot.h"
+#include "base/log.h"
 #include "worker/job.h"
 #include "worker/trace.h"
 #include "worker/vars.h"
@@ -101,8 +104,8 @@ static struct {
     ucontext_t *context;
     struct jot text;   /* of the run's message and the first line */
     struct jot advice; /* "" for none */
-    char run[64];       /* its id, "" for none */
-    uint32_t number;    /* of the run */
+    char run[64];      /* its id, "" for none */
+    uint32_t number;   /* of the run */
     struct trace trace;
 } report;
 
@@ -118,25 +121,25 @@ static void note_fault(struct jot *note, const siginfo_t *info)
     uintptr_t address = (uintptr_t)info->si_addr;
 
     if (info->si_code <= 0) {
-        jot_text(note, info->si_signo == SIGABRT ? "abort() was called"
-                                                  : "raised by the process itself");
+        jot_text(note,
+                 info->si_signo == SIGABRT ? "abort() was called" : "raised by the process itself");
         return;
     }
     switch (info->si_signo) {
     case SIGSEGV:
         jot_text(note, info->si_code == SEGV_ACCERR   ? "access not allowed to address "
-                        : info->si_code == SEGV_MAPERR ? "invalid address "
-                                                       : "impossible address, shown as ");
+                       : info->si_code == SEGV_MAPERR ? "invalid address "
+                                                      : "impossible address, shown as ");
         jot_hex(note, address);
         break;
     case SIGBUS:
         jot_text(note, info->si_code == BUS_ADRALN ? "misaligned address "
-                                                    : "nothing is behind address ");
+                                                   : "nothing is behind address ");
         jot_hex(note, address);
         break;
     case SIGFPE:
         jot_text(note,
-                  info->si_code == FPE_INTDIV ? "integer division by zero" : "arithmetic error");
+                 info->si_code == FPE_INTDIV ? "integer division by zero" : "arithmetic error");
         break;
     case SIGILL:
         jot_text(note, "invalid instruction at ");
@@ -171,7 +174,7 @@ static bool note_overflow(uintptr_t address, uintptr_t stack_pointer)
     jot_text(note, "  the address is below a thread's stack of ");
     jot_number(note, (int64_t)stack.size / 1024);
     jot_text(note, "K: raise the limit of the stack (ulimit -s, LimitSTACK=), or put large arrays "
-                    "on the heap");
+                   "on the heap");
     return true;
 }
 
@@ -429,6 +432,22 @@ static void on_quick_exit(void)
         crash_exit("quick_exit()");
 }
 
+/* A sanitizer, compiled in or preloaded, ends the process after its report. */
+static void on_sanitizer_death(void)
+{
+    bool is_first;
+
+    if (!is_plugins_exit() || !is_reporter(&is_first) || !is_first)
+        return;
+    jot_text(&report.text, "a sanitizer ended the process; the log has its report");
+    step_facts();
+    step_rescue();
+    step_head();
+}
+
+/* Of the sanitizers' runtime; NULL without it. */
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
 #ifndef IS_SANITIZED
 __attribute__((visibility("default"))) void _exit(int status)
 {
@@ -514,6 +533,8 @@ void crash_watch(uv_loop_t *loop, struct worker *worker, const char *path, const
         handle_signal(fatal[i].number);
     on_exit(on_process_exit, NULL);
     at_quick_exit(on_quick_exit);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(on_sanitizer_death);
 }
 
 void crash_leave(void)

@@ -243,9 +243,14 @@ static int first_frame(void *const *addresses, int count, const ucontext_t *cont
             at++;
         return at < count ? at : 0;
     }
-    while (at < count && (is_host(module_of((uintptr_t)addresses[at])) ||
-                          module_of((uintptr_t)addresses[at]) == libc))
+    /* The plugin's first, and before it those of libraries that it called. */
+    while (at < count && !is_plugin(module_of((uintptr_t)addresses[at])))
         at++;
+    while (at > 0 && at < count && !is_host(module_of((uintptr_t)addresses[at - 1])) &&
+           module_of((uintptr_t)addresses[at - 1]) != libc)
+        at--;
+    if (at == count)
+        return 0;
     return at;
 }
 

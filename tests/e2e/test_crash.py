@@ -70,7 +70,7 @@ class CrashTest(Test):
                 self.check_crash(agent, how, *messages, culprit=culprit)
 
     # A sanitizer reports a bad access itself, and exits.
-    SEGV = ("exited with status",) if SANITIZED else ("SIGSEGV (invalid address 0x0)",)
+    SEGV = ("a sanitizer ended", "exited with status") if SANITIZED else ("SIGSEGV (invalid address 0x0)",)
 
     def test_null_pointer(self):
         self.check_both("null", *self.SEGV, culprit=not SANITIZED)

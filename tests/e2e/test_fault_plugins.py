@@ -14,7 +14,7 @@ from supervising import (EVENT_MAX, WIRE, SupervisionTest, end, event, exists, f
 FINISHED = {"status": "finished"}
 
 # A sanitizer reports a bad access itself, and exits. When the worker has left, nobody else does.
-SEGV = ("exited with status",) if SANITIZED else ("SIGSEGV (invalid address 0x0)",
+SEGV = ("a sanitizer ended", "exited with status") if SANITIZED else ("SIGSEGV (invalid address 0x0)",
                                                   "signal 11 (Segmentation fault)")
 
 
