@@ -77,12 +77,17 @@ struct transfer {
 
 static void on_finished(struct http_client *client);
 
+/*
+ * An error of the socket is libcurl's to find, by reading or writing: so it sees that a
+ * connection which was kept has died, and sends the request again on a new one. Told of
+ * the error, it would give up.
+ */
 static void on_socket_ready(uv_poll_t *poll, int status, int events)
 {
     struct curl_socket *socket = poll->data;
     struct http_client *client = socket->client;
-    int flags = (events & UV_READABLE ? CURL_CSELECT_IN : 0) |
-                (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0) | (status < 0 ? CURL_CSELECT_ERR : 0);
+    int flags = (status < 0 || events & UV_READABLE ? CURL_CSELECT_IN : 0) |
+                (status < 0 || events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
     int running;
 
     curl_multi_socket_action(client->multi, socket->fd, flags, &running);
