@@ -6,15 +6,17 @@ set -eu
 build=$(cd "$1" && pwd)
 question=${2:-How is a plugin registered?}
 cd "$(dirname "$0")/.."
-log=$(mktemp)
+folder=$(mktemp -d)
+log=$folder/log
 
+# The operators' commands of another terminal mean the reader's own server, not this one.
 "$build/sluice" serve --listen 127.0.0.1:0 --plugins "$build/plugins/.libs" \
-    --set plugin.ask.documents=README.md:docs:sdk 2>"$log" &
+    --set "host.admin=$folder/admin.sock" --set plugin.ask.documents=README.md:docs:sdk 2>"$log" &
 server=$!
 stop() {
     kill "$server" 2>/dev/null || :
     wait "$server" || :
-    rm -f "$log"
+    rm -rf "$folder"
 }
 trap stop EXIT
 trap 'exit 130' INT TERM

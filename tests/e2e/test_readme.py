@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What the README says, done as it says it: every command, the first plugin, its stream."""
 
+import contextlib
 import os
 import pty
 import re
@@ -55,7 +56,9 @@ class Readme(ListingsTest):
         self.assertTrue(output.endswith('event: done\ndata: {"status":"finished"' + output.rsplit(
             '{"status":"finished"', 1)[1]))
 
-    def test_demo_on_a_terminal_serves_until_interrupted(self):
+    @contextlib.contextmanager
+    def demo(self):
+        """A terminal on which the demo serves; give its port, and interrupt the demo at the end."""
         child, terminal = pty.fork()
         if child == 0:
             os.chdir(self.path)
@@ -65,19 +68,25 @@ class Readme(ListingsTest):
         while b"Ctrl-C stops it." not in output:
             self.assertTrue(select.select([terminal], [], [], 60)[0], output)
             output += os.read(terminal, 65536)
-        address = re.search(rb"Still serving on http://127\.0\.0\.1:(\d+)", output).group(1)
-        socket.create_connection(("127.0.0.1", int(address))).close()
-        os.write(terminal, b"\x03")
+        port = int(re.search(rb"Still serving on http://127\.0\.0\.1:(\d+)", output).group(1))
         try:
-            while os.read(terminal, 65536):
+            yield port
+        finally:
+            os.write(terminal, b"\x03")
+            try:
+                while os.read(terminal, 65536):
+                    pass
+            except OSError:  # the terminal is gone with its last process
                 pass
-        except OSError:  # the terminal is gone with its last process
-            pass
-        status = os.waitpid(child, 0)[1]
-        self.assertEqual(os.waitstatus_to_exitcode(status), 130)
+            status = os.waitpid(child, 0)[1]
+            os.close(terminal)
+            self.assertEqual(os.waitstatus_to_exitcode(status), 130)
+
+    def test_demo_on_a_terminal_serves_until_interrupted(self):
+        with self.demo() as port:
+            socket.create_connection(("127.0.0.1", port)).close()
         with self.assertRaises(OSError):
-            socket.create_connection(("127.0.0.1", int(address)))
-        os.close(terminal)
+            socket.create_connection(("127.0.0.1", port))
 
     def script(self):
         """
@@ -101,7 +110,10 @@ class Readme(ListingsTest):
         self.assertEqual(README.files()["hello.c"], example.partition("*/\n")[2])
 
     def test_commands_in_order(self):
-        output = self.shell(self.script())
+        """The demo comes first, and goes on serving in a terminal of its own."""
+        with self.demo() as port:
+            output = self.shell(self.script())
+            socket.create_connection(("127.0.0.1", port)).close()
         self.assertIn("hello 1.0, thread mode: fit to serve\n", output)
         stream, listing = README.blocks("")
         self.assertIn(without_ids(stream), without_ids(output))
