@@ -208,6 +208,8 @@ worker_sources = \
 	host/worker/instance.h \
 	host/worker/job.c \
 	host/worker/job.h \
+	host/worker/loading.c \
+	host/worker/loading.h \
 	host/worker/main.c \
 	host/worker/main.h \
 	host/worker/names.c \

@@ -57,6 +57,12 @@
  *     [any-thread]  anywhere once the plugin is loaded
  *     [loader]      the host calls it, on the worker's main thread
  *
+ * In create() and selftest(), and only there, the calls of agent_http.h work outside of a
+ * run, on the thread that the host calls. Both together must end within
+ * host.start_timeout, 10 seconds unless the operator sets another time; shortly before
+ * that the calls return -ECANCELED. Exchanges that are left open are closed when
+ * selftest() has returned.
+ *
  * A call that is refused for what it was given, or for where it was made, is told to
  * the author: the first refusal of each kind in a run is a line on standard error with
  * `sluice run`, and of the log with `sluice serve`. The line says which call, why, at

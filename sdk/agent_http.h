@@ -31,6 +31,9 @@
  * they arrive. Tasks of one run may pass an exchange on to each other, but only one
  * task at a time may wait for it.
  *
+ * create() and selftest() may make all of these calls, too: a selftest() proves that the
+ * server answers before the plugin gets a run.
+ *
  * Tags and conventions are those of agent.h. Needs ABI 1.1.
  */
 #ifndef SLUICE_AGENT_HTTP_H

@@ -102,6 +102,9 @@ const char *agent_test_state(struct agent_test *test);
  * Destroy the plugin and create it again with the state, NULL for none, as a swap does
  * in a new process. Return 0, or what create() or selftest() returned. To try a swap:
  *     agent_test_restart(test, agent_test_state(test));
+ * create() and selftest() take their requests' answers from the script of the next run: a
+ * plugin that sends requests there is refused by agent_test_open(), for want of answers;
+ * script them, then restart.
  * Unlike in a new process, the plugin's static data keeps its values.
  */
 int agent_test_restart(struct agent_test *test, const char *state);

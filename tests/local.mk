@@ -306,6 +306,8 @@ TEST_PLUGINS = \
 	tests/plugins/e2e_input_fiber.so \
 	tests/plugins/e2e_llm.so \
 	tests/plugins/e2e_llm_fiber.so \
+	tests/plugins/e2e_loading.so \
+	tests/plugins/e2e_loading_fiber.so \
 	tests/plugins/e2e_person.so \
 	tests/plugins/e2e_person_fiber.so \
 	tests/plugins/e2e_pour.so \
@@ -467,6 +469,7 @@ E2E_TESTS = \
 	tests/e2e/test_listen.py \
 	tests/e2e/test_llm.py \
 	tests/e2e/test_llm_rows.py \
+	tests/e2e/test_loading.py \
 	tests/e2e/test_log.py \
 	tests/e2e/test_many.py \
 	tests/e2e/test_modes.py \

@@ -251,6 +251,7 @@ static int session_load(struct session *session, const struct settings *settings
         plugin = config_plugin(settings->config, name);
         worker_settings.threads = plugin->threads;
         worker_settings.stack_size = plugin->stack;
+        worker_settings.start_ms = settings->config->start_timeout * 1000;
         config = config_plugin_json(settings->config, name);
         status = worker_create_plugin(session->worker, &worker_settings, config, NULL, &refusal);
         free(config);

@@ -47,6 +47,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,8 @@ static void process_open_plugin(struct process *process)
     buf_digits(number, process->spec.generation);
     wire_append_pair(&pairs, "generation", number);
     wire_append_pair(&pairs, "log", (const char[]){(char)('0' + log_limit()), '\0'});
+    snprintf(number, sizeof number, "%u", process->spec.start_timeout);
+    wire_append_pair(&pairs, "start_timeout", number);
     if (process->spec.names)
         wire_append_pair(&pairs, "names", "yes");
     if (process->spec.confinement) {

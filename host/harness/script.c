@@ -184,14 +184,20 @@ const struct http_driver *script_driver(struct script *script)
     return &script->driver;
 }
 
-void script_play(struct script *script, struct virtual_clock *clock, struct job *job,
-                 const struct script_handler *handler, void *data)
+void script_attach(struct script *script, struct virtual_clock *clock, struct job *job,
+                   const struct script_handler *handler, void *data)
 {
     sched_assert_locked(job_sched(job));
     script->clock = clock;
     script->job = job;
     script->handler = handler;
     script->data = data;
+}
+
+void script_play(struct script *script, struct virtual_clock *clock, struct job *job,
+                 const struct script_handler *handler, void *data)
+{
+    script_attach(script, clock, job, handler, data);
     if (script->cancel.alarm.at != NEVER)
         virtual_clock_set_alarm(clock, &script->cancel.alarm);
     for (size_t i = 0; i < script->inputs.count; i++)

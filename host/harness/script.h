@@ -39,7 +39,11 @@ void script_cancel_at(struct script *script, uint64_t at_ms);
 /* Valid as long as the script. */
 const struct http_driver *script_driver(struct script *script);
 
-/* Set the alarms of this run. Locked. */
+/* Answer the requests of this job. Locked. */
+void script_attach(struct script *script, struct virtual_clock *clock, struct job *job,
+                   const struct script_handler *handler, void *data);
+
+/* The same, and set the alarms of this run. Locked. */
 void script_play(struct script *script, struct virtual_clock *clock, struct job *job,
                  const struct script_handler *handler, void *data);
 

@@ -23,6 +23,7 @@
 #include "harness/virtual_clock.h"
 #include "wire/frames.h"
 #include "worker/emit.h"
+#include "worker/exchange.h"
 #include "worker/execution.h"
 #include "worker/host_table.h"
 #include "worker/instance.h"
@@ -66,6 +67,7 @@ struct run {
     struct virtual_clock *clock;
     struct outbox *outbox;
     struct job *job;
+    bool loads; /* create() and selftest(), not handle() */
     bool gave_up;
 };
 
@@ -283,25 +285,7 @@ static void test_refuse(struct agent_test *test, struct refusal *refusal)
     refusal_finish(refusal);
 }
 
-static int test_create(struct agent_test *test, const char *state)
-{
-    struct refusal refusal = {0};
-    int status;
-
-    test_use(test);
-    mem_set(&test->refusal, "");
-    host_table_forget_error();
-    virtual_clock_set_loop(true);
-    set_inside(true);
-    status = instance_create(&test->instance, test->config, state, &refusal);
-    set_inside(false);
-    virtual_clock_set_loop(false);
-    if (status < 0) {
-        host_table_add_last_error(&refusal.why);
-        test_refuse(test, &refusal);
-    }
-    return status;
-}
+static int test_create(struct agent_test *test, const char *state);
 
 static void test_destroy_plugin(struct agent_test *test)
 {
@@ -535,9 +519,11 @@ static void on_thread_ended(const char *function)
     log_fatal("%s called pthread_exit(): it must return", function);
 }
 
+static const struct clock_owner clock_owner = {.settle = on_settle, .give_up = on_give_up};
+static const struct script_handler script_handler = {.requested = on_requested, .warn = on_warn};
+
 static void run_begin(struct run *run, const char *input, const struct subtask_executor *executor)
 {
-    static const struct script_handler handler = {.requested = on_requested, .warn = on_warn};
     struct sched *sched = virtual_clock_sched(run->clock);
     struct job_host host = {.sched = sched,
                             .outbox = outbox_create(sched, on_frames, run),
@@ -552,7 +538,10 @@ static void run_begin(struct run *run, const char *input, const struct subtask_e
     buf_finish(&pairs);
     sched_lock(sched);
     job_add_credit(run->job, SIZE_MAX / 2); /* its reader is never behind */
-    script_play(run->script, run->clock, run->job, &handler, run);
+    if (run->loads)
+        script_attach(run->script, run->clock, run->job, &script_handler, run);
+    else
+        script_play(run->script, run->clock, run->job, &script_handler, run);
     sched_unlock(sched);
     virtual_clock_begin(run->clock);
 }
@@ -560,12 +549,52 @@ static void run_begin(struct run *run, const char *input, const struct subtask_e
 /* Locked; not locked on return. */
 static void run_end(struct run *run, int status)
 {
-    execution_end(run->job, status);
+    if (run->loads)
+        exchanges_close_all(run->job);
+    else
+        execution_end(run->job, status);
     on_settle(run);
     outbox_unref(run->outbox);
     job_unref(run->job);
     virtual_clock_end(run->clock);
-    script_destroy(run->script);
+    if (!run->loads) /* else it is the next run's */
+        script_destroy(run->script);
+}
+
+static struct task *loading_task(void *data)
+{
+    return data;
+}
+
+/* What create() and selftest() wait with is like a run, but no task is in it. */
+static int test_create(struct agent_test *test, const char *state)
+{
+    struct run run = {.test = test, .script = test->script, .loads = true};
+    struct refusal refusal = {0};
+    struct task task;
+    int status;
+
+    test_use(test);
+    mem_set(&test->refusal, "");
+    host_table_forget_error();
+    run.clock = virtual_clock_create(&clock_owner, &run, false);
+    run_begin(&run, "", NULL);
+    task_init(&task, run.job, NULL, NULL);
+    task_set_loading(loading_task, &task);
+    virtual_clock_set_loop(true);
+    set_inside(true);
+    status = instance_create(&test->instance, test->config, state, &refusal);
+    set_inside(false);
+    virtual_clock_set_loop(false);
+    task_set_loading(NULL, NULL);
+    task_finish(&task);
+    sched_lock(virtual_clock_sched(run.clock));
+    run_end(&run, status);
+    if (status < 0) {
+        host_table_add_last_error(&refusal.why);
+        test_refuse(test, &refusal);
+    }
+    return status;
 }
 
 static void test_forget_refused(struct agent_test *test)
@@ -593,7 +622,6 @@ static int run_judge(const struct run *run, int status)
 
 static int test_run(struct agent_test *test, const char *input, int (*fn)(void *arg), void *arg)
 {
-    static const struct clock_owner owner = {.settle = on_settle, .give_up = on_give_up};
     struct run run = {.test = test, .script = test->script};
     struct execution execution = {.fn = fn, .arg = arg};
     struct subtask_executor executor;
@@ -608,7 +636,7 @@ static int test_run(struct agent_test *test, const char *input, int (*fn)(void *
     test_forget_refused(test);
     record_finish(&test->record);
     record_init(&test->record);
-    run.clock = virtual_clock_create(&owner, &run, test->instance.info.mode == AGENT_FIBER);
+    run.clock = virtual_clock_create(&clock_owner, &run, test->instance.info.mode == AGENT_FIBER);
     executor = virtual_clock_executor(run.clock);
     run_begin(&run, input, &executor);
     execution.job = run.job;

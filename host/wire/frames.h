@@ -9,8 +9,8 @@
  * is about no run. To add a frame, add a line to WIRE_FRAMES and describe its
  * payload here:
  *
- *     OPEN     key NUL value NUL ...: file, farm, generation, log, names, confined and the keys
- *              of fleet/confinement.c: the plugin to load, and how
+ *     OPEN     key NUL value NUL ...: file, farm, generation, log, start_timeout, names, confined
+ *              and the keys of fleet/confinement.c: the plugin to load, and how
  *     CREATE   threads at most NUL bytes of a fiber's stack NUL configuration as
  *              JSON NUL state as JSON, or nothing, NUL
  *     START    key NUL value NUL ..., the run's variables; see worker/vars.h

@@ -89,6 +89,23 @@ static int stray_emit(const char *call, const char *type)
     return not_in_a_run(call, type);
 }
 
+/* Return the task in which this thread may send requests: a run's, or a loading's. */
+static struct task *http_task(void)
+{
+    struct task *task = task_current();
+
+    return task ? task : task_loading();
+}
+
+/* Pass on what a call that waited returns; say so if create() or selftest() waited for too long. */
+static long waited(const struct task *task, const char *call, long status)
+{
+    if (status == -ECANCELED && task != task_current())
+        refused(NULL, -ECANCELED, call, NULL,
+                "out of time: create() and selftest() must end within host.start_timeout");
+    return status;
+}
+
 static int is_null(struct task *task, const char *call, const char *what)
 {
     return refused(task, -EINVAL, call, NULL, "%s is NULL", what);
@@ -477,7 +494,7 @@ static int host_task_scope(const char *name)
 /* ---- http ---- */
 
 /* Tell of a request without what may be secret in its URL: user, query, fragment. */
-static int refused_request(struct task *task, const struct agent_http_request *request)
+static void refused_request(struct task *task, const struct agent_http_request *request)
 {
     char *url = request->url ? mem_strdup(request->url) : NULL, *user;
     struct buf why = {0};
@@ -490,21 +507,22 @@ static int refused_request(struct task *task, const struct agent_http_request *r
     }
     refused_because(task, -EINVAL, "agent_http_open", url, &why);
     free(url);
-    return -EINVAL;
 }
 
 static int host_http_open(const struct agent_http_request *request, struct agent_http **out)
 {
-    struct task *task = task_current();
+    struct task *task = http_task();
     int status;
 
     if (task == NULL)
         return not_in_a_run("agent_http_open", NULL);
     if (request == NULL || out == NULL)
-        return is_null(task, "agent_http_open",
+        return is_null(task_current(), "agent_http_open",
                        request ? "the place for the exchange" : "the request");
     status = exchange_open(task, request, out);
-    return status == -EINVAL ? refused_request(task, request) : status;
+    if (status == -EINVAL)
+        refused_request(task_current(), request);
+    return (int)waited(task, "agent_http_open", status);
 }
 
 static int is_busy(struct task *task, const char *call)
@@ -515,47 +533,50 @@ static int is_busy(struct task *task, const char *call)
 
 static int host_http_status(struct agent_http *http)
 {
-    struct task *task = task_current();
+    struct task *task = http_task();
     int status;
 
     if (task == NULL)
         return not_in_a_run("agent_http_status", NULL);
     if (http == NULL)
-        return is_null(task, "agent_http_status", "the exchange");
+        return is_null(task_current(), "agent_http_status", "the exchange");
     status = exchange_status(http, task);
-    return status == -EBUSY ? is_busy(task, "agent_http_status") : status;
+    return status == -EBUSY ? is_busy(task, "agent_http_status")
+                            : (int)waited(task, "agent_http_status", status);
 }
 
 static long host_http_read(struct agent_http *http, const char **data)
 {
-    struct task *task = task_current();
+    struct task *task = http_task();
     long length;
 
     if (task == NULL)
         return not_in_a_run("agent_http_read", NULL);
     if (http == NULL || data == NULL)
-        return is_null(task, "agent_http_read", http ? "the place for the data" : "the exchange");
+        return is_null(task_current(), "agent_http_read",
+                       http ? "the place for the data" : "the exchange");
     length = exchange_read(http, task, data);
-    return length == -EBUSY ? is_busy(task, "agent_http_read") : length;
+    return length == -EBUSY ? is_busy(task, "agent_http_read")
+                            : waited(task, "agent_http_read", length);
 }
 
 static const char *host_http_header(struct agent_http *http, const char *name)
 {
-    struct task *task = task_current();
+    struct task *task = http_task();
 
     return task && http && name ? exchange_header(http, task, name) : NULL;
 }
 
 static const char *host_http_error(struct agent_http *http)
 {
-    struct task *task = task_current();
+    struct task *task = http_task();
 
     return task && http ? exchange_error(http, task) : "";
 }
 
 static void host_http_close(struct agent_http *http)
 {
-    struct task *task = task_current();
+    struct task *task = http_task();
 
     if (task && http)
         exchange_close(http, task);

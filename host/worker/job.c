@@ -222,6 +222,7 @@ bool job_is_stopped(const struct job *job)
 
 int job_wait(struct task *task, uint64_t deadline)
 {
+    struct task *current = task_current(); /* none in create() */
     struct job *job = task->job;
     int status;
 
@@ -229,7 +230,7 @@ int job_wait(struct task *task, uint64_t deadline)
     TAILQ_INSERT_TAIL(&job->waiting, task, in_job);
     task_set_current(NULL);
     status = sched_wait(job->host.sched, &task->waiter, deadline);
-    task_set_current(task);
+    task_set_current(current);
     TAILQ_REMOVE(&job->waiting, task, in_job);
     return status;
 }

@@ -68,7 +68,7 @@ bool job_is_stopped(const struct job *job);
 
 /*
  * Wait until the task is woken or the deadline, which may be NEVER or over: 0
- * or -ETIMEDOUT. The task must be the current one. Locked; gives the lock back
+ * or -ETIMEDOUT. The task must be the current one, or a loading's. Locked; gives the lock back
  * meanwhile.
  */
 int job_wait(struct task *task, uint64_t deadline);

@@ -51,9 +51,10 @@ struct worker_process {
     uv_loop_t loop;
     struct link *link;
     struct worker *worker;
-    bool quitting;  /* told to leave */
-    bool left;      /* only queued frames are still to be sent */
-    char keys[160]; /* of the log's lines */
+    int start_timeout; /* the front's, in seconds */
+    bool quitting;     /* told to leave */
+    bool left;         /* only queued frames are still to be sent */
+    char keys[160];    /* of the log's lines */
 };
 
 /* The front can no longer be told anything. */
@@ -202,6 +203,7 @@ static int on_open(struct worker_process *process, const struct wire_frame *fram
     if (file == NULL || process->worker)
         return -EPROTO;
     process->worker = worker_create(&process->loop, &sink, process);
+    process->start_timeout = number_of(frame, "start_timeout");
     /* Before this process may make no folder. */
     path = main_path(file, farm, debug && strcmp(debug, "yes") == 0);
     status = sandbox_enter(frame, path, &refusal);
@@ -232,7 +234,7 @@ static void main_watch(struct worker_process *process)
 static int on_create(struct worker_process *process, const struct wire_frame *frame)
 {
     struct refusal refusal = {0};
-    struct worker_settings settings;
+    struct worker_settings settings = {.start_ms = (unsigned)process->start_timeout * 1000};
     const char *part[4];
     size_t at = 0;
 

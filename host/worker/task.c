@@ -30,6 +30,20 @@ void task_set_current(struct task *task)
     current = task;
 }
 
+static _Thread_local struct task *(*get_loading)(void *data);
+static _Thread_local void *loading_data;
+
+void task_set_loading(struct task *(*get)(void *data), void *data)
+{
+    get_loading = get;
+    loading_data = data;
+}
+
+struct task *task_loading(void)
+{
+    return get_loading ? get_loading(loading_data) : NULL;
+}
+
 void task_init(struct task *task, struct job *job, const struct var *vars, struct fiber *fiber)
 {
     *task = (struct task){.job = job, .vars = vars};

@@ -27,6 +27,16 @@ TAILQ_HEAD(task_list, task);
 struct task *task_current(void);
 void task_set_current(struct task *task);
 
+/*
+ * While create() or selftest() is called on this thread: the task in which they may send
+ * requests, which is not its current task, so they are in no run. get makes it
+ * when it is needed first; NULL ends that.
+ */
+void task_set_loading(struct task *(*get)(void *data), void *data);
+
+/* Return that task, or NULL. */
+struct task *task_loading(void);
+
 /* fiber is NULL for a thread. */
 void task_init(struct task *task, struct job *job, const struct var *vars, struct fiber *fiber);
 void task_finish(struct task *task);

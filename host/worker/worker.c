@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "wire/frames.h"
 #include "worker/execution.h"
 #include "worker/fibers/fiber.h"
@@ -22,6 +23,7 @@
 #include "worker/httpclient.h"
 #include "worker/inputs.h"
 #include "worker/job.h"
+#include "worker/loading.h"
 #include "worker/outbox.h"
 #include "worker/sched_loop.h"
 #include "worker/subtask.h"
@@ -35,6 +37,7 @@
 #include <string.h>
 
 struct worker {
+    uint64_t created_at; /* of clock_now() */
     uv_loop_t *loop;
     struct plugin *plugin;
     struct watchdog *watchdog; /* of the fibers; NULL for none */
@@ -114,6 +117,7 @@ struct worker *worker_create(uv_loop_t *loop, const struct worker_sink *sink, vo
     struct worker *worker = mem_alloc(sizeof *worker);
     struct sched *sched = sched_loop_create(loop, &turn, worker);
 
+    worker->created_at = clock_now();
     worker->loop = loop;
     worker->sink = sink;
     worker->data = data;
@@ -217,8 +221,12 @@ static void worker_make_fibers(struct worker *worker, size_t stack_size)
 int worker_create_plugin(struct worker *worker, const struct worker_settings *settings,
                          const char *config, const char *state, struct refusal *refusal)
 {
+    /* A tenth is left for the plugin to say why it fails. */
+    struct loading *loading = loading_begin(
+        settings->start_ms ? worker->created_at + settings->start_ms * (CLOCK_MS * 9 / 10) : NEVER);
     int status = plugin_create(worker->plugin, config, state, refusal);
 
+    loading_end(loading);
     if (status < 0) {
         host_table_add_last_error(&refusal->why);
         return status;

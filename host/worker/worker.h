@@ -22,6 +22,8 @@
 struct worker_settings {
     unsigned threads;  /* at most, in thread mode */
     size_t stack_size; /* bytes of each fiber, in fiber mode */
+    /* From worker_create() to the end of selftest(), then the front's patience ends; 0: any. */
+    unsigned start_ms;
 };
 
 /* How a plugin has ended its process, in words for people, and the run in which it has. */

@@ -18,6 +18,7 @@ static struct agent_test *test;
 /* ---- the plugin, whose handle() calls the function of the case ---- */
 
 static int create_status, selftest_status, destroyed;
+static const char *selftest_asks; /* NULL: nobody */
 static char created_with[64];
 
 static int create(const char *config, const char *state, void **self)
@@ -33,8 +34,19 @@ static int create(const char *config, const char *state, void **self)
 
 static int selftest(void *self)
 {
+    struct agent_http_request request = {.url = selftest_asks};
+    struct agent_http *http;
+    int status;
+
     (void)self;
-    return selftest_status;
+    if (selftest_asks == NULL)
+        return selftest_status;
+    ck_assert_int_eq(agent_sleep(1000), -ENXIO);
+    ck_assert_int_eq(agent_http_open(&request, &http), 0);
+    status = agent_http_status(http);
+    ck_assert_int_eq(emit_event("late", "{}"), -ENXIO);
+    agent_http_close(http);
+    return status == 200 ? 0 : status < 0 ? status : -EIO;
 }
 
 static int handle(void *self, const char *input)
@@ -61,6 +73,7 @@ AGENT_PLUGIN(.name = "probe", .version = "1.5", .create = create, .selftest = se
 static void open_probe(void)
 {
     create_status = selftest_status = destroyed = 0;
+    selftest_asks = NULL;
     test = agent_test_open(agent_plugin_entry, "{\"key\":\"value\"}");
 }
 
@@ -185,6 +198,36 @@ CASE(bad_events_are_refused)
 {
     agent_test_call(test, emit_wrongly, NULL);
     ck_assert_uint_eq(agent_test_events(test), 1);
+}
+
+CASE(selftest_asks_a_server)
+{
+    struct agent_test_response yes = {.url = "model/health"}, no = {.status = 503};
+
+    selftest_asks = "http://model/health";
+    ck_assert_int_eq(agent_test_restart(test, NULL), -ECONNREFUSED);
+    ck_assert_ptr_nonnull(strstr(agent_test_refusal(test), "selftest() returned -111 "));
+    agent_test_answer(test, &yes);
+    ck_assert_int_eq(agent_test_restart(test, NULL), 0);
+    ck_assert_str_eq(agent_test_refusal(test), "");
+    ck_assert_uint_eq(agent_test_requests(test), 2);
+    ck_assert_str_eq(agent_test_request(test, 1)->url, "http://model/health");
+    ck_assert_str_eq(agent_test_status(test), "");
+    agent_test_answer(test, &no);
+    ck_assert_int_eq(agent_test_restart(test, NULL), -EIO);
+    selftest_asks = NULL;
+    ck_assert_int_eq(agent_test_restart(test, NULL), 0);
+    ck_assert_int_eq(agent_test_run(test, "1"), 0);
+    ck_assert_uint_eq(agent_test_requests(test), 0);
+}
+
+/* What is scripted for the next run stays for it. */
+CASE(restart_keeps_the_script)
+{
+    agent_test_cancel_at_emit(test, 1);
+    ck_assert_int_eq(agent_test_restart(test, NULL), 0);
+    ck_assert_int_eq(agent_test_run(test, "1"), -ECANCELED);
+    ck_assert_str_eq(agent_test_status(test), "cancelled");
 }
 
 /* ---- refusals, by the same table as the worker ---- */
