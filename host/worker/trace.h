@@ -32,8 +32,8 @@ struct trace {
  * it. Not from a signal handler; the functions below may be called from one. */
 void trace_open(const char *path, const char *file);
 
-/* Take the frames of this thread as it was interrupted; without a context, from the plugin's on: who
- * called exit(). */
+/* Take the frames of this thread as it was interrupted; without a context, from the plugin's on:
+ * who called exit(). */
 void trace_take(struct trace *trace, ucontext_t *context);
 
 /* Look up the lines of the plugin's frames, for at most this time. */
