@@ -39,14 +39,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS_DEFAULT 8
-#define ROUNDS_MAX     100
+#define ROUNDS_MAX 100
 
 struct chat {
     cJSON *settings;
     struct agent_llm llm; /* refers to the settings */
     const char *system;   /* of the settings, too; "" for none */
-    long max_rounds;
     struct tools *tools;
 };
 
@@ -106,80 +104,11 @@ static int read_input(const struct chat *chat, const cJSON *input, cJSON *messag
     return status;
 }
 
-/* ---- tools -------------------------------------------------------------- */
-
-/* A tool call that is being executed. */
-struct use {
-    const struct chat *chat;
-    const struct agent_llm_call *call;
-    struct agent_task *task;
-    char *content;
-};
-
-static int emit_result(const struct use *use)
-{
-    cJSON *json = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(json, "id", use->call->id);
-    cJSON_AddStringToObject(json, "content", use->content);
-    return emit_json("tool_result", json);
-}
-
-/* Execute a call; a task. */
-static int use_tool(void *arg)
-{
-    struct use *use = arg;
-    int status = task_scope(use->call->id);
-
-    if (status == 0)
-        status = agent_llm_emit_call(use->call);
-    if (status < 0)
-        return status;
-    use->content = tools_call(use->chat->tools, use->call->name, use->call->arguments);
-    return use->content ? emit_result(use) : -ENOMEM;
-}
-
-/* Execute all calls at the same time. */
-static int use_tools(struct use *uses, size_t count)
-{
-    size_t spawned = 0;
-    int status = 0, result;
-
-    while (spawned < count && status == 0) {
-        status = task_spawn(use_tool, &uses[spawned], &uses[spawned].task);
-        spawned += status == 0;
-    }
-    for (size_t i = 0; i < spawned; i++) {
-        result = task_join(uses[i].task);
-        status = status < 0 ? status : result;
-    }
-    return status;
-}
-
-static int answer_calls(const struct chat *chat, const struct agent_llm_answer *answer,
-                        cJSON *messages)
-{
-    struct use *uses = calloc(answer->call_count, sizeof(*uses));
-    int status = uses ? agent_llm_say_answer(messages, answer) : -ENOMEM;
-
-    for (size_t i = 0; uses && i < answer->call_count; i++)
-        uses[i] = (struct use){.chat = chat, .call = &answer->calls[i]};
-    if (status == 0)
-        status = use_tools(uses, answer->call_count);
-    for (size_t i = 0; uses && i < answer->call_count; i++) {
-        if (status == 0)
-            status = agent_llm_say_result(messages, &answer->calls[i], uses[i].content);
-        free(uses[i].content);
-    }
-    free(uses);
-    return status;
-}
-
 /* ---- the run ------------------------------------------------------------ */
 
 /* Set the result; leave out an answer that is too long for it, because the client has it as text.
  */
-static int finish(const struct agent_llm_answer *answer, long rounds)
+static int finish(const struct agent_llm_answer *answer)
 {
     cJSON *result = cJSON_CreateObject();
     char *json;
@@ -188,7 +117,7 @@ static int finish(const struct agent_llm_answer *answer, long rounds)
     if (strlen(answer->text) < AGENT_EVENT_MAX / 8)
         cJSON_AddStringToObject(result, "answer", answer->text);
     cJSON_AddStringToObject(result, "finish_reason", answer->finish_reason);
-    cJSON_AddNumberToObject(result, "rounds", (double)rounds);
+    cJSON_AddNumberToObject(result, "rounds", answer->rounds);
     json = cJSON_PrintUnformatted(result);
     status = json ? run_result(json) : -ENOMEM;
     cJSON_free(json);
@@ -196,25 +125,17 @@ static int finish(const struct agent_llm_answer *answer, long rounds)
     return status;
 }
 
-/* Get one answer of the model and execute its calls. Return 1 if another round must follow. */
-static int play_round(const struct chat *chat, cJSON *messages, long round)
+/* Let the model answer and use its tools until it is done. */
+static int talk(const struct chat *chat, cJSON *messages)
 {
     struct agent_llm_answer answer;
-    int status = agent_llm_chat(&chat->llm, messages, tools_list(chat->tools), &answer);
+    int status =
+        agent_llm_run_tools(&chat->llm, messages, tools_list(chat->tools), chat->tools, &answer);
 
     if (status < 0)
         run_fail(answer.code, "%s", answer.message);
-    else if (answer.call_count == 0)
-        status = finish(&answer, round);
-    else if (round == chat->max_rounds)
-        status = run_fail("too_many_rounds",
-                          "the model has answered %ld times and still calls tools; ask for less, "
-                          "or set a higher max_rounds in the section [plugin " CHAT_NAME "]",
-                          chat->max_rounds);
     else
-        status = answer_calls(chat, &answer, messages);
-    if (status == 0)
-        status = answer.call_count > 0;
+        status = finish(&answer);
     agent_llm_answer_finish(&answer);
     return status;
 }
@@ -227,9 +148,7 @@ static int handle(void *self, const char *input)
 
     cJSON_Delete(json);
     if (status == 0)
-        status = 1;
-    for (long round = 1; status == 1; round++)
-        status = play_round(chat, messages, round);
+        status = talk(chat, messages);
     cJSON_Delete(messages);
     return status;
 }
@@ -249,10 +168,10 @@ static int read_rounds(struct chat *chat)
 {
     const char *text = json_string(chat->settings, "max_rounds", NULL);
     char *end = NULL;
+    long rounds = text ? strtol(text, &end, 10) : AGENT_LLM_ROUNDS;
 
-    chat->max_rounds = text ? strtol(text, &end, 10) : ROUNDS_DEFAULT;
-    if ((end == NULL || (end > text && *end == '\0')) && chat->max_rounds >= 1 &&
-        chat->max_rounds <= ROUNDS_MAX)
+    chat->llm.max_rounds = (unsigned)rounds;
+    if ((end == NULL || (end > text && *end == '\0')) && rounds >= 1 && rounds <= ROUNDS_MAX)
         return 0;
     agent_log(AGENT_LOG_ERROR, "max_rounds must be 1 to %d, not '%s'", ROUNDS_MAX, text);
     return -EINVAL;
@@ -266,7 +185,6 @@ static int prepare(struct chat *chat)
     chat->system = json_string(chat->settings, "system", "");
     if (status == 0)
         status = agent_llm_configure(&chat->llm, chat->settings);
-    chat->llm.quiet = AGENT_LLM_QUIET_CALLS; /* the tasks emit them */
     if (status < 0)
         return status;
     status = tools_create(json_string(chat->settings, "documents", ""), &chat->tools, error,

@@ -1,5 +1,5 @@
 /*
- * Each tool is an ordinary function that returns a text for the model. Tools compute
+ * Each tool is an ordinary function that makes a text for the model. Tools compute
  * on the thread that runs all fibers: a search takes some milliseconds, during which
  * no other run of the worker goes on. A tool may wait only in the calls of agent.h
  * and agent_http.h.
@@ -9,10 +9,7 @@
 #include "index.h"
 #include "text.h"
 
-#include <sluice/agent_json.h>
-
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,15 +18,6 @@
 
 struct tools {
     struct index *index; /* NULL without documents */
-    cJSON *list;
-};
-
-struct tool {
-    const char *name;
-    const char *description;
-    const char *parameters; /* JSON Schema */
-    bool needs_documents;
-    char *(*call)(const struct tools *tools, const cJSON *arguments);
 };
 
 static char *complain(const char *what, const char *which)
@@ -67,64 +55,53 @@ static char *findings_json(const struct findings *findings)
     return text;
 }
 
-static char *search_documents(const struct tools *tools, const cJSON *arguments)
+static int search_documents(void *arg, const cJSON *arguments, char **result)
 {
+    const struct tools *tools = arg;
     const char *query = json_string(arguments, "query", "");
     struct findings findings = {.count = 0};
-    char *text;
 
     if (is_blank(query))
-        return complain("error: ", "query must be a string with words to search for");
-    if (index_search(tools->index, query, PASSAGES, &findings) < 0)
-        return complain("error: ", "the search failed");
-    text = findings.count > 0 ? findings_json(&findings)
-                              : complain("the documents say nothing about ", query);
+        *result = complain("error: ", "query must be a string with words to search for");
+    else if (index_search(tools->index, query, PASSAGES, &findings) < 0)
+        *result = complain("error: ", "the search failed");
+    else if (findings.count == 0)
+        *result = complain("the documents say nothing about ", query);
+    else
+        *result = findings_json(&findings);
     findings_finish(&findings);
-    return text;
+    return *result ? 0 : -ENOMEM;
 }
 
 /* ---- current_time ------------------------------------------------------- */
 
-static char *current_time(const struct tools *tools, const cJSON *arguments)
+static int current_time(void *arg, const cJSON *arguments, char **result)
 {
     time_t now = time(NULL);
     struct tm utc;
     char text[64];
 
-    (void)tools, (void)arguments;
+    (void)arg, (void)arguments;
     gmtime_r(&now, &utc);
     strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ, a %A", &utc);
-    return strdup(text);
+    *result = strdup(text);
+    return *result ? 0 : -ENOMEM;
 }
 
 /* ---- the table ---------------------------------------------------------- */
 
-static const struct tool all[] = {
+/* Without documents the first is left out. */
+static const struct agent_llm_tool all[] = {
     {"search_documents",
      "Searches the documents of this machine and returns the passages that fit best, each with "
      "its file and line.",
      "{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\",\"description\":"
      "\"a question, or words to search for\"}},\"required\":[\"query\"]}",
-     true, search_documents},
-    {"current_time", "Returns the date, the time in UTC, and the day of the week.",
-     "{\"type\":\"object\",\"properties\":{}}", false, current_time},
+     search_documents, 0},
+    {"current_time", "Returns the date, the time in UTC, and the day of the week.", NULL,
+     current_time, 0},
+    {0},
 };
-
-static cJSON *tool_json(const struct tool *tool)
-{
-    cJSON *json = cJSON_CreateObject(), *function = cJSON_AddObjectToObject(json, "function");
-
-    cJSON_AddStringToObject(json, "type", "function");
-    cJSON_AddStringToObject(function, "name", tool->name);
-    cJSON_AddStringToObject(function, "description", tool->description);
-    cJSON_AddItemToObject(function, "parameters", cJSON_Parse(tool->parameters));
-    return json;
-}
-
-static bool is_offered(const struct tools *tools, const struct tool *tool)
-{
-    return !tool->needs_documents || tools->index;
-}
 
 int tools_create(const char *documents, struct tools **out, char *error, size_t error_size)
 {
@@ -133,47 +110,21 @@ int tools_create(const char *documents, struct tools **out, char *error, size_t 
 
     if (status == 0 && *documents)
         status = index_create(documents, &tools->index, error, error_size);
-    if (status < 0) {
+    if (status < 0)
         free(tools);
-        return status;
-    }
-    tools->list = cJSON_CreateArray();
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        if (is_offered(tools, &all[i]))
-            cJSON_AddItemToArray(tools->list, tool_json(&all[i]));
-    *out = tools;
-    return 0;
+    else
+        *out = tools;
+    return status;
 }
 
 void tools_destroy(struct tools *tools)
 {
-    if (tools == NULL)
-        return;
-    cJSON_Delete(tools->list);
-    index_destroy(tools->index);
+    if (tools)
+        index_destroy(tools->index);
     free(tools);
 }
 
-const cJSON *tools_list(const struct tools *tools)
+const struct agent_llm_tool *tools_list(const struct tools *tools)
 {
-    return tools->list;
-}
-
-char *tools_call(const struct tools *tools, const char *name, const char *arguments)
-{
-    const struct tool *tool = NULL;
-    cJSON *json;
-    char *content;
-
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        if (strcmp(all[i].name, name) == 0 && is_offered(tools, &all[i]))
-            tool = &all[i];
-    if (tool == NULL)
-        return complain("error: there is no tool ", name);
-    json = json_parse(arguments);
-    content = cJSON_IsObject(json)
-                  ? tool->call(tools, json)
-                  : complain("error: the arguments must be a JSON object, not ", arguments);
-    cJSON_Delete(json);
-    return content;
+    return tools->index ? all : all + 1;
 }

@@ -6,7 +6,8 @@
 #ifndef PLUGIN_TOOLS_H
 #define PLUGIN_TOOLS_H
 
-#include <cjson/cJSON.h>
+#include <sluice/agent_llm.h>
+
 #include <stddef.h>
 
 struct tools;
@@ -21,15 +22,7 @@ int tools_create(const char *documents, struct tools **out, char *error, size_t 
 /* Destroy the tools; ignore NULL. */
 void tools_destroy(struct tools *tools);
 
-/* Return the tools' descriptions in the form of OpenAI's protocol; they live as long as the tools.
- */
-const cJSON *tools_list(const struct tools *tools);
-
-/*
- * Call a tool, on any thread or fiber. The model wrote name and arguments, so they may
- * be wrong; the text then says what is wrong. The caller frees the text. NULL: out of
- * memory.
- */
-char *tools_call(const struct tools *tools, const char *name, const char *arguments);
+/* Return the table for agent_llm_run_tools(), whose arg is the tools. */
+const struct agent_llm_tool *tools_list(const struct tools *tools);
 
 #endif

@@ -59,6 +59,7 @@ extern "C" {
 #define AGENT_LLM_STREAM_MAX (64 * 1024 * 1024) /* bytes of a response, with all its framing */
 #define AGENT_LLM_CALLS_MAX  64                 /* tool calls of one answer */
 
+#define AGENT_LLM_ROUNDS     8      /* of agent_llm_run_tools() */
 #define AGENT_LLM_ATTEMPTS   4      /* in all */
 #define AGENT_LLM_IDLE_MS    120000 /* a model may think before its first word */
 #define AGENT_LLM_BACKOFF_MS 500    /* before the second attempt; doubled before each further one */
@@ -92,7 +93,26 @@ struct agent_llm {
     /* Further headers: a line "Name: value" for each, or a JSON object of strings. */
     const char *headers AGENT_OPTIONAL;
     int no_stream_options AGENT_OPTIONAL; /* 1: do not ask for usage, for servers that refuse that */
-    int no_tools AGENT_OPTIONAL;          /* 1: do not offer tools, for models that cannot call any */
+    int no_tools AGENT_OPTIONAL; /* 1: do not offer tools, for models that cannot call any */
+    unsigned max_rounds AGENT_OPTIONAL;          /* default AGENT_LLM_ROUNDS */
+    uint32_t approval_timeout_ms AGENT_OPTIONAL; /* a person's; default for ever */
+};
+/* clang-format on */
+
+/* clang-format off */
+/* A tool that the model may call. The strings live as long as the loop. */
+struct agent_llm_tool {
+    const char *name;
+    const char *description AGENT_OPTIONAL;
+    const char *schema AGENT_OPTIONAL; /* JSON Schema of the arguments; default: there are none */
+    /*
+     * Do what the model asks for. arguments are a JSON object, as the model wrote it: check them.
+     * Set *result to a text for the model, from malloc(); the library frees it. A negative errno
+     * is told to the model, in the words of *result if they are set; only -ECANCELED ends the
+     * run. Calls of one answer run at the same time, each in a task. [run]
+     */
+    int (*function)(void *arg, const cJSON *arguments, char **result);
+    int needs_approval AGENT_OPTIONAL; /* 1: a person is asked before each call */
 };
 /* clang-format on */
 
@@ -109,10 +129,11 @@ struct agent_llm_answer {
     int refused; /* the text is the model's refusal */
     struct agent_llm_call *calls;
     size_t call_count;
-    cJSON *extra_content; /* by a call's id, what the server wants to see again; NULL for none */
+    cJSON *extra_content;   /* by a call's id, what the server wants to see again; NULL for none */
     char finish_reason[32]; /* "stop", "length", "tool_calls", ...; "" if none arrived */
     long input_tokens;      /* -1 if the server does not report it */
     long output_tokens;
+    unsigned rounds;   /* answers of the model, of agent_llm_run_tools() */
     int begun;         /* a piece has arrived: of text, reasoning or a tool call */
     const char *code;  /* on an error, for agent_run_fail() */
     char message[768]; /* on an error: what happened and what to do; else "" */
@@ -166,6 +187,24 @@ int agent_llm_say_result(cJSON *messages, const struct agent_llm_call *call, con
  */
 int agent_llm_chat(const struct agent_llm *llm, const cJSON *messages, const cJSON *tools,
                    struct agent_llm_answer *answer);
+
+/*
+ * Ask the model, execute the tools that it calls, and ask again with their results, until
+ * an answer calls no tool: *answer, as of agent_llm_chat(). The table of tools ends with a
+ * name of NULL; arg is passed to the functions. messages gets each answer and each result,
+ * in the order of the calls. Each call emits, from a task whose scope is the call's id,
+ *
+ *     tool_call {id, name, arguments}  tool_result {id, content}
+ *
+ * and if it needs approval, between the two, input_request {id, message, name, arguments}.
+ * Then it waits for an input (agent_run_input()): true or {"approved": true}, with the
+ * question's id as "id" if the client likes; all else denies. One question is open at a
+ * time. Do not call agent_run_input() in another task meanwhile. Errors are those of
+ * agent_llm_chat(), and too_many_rounds -ELOOP. [run]
+ */
+int agent_llm_run_tools(const struct agent_llm *llm, cJSON *messages,
+                        const struct agent_llm_tool *tools, void *arg,
+                        struct agent_llm_answer *answer);
 
 /*
  * Emit tool_call {id, name, arguments}, for callers that set AGENT_LLM_QUIET_CALLS.

@@ -26,6 +26,7 @@ libsluice_llm_a_SOURCES = \
 	sdk/llm/request.c \
 	sdk/llm/stream.c \
 	sdk/llm/text.c \
+	sdk/llm/tools.c \
 	sdk/sse.c
 libsluice_llm_a_AR = $(AR) cr
 libsluice_llm_a_CPPFLAGS = $(PLUGIN_CPPFLAGS)

@@ -29,6 +29,7 @@ check_PROGRAMS = \
 	tests/agents/test_fetch \
 	tests/agents/test_harness \
 	tests/agents/test_llm \
+	tests/agents/test_tools \
 	tests/unit/test_base \
 	tests/unit/test_buf \
 	tests/unit/test_capacity \
@@ -278,6 +279,8 @@ tests_agents_test_fetch_SOURCES = \
 	tests/agents/test_fetch.c
 tests_agents_test_fetch_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
 tests_agents_test_fetch_LDADD = $(AGENT_TEST_LIBS)
+tests_agents_test_tools_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
+tests_agents_test_tools_LDADD = $(tests_agents_test_llm_LDADD)
 tests_agents_test_llm_CPPFLAGS = $(tests_agents_test_echo_CPPFLAGS)
 tests_agents_test_llm_LDADD = \
 	libsluice-llm.a \

@@ -33,10 +33,11 @@ static const char *fit_arguments(const struct agent_llm_call *call)
 static cJSON *call_json(const struct agent_llm_call *call, const cJSON *extra_contents)
 {
     const cJSON *extra = cJSON_GetObjectItemCaseSensitive(extra_contents, call->id);
-    cJSON *json = cJSON_CreateObject(), *function = cJSON_AddObjectToObject(json, "function");
+    cJSON *json = cJSON_CreateObject(), *function;
 
     cJSON_AddStringToObject(json, "id", call->id);
     cJSON_AddStringToObject(json, "type", "function");
+    function = cJSON_AddObjectToObject(json, "function");
     cJSON_AddStringToObject(function, "name", call->name);
     cJSON_AddStringToObject(function, "arguments", fit_arguments(call));
     if (extra)

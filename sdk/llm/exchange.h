@@ -8,6 +8,7 @@
  *     text.c          JSON and characters that servers break
  *     error.c         what went wrong, in the server's own words, with advice
  *     conversation.c  what is sent back
+ *     tools.c         the loop over rounds and tools
  *
  * The library becomes a part of plugins, so every name that leaves a file begins with agent_llm_.
  */
@@ -75,6 +76,9 @@ char *agent_llm_join(struct llm_half *half, const char *piece);
 
 /* Copy as much as fits, in valid UTF-8 and on one line; end what was cut with "...". */
 void agent_llm_quote(char *to, size_t size, const char *text);
+
+/* Replace each byte that is none of UTF-8 with '?'. */
+void agent_llm_make_utf8(char *text);
 
 char *agent_llm_copy(const char *text, size_t length);
 

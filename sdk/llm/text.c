@@ -379,6 +379,19 @@ void agent_llm_quote(char *to, size_t size, const char *text)
     to[length] = '\0';
 }
 
+void agent_llm_make_utf8(char *text)
+{
+    size_t length;
+
+    for (; *text; text += length) {
+        length = character_length(text);
+        if (length == 0) {
+            *text = '?';
+            length = 1;
+        }
+    }
+}
+
 char *agent_llm_copy(const char *text, size_t length)
 {
     char *copied = malloc(length + 1);

@@ -234,12 +234,14 @@ class ModesTest(ChatTest):
         self.assertEqual(self.model.state()["requests"], before + 3 * len(self.AGENTS))
 
     def test_tool_that_fails(self):
+        """The model is told."""
         self.start(*self.AGENTS)
         for agent in self.AGENTS:
             events = self.prompt(agent, "use", calls=[["say", {"text": "a"}], ["nothing", {}],
                                                       ["say", {"text": "b"}]])
-            self.assertEqual(events[-1].json()["status"], "failed")
-            self.assertEqual(types(events).count("tool_result"), 2)
+            self.assertEqual(events[-1].json()["status"], "finished")
+            self.assertEqual(types(events).count("tool_result"), 3)
+            self.assertEqual(text_of(events), "aerror: Cannot allocate memoryb")
 
     def test_cancelled_in_a_tool(self):
         self.start(*self.AGENTS)

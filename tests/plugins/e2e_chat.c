@@ -17,37 +17,6 @@
 
 #include <stdatomic.h>
 
-struct tools {
-    cJSON *list;
-};
-
-static const char *const names[] = {"meet", "wait", "say", "nothing"};
-
-int tools_create(const char *documents, struct tools **out, char *error, size_t error_size)
-{
-    (void)documents, (void)error, (void)error_size;
-    *out = calloc(1, sizeof(**out));
-    (*out)->list = cJSON_CreateArray();
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        cJSON *tool = cJSON_CreateObject();
-        cJSON_AddStringToObject(tool, "type", "function");
-        cJSON_AddStringToObject(cJSON_AddObjectToObject(tool, "function"), "name", names[i]);
-        cJSON_AddItemToArray((*out)->list, tool);
-    }
-    return 0;
-}
-
-void tools_destroy(struct tools *tools)
-{
-    cJSON_Delete(tools->list);
-    free(tools);
-}
-
-const cJSON *tools_list(const struct tools *tools)
-{
-    return tools->list;
-}
-
 static char *meet(int count)
 {
     static atomic_int come;
@@ -62,18 +31,54 @@ static char *meet(int count)
     return strdup(text);
 }
 
-char *tools_call(const struct tools *tools, const char *name, const char *arguments)
+static int call_meet(void *arg, const cJSON *arguments, char **result)
 {
-    cJSON *json = json_parse(arguments);
-    char *text = NULL;
+    (void)arg;
+    *result = meet((int)json_number(arguments, "count", 1));
+    return 0;
+}
 
+static int call_wait(void *arg, const cJSON *arguments, char **result)
+{
+    (void)arg;
+    *result =
+        strdup(agent_sleep((uint32_t)json_number(arguments, "ms", 0)) < 0 ? "cancelled" : "ok");
+    return 0;
+}
+
+static int call_say(void *arg, const cJSON *arguments, char **result)
+{
+    (void)arg;
+    *result = strdup(json_string(arguments, "text", ""));
+    return 0;
+}
+
+static int call_nothing(void *arg, const cJSON *arguments, char **result)
+{
+    (void)arg, (void)arguments, (void)result;
+    return -ENOMEM;
+}
+
+static const struct agent_llm_tool all[] = {{"meet", NULL, NULL, call_meet, 0},
+                                            {"wait", NULL, NULL, call_wait, 0},
+                                            {"say", NULL, NULL, call_say, 0},
+                                            {"nothing", NULL, NULL, call_nothing, 0},
+                                            {0}};
+
+int tools_create(const char *documents, struct tools **out, char *error, size_t error_size)
+{
+    (void)documents, (void)error, (void)error_size;
+    *out = NULL;
+    return 0;
+}
+
+void tools_destroy(struct tools *tools)
+{
     (void)tools;
-    if (strcmp(name, "meet") == 0)
-        text = meet((int)json_number(json, "count", 1));
-    else if (strcmp(name, "wait") == 0)
-        text = strdup(agent_sleep((uint32_t)json_number(json, "ms", 0)) < 0 ? "cancelled" : "ok");
-    else if (strcmp(name, "say") == 0)
-        text = strdup(json_string(json, "text", ""));
-    cJSON_Delete(json);
-    return text;
+}
+
+const struct agent_llm_tool *tools_list(const struct tools *tools)
+{
+    (void)tools;
+    return all;
 }
