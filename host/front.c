@@ -52,6 +52,7 @@
 #include "base/user.h"
 #include "base/why.h"
 #include "fleet/orphans.h"
+#include "fleet/spawn.h"
 #include "http/listeners.h"
 #include "http/tls.h"
 #include "ops/admin.h"
@@ -628,9 +629,8 @@ static int front_become(const struct front *front)
         log_warn("the state folder is not given to host.user: %s", strerror(-status));
     status = user_become(config_has_users(config), &why);
     guard_set(!config->debug); /* the change has reset it */
-    if (status == 0 && access("/proc/self/exe", X_OK) < 0)
-        status = why_set(&why, -errno, "user = %s: this user may not execute the sluice binary",
-                         config->user);
+    if (status == 0 && (status = spawn_check()) < 0)
+        why_set(&why, 0, "user = %s: this user may not execute the sluice binary", config->user);
     if (status < 0)
         log_say(LOG_ERROR, "host.%s", why_text(&why));
     else

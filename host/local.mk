@@ -38,6 +38,8 @@ base_sources = \
 	host/base/patience.h \
 	host/base/pool.c \
 	host/base/pool.h \
+	host/base/sibling.c \
+	host/base/sibling.h \
 	host/base/time.h \
 	host/base/user.c \
 	host/base/user.h \
@@ -190,6 +192,8 @@ ops_sources = \
 worker_sources = \
 	host/worker/crash.c \
 	host/worker/crash.h \
+	host/worker/curl.c \
+	host/worker/curl.h \
 	host/worker/emit.c \
 	host/worker/emit.h \
 	host/worker/exchange.c \
@@ -291,29 +295,44 @@ HOST_LIBS = \
 	libcommon.la \
 	$(MICROHTTPD_LIBS) \
 	$(GNUTLS_LIBS) \
-	$(CURL_LIBS) \
 	$(UV_LIBS) \
 	$(CJSON_LIBS) \
 	$(INIH_LIBS) \
 	$(LTDL_LIBS)
 
+# What holds plugins is linked with as little as can be; host/main.c says why.
 bin_PROGRAMS += sluice
-sluice_LDADD = $(HOST_LIBS)
+sluice_LDADD = \
+	libfront.la \
+	libworker.la \
+	libcommon.la \
+	$(WORKER_UV_LIBS) \
+	$(WORKER_INIH_LIBS) \
+	$(WORKER_LTDL_LIBS)
 sluice_LDFLAGS = $(AM_LDFLAGS) $(HARDEN_PROGRAM_LDFLAGS)
 sluice_SOURCES = \
 	host/main.c \
-	host/cli/admin.c \
-	host/cli/check.c \
-	host/cli/check.h \
 	host/cli/cli.h \
 	host/cli/lines.c \
 	host/cli/lines.h \
 	host/cli/run.c \
-	host/cli/serve.c \
 	host/cli/settings.c \
 	host/cli/settings.h \
 	host/cli/terminal.c \
-	host/cli/terminal.h \
+	host/cli/terminal.h
+
+pkglibexec_PROGRAMS += sluice-front
+sluice_front_LDADD = $(HOST_LIBS)
+sluice_front_LDFLAGS = $(AM_LDFLAGS) $(HARDEN_PROGRAM_LDFLAGS)
+sluice_front_SOURCES = \
+	host/front_main.c \
+	host/cli/admin.c \
+	host/cli/check.c \
+	host/cli/check.h \
+	host/cli/cli.h \
+	host/cli/serve.c \
+	host/cli/settings.c \
+	host/cli/settings.h \
 	host/cli/token.c
 
 # The library with which authors test their agents.
@@ -341,6 +360,7 @@ libsluice_test_la_SOURCES = \
 	host/base/mem.c \
 	host/base/why.c \
 	host/wire/frames.c \
+	host/worker/curl.c \
 	host/worker/emit.c \
 	host/worker/exchange.c \
 	host/worker/execution.c \
@@ -361,7 +381,5 @@ libsluice_test_la_LDFLAGS = \
 	-no-undefined \
 	-export-symbols-regex '^agent_test_'
 libsluice_test_la_LIBADD = \
-	$(CURL_LIBS) \
-	$(CJSON_LIBS) \
 	-lpthread \
 	-ldl

@@ -1,6 +1,18 @@
+/*
+ * `sluice` holds plugins: it is the workers' program, and `sluice run`. Every other command is
+ * that of `sluice-front`, which this program becomes.
+ *
+ * A plugin finds the names of what this program is linked with before its own. So it is linked
+ * with the C library alone: libuv, libltdl and inih are in it, where the system has them as
+ * archives, and libcurl is loaded when an agent needs it (worker/curl.c). What serves HTTP, and
+ * what operators ask, brings libraries by the dozen: that is sluice-front.
+ */
 #include "worker/main.h"
+#include "base/sibling.h"
+#include "base/why.h"
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,30 +39,6 @@ static const char usage[] =
     "\n"
     "  sluice COMMAND --help   what a command takes\n"
     "  sluice --version        the version\n";
-
-static int run_worker(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    return worker_main();
-}
-
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-} commands[] = {
-    {"serve", cli_serve},       {"run", cli_run},
-    {"check", cli_check},       {"token", cli_token},
-    {"list", cli_list},         {"reload", cli_reload},
-    {"rollback", cli_rollback}, {"drain", cli_drain},
-    {"worker", run_worker}, /* started by serve and check, not by people */
-};
-
-int cli_misused(const char *subcommand)
-{
-    fprintf(stderr, "try: sluice %s --help\n", subcommand);
-    return 2;
-}
 
 /* If fd 0 to 2 is closed, the next open() would reuse it and receive our output. */
 static void fill_standard_descriptors(void)
@@ -79,15 +67,29 @@ static void allocate_first(void)
 __attribute__((section(".preinit_array"),
                used)) static void (*const before_libraries)(void) = allocate_first;
 
+/* Become sluice-front. */
+static int run_front(char **argv)
+{
+    struct why why = {0};
+    char *path = sibling_path("sluice-front", &why);
+
+    if (path) {
+        execv(path, argv);
+        why_set(&why, 0, "%s: %s", path, strerror(errno));
+    }
+    fprintf(stderr, "sluice: %s\n", why_text(&why));
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "--help";
 
     fill_standard_descriptors();
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    }
+    if (strcmp(name, "run") == 0)
+        return cli_run(argc - 1, argv + 1);
+    if (strcmp(name, "worker") == 0) /* started by serve and check, not by people */
+        return worker_main(argc > 3 ? argv[3] : "");
     if (strcmp(name, "--version") == 0) {
         printf("sluice %s\n", PACKAGE_VERSION);
         return 0;
@@ -96,6 +98,5 @@ int main(int argc, char **argv)
         fputs(usage, argc > 1 ? stdout : stderr);
         return argc > 1 ? 0 : 2;
     }
-    fprintf(stderr, "sluice: there is no command '%s'\ntry: sluice --help\n", name);
-    return 2;
+    return run_front(argv);
 }

@@ -7,6 +7,7 @@
 #include "cli/settings.h"
 #include "fleet/look.h"
 #include "fleet/process.h"
+#include "fleet/spawn.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -139,6 +140,7 @@ int check_folder(const struct config *config)
 int cli_check(int argc, char **argv)
 {
     struct settings settings;
+    struct why why = {0};
     int status;
 
     log_open("front", "", LOG_PLUGIN);
@@ -147,6 +149,10 @@ int cli_check(int argc, char **argv)
     if (settings.extra_count > 0) {
         fprintf(stderr, "sluice check: one PLUGIN.so is wanted\n");
         status = cli_misused("check");
+    } else if (spawn_prepare(&why) < 0) {
+        fprintf(stderr, "sluice: %s\n", why_text(&why));
+        why_finish(&why);
+        status = 1;
     } else {
         status = check_plugin(settings.config, settings.plugin);
     }

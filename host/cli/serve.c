@@ -6,6 +6,7 @@
 #include "base/why.h"
 #include "cli/check.h"
 #include "config/config.h"
+#include "fleet/spawn.h"
 #include "front.h"
 #include "reload.h"
 
@@ -161,9 +162,10 @@ static int serve(struct request *request)
     struct config *config = make_config(request, &why);
     int status = 0;
 
-    if (config == NULL) {
+    if (config == NULL || spawn_prepare(&why) < 0) {
         fprintf(stderr, "sluice: %s\n", why_text(&why));
         why_finish(&why);
+        config_destroy(config);
         return 1;
     }
     if (request->only_check)

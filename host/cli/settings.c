@@ -70,3 +70,9 @@ void settings_finish(struct settings *settings)
 {
     config_destroy(settings->config);
 }
+
+int cli_misused(const char *subcommand)
+{
+    fprintf(stderr, "try: sluice %s --help\n", subcommand);
+    return 2;
+}

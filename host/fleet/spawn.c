@@ -1,6 +1,6 @@
 /*
- * The front re-executes its own binary, so that both ends of a link are of one
- * build even after the binary's file was replaced:
+ * The front opens the workers' program once, when it starts, so that both ends of a link are of
+ * one build even after the files were replaced:
  *
  *   1. make a socket pair for the link, and what its output needs, close-on-exec at
  *      both ends;
@@ -24,23 +24,20 @@
  */
 #include "fleet/spawn.h"
 
+#include "base/sibling.h"
+#include "base/why.h"
 #include "wire/worker_fds.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#if HAVE_VALGRIND_VALGRIND_H
-#include <valgrind/valgrind.h>
-#else
-#define RUNNING_ON_VALGRIND 0
-#endif
 
 static void on_child_signal(uv_signal_t *handle, int number)
 {
@@ -66,29 +63,44 @@ struct worker_ends {
     int link, out, log;
 };
 
-/* Write the path of this binary. Valgrind runs in this process and is what /proc/self/exe starts.
- */
-static void own_path(char path[PATH_MAX])
-{
-    ssize_t length = RUNNING_ON_VALGRIND ? readlink("/proc/self/exe", path, PATH_MAX - 1) : -1;
+/* The workers' program; -1 before spawn_prepare(). */
+static int binary = -1;
 
-    if (length < 0)
-        strcpy(path, "/proc/self/exe");
-    else
-        path[length] = '\0';
+int spawn_prepare(struct why *why)
+{
+    char *path = sibling_path("sluice", why);
+    int fd = path ? open(path, O_PATH | O_CLOEXEC) : -1;
+
+    if (path == NULL)
+        return -ENOENT;
+    if (fd < 0)
+        why_set(why, 0, "%s: %s", path, strerror(errno));
+    free(path);
+    if (fd < 0)
+        return -ENOENT;
+    binary = fcntl(fd, F_DUPFD_CLOEXEC, WORKER_FD_COUNT);
+    close(fd);
+    return binary < 0 ? why_set(why, -errno, "no descriptor is left") : 0;
+}
+
+int spawn_check(void)
+{
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", binary);
+    return access(path, X_OK) < 0 ? -errno : 0;
 }
 
 static int spawn_binary(pid_t *pid, const struct spawn_settings *settings,
                         const struct worker_ends *ends)
 {
-    char *args[] = {"sluice", "worker", (char *)image_file(settings->image), NULL};
+    char *args[] = {"sluice", "worker", (char *)image_file(settings->image), PACKAGE_VERSION, NULL};
+    char program[32];
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
-    char path[PATH_MAX];
     sigset_t none, all;
     int status;
 
-    own_path(path);
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_init(&attributes);
@@ -98,17 +110,20 @@ static int spawn_binary(pid_t *pid, const struct spawn_settings *settings,
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawn_file_actions_init(&files);
     /* Upward: a number may be overwritten when it was the source of one before, never of one after:
-     * sources are above 2, and the log's is above all. */
+     * sources are above 2, the log's and the binary's above all. */
     posix_spawn_file_actions_adddup2(&files, ends->link, WORKER_FD_SOCKET);
     posix_spawn_file_actions_adddup2(&files, ends->out, WORKER_FD_OUT);
     posix_spawn_file_actions_adddup2(&files, ends->out, WORKER_FD_ERROR);
     posix_spawn_file_actions_adddup2(&files, image_fd(settings->image), WORKER_FD_IMAGE);
     if (ends->log >= 0)
         posix_spawn_file_actions_adddup2(&files, ends->log, WORKER_FD_LOG);
-    posix_spawn_file_actions_addclosefrom_np(&files,
-                                             ends->log >= 0 ? WORKER_FD_COUNT : WORKER_FD_LOG);
-    status =
-        posix_spawn(pid, path, &files, &attributes, args, settings->env ? settings->env : environ);
+    else
+        posix_spawn_file_actions_addclose(&files, WORKER_FD_LOG);
+    posix_spawn_file_actions_adddup2(&files, binary, WORKER_FD_BINARY);
+    posix_spawn_file_actions_addclosefrom_np(&files, WORKER_FD_COUNT);
+    snprintf(program, sizeof program, "/proc/self/fd/%d", WORKER_FD_BINARY);
+    status = posix_spawn(pid, program, &files, &attributes, args,
+                         settings->env ? settings->env : environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
     return -status;

@@ -8,6 +8,8 @@
 #include <sys/types.h>
 #include <uv.h>
 
+struct why;
+
 /* A process; part of its owner. */
 struct child {
     uv_signal_t exits; /* the owner closes it */
@@ -29,6 +31,12 @@ struct spawn_ends {
     int link;
     int out, log; /* see fleet/output.h; -1 unless the worker is overheard */
 };
+
+/* Open the workers' program, before the first worker. -errno, and why. */
+int spawn_prepare(struct why *why);
+
+/* Return 0 if this process's user may execute it, or -errno. */
+int spawn_check(void);
 
 /*
  * Start a worker. Return -errno; the owner must close child->exits, also after a

@@ -2,9 +2,9 @@
 
 #include "agent.h"
 #include "base/buf.h"
+#include "worker/curl.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <strings.h>
@@ -27,6 +27,8 @@ static bool check_url(const char *url, struct buf *why)
                     : strncasecmp(url, "http://", 7) == 0  ? 7
                     : strncasecmp(url, "https://", 8) == 0 ? 8
                                                            : 0;
+    const struct curl *curl;
+    const char *reason;
     CURLU *parsed;
     CURLUcode code;
 
@@ -41,10 +43,12 @@ static bool check_url(const char *url, struct buf *why)
     }
     if (strchr("/?#", url[scheme]))
         return invalid(why, "the URL has no host");
-    parsed = curl_url();
-    code = parsed ? curl_url_set(parsed, CURLUPART_URL, url, 0) : CURLUE_OUT_OF_MEMORY;
-    curl_url_cleanup(parsed);
-    return code == CURLUE_OK || invalid(why, "the URL: %s", curl_url_strerror(code));
+    if ((curl = curl_load(&reason)) == NULL)
+        return true; /* the exchange fails, with the reason */
+    parsed = curl->url();
+    code = parsed ? curl->url_set(parsed, CURLUPART_URL, url, 0) : CURLUE_OUT_OF_MEMORY;
+    curl->url_cleanup(parsed);
+    return code == CURLUE_OK || invalid(why, "the URL: %s", curl->url_strerror(code));
 }
 
 static bool is_token(const char *text, size_t length)

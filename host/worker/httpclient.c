@@ -26,10 +26,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "worker/curl.h"
 #include "worker/exchange.h"
 #include "worker/sched.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +38,9 @@
 
 /* Transfers that are begun, resumed or ended in one turn of the loop. */
 #define TURN_MAX 256
+
+/* Set before the first transfer begins; then all callbacks of libcurl's have it. */
+static const struct curl *curl;
 
 #define MAX_REDIRECTS 5
 #define UPLOAD_BUFFER (16 * 1024) /* the least that libcurl takes */
@@ -90,7 +93,7 @@ static void on_socket_ready(uv_poll_t *poll, int status, int events)
                 (status < 0 || events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
     int running;
 
-    curl_multi_socket_action(client->multi, socket->fd, flags, &running);
+    curl->multi_socket_action(client->multi, socket->fd, flags, &running);
     on_finished(client);
 }
 
@@ -109,7 +112,7 @@ static struct curl_socket *socket_create(struct http_client *client, curl_socket
     socket->poll.data = socket;
     socket->client = client;
     socket->fd = fd;
-    curl_multi_assign(client->multi, fd, socket);
+    curl->multi_assign(client->multi, fd, socket);
     return socket;
 }
 
@@ -122,7 +125,7 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *data, void *as
 
     (void)easy;
     if (what == CURL_POLL_REMOVE) {
-        curl_multi_assign(client->multi, fd, NULL);
+        curl->multi_assign(client->multi, fd, NULL);
         if (socket)
             uv_close((uv_handle_t *)&socket->poll, on_socket_closed);
         return 0;
@@ -138,7 +141,7 @@ static void on_timer(uv_timer_t *timer)
     struct http_client *client = timer->data;
     int running;
 
-    curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    curl->multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     on_finished(client);
 }
 
@@ -158,14 +161,14 @@ static void client_open_multi(struct http_client *client)
 {
     if (client->multi)
         return;
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    client->multi = curl_multi_init();
+    curl->global_init(CURL_GLOBAL_DEFAULT);
+    client->multi = curl->multi_init();
     if (client->multi == NULL)
         log_fatal("libcurl does not start");
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_watch);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timeout_changed);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+    curl->multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_watch);
+    curl->multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    curl->multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timeout_changed);
+    curl->multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
 }
 
 /* ---- what comes ---- */
@@ -183,11 +186,11 @@ static bool is_same_origin(CURLU *a, CURLU *b)
 
     for (size_t i = 0; same && i < sizeof parts / sizeof *parts; i++) {
         char *of_a = NULL, *of_b = NULL;
-        same = curl_url_get(a, parts[i], &of_a, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-               curl_url_get(b, parts[i], &of_b, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+        same = curl->url_get(a, parts[i], &of_a, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+               curl->url_get(b, parts[i], &of_b, CURLU_DEFAULT_PORT) == CURLUE_OK &&
                strcasecmp(of_a, of_b) == 0;
-        curl_free(of_a);
-        curl_free(of_b);
+        curl->free(of_a);
+        curl->free(of_b);
     }
     return same;
 }
@@ -199,20 +202,20 @@ static bool is_same_origin(CURLU *a, CURLU *b)
 static void transfer_follow(struct transfer *transfer, const char *location)
 {
     const struct exchange_request *request = exchange_request(transfer->exchange);
-    CURLU *from = curl_url(), *to = curl_url();
+    CURLU *from = curl->url(), *to = curl->url();
     char *here = NULL;
     bool same;
 
-    curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &here);
-    same = curl_url_set(from, CURLUPART_URL, request->url, 0) == CURLUE_OK &&
-           curl_url_set(to, CURLUPART_URL, here, 0) == CURLUE_OK &&
-           curl_url_set(to, CURLUPART_URL, location, 0) == CURLUE_OK && is_same_origin(from, to);
-    curl_url_cleanup(from);
-    curl_url_cleanup(to);
+    curl->easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &here);
+    same = curl->url_set(from, CURLUPART_URL, request->url, 0) == CURLUE_OK &&
+           curl->url_set(to, CURLUPART_URL, here, 0) == CURLUE_OK &&
+           curl->url_set(to, CURLUPART_URL, location, 0) == CURLUE_OK && is_same_origin(from, to);
+    curl->url_cleanup(from);
+    curl->url_cleanup(to);
     if (same || transfer->foreign_fields)
         return;
-    transfer->foreign_fields = curl_slist_append(NULL, "Expect:");
-    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->foreign_fields);
+    transfer->foreign_fields = curl->slist_append(NULL, "Expect:");
+    curl->easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->foreign_fields);
 }
 
 /* The head is whole; another follows if it is an interim response's, or a redirect's. Locked. */
@@ -223,7 +226,7 @@ static void transfer_take_status(struct transfer *transfer)
     long status = 0;
 
     sched_assert_locked(transfer->client->sched);
-    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl->easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     location = exchange_find_header(transfer->exchange, "Location");
     if (status < 200)
         return;
@@ -310,7 +313,7 @@ static int error_of(CURLcode code)
 
 static void transfer_finish(struct transfer *transfer, CURLcode code)
 {
-    const char *reason = transfer->reason[0] ? transfer->reason : curl_easy_strerror(code);
+    const char *reason = transfer->reason[0] ? transfer->reason : curl->easy_strerror(code);
     struct agent_http *exchange = transfer->exchange;
 
     uv_timer_stop(transfer->idle);
@@ -329,10 +332,10 @@ static void on_finished(struct http_client *client)
     CURLMsg *message;
     int left;
 
-    while ((message = curl_multi_info_read(client->multi, &left))) {
+    while ((message = curl->multi_info_read(client->multi, &left))) {
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        curl->easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
         transfer_finish(transfer, message->data.result);
     }
 }
@@ -355,8 +358,8 @@ static bool transfer_may_go_on(struct transfer *transfer)
     uint64_t connected_at;
     bool held_up;
 
-    curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
-    curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    curl->easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    curl->easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     sched_lock(transfer->client->sched);
     held_up = exchange_is_held_up(transfer->exchange);
     sched_unlock(transfer->client->sched);
@@ -379,7 +382,7 @@ static void on_idle(uv_timer_t *timer)
                        transfer_idle_end(transfer) / CLOCK_MS + 1 - uv_now(timer->loop), 0);
         return;
     }
-    curl_multi_remove_handle(transfer->client->multi, transfer->easy);
+    curl->multi_remove_handle(transfer->client->multi, transfer->easy);
     snprintf(transfer->reason, sizeof transfer->reason, "nothing came for %u ms",
              (unsigned)exchange_request(transfer->exchange)->idle_timeout_ms);
     transfer_finish(transfer, CURLE_OPERATION_TIMEDOUT);
@@ -413,7 +416,7 @@ static void transfer_add_field(struct transfer *transfer, const char *field)
         bare = mem_copy(field, length + 1);
         bare[length] = ';';
     }
-    transfer->fields = curl_slist_append(transfer->fields, bare ? bare : field);
+    transfer->fields = curl->slist_append(transfer->fields, bare ? bare : field);
     free(bare);
 }
 
@@ -427,7 +430,7 @@ static void transfer_omit_field(struct transfer *transfer, const char *name)
             (field->data[length] == ':' || field->data[length] == ';'))
             return;
     }
-    transfer->fields = curl_slist_append(transfer->fields, name);
+    transfer->fields = curl->slist_append(transfer->fields, name);
 }
 
 /* Return whether requests of this method say how long their body is even if they have none. */
@@ -447,20 +450,20 @@ static void transfer_set_request(struct transfer *transfer)
         transfer_add_field(transfer, *header);
     transfer_omit_field(transfer, "Expect:");
     transfer_omit_field(transfer, "Content-Type:");
-    curl_easy_setopt(easy, CURLOPT_URL, request->url);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->fields);
+    curl->easy_setopt(easy, CURLOPT_URL, request->url);
+    curl->easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->fields);
     if (request->body || has_body(request->method)) {
-        curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
+        curl->easy_setopt(easy, CURLOPT_POST, 1L);
+        curl->easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
+        curl->easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
     } else if (is_head) {
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        curl->easy_setopt(easy, CURLOPT_NOBODY, 1L);
     } else if (follows_redirects(request)) {
-        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
-        curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
+        curl->easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+        curl->easy_setopt(easy, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS);
     }
     if (!is_head)
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+        curl->easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
 static void transfer_set_transport(struct transfer *transfer)
@@ -469,50 +472,59 @@ static void transfer_set_transport(struct transfer *transfer)
     const char *authorities = getenv("SSL_CERT_FILE");
     CURL *easy = transfer->easy;
 
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl->easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms);
+    curl->easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
 #if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl->easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 #else
-    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+    curl->easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
 #if LIBCURL_VERSION_NUM >= 0x075700 /* else the loop may wait for a resolver's thread */
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl->easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
     if (authorities && *authorities)
-        curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     (long)(request->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
-                     "gzip, deflate"); /* others expand without bound */
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+        curl->easy_setopt(easy, CURLOPT_CAINFO, authorities);
+    curl->easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                      (long)(request->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl->easy_setopt(easy, CURLOPT_ACCEPT_ENCODING,
+                      "gzip, deflate"); /* others expand without bound */
+    curl->easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     /* libcurl 8 keeps a request in a buffer of this size as long as the exchange lasts. */
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "sluice/" PACKAGE_VERSION);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    curl->easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
+    curl->easy_setopt(easy, CURLOPT_USERAGENT, "sluice/" PACKAGE_VERSION);
+    curl->easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    curl->easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason);
+    curl->easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl->easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+    curl->easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
+    curl->easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 }
 
 static void transfer_begin(struct transfer *transfer)
 {
+    const char *reason;
+
+    if (curl == NULL && (curl = curl_load(&reason)) == NULL) {
+        sched_lock(transfer->client->sched);
+        exchange_fail(transfer->exchange, -EPROTO, "%s", reason);
+        exchange_end(transfer->exchange);
+        sched_unlock(transfer->client->sched);
+        return;
+    }
     client_open_multi(transfer->client);
-    transfer->easy = curl_easy_init();
+    transfer->easy = curl->easy_init();
     if (transfer->easy == NULL)
         log_fatal("libcurl has no memory");
     transfer_set_request(transfer);
     transfer_set_transport(transfer);
     transfer_start_idle(transfer);
-    curl_multi_add_handle(transfer->client->multi, transfer->easy);
+    curl->multi_add_handle(transfer->client->multi, transfer->easy);
 }
 
 static void transfer_resume(struct transfer *transfer)
 {
     transfer_note_activity(transfer);
-    curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
+    curl->easy_pause(transfer->easy, CURLPAUSE_CONT);
 }
 
 static void transfer_abandon(struct transfer *transfer)
@@ -520,12 +532,12 @@ static void transfer_abandon(struct transfer *transfer)
     struct http_client *client = transfer->client;
 
     if (transfer->easy) {
-        curl_multi_remove_handle(client->multi, transfer->easy);
-        curl_easy_cleanup(transfer->easy);
+        curl->multi_remove_handle(client->multi, transfer->easy);
+        curl->easy_cleanup(transfer->easy);
         uv_close((uv_handle_t *)transfer->idle, on_idle_closed);
+        curl->slist_free_all(transfer->fields);
+        curl->slist_free_all(transfer->foreign_fields);
     }
-    curl_slist_free_all(transfer->fields);
-    curl_slist_free_all(transfer->foreign_fields);
     sched_lock(client->sched);
     exchange_unref(transfer->exchange);
     sched_unlock(client->sched);
@@ -622,8 +634,8 @@ void http_client_destroy(struct http_client *client)
     while (!STAILQ_EMPTY(&client->queue))
         http_client_turn(client);
     if (client->multi) {
-        curl_multi_cleanup(client->multi);
-        curl_global_cleanup();
+        curl->multi_cleanup(client->multi);
+        curl->global_cleanup();
     }
     uv_close((uv_handle_t *)&client->timer, on_closed);
 }

@@ -405,14 +405,22 @@ static void main_finish(struct worker_process *process)
     uv_loop_close(&process->loop);
 }
 
-int worker_main(void)
+int worker_main(const char *version)
 {
     static const struct link_handler handler = {
         .frame = on_frame, .drained = on_link_drained, .ended = on_link_ended};
     struct worker_process process = {.quitting = false};
     int fd;
 
+    close(WORKER_FD_BINARY);
     main_take_log();
+    if (*version && strcmp(version, PACKAGE_VERSION) != 0) {
+        log_error("this program is sluice " PACKAGE_VERSION
+                  ", the server is sluice %s: install both "
+                  "programs, and restart the server",
+                  version);
+        return 2;
+    }
     fd = main_take_socket();
     if (fd < 0 || uv_loop_init(&process.loop) < 0 ||
         link_open(&process.loop, fd, WIRE_FRONT, &handler, &process, &process.link) < 0) {

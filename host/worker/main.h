@@ -6,7 +6,7 @@
 #ifndef WORKER_MAIN_H
 #define WORKER_MAIN_H
 
-/* Return the exit status of the process. */
-int worker_main(void);
+/* version is the front's. Return the exit status of the process. */
+int worker_main(const char *version);
 
 #endif

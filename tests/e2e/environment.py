@@ -9,6 +9,7 @@ What is tested, from the environment, and waiting for conditions:
 """
 
 import os
+import shutil
 import socket
 import sys
 import time
@@ -34,6 +35,12 @@ def required(name):
 BINARY = required("SLUICE")
 REFERENCE_PLUGINS = required("SLUICE_PLUGINS")
 TEST_PLUGINS = required("SLUICE_TEST_PLUGINS")
+
+
+def copy_programs(folder):
+    """Copies `sluice`, and what it becomes to serve; returns the path of the first."""
+    shutil.copy(BINARY + "-front", folder)
+    return shutil.copy(BINARY, folder)
 
 
 def plugin_path(name):

@@ -21,7 +21,7 @@ import tempfile
 import unittest
 
 from environment import (BINARY, MARK, PATIENCE_S, REFERENCE_PLUGINS, SANITIZED, SRCDIR,
-                         TEST_PLUGINS, free_port, plugin_path, required, wait_for)
+                         TEST_PLUGINS, copy_programs, free_port, plugin_path, required, wait_for)
 from host import Server, memory_kib, processes_with, run_sluice, waited_for_cpu_s
 from http1 import Answer, Connection, ResponseParser, request_bytes, run_request
 from identity import Identity

@@ -9,7 +9,7 @@ import resource
 import shutil
 import unittest
 
-from harness import BINARY, SANITIZED, Test, main, plugin_path, run_sluice, wait_for
+from harness import SANITIZED, Test, copy_programs, main, plugin_path, run_sluice, wait_for
 from supervising import exists
 
 SECRET = "sk-that-only-its-owner-may-know"
@@ -31,7 +31,7 @@ class DoorsTest(Test):
         """The user reads the binary and its plugins, wherever the build folder is."""
         server = self.prepare(settings={"host.debug": "no", **(settings or {})}, env=env)
         folder = server.plugin_folder
-        server.args[0] = shutil.copy(BINARY, self.path("sluice"))
+        server.args[0] = copy_programs(self.folder)
         for plugin in plugins:
             shutil.copy(plugin_path(plugin), folder)
         if os.getuid() == 0:

@@ -81,13 +81,14 @@ class Hardening(unittest.TestCase):
             self.assertNotEqual(segment[1] & 3, 3, f"{path}: no page is writable and executable")
         return elf
 
-    def test_the_binary(self):
-        elf = self.check_linked(BINARY)
-        self.assertEqual(elf.type, ET_DYN)
-        self.assertTrue(elf.dynamic().get(DT_FLAGS_1, 0) & DF_1_PIE, "PIE")
-        self.assertIn(b"\0__stack_chk_fail", elf.section(".dynstr"))
-        if configured("HARDEN_CPPFLAGS"):
-            self.assertRegex(elf.section(".dynstr"), rb"\0__\w+_chk\0", "FORTIFY")
+    def test_the_programs(self):
+        for program in (BINARY, BINARY + "-front"):
+            elf = self.check_linked(program)
+            self.assertEqual(elf.type, ET_DYN)
+            self.assertTrue(elf.dynamic().get(DT_FLAGS_1, 0) & DF_1_PIE, "PIE")
+            self.assertIn(b"\0__stack_chk_fail", elf.section(".dynstr"))
+            if configured("HARDEN_CPPFLAGS"):
+                self.assertRegex(elf.section(".dynstr"), rb"\0__\w+_chk\0", "FORTIFY")
 
     def test_the_plugins(self):
         plugins = glob.glob(os.path.join(REFERENCE_PLUGINS, "*.so"))

@@ -15,7 +15,7 @@ OURS = ("docs/", "host/", "plugins/", "sdk/", "tests/")
 
 
 # A room of host/ and the rooms that it may include besides itself; "sdk" is sdk/agent.h and its like.
-# host/main.c, host/front.c and host/reload.c compose the others.
+# host/main.c, host/front_main.c, host/front.c and host/reload.c compose the others.
 ROOMS = {
     "base": "",
     "wire": "base",
@@ -37,7 +37,7 @@ LIBRARIES = {
     "microhttpd.h": ("host/http/",),
     "gnutls/": ("host/http/", "host/base/digest.c"),
     "ltdl.h": ("host/worker/plugin.c",),
-    "curl/": ("host/worker/httpclient.c", "host/worker/http_request.c"),
+    "curl/": ("host/worker/curl.h",),
     "hiredis/": (),
     "ini.h": ("host/config/ini.c",),
 }
@@ -66,11 +66,11 @@ def is_ours(name):
     return any(os.path.exists(os.path.join(SRCDIR, folder, name)) for folder in ("host", "sdk"))
 
 
-COMPOSERS = ("front", "main", "reload")
+COMPOSERS = ("front", "front_main", "main", "reload")
 
 
 def room_of(path):
-    """The room of a path below host/; "front", "main" and "reload" are files of no room."""
+    """The room of a path below host/; those of COMPOSERS are files of no room."""
     folder = os.path.dirname(path)
     return folder if folder else path.rpartition(".")[0]
 

@@ -1,12 +1,17 @@
 #!/usr/bin/python3
 """A plugin's names are its own; where the host's replace them, `check` says which."""
 
+import errno
+import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import unittest
 
-from harness import REFERENCE_PLUGINS, SANITIZED, Test, main, run_sluice
+from harness import (BINARY, REFERENCE_PLUGINS, SANITIZED, Test, copy_programs, main,
+                     run_sluice, wait_for)
 from test_abi import pkg_config
 
 # A library of others: names that the C library has, too.
@@ -127,6 +132,115 @@ class Check(Names):
         self.assertEqual([name for name, *_ in self.check(plugin)], [])
         for name in ("chat", "echo", "ticker"):
             self.assertEqual(self.check(os.path.join(REFERENCE_PLUGINS, name + ".so")), [])
+
+
+# A name of each library that the host, its HTTP client or what those need are linked with.
+VENDORED = ("cJSON_Version uv_version_string ini_parse lt_dlopen curl_version SSL_library_init "
+            "OpenSSL_version gnutls_check_version nghttp2_version MHD_get_version zlibVersion "
+            "sqlite3_libversion BrotliDecoderVersion ZSTD_versionString ldap_init krb5_init_context "
+            "idn2_check_version nettle_version_major").split()
+
+
+@unittest.skipIf(SANITIZED, "a sanitizer brings libraries of its own")
+class Vendored(Names):
+    """A plugin that brings libraries of the same names as the host's, without a flag of ours."""
+
+    LIBRARY = "".join(f"int {name}(void); int {name}(void) {{ return 7; }}\n" for name in VENDORED)
+    TEXT = """
+        #include <sluice/agent.h>
+        #include <sluice/agent_http.h>
+        #include <stdio.h>
+        %s
+        static int sum(void) { return %s; }
+        static int handle(void *self, const char *input)
+        {
+            struct agent_http_request request = {.url = "http://127.0.0.1:1/"};
+            struct agent_http *http;
+            char json[64];
+            int before = sum(), status;
+
+            (void)self;
+            (void)input;
+            if ((status = agent_http_open(&request, &http)) < 0)
+                return status;
+            status = agent_http_status(http); /* libcurl is loaded now */
+            agent_http_close(http);
+            snprintf(json, sizeof json, "{\\"sums\\":[%%d,%%d],\\"http\\":%%d}", before, sum(), status);
+            return emit_event("own", json);
+        }
+        AGENT_PLUGIN(.name = "named", .version = "1", .handle = handle)
+        """ % ("".join(f"int {name}(void);" for name in VENDORED),
+               " + ".join(f"{name}()" for name in VENDORED))
+    OWN = {"sums": [7 * len(VENDORED)] * 2, "http": -errno.ECONNREFUSED}
+
+    def try_plugin(self, plugin):
+        self.assertEqual(self.check(plugin), [])
+        ended = run_sluice("run", plugin)
+        self.assertIn(f"data: {json.dumps(self.OWN, separators=(',', ':'))}\n", ended.stdout.decode())
+        server = self.prepare()
+        shutil.copy(plugin, os.path.join(server.plugin_folder, "named.so"))
+        server.start()
+        event, = (event for event in server.run("named", {}) if event.type == "own")
+        self.assertEqual(event.json(), self.OWN)
+
+    def test_in_the_plugin(self):
+        self.try_plugin(self.plugin(self.TEXT, *UNPROTECTED, self.archive("vendored", self.LIBRARY)))
+
+    def test_in_a_library(self):
+        self.cc("-shared", "-fPIC", self.write("vendored.c", self.LIBRARY), "-o",
+                self.path("libvendored.so"))
+        self.try_plugin(self.plugin(self.TEXT, *UNPROTECTED, "-L.", "-lvendored",
+                                    f"-Wl,-rpath,{self.folder}"))
+
+    def test_a_wide_scope_is_told(self):
+        """What is preloaded is looked at before a plugin."""
+        plugin = self.plugin(self.TEXT, *UNPROTECTED, self.archive("vendored", self.LIBRARY))
+        ended = run_sluice("check", plugin, env={"LD_PRELOAD": "libcjson.so.1"})
+        self.assertIn(b"cJSON_Version of named.so is replaced by the host's libcjson.so.1: "
+                      b"link with `pkg-config --libs sluice`\n", ended.stderr)
+
+    def test_programs(self):
+        """The one that holds plugins needs the C library alone, where the others are archives."""
+        with open(os.path.join(os.path.dirname(BINARY), "Makefile"), encoding="utf-8") as file:
+            makefile = file.read()
+        for name in ("UV", "INIH", "LTDL"):
+            if not re.search(rf"(?m)^WORKER_{name}_LIBS = /.*\.a$", makefile):
+                self.skipTest(f"no archive for WORKER_{name}_LIBS")
+        needs = subprocess.run(["readelf", "-dW", BINARY], check=True, capture_output=True,
+                               text=True).stdout
+        self.assertLessEqual(set(re.findall(r"NEEDED.*\[(.*?)\.so", needs)),
+                             {"libc", "libm", "ld-linux-x86-64"})
+
+
+class Programs(Names):
+    def test_one_is_missing(self):
+        program = shutil.copy(BINARY, self.folder)
+        ended = subprocess.run([program, "check", "x.so"], capture_output=True, check=False)
+        self.assertEqual(ended.returncode, 1)
+        self.assertRegex(ended.stderr, b"^sluice: the program sluice-front is neither in .* nor in ")
+        front = shutil.copy(BINARY + "-front", self.folder)
+        os.remove(program)
+        ended = subprocess.run([front, "serve"], capture_output=True, check=False)
+        self.assertEqual(ended.returncode, 1)
+        self.assertRegex(ended.stderr, b"^sluice: the program sluice is neither in ")
+
+    def test_an_upgrade_in_place(self):
+        """A server starts workers of its own build when its files are others."""
+        server = self.prepare("echo")
+        server.args[0] = copy_programs(self.folder)
+        server.start()
+        before = server.worker_of("echo")
+        os.remove(server.args[0])
+        with open(server.args[0], "w", encoding="ascii") as file:
+            file.write("#!/bin/sh\nexit 1\n")
+        os.chmod(server.args[0], 0o755)
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: server.serving("echo") not in ([], [before]), "another worker serves")
+
+    def test_two_versions(self):
+        ended = subprocess.run([BINARY, "worker", "x.so", "0.0"], capture_output=True, check=False)
+        self.assertEqual(ended.returncode, 2)
+        self.assertRegex(ended.stderr, rb"this program is sluice [\d.]+, the server is sluice 0\.0: ")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import unittest
 
 import cable
 import test_doors
-from harness import BINARY, SANITIZED, Identity, Test, main, plugin_path, run_sluice, wait_for
+from harness import (SANITIZED, Identity, Test, copy_programs, main, plugin_path, run_sluice,
+                     wait_for)
 from host import read_proc
 from supervising import exists
 from test_doors import CLOSED, LANDLOCK
@@ -40,7 +41,7 @@ class UserTest(Test):
     def prepare_as_root(self, *plugins, user="nobody", config="", settings=None, **more):
         """A server of root's, in a folder that others may enter; plugins are copies."""
         server = self.prepare(settings=settings, **more)
-        server.args[0] = shutil.copy(BINARY, self.path("sluice"))
+        server.args[0] = copy_programs(self.folder)
         for plugin in plugins:
             shutil.copy(plugin_path(plugin), server.plugin_folder)
         for path in (self.folder, server.folder, server.plugin_folder):
