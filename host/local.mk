@@ -22,6 +22,8 @@ base_sources = \
 	host/base/json.h \
 	host/base/json_fault.c \
 	host/base/json_fault.h \
+	host/base/json_member.c \
+	host/base/json_scan.h \
 	host/base/log.c \
 	host/base/log.h \
 	host/base/log_fact.c \
@@ -354,6 +356,7 @@ libsluice_test_la_SOURCES = \
 	host/base/buf.c \
 	host/base/json.c \
 	host/base/json_fault.c \
+	host/base/json_member.c \
 	host/base/log.c \
 	host/base/log_fact.c \
 	host/base/log_sink.c \

@@ -1,15 +1,39 @@
 #include "base/json_fault.h"
 
 #include "base/buf.h"
-#include "base/json.h"
 #include "base/log_fact.h"
 
-#include <stdbool.h>
+#define SCAN_WANTS(s, what) ((s)->wants = (what), false)
+#include "base/json_scan.h"
+
 #include <string.h>
 
 /* Bytes that are shown before the place, and from there on. */
 #define BEFORE 32
 #define AFTER  16
+
+/* ---- where it is ---- */
+
+bool json_find_fault(const char *text, size_t length, struct json_fault *fault)
+{
+    struct scanner s;
+
+    if (scan_text(&s, text, length))
+        return false;
+    *fault = (struct json_fault){.at = (size_t)((const char *)s.at - text), .wants = s.wants};
+    return true;
+}
+
+bool utf8_find_fault(const char *text, size_t length, struct json_fault *fault)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + length;
+    size_t step;
+
+    while (p < end && (step = utf8_sequence(p, end)))
+        p += step;
+    *fault = (struct json_fault){.at = (size_t)((const char *)p - text), .wants = JSON_WANTS_utf8};
+    return p < end;
+}
 
 /* ---- what to write instead ---- */
 
@@ -19,11 +43,6 @@ static char byte_at(const char *text, size_t length, size_t at, int offset)
     size_t index = at + (size_t)offset;
 
     return (offset < 0 && at < (size_t)-offset) || index >= length ? '\0' : text[index];
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
 }
 
 /* Return whether the text has this word at the place, in any case of ASCII letters. */
@@ -39,8 +58,9 @@ static bool has_word(const char *text, size_t length, size_t at, const char *wor
 /* Return whether a name is wanted after "1,5": the byte to blame is the comma. */
 static bool has_decimal_comma(const char *text, size_t length, size_t at)
 {
-    return is_digit(byte_at(text, length, at, 0)) && byte_at(text, length, at, -1) == ',' &&
-           is_digit(byte_at(text, length, at, -2));
+    return is_digit((unsigned char)byte_at(text, length, at, 0)) &&
+           byte_at(text, length, at, -1) == ',' &&
+           is_digit((unsigned char)byte_at(text, length, at, -2));
 }
 
 /* Advise on a place where a value is wanted. */
@@ -86,7 +106,7 @@ static const char *advice(const char *text, size_t length, const struct json_fau
         return "take away the byte order mark";
     if ((here == ']' || here == '}') && before == ',')
         return "take away the ',' before it";
-    if (before == '0' && is_digit(here))
+    if (before == '0' && is_digit((unsigned char)here))
         return "a number does not begin with 0";
     switch (fault->wants) {
     case JSON_WANTS_value:

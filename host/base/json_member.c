@@ -1,0 +1,102 @@
+#include "base/json.h"
+
+#include "base/buf.h"
+
+#include <string.h>
+
+#define SCAN_WANTS(s, what) false
+#include "base/json_scan.h"
+
+static unsigned hex4(const unsigned char *digits)
+{
+    unsigned value = 0;
+
+    for (int i = 0; i < 4; i++)
+        value = value * 16 + (is_digit(digits[i]) ? digits[i] - 48u : (digits[i] | 32u) - 87u);
+    return value;
+}
+
+/* Write the character in UTF-8; return the place after it. */
+static char *put_character(char *to, unsigned code)
+{
+    size_t length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+
+    for (size_t i = length - 1; i > 0; i--, code >>= 6)
+        to[i] = (char)(0x80 | (code & 0x3f));
+    to[0] = (char)(length == 1 ? code : (0xf00u >> length & 0xff) | code);
+    return to + length;
+}
+
+/* Write what stands between the quotes of a scanned string; return its length, which is not more
+ * than it had. */
+static size_t unescape(char *out, const unsigned char *p, const unsigned char *end)
+{
+    static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    char *to = out;
+
+    while (p < end) {
+        const char *letter;
+        unsigned code;
+
+        if (*p != '\\') {
+            *to++ = (char)*p++;
+            continue;
+        }
+        if (p[1] != 'u') {
+            letter = strchr(letters, p[1]);
+            *to++ = letter ? meant[letter - letters] : (char)p[1];
+            p += 2;
+            continue;
+        }
+        code = hex4(p + 2);
+        p += 6;
+        if (code >= 0xd800 && code < 0xdc00 && end - p >= 6 && p[0] == '\\' && p[1] == 'u' &&
+            hex4(p + 2) - 0xdc00 < 0x400) {
+            code = 0x10000 + ((code - 0xd800) << 10) + (hex4(p + 2) - 0xdc00);
+            p += 6;
+        }
+        to = put_character(to, code >= 0xd800 && code < 0xe000 ? 0xfffd : code);
+    }
+    return (size_t)(to - out);
+}
+
+static bool is_key(const unsigned char *from, const unsigned char *end, const char *name)
+{
+    char key[6 * JSON_NAME_MAX];
+    size_t length = (size_t)(end - from) <= sizeof key ? unescape(key, from, end) : SIZE_MAX;
+
+    return length == strlen(name) && memcmp(key, name, length) == 0;
+}
+
+bool json_member_text(const char *json, size_t length, const char *name, struct buf *out)
+{
+    enum expect expect = EXPECT_VALUE;
+    bool is_wanted = false;
+    struct scanner s;
+
+    s.at = (const unsigned char *)json;
+    s.end = s.at + length;
+    s.white = 0;
+    s.depth = 0;
+    do {
+        bool is_member = s.depth == 1 && in_object(&s);
+        enum expect expected = expect;
+        const unsigned char *token;
+
+        scan_white(&s);
+        token = s.at;
+        if (s.at == s.end || !scan_token(&s, &expect))
+            return false;
+        if (!is_member || *token != '"') {
+            is_wanted &= !is_member;
+        } else if (expected != EXPECT_VALUE) {
+            size_t key = string_length((const char *)token);
+            is_wanted = is_key(token + 1, token + key - 1, name);
+        } else if (is_wanted) {
+            char *to = buf_reserve(out, (size_t)(s.at - token));
+            buf_commit(out, unescape(to, token + 1, s.at - 1));
+            return true;
+        }
+    } while (s.depth > 0);
+    return false;
+}
