@@ -129,7 +129,8 @@ struct agent_llm_answer {
     int refused; /* the text is the model's refusal */
     struct agent_llm_call *calls;
     size_t call_count;
-    cJSON *extra_content;   /* by a call's id, what the server wants to see again; NULL for none */
+    cJSON *extra_content;   /* what the server wants to see again, by a call's id; NULL for none */
+    char *reasoning;        /* before calls, if the server wants to see it again; else NULL */
     char finish_reason[32]; /* "stop", "length", "tool_calls", ...; "" if none arrived */
     long input_tokens;      /* -1 if the server does not report it */
     long output_tokens;

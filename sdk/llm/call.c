@@ -288,9 +288,17 @@ static int is_taken(const struct agent_llm_answer *answer, const char *id)
  */
 static char *finish_arguments(char *text)
 {
-    cJSON *json = text ? agent_json_parse(text) : NULL, *inner;
-    const char *better = text && !is_blank(text) && !cJSON_IsNull(json) ? NULL : "{}";
+    const char *better = text && !is_blank(text) ? NULL : "{}";
+    cJSON *json = NULL, *inner;
+    char *copied;
 
+    if (better == NULL) {
+        agent_llm_repair(text);
+        agent_llm_mend(text);
+        json = agent_json_parse(text);
+    }
+    if (cJSON_IsNull(json))
+        better = "{}";
     if (cJSON_IsString(json)) {
         inner = agent_json_parse(json->valuestring);
         if (cJSON_IsObject(inner))
@@ -298,11 +306,9 @@ static char *finish_arguments(char *text)
         cJSON_Delete(inner);
     }
     if (better) {
-        char *copied = agent_llm_copy(better, strlen(better));
+        copied = agent_llm_copy(better, strlen(better));
         free(text);
         text = copied;
-    } else {
-        agent_llm_mend(text);
     }
     cJSON_Delete(json);
     return text;

@@ -169,9 +169,10 @@ void agent_llm_answer_finish(struct agent_llm_answer *answer)
     }
     free(answer->calls);
     free(answer->text);
+    free(answer->reasoning);
     cJSON_Delete(answer->extra_content);
     answer->calls = NULL;
     answer->call_count = 0;
-    answer->text = NULL;
+    answer->text = answer->reasoning = NULL;
     answer->extra_content = NULL;
 }

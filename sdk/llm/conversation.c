@@ -56,6 +56,8 @@ int agent_llm_say_answer(cJSON *messages, const struct agent_llm_answer *answer)
     message = last_of(messages);
     if (answer->text[0] == '\0') /* some servers refuse "" here */
         cJSON_ReplaceItemInObjectCaseSensitive(message, "content", cJSON_CreateNull());
+    if (answer->reasoning) /* servers of the kind of DeepSeek's refuse calls without it */
+        cJSON_AddStringToObject(message, "reasoning_content", answer->reasoning);
     calls = cJSON_AddArrayToObject(message, "tool_calls");
     for (i = 0; i < answer->call_count; i++)
         cJSON_AddItemToArray(calls, call_json(&answer->calls[i], answer->extra_content));

@@ -121,18 +121,19 @@ struct llm_stream {
     struct agent_sse sse;
     struct llm_filter filter;
     struct llm_calls calls;
-    struct agent_sse_text text, bare; /* bare: lines that are no event's, perhaps of a document */
+    struct agent_sse_text text, reasoning;
+    struct agent_sse_text bare; /* lines that are no event's, perhaps of a document */
     struct llm_half text_half, reasoning_half;
-    size_t size;             /* of all pieces, at most AGENT_LLM_ANSWER_MAX */
-    long choice;             /* the index of the choice that is read; -1 before the first */
-    char unknown[304];       /* the first thing that was not understood */
-    unsigned char events;    /* an event has arrived */
-    unsigned char done;      /* [DONE], or the end of a document, has arrived */
-    unsigned char ended;     /* a finish_reason has arrived, and no piece after it */
-    unsigned char is_bare;   /* what is taken is no event's */
-    unsigned char other;     /* pieces of other choices have arrived */
-    unsigned char no_words;  /* an error without words has arrived, and nothing after it */
-    unsigned char reasoning; /* has arrived */
+    size_t size;            /* of all pieces, at most AGENT_LLM_ANSWER_MAX */
+    long choice;            /* the index of the choice that is read; -1 before the first */
+    char unknown[304];      /* the first thing that was not understood */
+    unsigned char events;   /* an event has arrived */
+    unsigned char done;     /* [DONE], or the end of a document, has arrived */
+    unsigned char ended;    /* a finish_reason has arrived, and no piece after it */
+    unsigned char is_bare;  /* what is taken is no event's */
+    unsigned char other;    /* pieces of other choices have arrived */
+    unsigned char no_words; /* an error without words has arrived, and nothing after it */
+    unsigned char echoes;   /* the reasoning came as reasoning_content, see say_answer() */
 };
 
 /* One attempt: a request and its response. */

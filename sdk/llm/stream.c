@@ -24,8 +24,8 @@
 #include <ctype.h>
 #include <strings.h>
 
-#define READ_MAX (2 * AGENT_LLM_ANSWER_MAX) /* bytes of a line, an event, and a document */
-#define PART_MAX (128 * 1024)               /* bytes of a text in one event of the run */
+#define READ_MAX (2 * AGENT_LLM_ANSWER_MAX - 2) /* bytes of a line, an event, and a document */
+#define PART_MAX (128 * 1024)                   /* bytes of a text in one event of the run */
 
 static const cJSON *member(const cJSON *object, const char *name)
 {
@@ -77,21 +77,14 @@ static int count(struct llm_exchange *exchange, size_t bytes)
     return 0;
 }
 
-static int emit_reasoning(const char *piece)
-{
-    cJSON *event = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(event, "delta", piece);
-    return agent_emit_json("reasoning", event);
-}
-
-/* Emit a text, in parts if it is long; each is cut at a character. */
-static int emit_parts(char *text, int (*emit)(const char *text))
+/* Emit reasoning, in parts if it is long; each is cut at a character. */
+static int emit_reasoning(char *text)
 {
     size_t length = strlen(text), part;
     int status = 0;
 
     while (status == 0 && length > 0) {
+        cJSON *event = cJSON_CreateObject();
         char kept;
         part = length;
         if (part > PART_MAX) {
@@ -100,8 +93,9 @@ static int emit_parts(char *text, int (*emit)(const char *text))
         }
         kept = text[part];
         text[part] = '\0';
-        status = emit(text);
+        cJSON_AddStringToObject(event, "delta", text);
         text[part] = kept;
+        status = agent_emit_json("reasoning", event);
         text += part;
         length -= part;
     }
@@ -124,7 +118,7 @@ static int take_text(struct llm_exchange *exchange, const char *piece)
         return -ENOMEM;
     status = agent_sse_add(&stream->text, text, strlen(text), AGENT_LLM_ANSWER_MAX);
     if (status == 0 && !(exchange->llm->quiet & AGENT_LLM_QUIET_TEXT))
-        status = emit_parts(text, emit_text);
+        status = emit_text(text);
     free(text);
     return status;
 }
@@ -138,13 +132,14 @@ static int take_reasoning(struct llm_exchange *exchange, const char *piece)
     if (piece == NULL || *piece == '\0')
         return 0;
     status = count(exchange, strlen(piece));
-    stream->reasoning = 1;
-    if (status < 0 || exchange->llm->quiet & AGENT_LLM_QUIET_TEXT)
+    if (status < 0)
         return status;
     text = agent_llm_join(&stream->reasoning_half, piece);
     if (text == NULL)
         return -ENOMEM;
-    status = emit_parts(text, emit_reasoning);
+    status = agent_sse_add(&stream->reasoning, text, strlen(text), AGENT_LLM_ANSWER_MAX);
+    if (status == 0 && !(exchange->llm->quiet & AGENT_LLM_QUIET_TEXT))
+        status = emit_reasoning(text);
     free(text);
     return status;
 }
@@ -244,11 +239,15 @@ static int take_delta(struct llm_exchange *exchange, const cJSON *delta)
     static const char *const reasonings[] = {"reasoning_content", "reasoning", "thinking",
                                              "reasoning_details", NULL};
     struct llm_stream *stream = &exchange->stream;
+    const cJSON *reasoning;
     size_t before = stream->size, bytes = stream->calls.bytes;
     int status = stream->done && delta->child ? fail_after_done(exchange) : 0, said;
 
+    reasoning = first_of(delta, reasonings);
+    if (!agent_llm_is_empty(reasoning))
+        stream->echoes = strcmp(reasoning->string, *reasonings) == 0;
     if (status == 0)
-        status = take_content(exchange, first_of(delta, reasonings), take_reasoning, 0);
+        status = take_content(exchange, reasoning, take_reasoning, 0);
     if (status == 0)
         status = take_content(exchange, member(delta, "content"), take_text, 0);
     if (status == 0)
@@ -664,8 +663,8 @@ static int judge(struct llm_exchange *exchange)
         return agent_llm_fail(answer, -EPROTO, "model_broken",
                               "the model reached its limit %s (finish_reason length); set a higher "
                               "max_tokens",
-                              stream->reasoning ? "while it was still reasoning"
-                                                : "before its first word");
+                              stream->reasoning.length > 0 ? "while it was still reasoning"
+                                                           : "before its first word");
     if (strcmp(reason, "content_filter") == 0)
         return agent_llm_fail(answer, -EPROTO, "model_broken",
                               "the model's server held the answer back (finish_reason "
@@ -699,7 +698,7 @@ static int feed(struct llm_exchange *exchange, const char *data, size_t length)
         return agent_llm_fail(exchange->answer, status, "model_too_large",
                               "an event of the model's answer is larger than the %d MiB that this "
                               "host reads at once; ask for less",
-                              READ_MAX >> 20);
+                              (READ_MAX + 2) >> 20);
     return status;
 }
 
@@ -754,6 +753,10 @@ int agent_llm_stream_read(struct llm_exchange *exchange)
     status = judge(exchange);
     if (status == 0)
         status = agent_llm_check(answer, agent_llm_calls_hand_over(&stream->calls, answer));
+    if (status == 0 && stream->echoes && answer->call_count > 0) {
+        answer->reasoning = stream->reasoning.data;
+        memset(&stream->reasoning, 0, sizeof stream->reasoning);
+    }
     return status;
 }
 
@@ -761,5 +764,6 @@ void agent_llm_stream_finish(struct llm_stream *stream)
 {
     agent_llm_calls_finish(&stream->calls);
     agent_sse_finish(&stream->sse);
+    free(stream->reasoning.data);
     free(stream->bare.data);
 }

@@ -245,6 +245,21 @@ CASE(what_the_server_wants_to_see_again)
     expect_sent(1, "\"extra_content\":{\"google\":{\"thought_signature\":\"c2ln\"}}}]");
 }
 
+CASE(reasoning_that_the_server_wants_to_see_again)
+{
+    agent_test_answer(
+        test, &(struct agent_test_response){
+                  .body = AGENT_TEST_LIST(
+                      "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"let me \"}}]}\n\n"
+                      "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"see\"}}]}\n\n"
+                      "data: {\"choices\":[{\"delta\":{\"tool_calls\":[" CALL(
+                          "0", "a", "odd", "{}") "]},\"finish_reason\":\"tool_calls\"}]}\n\n")});
+    script_text("done");
+    run();
+    expect_sent(1, "{\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"let me see\","
+                   "\"tool_calls\":[");
+}
+
 CASE(rounds_are_limited)
 {
     llm.max_rounds = 3;
