@@ -8,6 +8,12 @@ plugin_LTLIBRARIES = \
 	plugins/echo.la \
 	plugins/ticker.la
 
+# libtool's own files are no plugins. Without them, libtool removes only themselves.
+install-data-hook:
+	cd '$(DESTDIR)$(plugindir)' && rm -f $(notdir $(plugin_LTLIBRARIES))
+uninstall-hook:
+	cd '$(DESTDIR)$(plugindir)' 2>/dev/null && rm -f $(notdir $(plugin_LTLIBRARIES:.la=.so)) || :
+
 PLUGIN_CPPFLAGS = \
 	-I$(builddir)/include \
 	$(CJSON_CFLAGS) \

@@ -285,6 +285,18 @@ class Install(Examples, unittest.TestCase):
         for name in ("ask.so", "chat.so", "echo.so", "ticker.so"):
             self.assertTrue((self.one("echo.so").parent / name).exists(), name)
 
+    def test_plugin_folder_has_only_plugins(self):
+        """Also in an uninstalled tree nothing of them is left."""
+        folder = self.one("echo.so").parent
+        self.assertEqual({file.suffix for file in folder.iterdir()}, {".so"})
+        with tempfile.TemporaryDirectory() as root:
+            env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+            for target in ("install", "uninstall"):
+                subprocess.run(["make", "-C", str(BUILD), "--silent", target, f"DESTDIR={root}"],
+                               check=True, env=env, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+            self.assertEqual([path for path in pathlib.Path(root).rglob("*") if path.is_file()], [])
+
     def test_documents_of_ask_are_installed(self):
         plugin = self.one("ask.so").read_bytes()
         folder = self.one("configuration.md").parent
