@@ -7,6 +7,8 @@ base_sources = \
 	host/base/capacity.h \
 	host/base/digest.c \
 	host/base/digest.h \
+	host/base/elf.c \
+	host/base/elf.h \
 	host/base/guard.c \
 	host/base/guard.h \
 	host/base/farm.c \

@@ -35,6 +35,7 @@ check_PROGRAMS = \
 	tests/unit/test_capacity \
 	tests/unit/test_config \
 	tests/unit/test_feed \
+	tests/unit/test_elf \
 	tests/unit/test_eventlog \
 	tests/unit/test_fiber \
 	tests/unit/test_framing \

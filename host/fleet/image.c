@@ -17,6 +17,7 @@
 
 #include "base/capacity.h"
 #include "base/digest.h"
+#include "base/elf.h"
 #include "base/mem.h"
 #include "base/pool.h"
 #include "fleet/look.h"
@@ -68,7 +69,14 @@ static int check_whole(int fd, off_t size, const char *file, struct why *why)
     ElfW(Ehdr) header;
     ssize_t got = pread(fd, &header, sizeof header, 0);
     uint64_t wanted = got < 0 ? 0 : elf_size(&header, (size_t)got);
+    struct why foreign = {0};
+    int status = got < 0 ? 0 : elf_check_machine(&header, (size_t)got, &foreign);
 
+    if (status < 0)
+        why_set(why, 0, "refused at copy: %s: %s", file, why_text(&foreign));
+    why_finish(&foreign);
+    if (status < 0)
+        return status;
     if (wanted == 0 && size >= (off_t)sizeof header)
         return why_set(why, -ENOEXEC, "refused at copy: %s is not a shared object (ELF)", file);
     if (wanted == 0 || (uint64_t)size < wanted)

@@ -1,5 +1,6 @@
 #include "worker/plugin.h"
 
+#include "base/elf.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -60,7 +61,13 @@ static int module_open(const char *path, const char *file, lt_dlhandle *out,
                        struct refusal *refusal)
 {
     lt_dladvise advise;
+    struct why why = {0};
 
+    if (elf_check_file(path, &why) < 0) {
+        refuse(refusal, -EINVAL, "open", "cannot load %s: %s", file, why_text(&why));
+        why_finish(&why);
+        return -EINVAL;
+    }
     if (dlopen(path, RTLD_NOW | RTLD_LOCAL) == NULL) {
         const char *message = dlerror();
         return refuse(refusal, -EINVAL, "open", "cannot load %s: %s%s", file,

@@ -4,13 +4,14 @@
 import errno
 import json
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import unittest
 
-from harness import (BINARY, REFERENCE_PLUGINS, SANITIZED, Test, copy_programs, main,
+from harness import (BINARY, REFERENCE_PLUGINS, SANITIZED, Test, copy_programs, main, plugin_path,
                      run_sluice, wait_for)
 from test_abi import pkg_config
 
@@ -210,6 +211,62 @@ class Vendored(Names):
                                text=True).stdout
         self.assertLessEqual(set(re.findall(r"NEEDED.*\[(.*?)\.so", needs)),
                              {"libc", "libm", "ld-linux-x86-64"})
+
+
+class Foreign(Names):
+    """Plugins for other machines and systems are refused in words, by each command."""
+
+    HERE = {"x86_64": "64-bit x86-64", "aarch64": "64-bit ARM64"}.get(platform.machine())
+
+    def setUp(self):
+        super().setUp()
+        if self.HERE is None:
+            self.skipTest("what this machine is called is not known here")
+        with open(plugin_path("echo"), "rb") as file:
+            self.plugin_bytes = bytearray(file.read())
+
+    def refused(self, words, name="echo"):
+        path = self.path(name + ".so")
+        with open(path, "wb") as file:
+            file.write(self.plugin_bytes)
+        for command in ("check", "run"):
+            ended = run_sluice(command, path)
+            self.assertEqual(ended.returncode, 1)
+            self.assertIn(words, ended.stderr.decode())
+        server = self.prepare("ticker")
+        shutil.copy(path, server.plugin_folder)
+        server.start()
+        self.assertIn(words, server.log())
+
+    def test_machines(self):
+        for bytes_at, words in (
+                ({4: 1, 18: 3, 19: 0}, "built for 32-bit i386, this host is " + self.HERE),
+                ({4: 1, 18: 40, 19: 0}, "built for 32-bit ARM, this host is " + self.HERE),
+                ({18: 243, 19: 0}, "built for 64-bit RISC-V, this host is " + self.HERE),
+                ({18: 254, 19: 202}, "built for 64-bit machine 51966, this host is " + self.HERE),
+                ({5: 2, 18: 0, 19: 22}, "built for 64-bit s390x (big-endian), this host is " + self.HERE),
+                ({7: 9}, "built for FreeBSD, this host is Linux")):
+            with self.subTest(words=words):
+                whole = bytes(self.plugin_bytes)
+                for at, byte in bytes_at.items():
+                    self.plugin_bytes[at] = byte
+                self.refused(words)
+                self.plugin_bytes = bytearray(whole)
+
+    def test_c_libraries(self):
+        """The name of the needed library is as long as that of glibc's."""
+        for name, words in ((b"libc.so\0\0", "built for musl (needs libc.so), this host uses glibc"),
+                            (b"libc.musl-", "built for musl (needs libc.musl-")):
+            with self.subTest(words=words):
+                self.cc("-shared", "-fPIC", "-Wl,-soname," + (name.rstrip(b"\0").decode() + "x" * (
+                    3 if name.endswith(b"-") else 0)), self.write("c.c", "int other;"), "-o",
+                        self.path("libother.so"))
+                plugin = self.plugin(PLUGIN + "extern int other; int *use(void); "
+                                     "int *use(void) { return &other; }", "-Wl,--no-as-needed",
+                                     self.path("libother.so"))
+                with open(plugin, "rb") as file:
+                    self.plugin_bytes = file.read()
+                self.refused(words, "named")
 
 
 class Programs(Names):
