@@ -16,8 +16,8 @@
 #include <time.h>
 
 #define WORDS_MAX   300
-#define BODY_MAX    (64 * 1024) /* bytes that are read of a refusal */
-#define NESTING_MAX 6           /* of words */
+#define BODY_MAX    (1024 * 1024) /* bytes that are read of a refusal */
+#define NESTING_MAX 6             /* of words */
 
 int agent_llm_fail(struct agent_llm_answer *answer, int status, const char *code,
                    const char *format, ...)
@@ -372,17 +372,17 @@ int agent_llm_fail_within(struct llm_exchange *exchange, const cJSON *error, con
                           *words.said ? words.said : "it does not say why", advised);
 }
 
-/* Read a response's body, but no more than BODY_MAX bytes; long strings are cut. */
+/* Read a response's body, but not much more than BODY_MAX bytes; long strings are cut. */
 static void read_body(struct agent_http *http, struct agent_sse_text *body)
 {
     struct llm_filter filter = {0};
     const char *data;
-    long length, i;
+    long length, i, size;
 
-    while (body->length < BODY_MAX && (length = agent_http_read(http, &data)) > 0) {
+    for (size = 0; size < BODY_MAX && (length = agent_http_read(http, &data)) > 0; size += length) {
         for (i = 0; i < length; i++) {
             if (!agent_llm_filter(&filter, data[i]) &&
-                agent_sse_add(body, data + i, 1, 2 * BODY_MAX) < 0)
+                agent_sse_add(body, data + i, 1, BODY_MAX) < 0)
                 return;
         }
     }
