@@ -89,8 +89,11 @@ def state_of(pid):
 
 
 def exists(pid):
-    """Whether the process lives: neither gone nor waiting to be reaped."""
-    return state_of(pid) not in "ZX"
+    """Whether a thread of the process lives: it is neither gone nor waiting to be reaped."""
+    try:
+        return state_of(pid) not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 class SupervisionTest(Test):

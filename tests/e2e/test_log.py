@@ -21,6 +21,9 @@ FINISHED = {"status": "finished"}
 F_SETPIPE_SZ = 1031
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
+# At most, of a report that a fiber holds the loop.
+HELD_LINES = 40
+
 
 class LogReader:
     """Reads a server's standard error, a small pipe, into its log; may pause."""
@@ -236,7 +239,8 @@ class OutputTest(LogTest):
             return dropped, len(server.lines(" output line ")) + len(server.lines(" worker said "))
         wait_for(lambda: sum(lines()) >= 13000, "all are told")
         dropped, logged = lines()
-        self.assertEqual(dropped + logged, 13000)
+        # A slow machine's fiber holds the loop for 100 ms, and is told of within the rate.
+        self.assertLessEqual(dropped + logged, 13000 + HELD_LINES)
         self.assertGreaterEqual(logged, 99)
         self.assertLess(logged, 1000)
         others.check()

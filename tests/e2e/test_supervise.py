@@ -441,7 +441,7 @@ class AbsenceTest(SupervisionTest):
         stream.until("ready")
         with server.connect() as connection:
             connection.exchange("POST", f"/runs/{stream.run}/cancel")
-        server.state(stream.run)  # a turn of the front later, the worker has been told
+        wait_for(lambda: state_of(worker) == "R", "the worker has been told, and loops")
         self.hold(server)
         stream.rest()
         self.assertEqual(stream.done["status"], "cancelled")
