@@ -84,6 +84,8 @@ class KillTest(SupervisionTest):
             streams = [server.open("fault_restart", {}) for _ in range(number)]
             for stream in streams:
                 stream.until("ready")
+            # In the middle of a send it could not say who killed it.
+            wait_for(lambda pid=worker: state_of(pid) == "S", "the worker waits")
             os.kill(worker, signal.SIGABRT)
             self.check_obituary(server, "fault_restart", worker, number,
                                 f"process {os.getpid()} sent SIGABRT")
