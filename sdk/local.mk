@@ -8,6 +8,10 @@ sdk_HEADERS = \
 	sdk/agent_llm.h \
 	sdk/agent_sse.h \
 	sdk/agent_test.h
+cmakedir = $(libdir)/cmake/sluice
+cmake_DATA = \
+	sdk/sluice-config.cmake \
+	sdk/sluice-config-version.cmake
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = \
 	sdk/sluice.pc \

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 from examples import Examples
+from listings import Document
 
 SRCDIR = pathlib.Path(os.environ["SLUICE_SRCDIR"]).resolve()
 BUILD = pathlib.Path(os.environ["SLUICE"]).resolve().parent
@@ -284,6 +285,44 @@ class Install(Examples, unittest.TestCase):
         self.assertIn("\nplugins = %s\n" % folder.replace(str(self.root), ""), defaults)
         for name in ("ask.so", "chat.so", "echo.so", "ticker.so"):
             self.assertTrue((self.one("echo.so").parent / name).exists(), name)
+
+    def try_build_tool(self, *commands):
+        """The guide's project, built by these commands in its folder, loads."""
+        files = Document("docs/writing-agents.md").files()
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("strict.c", "CMakeLists.txt", "meson.build"):
+                pathlib.Path(folder, name).write_text(files[name])
+            env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+            env["PKG_CONFIG_PATH"] = self.pkg_config_of_the_root(folder)
+            for command in commands:
+                subprocess.run(command, cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
+            plugin = pathlib.Path(folder, "built", "strict.so")
+            self.assertEqual(self.exported(plugin), ["agent_plugin_entry"])
+            dynamic = subprocess.run(["readelf", "-dW", str(plugin)], check=True,
+                                     stdout=subprocess.PIPE, text=True).stdout
+            self.assertRegex(dynamic, r"FLAGS.*\bNOW\b")
+            self.assertRegex(dynamic, r"SYMBOLIC")
+            done = self.sluice("check", str(plugin))
+            self.assertEqual(done.stdout, "strict 1.0, thread mode: fit to serve\n")
+
+    def pkg_config_of_the_root(self, folder):
+        """A folder of the installed .pc files, as they would be without a DESTDIR."""
+        for file in self.one("sluice.pc").parent.glob("*.pc"):
+            text = file.read_text().replace("prefix=/", f"prefix={self.root}/", 1)
+            pathlib.Path(folder, file.name).write_text(text)
+        return folder
+
+    @unittest.skipIf(SANITIZED, "a sanitized library has to be linked with its sanitizer")
+    @unittest.skipUnless(shutil.which("cmake"), "cmake is not installed")
+    def test_cmake(self):
+        package = self.one("sluice-config.cmake").parent
+        self.try_build_tool(["cmake", "-S", ".", "-B", "built", f"-Dsluice_DIR={package}"],
+                            ["cmake", "--build", "built"])
+
+    @unittest.skipIf(SANITIZED, "a sanitized library has to be linked with its sanitizer")
+    @unittest.skipUnless(shutil.which("meson") and shutil.which("ninja"), "meson is not installed")
+    def test_meson(self):
+        self.try_build_tool(["meson", "setup", "built"], ["meson", "compile", "-C", "built"])
 
     def test_plugin_folder_has_only_plugins(self):
         """Also in an uninstalled tree nothing of them is left."""
