@@ -269,6 +269,67 @@ class Foreign(Names):
                 self.refused(words, "named")
 
 
+@unittest.skipIf(SANITIZED, "clang and gcc have sanitizers of their own")
+class CxxLinks(Names):
+    """What C++ shares between a plugin and its library, under our flags, by each linker there is."""
+
+    HEADER = """
+        struct with_key { virtual ~with_key(); int code; };
+        struct without_key { virtual ~without_key() {} int code; };
+        void throw_with_key();
+        void throw_without_key();
+        int twice(int);
+        bool is_twice(int (*function)(int));
+        """
+    LIBRARY = """
+        #include "names.h"
+        with_key::~with_key() {}
+        void throw_with_key() { with_key thrown; thrown.code = 5; throw thrown; }
+        void throw_without_key() { without_key thrown; thrown.code = 6; throw thrown; }
+        int twice(int n) { return 2 * n; }
+        bool is_twice(int (*function)(int)) { return function == twice; }
+        """
+    TEXT = """
+        #include <sluice/agent.h>
+        #include <cstdio>
+        #include <stdexcept>
+        #include "names.h"
+        static int handle(void *, const char *)
+        {
+            int a = 0, b = 0, c = 0;
+            char json[64];
+            try { throw_with_key(); } catch (const with_key &caught) { a = caught.code; }
+            try { throw_without_key(); } catch (const without_key &caught) { b = caught.code; }
+            try { throw std::runtime_error("x"); } catch (const std::exception &) { c = 7; }
+            std::snprintf(json, sizeof json, "{\\"caught\\":[%d,%d,%d],\\"same\\":%d}", a, b, c,
+                          is_twice(twice));
+            return emit_event("cxx", json);
+        }
+        AGENT_PLUGIN(.name = "named", .version = "1", .handle = handle)
+        """
+    STATIC = ["-static-libstdc++", "-static-libgcc"]
+
+    def test_links(self):
+        self.write("names.h", self.HEADER)
+        flags = pkg_config("--libs", "sluice")
+        for compiler in filter(shutil.which, ("g++", "clang++")):
+            for name, text in (("library", self.LIBRARY), ("plugin", self.TEXT)):
+                self.cc("-std=c++20", "-fPIC", *pkg_config("--cflags", "sluice"), "-fvisibility=default",
+                        "-c", self.write(name + ".cc", text), "-o", name + ".o", compiler=compiler)
+            for linker in ("bfd", "gold", "lld"):
+                if not shutil.which("ld." + linker):
+                    continue
+                link = ["-shared", f"-fuse-ld={linker}"]
+                self.cc(*link, "library.o", "-o", "libnamed.so", compiler=compiler)
+                for how, words in (("shared", ["-L.", "-lnamed", f"-Wl,-rpath,{self.folder}"]),
+                                   ("static", ["library.o", *self.STATIC])):
+                    with self.subTest(compiler=compiler, linker=linker, how=how):
+                        self.cc(*link, "plugin.o", *words, *flags, "-o", "named.so", compiler=compiler)
+                        ended = run_sluice("run", self.path("named.so"))
+                        self.assertIn(b'data: {"caught":[5,6,7],"same":1}\n', ended.stdout, ended)
+                        self.assertEqual(self.check(self.path("named.so")), [])
+
+
 class Programs(Names):
     def test_one_is_missing(self):
         program = shutil.copy(BINARY, self.folder)
