@@ -335,8 +335,8 @@ class StallTest(ReadersTest):
 
     def test_idle_client_is_not_disconnected(self):
         """There is nothing that it could read."""
-        server = self.watch("ticker", settings=self.STALL)
-        events = server.run("ticker", {"count": 1, "period_ms": 2500})
+        server = self.watch("ticker", settings={"host.stall": 2})  # the kernel asks twice
+        events = server.run("ticker", {"count": 1, "period_ms": 4500})
         self.assertEqual(types(events), ["run", "tick", "done"])
 
 

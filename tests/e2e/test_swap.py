@@ -1092,7 +1092,7 @@ class BadVersionTest(SwapTest):
         self.check_bad(without_middle(read(plugin_path("swap_two"))), "refused at open")
 
     def test_other_machine(self):
-        self.check_bad(other_machine(read(plugin_path("swap_two"))), "refused at open")
+        self.check_bad(other_machine(read(plugin_path("swap_two"))), "built for 64-bit ARM")
 
     def test_program(self):
         self.check_bad(read("/bin/true"), "refused at open")
