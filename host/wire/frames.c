@@ -27,22 +27,30 @@ size_t wire_word_length(const char *word)
     return word[length] == '\0' && length <= WIRE_TYPE_MAX ? length : 0;
 }
 
+/* By length, for each event asks. */
+static bool type_is_taken(const char *type, size_t length)
+{
+    switch (length) {
+    case 3:
+        return memcmp(type, "run", 3) == 0 || memcmp(type, "gap", 3) == 0;
+    case 4:
+        return memcmp(type, "done", 4) == 0 || memcmp(type, "open", 4) == 0;
+    case 5:
+        return memcmp(type, "error", 5) == 0;
+    default:
+        return false;
+    }
+}
+
 bool wire_type_is_free(const char *type, size_t length)
 {
-    static const char *const taken[] = {"run", "gap", "done", "error", "open"};
-
     if (length == 0 || length > WIRE_TYPE_MAX)
         return false;
     for (size_t i = 0; i < length; i++) {
         if (!word_chars[(unsigned char)type[i]])
             return false;
     }
-    for (size_t i = 0; length <= 5 && i < sizeof taken / sizeof *taken; i++) {
-        if (type[0] == taken[i][0] && length == strlen(taken[i]) &&
-            memcmp(type, taken[i], length) == 0)
-            return false;
-    }
-    return true;
+    return !type_is_taken(type, length);
 }
 
 const char *wire_name(enum wire_type type)
