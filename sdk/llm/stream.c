@@ -102,9 +102,10 @@ static int emit_reasoning(char *text)
     return status;
 }
 
-static int take_text(struct llm_exchange *exchange, const char *piece)
+/* Keep a piece of text or reasoning, and emit it. */
+static int take_words(struct llm_exchange *exchange, const char *piece, struct llm_half *half,
+                      struct agent_sse_text *kept, int (*emit)(char *text))
 {
-    struct llm_stream *stream = &exchange->stream;
     char *text;
     int status;
 
@@ -113,35 +114,33 @@ static int take_text(struct llm_exchange *exchange, const char *piece)
     status = count(exchange, strlen(piece));
     if (status < 0)
         return status;
-    text = agent_llm_join(&stream->text_half, piece);
+    text = agent_llm_join(half, piece);
     if (text == NULL)
         return -ENOMEM;
-    status = agent_sse_add(&stream->text, text, strlen(text), AGENT_LLM_ANSWER_MAX);
+    status = agent_sse_add(kept, text, strlen(text), AGENT_LLM_ANSWER_MAX);
     if (status == 0 && !(exchange->llm->quiet & AGENT_LLM_QUIET_TEXT))
-        status = emit_text(text);
+        status = emit(text);
     free(text);
     return status;
+}
+
+static int emit_piece(char *text)
+{
+    return emit_text(text);
+}
+
+static int take_text(struct llm_exchange *exchange, const char *piece)
+{
+    struct llm_stream *stream = &exchange->stream;
+
+    return take_words(exchange, piece, &stream->text_half, &stream->text, emit_piece);
 }
 
 static int take_reasoning(struct llm_exchange *exchange, const char *piece)
 {
     struct llm_stream *stream = &exchange->stream;
-    char *text;
-    int status;
 
-    if (piece == NULL || *piece == '\0')
-        return 0;
-    status = count(exchange, strlen(piece));
-    if (status < 0)
-        return status;
-    text = agent_llm_join(&stream->reasoning_half, piece);
-    if (text == NULL)
-        return -ENOMEM;
-    status = agent_sse_add(&stream->reasoning, text, strlen(text), AGENT_LLM_ANSWER_MAX);
-    if (status == 0 && !(exchange->llm->quiet & AGENT_LLM_QUIET_TEXT))
-        status = emit_reasoning(text);
-    free(text);
-    return status;
+    return take_words(exchange, piece, &stream->reasoning_half, &stream->reasoning, emit_reasoning);
 }
 
 static int take_refusal(struct llm_exchange *exchange, const char *piece)
