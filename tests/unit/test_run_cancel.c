@@ -65,8 +65,8 @@ CASE(ignored_agent_goes_on)
     request.grace_ms = 0;
     start_run();
     run_cancel(run);
-    pass(1);
-    ck_assert_uint_eq(told.ignored, 1);
+    while (told.ignored == 0)
+        uv_run(&loop, UV_RUN_ONCE);
     ck_assert_int_eq(append("late", "1"), 0);
     ck_assert_int_eq(run_set_waiting(run, 0, 1), 0);
     ck_assert_int_eq(run_get_state(run), RUN_cancelled);
