@@ -80,7 +80,11 @@ run_sources = \
 	host/run/runs.h
 
 protocol_sources = \
+	host/protocol/document.c \
+	host/protocol/document.h \
 	host/protocol/encoder.h \
+	host/protocol/encoders.c \
+	host/protocol/encoders.h \
 	host/protocol/feed.c \
 	host/protocol/feed.h \
 	host/protocol/native.c \
@@ -176,12 +180,16 @@ api_sources = \
 	host/api/collect.h \
 	host/api/pace.c \
 	host/api/pace.h \
+	host/api/lookup.c \
+	host/api/lookup.h \
 	host/api/request.c \
 	host/api/request.h \
 	host/api/routes.c \
 	host/api/routes.h \
 	host/api/runs.c \
 	host/api/runs.h \
+	host/api/start.c \
+	host/api/start.h \
 	host/api/stream.c \
 	host/api/stream.h \
 	host/api/tokens.c \

@@ -25,10 +25,11 @@
 #define INPUT_COPIES 4
 
 static const struct {
+    const char *code;
     unsigned status;
     bool again;
 } refusals[] = {
-#define X(name, status, again, ...) [ADMISSION_##name] = {status, again},
+#define X(name, status, again, ...) [ADMISSION_##name] = {#name, status, again},
     ADMISSION_REFUSALS(X)
 #undef X
 };
@@ -72,6 +73,7 @@ void admission_refuse(struct http_request *request, enum admission refusal,
                       const struct admission_facts *facts)
 {
     struct why why = {0};
+    struct problem problem;
 
     switch (refusal) {
     case ADMISSION_granted:
@@ -83,9 +85,12 @@ void admission_refuse(struct http_request *request, enum admission refusal,
         ADMISSION_REFUSALS(X)
 #undef X
     }
+    problem = (struct problem){.status = refusals[refusal].status,
+                               .code = refusals[refusal].code,
+                               .detail = why_text(&why)};
     if (refusals[refusal].again)
-        problem_reply_busy(request, refusals[refusal].status, why_text(&why));
+        problem_reply_busy(request, &problem);
     else
-        problem_reply(request, refusals[refusal].status, why_text(&why));
+        problem_reply_with(request, &problem);
     why_finish(&why);
 }

@@ -33,6 +33,9 @@ struct admission_facts {
     X(bad_mode, 400, false, "mode is 'stream', 'wait' or 'detach'")                                \
     X(bad_on_disconnect, 400, false, "on_disconnect is " DISCONNECT_WANTS)                         \
     X(bad_deadline, 400, false, "deadline is 1 to 86400 seconds")                                  \
+    X(protocol_is_off, 404, false,                                                                 \
+      "the agent '%s' is not served in this protocol; its operator says so with protocols",        \
+      facts->agent)                                                                                \
     X(bad_key, 400, false, "an Idempotency-Key has 1 to 255 printable ASCII characters")           \
     X(key_reused, 422, false,                                                                      \
       "this Idempotency-Key was used with another body; use a new key for a new run")              \
@@ -91,7 +94,10 @@ bool admission_has_memory(size_t length);
 /* Return what a client is told that may not hold more: who alone uses the budget fills it. */
 enum admission admission_no_room(const struct api *api);
 
-/* Answer the request with a refusal. facts may be NULL if the words mention none. */
+/*
+ * Answer the request with a refusal; its name is the problem's code. facts may be NULL if
+ * the words mention none.
+ */
 void admission_refuse(struct http_request *request, enum admission refusal,
                       const struct admission_facts *facts);
 

@@ -37,10 +37,12 @@ struct collector {
     struct collectors *collectors;
     struct http_request *request;
     const struct document_encoder *encoder;
-    void *document;
-    size_t taken; /* bytes that the run's client is charged */
-    bool crowded; /* the client had no room for more, so the document is not whole */
-    bool late;    /* the run had ended before the request came */
+    struct document document;
+    struct buf terms; /* of the encoder */
+    uint64_t after;   /* number of the event up to which questions are answered */
+    size_t taken;     /* bytes that the run's client is charged */
+    bool crowded;     /* the client had no room for more, so the document is not whole */
+    bool late;        /* the run had ended before the request came */
     enum collector_state state;
     bool done;         /* the document is in unsent, or sent */
     struct buf unsent; /* to be sent as it comes */
@@ -80,10 +82,26 @@ static void collector_destroy(struct collector *collector, void (*leave)(struct 
     TAILQ_REMOVE(&collector->collectors->all, collector, in_all);
     give_memory(collector);
     leave(&collector->subscriber);
-    collector->encoder->finish(collector->document);
-    free(collector->document);
+    document_finish(&collector->document);
+    buf_finish(&collector->terms);
     buf_finish(&collector->unsent);
     free(collector);
+}
+
+/* Leave the run as its document says: it goes on only if it waits for a person. */
+static void collector_leave(struct collector *collector)
+{
+    struct run *run = run_ref(collector->subscriber.run);
+    bool cancels = collector->encoder->question == QUESTION_CANCELS;
+
+    if (run_has_ended(run)) {
+        collector_destroy(collector, run_unsubscribe);
+    } else {
+        collector_destroy(collector, run_leave);
+        if (cancels)
+            run_cancel(run);
+    }
+    run_unref(run);
 }
 
 /* ---- an answer that is kept alive ---- */
@@ -99,7 +117,7 @@ static void collector_send(struct collector *collector)
     buf_consume(&collector->unsent, sent);
     pace_stamp(&collector->pace, collector->collectors->loop, request, status < 0);
     if (status == 0 && collector->done) {
-        collector_destroy(collector, run_unsubscribe);
+        collector_leave(collector);
         http_stream_end(request);
     } else if (http_stream_watch(request) < 0) {
         collector_destroy(collector, run_leave);
@@ -155,41 +173,49 @@ static void on_half_closed(void *data)
 
 /* ---- the document ---- */
 
+/* Append the document, and return its HTTP status. */
+static unsigned collector_encode(struct collector *collector, struct buf *out)
+{
+    const struct encoding encoding = {
+        .run = run_identity(collector->subscriber.run),
+        .terms = buf_length(&collector->terms) > 0 ? buf_data(&collector->terms) : NULL,
+        .terms_size = buf_length(&collector->terms)};
+
+    return collector->encoder->end(&collector->document, &encoding, out);
+}
+
 static void collector_reply(struct collector *collector)
 {
-    static const unsigned statuses[] = {
-        [RUN_finished] = 200, [RUN_cancelled] = 409, [RUN_failed] = 500};
-    const struct run *run = collector->subscriber.run;
+    struct http_request *request = collector->request;
     struct buf body = {0};
+    unsigned status;
 
     if (!mem_has(MEM_SPARE + ANSWER_COPIES * collector->taken)) {
-        admission_refuse(collector->request, ADMISSION_no_memory, NULL);
-        collector_destroy(collector, run_unsubscribe);
+        admission_refuse(request, ADMISSION_no_memory, NULL);
+        collector_leave(collector);
         return;
     }
-    collector->encoder->end(collector->document, run_identity(run), &body);
+    status = collector_encode(collector, &body);
     give_memory(collector); /* the answer is charged to who asked for it */
     if (collector->late && collector->crowded) {
         buf_finish(&body);
-        http_refuse(collector->request);
+        http_refuse(request);
     } else {
-        http_reply(collector->request, statuses[run_get_state(run)],
-                   collector->encoder->content_type, &body);
+        http_reply(request, status, collector->encoder->content_type, &body);
     }
-    collector_destroy(collector, run_unsubscribe);
+    collector_leave(collector);
 }
 
 static void collector_finish(struct collector *collector)
 {
     collector->done = true;
-    collector->encoder->end(collector->document, run_identity(collector->subscriber.run),
-                            &collector->unsent);
-    collector->encoder->finish(collector->document);
+    collector_encode(collector, &collector->unsent);
+    document_finish(&collector->document);
     if (collector->state == COLLECTOR_OPEN && !collector->pace.blocked)
         collector_send(collector);
 }
 
-/* Read all events that there are. After the last one of the run the collector may be gone. */
+/* Read all events that there are. After the last one of the answer the collector may be gone. */
 static void collector_read(struct collector *collector)
 {
     const struct document_room room = {.take = take_memory, .data = collector};
@@ -200,10 +226,14 @@ static void collector_read(struct collector *collector)
     struct event event;
     bool done = false;
 
+    if (collector->done)
+        return;
     while (!done && cursor.at < log->end.at) {
         eventlog_read(log, &cursor, &scratch, &event);
-        collector->encoder->event(collector->document, &event, &room);
-        done = event_is(&event, "done");
+        document_add(&collector->document, collector->encoder->keeps, &event, &room);
+        done = event.kind == EVENT_done ||
+               (event.kind == EVENT_input_request && event.sequence > collector->after &&
+                collector->encoder->question != QUESTION_GOES_ON);
     }
     buf_finish(&scratch);
     run_consume(subscriber, &cursor);
@@ -219,7 +249,7 @@ static void on_appended(struct subscriber *subscriber)
 }
 
 void collect_open(struct collectors *collectors, struct http_request *request, struct run *run,
-                  const struct encoder *encoder)
+                  const struct answer_form *form, uint64_t after)
 {
     struct collector *collector = mem_alloc(sizeof *collector);
     struct run_gap gap;
@@ -227,14 +257,15 @@ void collect_open(struct collectors *collectors, struct http_request *request, s
     collector->subscriber.appended = on_appended;
     collector->collectors = collectors;
     collector->request = request;
-    collector->encoder = encoder->document;
-    collector->document = mem_alloc(collector->encoder->size);
+    collector->encoder = form->encoder->document;
+    buf_append(&collector->terms, form->terms, form->terms ? form->terms_size : 0);
+    collector->after = after;
     collector->late = run_has_ended(run);
     pace_stamp(&collector->pace, collectors->loop, request, false);
     TAILQ_INSERT_TAIL(&collectors->all, collector, in_all);
     run_subscribe(run, &collector->subscriber, 0, &gap);
     if (gap.to > 0)
-        collector->encoder->gap(collector->document, &gap);
+        document_add_gap(&collector->document);
     if (!collector->late)
         http_wait(request, &handler, collector);
     collector_read(collector);

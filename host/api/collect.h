@@ -1,7 +1,7 @@
 /*
  * Collectors: clients that wait for a run's end and get it as one document, which
- * an encoder makes of the run's events from the start on. The HTTP status is 200 if
- * the run finished, 409 if it was cancelled, 500 if it failed.
+ * an encoder makes of the run's events from the start on, with the HTTP status that it
+ * says. A question to a person ends the wait, too: the run goes on without the client.
  *
  * A run that takes longer than a heartbeat must not look like a dead connection to the
  * proxies on the way. Its answer begins with status 200 and white space, and goes on
@@ -29,8 +29,11 @@ void collectors_set_times(struct collectors *collectors, const struct pace_times
 /* No collector may be open. */
 void collectors_destroy(struct collectors *collectors);
 
-/* Answer the request when the run has ended; at once if it has. */
+/*
+ * Answer the request when the run has ended, or has asked a question after the event of
+ * this number; at once if it has. The form is copied.
+ */
 void collect_open(struct collectors *collectors, struct http_request *request, struct run *run,
-                  const struct encoder *encoder);
+                  const struct answer_form *form, uint64_t after);
 
 #endif

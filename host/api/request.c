@@ -65,17 +65,22 @@ static uint64_t milliseconds(unsigned seconds, unsigned never)
     return seconds == never ? NEVER : seconds * UINT64_C(1000);
 }
 
-enum admission request_read(const struct request_view *view, const struct config_plugin *plugin,
-                            struct request_texts *texts, struct run_request *out)
+enum admission request_read_form(const struct request_view *view, struct answer_form *form)
 {
-    const char *mode = view_query(view, "mode"), *key = view_header(view, "Idempotency-Key");
+    const char *mode = view_query(view, "mode");
+
+    form->encoder = &encoder_native;
+    return mode && !read_mode(mode, &form->answer) ? ADMISSION_bad_mode : ADMISSION_granted;
+}
+
+enum admission request_read(const struct request_view *view, const struct config_plugin *plugin,
+                            unsigned linger_s, struct request_texts *texts, struct run_request *out)
+{
+    const char *key = view_header(view, "Idempotency-Key");
     const char *on_disconnect = view_query(view, "on_disconnect");
     const char *deadline = view_query(view, "deadline");
-    unsigned linger_s, deadline_s = 0;
+    unsigned deadline_s = 0;
 
-    if (mode && !read_mode(mode, &out->answer))
-        return ADMISSION_bad_mode;
-    linger_s = out->answer == ANSWER_DETACH ? DISCONNECT_CONTINUE : plugin->on_disconnect;
     if (on_disconnect && setting_disconnect(on_disconnect, &linger_s) < 0)
         return ADMISSION_bad_on_disconnect;
     if (deadline && setting_number(deadline, 1, 86400, &deadline_s) < 0)
@@ -84,7 +89,6 @@ enum admission request_read(const struct request_view *view, const struct config
         deadline_s = plugin->deadline;
     if (key && !read_key(key, texts->key))
         return ADMISSION_bad_key;
-    out->encoder = &encoder_native;
     out->key = key ? texts->key : NULL;
     out->subject = view->subject;
     out->client = *view->subject ? view->subject : view->address;
@@ -102,11 +106,15 @@ enum admission request_read(const struct request_view *view, const struct config
  */
 static bool is_json(const char *content_type)
 {
-    static const char json[] = "application/json";
-    size_t length = strlen(json);
+    static const char *const types[] = {"application/json", "application/a2a+json"};
 
-    return content_type && strncasecmp(content_type, json, length) == 0 &&
-           (content_type[length] == '\0' || strchr("; \t", content_type[length]));
+    for (size_t i = 0; content_type && i < sizeof types / sizeof *types; i++) {
+        size_t length = strlen(types[i]);
+        if (strncasecmp(content_type, types[i], length) == 0 &&
+            (content_type[length] == '\0' || strchr("; \t", content_type[length])))
+            return true;
+    }
+    return false;
 }
 
 enum admission request_check_body(const struct request_view *view)

@@ -32,9 +32,16 @@ struct request_texts {
     unsigned char digest[DIGEST_SIZE];
 };
 
-/* Read everything that is not in the body; plugin has the defaults and limits. */
+/* Read how the native protocol is to answer. */
+enum admission request_read_form(const struct request_view *view, struct answer_form *form);
+
+/*
+ * Read what requests of all protocols may have outside of their body; plugin has the limits,
+ * linger_s holds unless the request says on_disconnect=.
+ */
 enum admission request_read(const struct request_view *view, const struct config_plugin *plugin,
-                            struct request_texts *texts, struct run_request *out);
+                            unsigned linger_s, struct request_texts *texts,
+                            struct run_request *out);
 
 /*
  * Read the agent's input and the variables of the request, after

@@ -10,7 +10,9 @@
  * Only then, and only if the route takes a body, is the body read; api_handle() runs when
  * all of it is there. So a stranger's connection holds its headers and nothing else.
  *
- * To add a route: a line in routes[], its handler in the file of its noun, the
+ * Whatever is refused is worded as the path's protocol words errors (http/problem.h).
+ *
+ * To add a route: a line in routes[], its handler in the file of its noun or protocol, the
  * list in routes.h, and docs/http.md.
  */
 #include "api/routes.h"
@@ -39,21 +41,23 @@ static void reply_json(struct http_request *request, unsigned status, struct buf
     http_reply(request, status, "application/json", body);
 }
 
-static void handle_agents(const struct api *api, struct http_request *request, const char *name)
+static void handle_agents(const struct api *api, struct http_request *request,
+                          const char *const *names)
 {
     struct buf body = {0};
 
-    (void)name;
+    (void)names;
     api->report_agents(api->registry, &body);
     reply_json(request, 200, &body);
 }
 
-static void handle_health(const struct api *api, struct http_request *request, const char *name)
+static void handle_health(const struct api *api, struct http_request *request,
+                          const char *const *names)
 {
     struct buf body = {0};
 
     (void)api;
-    (void)name;
+    (void)names;
     buf_puts(&body, "{\"status\":\"ok\"}");
     reply_json(request, 200, &body);
 }
@@ -80,7 +84,7 @@ static void reply_agent_ready(const struct api *api, struct http_request *reques
     }
     why_set(&why, 0, "the agent '%s' does not serve: it is %s", name,
             deployment ? shot.state : "starting");
-    problem_reply_busy(request, 503, why_text(&why));
+    problem_reply_busy(request, &(struct problem){.status = 503, .detail = why_text(&why)});
     why_finish(&why);
 }
 
@@ -134,7 +138,7 @@ static void reply_none_serves(struct http_request *request, const struct census 
         buf_printf(&detail, "%s %u %s", i ? "," : ":", census->rows[i].agents,
                    census->rows[i].state);
     text = buf_steal(&detail);
-    problem_reply_busy(request, 503, text);
+    problem_reply_busy(request, &(struct problem){.status = 503, .detail = text});
     free(text);
 }
 
@@ -142,19 +146,22 @@ static void reply_none_serves(struct http_request *request, const struct census 
  * Ready means: a client that comes now can be served. Probes have no token, so they
  * are told how many agents are in each state, and no names.
  */
-static void handle_ready(const struct api *api, struct http_request *request, const char *name)
+static void handle_ready(const struct api *api, struct http_request *request,
+                         const char *const *names)
 {
     const char *agent = http_query(request, "agent");
     struct census census = {.count = 0};
 
-    (void)name;
+    (void)names;
     census_take(api->registry, &census);
     if (*api->stopping)
         admission_refuse(request, ADMISSION_stopping, NULL);
     else if (agent)
         reply_agent_ready(api, request, agent);
     else if (!registry_is_settled(api->registry))
-        problem_reply_busy(request, 503, "the server is still starting its plugins");
+        problem_reply_busy(
+            request,
+            &(struct problem){.status = 503, .detail = "the server is still starting its plugins"});
     else if (census.serving > 0)
         reply_some_serve(request, &census);
     else
@@ -163,43 +170,75 @@ static void handle_ready(const struct api *api, struct http_request *request, co
 
 /* ---- routing ---- */
 
+#define NAMES_MAX     2
+#define NAME_MAX_SIZE 256
+
+/* The names in a path, in their order. */
+struct path_names {
+    const char *at[NAMES_MAX];
+    char text[NAMES_MAX][NAME_MAX_SIZE];
+};
+
 enum { OPEN = 1, BODY = 2 };
 
 static const struct route {
     const char *method;
-    const char *before; /* the path is this, */
-    const char *after;  /* then, unless NULL, a name and this */
-    void (*handle)(const struct api *api, struct http_request *request, const char *name);
-    int flags;              /* OPEN: it needs no token. BODY: it takes a body. */
-    const char *parameters; /* of the query, separated by blanks */
+    const char *path; /* {} stands for a name, which has no '/' */
+    void (*handle)(const struct api *api, struct http_request *request, const char *const *names);
+    int flags;                            /* OPEN: it needs no token. BODY: it takes a body. */
+    const char *parameters;               /* of the query, separated by blanks; NULL: any */
+    const struct problem_shape *problems; /* NULL: problem documents */
 } routes[] = {
-    {"POST", "/agents/", "/runs", api_runs_start, BODY,
-     "mode on_disconnect deadline last_event_id lastEventId"},
-    {"GET", "/agents", NULL, handle_agents, 0, ""},
-    {"GET", "/runs/", "", api_runs_show, 0, ""},
-    {"GET", "/runs/", "/events", api_runs_events, 0,
-     "after last_event_id lastEventId access_token"},
-    {"POST", "/runs/", "/cancel", api_runs_cancel, 0, ""},
-    {"POST", "/runs/", "/input", api_runs_input, BODY, ""},
-    {"GET", "/healthz", NULL, handle_health, OPEN, ""},
-    {"GET", "/readyz", NULL, handle_ready, OPEN, "agent"},
+    {"POST", "/agents/{}/runs", api_runs_start, BODY,
+     "mode on_disconnect deadline last_event_id lastEventId", NULL},
+    {"GET", "/agents", handle_agents, 0, "", NULL},
+    {"GET", "/runs/{}", api_runs_show, 0, "", NULL},
+    {"GET", "/runs/{}/events", api_runs_events, 0,
+     "after protocol last_event_id lastEventId access_token", NULL},
+    {"POST", "/runs/{}/cancel", api_runs_cancel, 0, "", NULL},
+    {"POST", "/runs/{}/input", api_runs_input, BODY, "", NULL},
+    {"GET", "/healthz", handle_health, OPEN, "", NULL},
+    {"GET", "/readyz", handle_ready, OPEN, "agent", NULL},
 };
 
-/* Return true if the path is this route's; name gets the part between before and after. */
-static bool route_matches(const struct route *route, const char *path, char *name, size_t size)
-{
-    size_t before = strlen(route->before), length;
+#define ROUTES (sizeof routes / sizeof *routes)
 
-    if (route->after == NULL)
-        return strcmp(path, route->before) == 0;
-    if (strncmp(path, route->before, before) != 0)
-        return false;
-    length = strcspn(path + before, "/");
-    if (length == 0 || length >= size || strcmp(path + before + length, route->after) != 0)
-        return false;
-    memcpy(name, path + before, length);
-    name[length] = '\0';
-    return true;
+/* Prefixes under which also a path without a route is of a protocol. */
+static const struct {
+    const char *prefix;
+    const struct problem_shape *problems;
+} shapes[] = {
+    {"/v1/", NULL},
+};
+
+/* Return true if the path is of this pattern, and set its names. */
+static bool path_matches(const char *pattern, const char *path, struct path_names *names)
+{
+    unsigned count = 0;
+
+    for (; *pattern; pattern++) {
+        size_t length = strcspn(path, "/");
+        if (*pattern != '{') {
+            if (*path++ != *pattern)
+                return false;
+            continue;
+        }
+        pattern++; /* a name ends at '/', or where the rest of the pattern begins: ":cancel" */
+        if (pattern[1] && pattern[1] != '/') {
+            size_t rest = strcspn(pattern + 1, "/");
+            if (length <= rest || memcmp(path + length - rest, pattern + 1, rest) != 0)
+                return false;
+            length -= rest;
+        }
+        if (length == 0 || length >= NAME_MAX_SIZE)
+            return false;
+        memcpy(names->text[count], path, length);
+        names->text[count][length] = '\0';
+        names->at[count] = names->text[count];
+        count++;
+        path += length;
+    }
+    return *path == '\0';
 }
 
 static bool method_matches(const struct route *route, const char *method)
@@ -208,13 +247,28 @@ static bool method_matches(const struct route *route, const char *method)
            (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
 }
 
-static void reply_not_allowed(struct http_request *request, const struct route *route)
+/* The path has routes, but none for the request's method. */
+static void reply_not_allowed(struct http_request *request)
 {
-    char detail[64];
+    struct buf allow = {0}, detail = {0};
+    struct path_names names;
+    char *text;
 
-    http_add_header(request, "Allow", strcmp(route->method, "GET") == 0 ? "GET, HEAD" : "POST");
-    snprintf(detail, sizeof detail, "send %s to this path", route->method);
-    problem_reply(request, 405, detail);
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (!path_matches(routes[i].path, http_path(request), &names))
+            continue;
+        buf_printf(&allow, "%s%s", buf_length(&allow) ? ", " : "", routes[i].method);
+        buf_printf(&detail, "%s%s", buf_length(&detail) ? " or " : "send ", routes[i].method);
+        if (strcmp(routes[i].method, "GET") == 0)
+            buf_puts(&allow, ", HEAD");
+    }
+    buf_puts(&detail, " to this path");
+    text = buf_steal(&allow);
+    http_add_header(request, "Allow", text);
+    free(text);
+    text = buf_steal(&detail);
+    problem_reply(request, 405, text);
+    free(text);
 }
 
 /* A misspelt parameter would be taken for its default. False if the request was answered. */
@@ -223,7 +277,7 @@ static bool check_parameters(const struct route *route, struct http_request *req
     char detail[512];
     const char *name = NULL;
 
-    while ((name = http_query_next(request, name))) {
+    while (route->parameters && (name = http_query_next(request, name))) {
         bool known = setting_has_word(route->parameters, name);
         if (known && http_query(request, name) == name + strlen(name) + 1)
             continue;
@@ -239,16 +293,40 @@ static bool check_parameters(const struct route *route, struct http_request *req
     return true;
 }
 
-#define NAME_MAX_SIZE 256
-
-/* Return the route of the path, or NULL; name gets the name in the path. */
-static const struct route *route_find(const char *path, char name[NAME_MAX_SIZE])
+/*
+ * Return the request's route and set the names in its path; NULL if there is none. is_path:
+ * there is one for another method.
+ */
+static const struct route *route_find(const struct http_request *request, struct path_names *names,
+                                      bool *is_path)
 {
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
-        if (route_matches(&routes[i], path, name, NAME_MAX_SIZE))
+    *is_path = false;
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (!path_matches(routes[i].path, http_path(request), names))
+            continue;
+        *is_path = true;
+        if (method_matches(&routes[i], http_method(request)))
             return &routes[i];
     }
     return NULL;
+}
+
+/* Errors are worded as the protocol of the path does, whatever is wrong with the request. */
+static void set_problem_shape(struct http_request *request)
+{
+    const char *path = http_path(request);
+    struct path_names names;
+
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (routes[i].problems && path_matches(routes[i].path, path, &names)) {
+            http_set_problem_shape(request, routes[i].problems, NULL);
+            return;
+        }
+    }
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (strncmp(path, shapes[i].prefix, strlen(shapes[i].prefix)) == 0)
+            http_set_problem_shape(request, shapes[i].problems, NULL);
+    }
 }
 
 /* Return who is charged for the request. */
@@ -280,20 +358,22 @@ static enum http_admission api_admit(void *data, struct http_request *request)
 {
     const struct api *api = data;
     const struct route *route;
+    struct path_names names;
     const char *subject;
-    char name[NAME_MAX_SIZE];
+    bool is_path;
 
+    set_problem_shape(request);
     if (!access_check_page(api->access, request))
         return HTTP_ANSWERED;
-    route = route_find(http_path(request), name);
-    if (route == NULL) {
+    route = route_find(request, &names, &is_path);
+    if (!is_path) {
         problem_reply(request, 404,
                       "there is nothing at this path; GET /agents lists the agents, and "
                       "POST /agents/{agent}/runs starts a run");
         return HTTP_ANSWERED;
     }
-    if (!method_matches(route, http_method(request))) {
-        reply_not_allowed(request, route);
+    if (route == NULL) {
+        reply_not_allowed(request);
         return HTTP_ANSWERED;
     }
     subject = route->flags & OPEN ? "" : access_check_token(api->access, request);
@@ -312,9 +392,10 @@ static enum http_admission api_admit(void *data, struct http_request *request)
 
 static void api_handle(void *data, struct http_request *request)
 {
-    char name[NAME_MAX_SIZE];
+    struct path_names names;
+    bool is_path;
 
-    route_find(http_path(request), name)->handle(data, request, name);
+    route_find(request, &names, &is_path)->handle(data, request, names.at);
 }
 
 const struct http_handler api_handler = {.admit = api_admit,

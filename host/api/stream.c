@@ -22,9 +22,10 @@
  * their frames, the feed takes those over, and the next send goes on with them, then
  * with a gap, then with what the log still has.
  *
- * A stream ends in one of three ways: its run has ended and all is sent
- * (stream_end); its client has left (on_left); it is given up (stream_abandon). Only
- * the last two leave the run, whose time to linger may begin.
+ * A stream ends in one of four ways: its run has ended and all is sent
+ * (stream_end); a question to a person ends the answer of its protocol (stream_ask); its
+ * client has left (on_left); it is given up (stream_abandon). Only the last three leave the
+ * run, whose time to linger may begin.
  */
 #include "api/stream.h"
 
@@ -137,6 +138,20 @@ static void stream_end(struct stream *stream)
     http_stream_end(request);
 }
 
+/* The client has the question; a protocol that cannot bring an answer gives the run up. */
+static void stream_ask(struct stream *stream)
+{
+    struct http_request *request = stream->request;
+    struct run *run = run_ref(stream->subscriber.run);
+    bool cancels = stream->feed.cancels;
+
+    stream_forget(stream, run_leave);
+    if (cancels)
+        run_cancel(run);
+    run_unref(run);
+    http_stream_end(request);
+}
+
 static void stream_abandon(struct stream *stream, void (*leave)(struct subscriber *self))
 {
     struct http_request *request = stream->request;
@@ -175,8 +190,7 @@ static bool stream_send(struct stream *stream)
     if (stream->lost)
         stream_return(stream);
     feed_pack(feed, stream->behind);
-    count = feed_view(feed, blocks, SEND_MAX, pieces, &last);
-    last = last && run_has_ended(stream->subscriber.run);
+    count = feed_view(feed, blocks, SEND_MAX, run_has_ended(stream->subscriber.run), pieces, &last);
     blocked = http_stream_send(stream->request, pieces, count, last, &sent) < 0;
     feed_sent(feed, blocks, sent);
     run_consume(&stream->subscriber, &feed->cursor);
@@ -199,7 +213,9 @@ static void stream_flush(struct stream *stream)
     if (stream->pace.blocked || stream->hopeless)
         return;
     more = stream_send(stream);
-    if (more && feed_backlog(&stream->feed) > 0)
+    if (more && stream->feed.over)
+        stream_ask(stream);
+    else if (more && feed_backlog(&stream->feed) > 0)
         stream_set_state(stream, STREAM_DIRTY);
     else if (more && run_has_ended(stream->subscriber.run))
         stream_end(stream);
@@ -326,12 +342,14 @@ static void on_left(void *data)
 /* ---- opening ---- */
 
 void stream_open(struct streams *streams, struct http_request *request, struct run *run,
-                 const struct encoder *encoder, uint64_t after)
+                 const struct answer_form *form, uint64_t after)
 {
     static const struct http_stream_handler handler = {.opened = on_opened,
                                                        .writable = on_writable,
                                                        .half_closed = on_half_closed,
                                                        .left = on_left};
+    const struct encoding encoding = {
+        .run = run_identity(run), .terms = form->terms, .terms_size = form->terms_size};
     struct stream *stream = mem_alloc(sizeof *stream);
     struct run_gap gap;
 
@@ -344,9 +362,9 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     stream_stamp(stream, false);
     TAILQ_INSERT_TAIL(&streams->all, stream, in_all);
     run_subscribe(run, &stream->subscriber, after, &gap);
-    feed_open(&stream->feed, encoder, run_identity(run), run_log(run), &stream->subscriber.cursor,
+    feed_open(&stream->feed, form->encoder, &encoding, run_log(run), &stream->subscriber.cursor,
               after, &gap);
-    http_stream(request, encoder->content_type, &handler, stream);
+    http_stream(request, form->encoder->content_type, &handler, stream);
 }
 
 /* ---- time ---- */

@@ -26,8 +26,8 @@ void streams_set_times(struct streams *streams, const struct pace_times *times);
 /* No stream may be open. */
 void streams_destroy(struct streams *streams);
 
-/* Answer with the run's events after this number, to their end. */
+/* Answer with the run's events after this number, to their end. The form is copied. */
 void stream_open(struct streams *streams, struct http_request *request, struct run *run,
-                 const struct encoder *encoder, uint64_t after);
+                 const struct answer_form *form, uint64_t after);
 
 #endif

@@ -46,7 +46,7 @@ void terminal_print(struct terminal *terminal, const struct run_identity *run,
                     const struct event *event)
 {
     if (!terminal->text)
-        encoder_native.event(NULL, run, event, &terminal->frames);
+        encoder_native.event(NULL, &(struct encoding){.run = run}, event, &terminal->frames);
     else if (event_is(event, "text"))
         json_member_text(event->json, event->json_length, "delta", &terminal->frames);
 }
@@ -101,7 +101,7 @@ void terminal_rescue(struct terminal *terminal, const struct run_identity *run,
     struct buf frame = {.base = space, .capacity = sizeof space};
 
     if (!terminal->text)
-        encoder_native.event(NULL, run, event, &frame);
+        encoder_native.event(NULL, &(struct encoding){.run = run}, event, &frame);
     else if (event_is(event, "text"))
         json_member_text(event->json, event->json_length, "delta", &frame);
     write_now(terminal, buf_data(&frame), buf_length(&frame));

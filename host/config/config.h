@@ -41,6 +41,7 @@ struct config_plugin {
     unsigned max_runs;      /* of a worker; 0 is no limit */
     unsigned max_live;      /* runs at a time, more wait; 0 is no limit */
     unsigned max_queued;    /* runs that wait */
+    char *protocols;        /* words of SETTING_PROTOCOL_NAMES */
     unsigned on_disconnect; /* as setting_disconnect() reads it */
     unsigned deadline;      /* of a run, seconds; 0 is none */
     unsigned cancel_grace;  /* seconds */
@@ -77,6 +78,8 @@ struct config {
     char *tokens;                         /* file, "" is none */
     bool allow_anonymous;                 /* on every address, not only on loopback */
     char *allowed_hosts;                  /* separated by commas and blanks, or "*"; may be "" */
+    char *public_url;                     /* without '/' at its end, or "" */
+    char *default_agent;                  /* or "" */
     char *cors_origins;                   /* separated by commas and blanks, or "*"; may be "" */
     char *tls_certificate;                /* file, "" is none */
     char *tls_key;                        /* file, "" is none */

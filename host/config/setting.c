@@ -306,6 +306,22 @@ static int limit_set(const char *text, size_t *out)
     return 0;
 }
 
+/* http or https, a host, maybe a path; no blank, quote, query or fragment. */
+static bool is_url(const char *text)
+{
+    size_t scheme = strncmp(text, "http://", 7) == 0    ? 7
+                    : strncmp(text, "https://", 8) == 0 ? 8
+                                                        : 0;
+
+    if (scheme == 0 || text[scheme] == '\0' || text[scheme] == '/')
+        return false;
+    for (const char *at = text; *at; at++) {
+        if (*at <= ' ' || *at > '~' || strchr("\"<>\\^`{|}?#", *at))
+            return false;
+    }
+    return true;
+}
+
 static bool is_text(enum setting_kind kind, const char *text)
 {
     const char *word = text;
@@ -332,7 +348,11 @@ static bool is_text(enum setting_kind kind, const char *text)
         return is_list(text, is_port) && strcmp(text, "*") != 0;
     if (kind == SETTING_VARIABLES)
         return is_list(text, is_variable);
-    return kind == SETTING_FILE || *text != '\0';
+    if (kind == SETTING_PROTOCOLS)
+        return setting_word(&word) > 0 && setting_odd_word(text, SETTING_PROTOCOL_NAMES) == NULL;
+    if (kind == SETTING_URL)
+        return *text == '\0' || is_url(text);
+    return kind == SETTING_FILE || kind == SETTING_AGENT || *text != '\0';
 }
 
 int setting_set(const struct setting *setting, const char *text, void *owner)
@@ -431,6 +451,9 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
         [SETTING_SANDBOX] = "no, files or yes",
         [SETTING_PATHS] = "absolute paths with ':' between them, or nothing",
         [SETTING_PORTS] = "TCP ports from 1 to 65535 separated by commas",
+        [SETTING_PROTOCOLS] = "some of " SETTING_PROTOCOL_NAMES,
+        [SETTING_URL] = "a URL such as https://agents.example, or nothing",
+        [SETTING_AGENT] = "the name of an agent, or nothing",
         [SETTING_SWITCH] = "yes or no",
         [SETTING_DISCONNECT] = DISCONNECT_WANTS,
         [SETTING_WORD] = "",

@@ -34,6 +34,9 @@ enum setting_kind {
     SETTING_PORTS,      /* char *, TCP ports separated by commas and blanks; may be "" */
     SETTING_DISCONNECT, /* unsigned, seconds; see setting_disconnect() */
     SETTING_WORD,       /* unsigned, the place of the word among those of min */
+    SETTING_PROTOCOLS,  /* char *, some of SETTING_PROTOCOL_NAMES, likewise; not empty */
+    SETTING_URL,        /* char *, http or https, or "" */
+    SETTING_AGENT,      /* char *, an agent's name, or "" */
     SETTING_COUNT,      /* unsigned */
     SETTING_SECONDS,    /* unsigned */
     SETTING_SIZE,       /* size_t, bytes */
@@ -60,6 +63,9 @@ struct setting {
 };
 
 #define SETTING_LIMIT_AUTO SIZE_MAX
+
+/* The protocols in which clients may talk to an agent; api/protocols.c has them. */
+#define SETTING_PROTOCOL_NAMES "native, openai, responses, ag-ui, ai-sdk, a2a, mcp"
 
 /* Set the field in owner; -EINVAL if the text is not what the setting wants. */
 int setting_set(const struct setting *setting, const char *text, void *owner);

@@ -14,7 +14,7 @@
 
 struct http_request;
 
-/* Add a header to the answer that follows, at most 12. The name is a literal; the value is copied.
+/* Add a header to the answer that follows, at most 16. The name is a literal; the value is copied.
  */
 void http_add_header(struct http_request *request, const char *name, const char *value);
 

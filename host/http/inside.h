@@ -30,7 +30,7 @@ static inline bool library_is_strict(void)
     return strcmp(MHD_get_version(), "1") >= 0;
 }
 
-#define HEADERS_MAX 12
+#define HEADERS_MAX 16
 
 struct http {
     uv_loop_t *loop;
@@ -111,7 +111,9 @@ struct http_request {
     const char *bad_target;     /* what is wrong with it, or NULL */
     const char *version_expect; /* where the version should begin in libmicrohttpd's buffer */
     char *subject;
-    char *client; /* address of a trusted proxy's client, else NULL */
+    const struct problem_shape *problem_shape; /* NULL: problem documents */
+    char *problem_id;                          /* see http_set_problem_shape(); or NULL */
+    char *client;                              /* address of a trusted proxy's client, else NULL */
     bool http_1_1;
     enum request_state state;
     bool too_large;

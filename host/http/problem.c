@@ -1,6 +1,10 @@
 #include "http/problem.h"
 
 #include "base/json.h"
+#include "base/mem.h"
+#include "http/inside.h"
+
+#include <stdlib.h>
 
 static const struct {
     unsigned status;
@@ -32,16 +36,45 @@ void problem_document(struct buf *out, unsigned status, const char *detail)
     buf_puts(out, "}\n");
 }
 
-void problem_reply(struct http_request *request, unsigned status, const char *detail)
+unsigned problem_write(const struct http_request *request, const struct problem *problem,
+                       struct buf *out)
 {
-    struct buf body = {0};
-
-    problem_document(&body, status, detail);
-    http_reply(request, status, PROBLEM_TYPE, &body);
+    if (request->problem_shape)
+        return request->problem_shape->write(problem, request->problem_id, out);
+    problem_document(out, problem->status, problem->detail);
+    return problem->status;
 }
 
-void problem_reply_busy(struct http_request *request, unsigned status, const char *detail)
+const char *problem_type(const struct http_request *request)
+{
+    return request->problem_shape ? request->problem_shape->content_type : PROBLEM_TYPE;
+}
+
+void problem_reply_with(struct http_request *request, const struct problem *problem)
+{
+    struct buf body = {0};
+    unsigned status = problem_write(request, problem, &body);
+
+    http_reply(request, status, problem_type(request), &body);
+}
+
+void problem_reply(struct http_request *request, unsigned status, const char *detail)
+{
+    problem_reply_with(request, &(struct problem){.status = status, .detail = detail});
+}
+
+void problem_reply_busy(struct http_request *request, const struct problem *problem)
 {
     http_add_header(request, "Retry-After", "1");
-    problem_reply(request, status, detail);
+    problem_reply_with(request, problem);
+}
+
+void http_set_problem_shape(struct http_request *request, const struct problem_shape *shape,
+                            const char *id)
+{
+    char *copy = id ? mem_strdup(id) : NULL;
+
+    free(request->problem_id);
+    request->problem_id = copy;
+    request->problem_shape = shape;
 }

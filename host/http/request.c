@@ -165,11 +165,11 @@ static mhd_result request_cut_off(struct http_request *request, unsigned status,
 {
     struct buf body = {0}, answer = {0};
 
-    problem_document(&body, status, detail);
+    problem_write(request, &(struct problem){.status = status, .detail = detail}, &body);
     buf_printf(&answer,
                "HTTP/1.1 %u %s\r\nConnection: close\r\n"
-               "Content-Type: " PROBLEM_TYPE "\r\nCache-Control: no-store\r\n",
-               status, phrase);
+               "Content-Type: %s\r\nCache-Control: no-store\r\n",
+               status, phrase, problem_type(request));
     if (status != MHD_HTTP_CONTENT_TOO_LARGE)
         buf_puts(&answer, "Retry-After: 1\r\n");
     for (int i = 0; i < request->header_count; i++)
@@ -433,5 +433,6 @@ void request_on_completed(void *data, struct MHD_Connection *connection, void **
     free(request->room);
     free(request->client);
     free(request->subject);
+    free(request->problem_id);
     free(request);
 }

@@ -10,53 +10,74 @@
  * and thrown away: it must hold no pointer to memory of its own. An encoder without
  * state makes each event's frames of that event alone, and nothing is folded.
  *
+ * Some protocols echo parts of the request, or let the client choose what it gets. The
+ * terms say so: bytes in a form of the encoder's own, the same from begin to end, absent
+ * if the run is shown to someone who asked for nothing (GET /runs/{id}/events?protocol=).
+ *
  * Calls: begin, then event for each event in turn, at last end after the event `done`;
  * gap before an event if events before that one are no longer kept; heartbeat only
  * between two events. A text event may stand for several in a row (run/pack.h): the state after
- * it must be the state after those.
+ * it must be the state after those. begin is told up to which event the client has all: what
+ * the encoder says of those before is thrown away.
+ *
+ * A question to a person (`input_request`) ends the answer in most protocols: the
+ * client comes again with the person's answer, and gets a stream that begins after
+ * the question.
  *
  * To add a protocol, write a file with its const struct encoder, cases in
- * tests/protocols, and a line in the table of tests/unit/test_protocols.c.
+ * tests/protocols, and a line in encoders.c.
  */
 #ifndef PROTOCOL_ENCODER_H
 #define PROTOCOL_ENCODER_H
 
 #include "base/buf.h"
+#include "protocol/document.h"
 #include "run/event.h"
 
-struct document_encoder;
+/* What an encoder may know besides the events. */
+struct encoding {
+    const struct run_identity *run;
+    const void *terms; /* NULL: none */
+    size_t terms_size;
+};
+
+/* What becomes of an answer after a question's frames. */
+enum encoder_question {
+    QUESTION_GOES_ON,
+    QUESTION_ENDS,    /* the answer; the run waits for the person */
+    QUESTION_CANCELS, /* the answer ends and the run too: the protocol cannot ask */
+};
 
 struct encoder {
     const char *name;
     const char *content_type; /* of a stream */
+    const char *const
+        *headers; /* of each answer, name and value in turn, NULL ends them; or NULL */
     size_t state_size;
     /* Before all others; the client has the events up to number after, 0 for none. */
-    void (*begin)(void *state, const struct run_identity *run, uint64_t after, struct buf *out);
-    void (*event)(void *state, const struct run_identity *run, const struct event *event,
+    void (*begin)(void *state, const struct encoding *encoding, uint64_t after, struct buf *out);
+    void (*event)(void *state, const struct encoding *encoding, const struct event *event,
                   struct buf *out);
-    void (*gap)(void *state, const struct run_identity *run, const struct run_gap *gap,
+    void (*gap)(void *state, const struct encoding *encoding, const struct run_gap *gap,
                 struct buf *out);
-    void (*heartbeat)(const void *state, struct buf *out);
+    /* After the frames of an event input_request. NULL: the stream goes on. */
+    enum encoder_question (*question)(const void *state, const struct encoding *encoding);
     /* NULL: nothing follows `done`. */
-    void (*end)(void *state, const struct run_identity *run, struct buf *out);
-    const struct document_encoder *document;
-};
-
-/* Who is charged for the memory of a document. take() returns false if there is no room. */
-struct document_room {
-    bool (*take)(void *data, size_t bytes);
-    void *data;
+    void (*end)(void *state, const struct encoding *encoding, struct buf *out);
+    const struct document_encoder *document; /* NULL: there is none */
 };
 
 /* The answer to a client that waits for the run's end: one document, made of all events. */
 struct document_encoder {
     const char *content_type;
-    size_t size; /* of the document, zeroed at first */
-    void (*gap)(void *document, const struct run_gap *gap);
-    void (*event)(void *document, const struct event *event, const struct document_room *room);
-    /* Append the whole answer, after the event `done` came. */
-    void (*end)(void *document, const struct run_identity *run, struct buf *out);
-    void (*finish)(void *document);
+    unsigned keeps;                 /* DOCUMENT_..., besides text, usage and done */
+    enum encoder_question question; /* GOES_ON: what is asked is not in the document */
+    /* Append the whole answer and return its HTTP status, after `done` or a question came. */
+    unsigned (*end)(const struct document *document, const struct encoding *encoding,
+                    struct buf *out);
 };
+
+/* Server-sent events: the heartbeat of all protocols is a comment, which no client shows. */
+#define ENCODER_HEARTBEAT ":\n\n"
 
 #endif

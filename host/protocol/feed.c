@@ -13,8 +13,8 @@
  * Blocks. A block is the frames of the events from a cursor on, about as much as one send
  * takes. It is made when a feed needs it and stays until its place is needed. Readers that
  * are up to date ask for the same bytes one after the other: 100 readers of a run cost one
- * encoding of its events. A block is found by the run's id, the encoder, its state before
- * the first event and the two choices; what a log has at an offset never changes, so a
+ * encoding of its events. A block is found by the run's id, the encoder, its terms, its state
+ * before the first event and the two choices; what a log has at an offset never changes, so a
  * block is never stale. Two readers at one place may have different states, for example if
  * one of them came after the oldest events were dropped: they share no block. The callers
  * should ask for one block after the other for all readers, not for all blocks for each
@@ -48,9 +48,12 @@ struct block {
     const struct encoder *encoder; /* NULL: the block is empty */
     char run[RUN_ID_LENGTH];
     bool packing;
+    bool over; /* its last event is a question that ends the stream */
+    bool cancels;
     uint64_t limit;
     struct log_cursor to;
-    void *state; /* of the encoder, at `to`; after it, the state before the first event */
+    size_t terms_size;
+    struct buf keys; /* the encoder's state at `to`, the state before the first event, the terms */
     struct buf bytes;
     unsigned count;
     struct frame frames[FRAMES_MAX];
@@ -75,7 +78,7 @@ void feed_blocks_destroy(struct feed_blocks *blocks)
 {
     for (unsigned i = 0; i < BLOCKS; i++) {
         buf_finish(&blocks->blocks[i].bytes);
-        free(blocks->blocks[i].state);
+        buf_finish(&blocks->blocks[i].keys);
     }
     pack_finish(&blocks->pack);
     free(blocks);
@@ -89,24 +92,32 @@ static void fold(const struct feed *feed, void *state, struct log_cursor cursor,
 
     while (feed->encoder->state_size > 0 && cursor.at < to) {
         eventlog_read(feed->log, &cursor, &scratch, &event);
-        feed->encoder->event(state, feed->run, &event, &nothing);
+        feed->encoder->event(state, &feed->encoding, &event, &nothing);
         buf_consume(&nothing, buf_length(&nothing));
     }
     buf_finish(&scratch);
     buf_finish(&nothing);
 }
 
-void feed_open(struct feed *feed, const struct encoder *encoder, const struct run_identity *run,
+void feed_open(struct feed *feed, const struct encoder *encoder, const struct encoding *encoding,
                const struct eventlog *log, const struct log_cursor *cursor, uint64_t after,
                const struct run_gap *gap)
 {
-    *feed = (struct feed){.encoder = encoder, .run = run, .log = log, .cursor = *cursor};
-    if (encoder->state_size > 0)
-        feed->state = mem_alloc(encoder->state_size);
-    encoder->begin(feed->state, run, after, &feed->own);
+    size_t terms_size = encoding->terms ? encoding->terms_size : 0;
+
+    *feed = (struct feed){
+        .encoder = encoder, .encoding.run = encoding->run, .log = log, .cursor = *cursor};
+    if (encoder->state_size + terms_size > 0)
+        feed->state = mem_alloc(encoder->state_size + terms_size);
+    if (terms_size > 0) {
+        feed->encoding.terms = (char *)feed->state + encoder->state_size;
+        feed->encoding.terms_size = terms_size;
+        memcpy((char *)feed->state + encoder->state_size, encoding->terms, terms_size);
+    }
+    encoder->begin(feed->state, &feed->encoding, after, &feed->own);
     fold(feed, feed->state, log->start, cursor->at);
     if (gap->to > 0)
-        encoder->gap(feed->state, run, gap, &feed->own);
+        encoder->gap(feed->state, &feed->encoding, gap, &feed->own);
 }
 
 void feed_close(struct feed *feed)
@@ -124,18 +135,38 @@ void feed_pack(struct feed *feed, bool packing)
 void feed_beat(struct feed *feed)
 {
     assert(feed->begun == 0 && feed->sent == 0);
-    feed->encoder->heartbeat(feed->state, &feed->own);
+    buf_puts(&feed->own, ENCODER_HEARTBEAT);
 }
 
 static bool block_is(const struct block *block, const struct feed *feed)
 {
-    size_t state_size = feed->encoder->state_size;
+    size_t state_size = feed->encoder->state_size, size = state_size + feed->encoding.terms_size;
 
     return block->limit == feed->limit && block->packing == feed->packing &&
            block->encoder == feed->encoder &&
-           memcmp(block->run, feed->run->id, RUN_ID_LENGTH) == 0 &&
-           (state_size == 0 ||
-            memcmp((char *)block->state + state_size, feed->state, state_size) == 0);
+           memcmp(block->run, feed->encoding.run->id, RUN_ID_LENGTH) == 0 &&
+           block->terms_size == feed->encoding.terms_size &&
+           (size == 0 || memcmp(buf_data(&block->keys) + state_size, feed->state, size) == 0);
+}
+
+/* Take over what the block is found by, and the state. */
+static void block_begin(struct block *block, const struct feed *feed)
+{
+    size_t state_size = feed->encoder->state_size, size = state_size + feed->encoding.terms_size;
+
+    memcpy(block->run, feed->encoding.run->id, RUN_ID_LENGTH);
+    block->encoder = feed->encoder;
+    block->packing = feed->packing;
+    block->limit = feed->limit;
+    block->over = false;
+    block->count = 0;
+    block->terms_size = feed->encoding.terms_size;
+    buf_consume(&block->bytes, buf_length(&block->bytes));
+    buf_consume(&block->keys, buf_length(&block->keys));
+    if (size > 0) {
+        buf_append(&block->keys, feed->state, state_size);
+        buf_append(&block->keys, feed->state, size);
+    }
 }
 
 /* Encode events from the feed's cursor on, about `most` bytes and at least one event. */
@@ -145,21 +176,11 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
     const struct encoder *encoder = feed->encoder;
     struct log_cursor cursor = feed->cursor;
     struct event event;
+    void *state;
 
-    memcpy(block->run, feed->run->id, RUN_ID_LENGTH);
-    block->encoder = encoder;
-    block->packing = feed->packing;
-    block->limit = feed->limit;
-    block->count = 0;
-    buf_consume(&block->bytes, buf_length(&block->bytes));
-    free(block->state);
-    block->state = NULL;
-    if (encoder->state_size > 0) {
-        block->state = mem_alloc(2 * encoder->state_size);
-        memcpy(block->state, feed->state, encoder->state_size);
-        memcpy((char *)block->state + encoder->state_size, feed->state, encoder->state_size);
-    }
-    while (cursor.at < feed->limit && block->count < FRAMES_MAX) {
+    block_begin(block, feed);
+    state = (char *)buf_data(&block->keys);
+    while (cursor.at < feed->limit && block->count < FRAMES_MAX && !block->over) {
         struct log_cursor next = cursor;
         if (feed->packing)
             pack_read(feed->log, &next, feed->limit, &blocks->pack, &event);
@@ -167,9 +188,14 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
             eventlog_read(feed->log, &next, &blocks->pack.scratch, &event);
         if (block->count > 0 && buf_length(&block->bytes) + event.json_length + FRAME_SIZE > most)
             break;
-        encoder->event(block->state, feed->run, &event, &block->bytes);
-        if (encoder->end && event_is(&event, "done"))
-            encoder->end(block->state, feed->run, &block->bytes);
+        encoder->event(state, &feed->encoding, &event, &block->bytes);
+        if (event.kind == EVENT_done && encoder->end)
+            encoder->end(state, &feed->encoding, &block->bytes);
+        if (event.kind == EVENT_input_request && encoder->question) {
+            enum encoder_question what = encoder->question(state, &feed->encoding);
+            block->over = what != QUESTION_GOES_ON;
+            block->cancels = what == QUESTION_CANCELS;
+        }
         block->frames[block->count++] =
             (struct frame){.end = (uint32_t)buf_length(&block->bytes),
                            .events = (uint32_t)(next.sequence - cursor.sequence)};
@@ -199,8 +225,8 @@ static struct block *find_block(const struct feed *feed, struct feed_blocks *blo
     return &blocks->blocks[i];
 }
 
-int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct iovec pieces[2],
-              bool *last)
+int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, bool ended,
+              struct iovec pieces[2], bool *last)
 {
     uint64_t end = feed->log->end.at;
     size_t own = buf_length(&feed->own), left = 0, length;
@@ -208,7 +234,7 @@ int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct
     int count = 0;
 
     if (feed->begun == 0 && feed->sent == 0)
-        feed->limit = end;
+        feed->limit = feed->over ? feed->cursor.at : end;
     if (feed->cursor.at < feed->limit && (feed->begun == 0 || feed->begun > own)) {
         block = find_block(feed, blocks, most);
         left = buf_length(&block->bytes) - feed->sent;
@@ -217,7 +243,8 @@ int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct
         length = feed->begun > own ? feed->begun - own : 0;
     else
         length = left < most ? left : most;
-    *last = length == left && (block ? block->to.at : feed->cursor.at) == end;
+    *last = length == left && ((block ? block->over : feed->over) ||
+                               (ended && (block ? block->to.at : feed->cursor.at) == end));
     if (own > 0)
         pieces[count++] = (struct iovec){(void *)buf_data(&feed->own), own};
     if (length > 0)
@@ -237,8 +264,10 @@ static void feed_advance(struct feed *feed, const struct block *block)
     if (feed->sent == buf_length(&block->bytes)) {
         feed->cursor = block->to;
         feed->sent = 0;
-        if (feed->state)
-            memcpy(feed->state, block->state, feed->encoder->state_size);
+        feed->over = block->over;
+        feed->cancels = block->over && block->cancels;
+        if (feed->encoder->state_size > 0)
+            memcpy(feed->state, buf_data(&block->keys), feed->encoder->state_size);
         return;
     }
     for (unsigned i = 0; i < block->count && block->frames[i].end <= feed->sent; i++) {
@@ -246,8 +275,7 @@ static void feed_advance(struct feed *feed, const struct block *block)
         events += block->frames[i].events;
     }
     eventlog_skip(feed->log, &cursor, events);
-    if (feed->state)
-        fold(feed, feed->state, feed->cursor, cursor.at);
+    fold(feed, feed->state, feed->cursor, cursor.at);
     feed->cursor = cursor;
     feed->sent -= passed;
 }
@@ -276,7 +304,7 @@ void feed_gap(struct feed *feed, const struct log_cursor *cursor)
 {
     struct run_gap gap = {.from = feed->cursor.sequence + 1, .to = cursor->sequence};
 
-    feed->encoder->gap(feed->state, feed->run, &gap, &feed->own);
+    feed->encoder->gap(feed->state, &feed->encoding, &gap, &feed->own);
     feed->cursor = *cursor;
 }
 

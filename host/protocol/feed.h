@@ -28,22 +28,24 @@ void feed_blocks_destroy(struct feed_blocks *blocks);
 /* A plain struct; see feed_open(). */
 struct feed {
     const struct encoder *encoder;
-    const struct run_identity *run;
+    struct encoding encoding;
     const struct eventlog *log;
     struct log_cursor cursor; /* before the event whose frames are not all sent */
     size_t sent;              /* bytes of those frames that are sent */
     uint64_t limit;           /* the frames to be sent are of events before this offset */
     bool packing;             /* they are of packed events */
+    bool over;                /* a question ends the stream: nothing follows what is sent */
+    bool cancels;             /* and the run */
     size_t begun;             /* bytes with which the next view must begin */
-    void *state;              /* of the encoder, at the cursor; NULL if it keeps none */
+    void *state;              /* of the encoder, at the cursor, then the terms; NULL: neither */
     struct buf own;           /* goes before the events' frames */
 };
 
 /*
  * Begin after the event of this number, which the client has, or after the gap. The
- * texts that the feed is given must outlive it; cursor is the place of the next event.
+ * run must outlive the feed, which copies the terms; cursor is the place of the next event.
  */
-void feed_open(struct feed *feed, const struct encoder *encoder, const struct run_identity *run,
+void feed_open(struct feed *feed, const struct encoder *encoder, const struct encoding *encoding,
                const struct eventlog *log, const struct log_cursor *cursor, uint64_t after,
                const struct run_gap *gap);
 void feed_close(struct feed *feed);
@@ -62,10 +64,10 @@ static inline uint64_t feed_backlog(const struct feed *feed)
 
 /*
  * Set the pieces, at most two, of what comes next, about most bytes at the most, and
- * return their number. last: the log's newest event ends with them.
+ * return their number. ended: the run has ended. last: the stream ends with the pieces.
  */
-int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, struct iovec pieces[2],
-              bool *last);
+int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, bool ended,
+              struct iovec pieces[2], bool *last);
 
 /*
  * The events after the cursor are about to be dropped: take over the frames that are sent in
@@ -76,7 +78,7 @@ size_t feed_lose(struct feed *feed, struct feed_blocks *blocks, size_t most);
 /* After feed_lose(): the events from the feed's cursor to this one are dropped. */
 void feed_gap(struct feed *feed, const struct log_cursor *cursor);
 
-/* This many bytes of the last view are sent; no other feed's view came between. */
+/* This many bytes of the last view are sent; no other feed's view came between. Sets over. */
 void feed_sent(struct feed *feed, struct feed_blocks *blocks, size_t sent);
 
 #endif

@@ -1,8 +1,5 @@
 #include "protocol/native.h"
 
-#include "base/json.h"
-#include "run/pack.h"
-
 #include <inttypes.h>
 #include <string.h>
 
@@ -31,16 +28,17 @@ static char *put_id(char *to, const struct run_identity *run, uint64_t sequence)
     return put(to, END, strlen(END));
 }
 
-static void native_begin(void *state, const struct run_identity *run, uint64_t after,
+static void native_begin(void *state, const struct encoding *encoding, uint64_t after,
                          struct buf *out)
 {
     char *begin = buf_reserve(out, strlen(RETRY) + ID_MAX);
 
     (void)state;
-    buf_commit(out, (size_t)(put_id(put(begin, RETRY, strlen(RETRY)), run, after) - begin));
+    buf_commit(out,
+               (size_t)(put_id(put(begin, RETRY, strlen(RETRY)), encoding->run, after) - begin));
 }
 
-static void native_event(void *state, const struct run_identity *run, const struct event *event,
+static void native_event(void *state, const struct encoding *encoding, const struct event *event,
                          struct buf *out)
 {
     char *begin = buf_reserve(out, strlen(EVENT_FIELD DATA_FIELD) + event->type_length +
@@ -52,12 +50,12 @@ static void native_event(void *state, const struct run_identity *run, const stru
     to = put(to, event->type, event->type_length);
     to = put(to, DATA_FIELD, strlen(DATA_FIELD));
     to = put(to, event->json, event->json_length);
-    to = put_id(to, run, event->sequence);
+    to = put_id(to, encoding->run, event->sequence);
     buf_commit(out, (size_t)(to - begin));
 }
 
 /* The gap's id is that of the last event in it: a client that resumes there is not told again. */
-static void native_gap(void *state, const struct run_identity *run, const struct run_gap *gap,
+static void native_gap(void *state, const struct encoding *encoding, const struct run_gap *gap,
                        struct buf *out)
 {
     struct buf json = {0};
@@ -66,112 +64,17 @@ static void native_gap(void *state, const struct run_identity *run, const struct
     buf_printf(&json, "{\"from\":%" PRIu64 ",\"to\":%" PRIu64 "}", gap->from, gap->to);
     event.json = buf_data(&json);
     event.json_length = buf_length(&json);
-    native_event(state, run, &event, out);
+    native_event(state, encoding, &event, out);
     buf_finish(&json);
-}
-
-static void native_heartbeat(const void *state, struct buf *out)
-{
-    (void)state;
-    buf_puts(out, ":" END);
 }
 
 /* ---- the document ---- */
 
-struct native_document {
-    struct buf text;  /* the inside of a JSON string */
-    struct buf usage; /* JSON of the last usage event */
-    size_t usage_charge;
-    struct buf done; /* JSON of the done event */
-    bool truncated;
-};
-
-static void document_gap(void *data, const struct run_gap *gap)
+/* The events' JSON is an object: the members of `done` end the document. */
+static unsigned document_end(const struct document *document, const struct encoding *encoding,
+                             struct buf *out)
 {
-    struct native_document *document = data;
-
-    (void)gap;
-    document->truncated = true;
-}
-
-/* Return room for more text; NULL, from then on, if there is none. */
-static char *reserve_text(struct native_document *document, const struct document_room *room,
-                          size_t length)
-{
-    char *to;
-
-    if (document->truncated || buf_length(&document->text) + length > NATIVE_TEXT_MAX ||
-        !buf_try_reserve(&document->text, length) || !room->take(room->data, length)) {
-        document->truncated = true;
-        return NULL;
-    }
-    to = buf_reserve(&document->text, length);
-    buf_commit(&document->text, length);
-    return to;
-}
-
-static void add_text(struct native_document *document, const struct document_room *room,
-                     const struct event *event)
-{
-    struct buf delta = {0};
-    const char *inside;
-    size_t length;
-    ssize_t escaped = 0;
-    char *to;
-
-    if (pack_delta(event, &inside, &length)) {
-        to = length > 0 ? reserve_text(document, room, length) : NULL;
-        if (to)
-            memcpy(to, inside, length);
-        return;
-    }
-    /* The text has other members besides its delta. */
-    if (json_member_text(event->json, event->json_length, "delta", &delta))
-        escaped = json_escaped_length(buf_data(&delta), buf_length(&delta));
-    to = escaped > 0 ? reserve_text(document, room, (size_t)escaped) : NULL;
-    if (to)
-        json_escape(to, buf_data(&delta), buf_length(&delta));
-    buf_finish(&delta);
-}
-
-static void keep(struct buf *kept, const struct event *event)
-{
-    buf_consume(kept, buf_length(kept));
-    buf_append(kept, event->json, event->json_length);
-}
-
-/* Keep the last usage; it is left out if there is no room. */
-static void keep_usage(struct native_document *document, const struct document_room *room,
-                       const struct event *event)
-{
-    if (event->json_length > document->usage_charge) {
-        if (!room->take(room->data, event->json_length - document->usage_charge)) {
-            buf_finish(&document->usage);
-            return;
-        }
-        document->usage_charge = event->json_length;
-    }
-    keep(&document->usage, event);
-}
-
-static void document_event(void *data, const struct event *event, const struct document_room *room)
-{
-    struct native_document *document = data;
-
-    if (event_is(event, "text"))
-        add_text(document, room, event);
-    else if (event_is(event, "usage"))
-        keep_usage(document, room, event);
-    else if (event_is(event, "done"))
-        keep(&document->done, event);
-}
-
-/* The done event's JSON is an object: its members end the document. */
-static void document_end(void *data, const struct run_identity *run, struct buf *out)
-{
-    struct native_document *document = data;
-
-    run_identity_describe(run, out);
+    run_identity_describe(encoding->run, out);
     buf_puts(out, ",\"text\":\"");
     buf_append(out, buf_data(&document->text), buf_length(&document->text));
     buf_puts(out, document->truncated ? "\",\"truncated\":true" : "\"");
@@ -179,27 +82,22 @@ static void document_end(void *data, const struct run_identity *run, struct buf 
         buf_puts(out, ",\"usage\":");
         buf_append(out, buf_data(&document->usage), buf_length(&document->usage));
     }
+    if (buf_length(&document->done) == 0) {
+        buf_puts(out, ",\"status\":\"waiting\",\"input_request\":");
+        buf_append(out, buf_data(&document->question), buf_length(&document->question));
+        buf_puts(out, "}\n");
+        return 202;
+    }
     buf_puts(out, ",");
     buf_append(out, buf_data(&document->done) + 1, buf_length(&document->done) - 1);
     buf_puts(out, "\n");
-}
-
-static void document_finish(void *data)
-{
-    struct native_document *document = data;
-
-    buf_finish(&document->text);
-    buf_finish(&document->usage);
-    buf_finish(&document->done);
+    return document_status(document);
 }
 
 static const struct document_encoder document_native = {
     .content_type = "application/json",
-    .size = sizeof(struct native_document),
-    .gap = document_gap,
-    .event = document_event,
+    .question = QUESTION_ENDS,
     .end = document_end,
-    .finish = document_finish,
 };
 
 const struct encoder encoder_native = {
@@ -208,6 +106,5 @@ const struct encoder encoder_native = {
     .begin = native_begin,
     .event = native_event,
     .gap = native_gap,
-    .heartbeat = native_heartbeat,
     .document = &document_native,
 };

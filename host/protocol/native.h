@@ -13,16 +13,15 @@
  *
  *     {"run","agent","version","generation","text","usage"?,"status","result"?,"error"?}
  *
- * where text joins the deltas of the text events. A document takes at most
- * NATIVE_TEXT_MAX bytes of text, and no more than there is room for; then it says
- * "truncated": true, as it does if the first events are no longer kept.
+ * where text joins the deltas of the text events. A truncated one (document.h) says
+ * "truncated": true. When the run asks a person something the document ends with
+ *
+ *     "status": "waiting", "input_request": {"id","message",...}}
  */
 #ifndef PROTOCOL_NATIVE_H
 #define PROTOCOL_NATIVE_H
 
 #include "protocol/encoder.h"
-
-#define NATIVE_TEXT_MAX (8u * 1024 * 1024)
 
 extern const struct encoder encoder_native;
 

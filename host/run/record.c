@@ -1,5 +1,5 @@
 /*
- * A type's number is below OWN_FIRST for the names that everybody uses, else the
+ * A type's number is its enum event_kind for the names that everybody uses, else the
  * place of the name in the run's own table plus OWN_FIRST. The table is bounded: an
  * agent that makes up a new name for each event has the names beyond OWN_MAX in
  * its records (RECORD_NAMED).
@@ -27,13 +27,10 @@ struct record_type {
 };
 
 static const struct record_type common[] = {
-#define TYPE(name)             \
-    {                          \
-        sizeof(name) - 1, name \
-    }
-    TYPE("text"),  TYPE("reasoning"), TYPE("step"),          TYPE("tool_call"), TYPE("tool_result"),
-    TYPE("state"), TYPE("usage"),     TYPE("input_request"), TYPE("run"),       TYPE("done"),
-#undef TYPE
+#define X(name) {sizeof(#name) - 1, #name},
+    {0, ""}, /* EVENT_OTHER; no type is empty */
+    EVENT_KINDS(X)
+#undef X
 };
 
 #define COMMON (sizeof common / sizeof *common)
@@ -69,7 +66,7 @@ static unsigned type_number(struct record_types *types, const struct event *even
 {
     if (types->last != RECORD_NAMED && type_is(type_at(types, types->last), event))
         return types->last;
-    for (unsigned i = 0; i < COMMON; i++) {
+    for (unsigned i = EVENT_OTHER + 1; i < COMMON; i++) {
         if (type_is(&common[i], event))
             return i;
     }
@@ -150,6 +147,7 @@ struct record_head record_read(const struct ring *ring, const struct record_type
     } else {
         rest = pieces[0].iov_base;
     }
+    event->kind = head.type < COMMON ? (enum event_kind)head.type : EVENT_OTHER;
     event->type = head.type == RECORD_NAMED ? rest + 1 : type_at(types, head.type)->name;
     event->type_length = head.type_length;
     event->json = head.type == RECORD_NAMED ? rest + 1 + head.type_length : rest;

@@ -29,6 +29,14 @@ enum run_answer {
     ANSWER_DETACH, /* its state, at once */
 };
 
+/* How a client reads a run: what the reader of its protocol has chosen. */
+struct answer_form {
+    enum run_answer answer;
+    const struct encoder *encoder;
+    const void *terms; /* of the encoder (protocol/encoder.h); NULL: none */
+    size_t terms_size;
+};
+
 /* A run as it is wanted. run_create() copies the texts. */
 struct run_request {
     const char *agent;
@@ -41,8 +49,8 @@ struct run_request {
     uint64_t linger_ms;          /* how long the run goes on without a reader; or NEVER */
     uint64_t deadline_ms;        /* from now; NEVER: none */
     uint64_t grace_ms;           /* how long the agent may take to stop once it is cancelled */
-    enum run_answer answer;
-    const struct encoder *encoder; /* of the answer; run_create() has no use for it */
+    const char *thread;          /* the conversation that it is a turn of; NULL: none */
+    struct answer_form form;     /* run_create() has no use for it */
     struct buf vars; /* pairs for the agent's ctx_get(); run_create() leaves the buffer empty */
 };
 

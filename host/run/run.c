@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct {
     const char *name;
@@ -208,6 +209,8 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     run->refs = 2; /* the table's and the caller's */
     run->runs = runs;
     run->identity.agent = mem_strdup(request->agent);
+    run->identity.thread = request->thread ? mem_strdup(request->thread) : NULL;
+    run->identity.created = time(NULL);
     run->log = eventlog_create();
     run->subject = mem_strdup(request->subject);
     if (request->input) {
@@ -250,6 +253,7 @@ void run_unref(struct run *run)
     buf_finish(&run->pairs);
     free((char *)run->identity.agent);
     free((char *)run->identity.version);
+    free((char *)run->identity.thread);
     free(run->subject);
     free(run->key);
     free(run->error_code);

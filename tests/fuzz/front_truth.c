@@ -118,7 +118,8 @@ void truth_reset(void)
 /* Set what is between the quotes of a text event's delta; false if the event has another shape. */
 static bool inside_of(const struct truth_event *event, const char **inside, size_t *length)
 {
-    struct event view = {.type = event->type,
+    struct event view = {.kind = event_kind_of(event->type, strlen(event->type)),
+                         .type = event->type,
                          .type_length = strlen(event->type),
                          .json = event->json,
                          .json_length = event->json_length};

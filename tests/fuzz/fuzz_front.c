@@ -208,6 +208,7 @@ static void open_reader(unsigned index, uint8_t how, size_t room)
 {
     struct run *run = held[index].run;
     uint64_t after = how & 1 ? 0 : held[index].last, last = eventlog_last(run_log(run));
+    const struct answer_form form = {.encoder = &encoder_native};
     struct http_request *client;
 
     if (how & 2)
@@ -220,9 +221,9 @@ static void open_reader(unsigned index, uint8_t how, size_t room)
     if (client == NULL)
         return;
     if (how & 4)
-        collect_open(collectors, client, run, &encoder_native);
+        collect_open(collectors, client, run, &form, 0);
     else
-        stream_open(streams, client, run, &encoder_native, after);
+        stream_open(streams, client, run, &form, after);
 }
 
 static void submit(void)

@@ -155,7 +155,8 @@ static void reader_take(struct reader *self, size_t most)
         struct event event;
         size_t length;
         eventlog_read(log, &next, &scratch, &event);
-        encoder_native.event(NULL, run_identity(self->subscriber.run), &event, &frames);
+        encoder_native.event(NULL, &(struct encoding){.run = run_identity(self->subscriber.run)},
+                             &event, &frames);
         length = buf_length(&frames) - self->begun;
         if (length > most)
             length = most;
@@ -186,7 +187,8 @@ static void on_lost(struct subscriber *subscriber)
     if (self->begun == 0)
         return;
     eventlog_read(run_log(subscriber->run), &self->place, &scratch, &event);
-    encoder_native.event(NULL, run_identity(subscriber->run), &event, &frames);
+    encoder_native.event(NULL, &(struct encoding){.run = run_identity(subscriber->run)}, &event,
+                         &frames);
     buf_append(&self->text, buf_data(&frames) + self->begun, buf_length(&frames) - self->begun);
     self->begun = 0;
     buf_finish(&scratch);
@@ -200,7 +202,7 @@ static void reader_return(struct reader *self)
     struct run_gap gap = {.from = self->place.sequence + 1, .to = start->sequence};
 
     if (self->place.at < start->at) {
-        encoder_native.gap(NULL, run_identity(of), &gap, &self->text);
+        encoder_native.gap(NULL, &(struct encoding){.run = run_identity(of)}, &gap, &self->text);
         self->place = *start;
     }
     run_return(&self->subscriber, &self->place);

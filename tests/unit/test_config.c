@@ -26,7 +26,7 @@
     "shutdown_timeout, stuck_timeout, drain_timeout, max_generations, log_level, "          \
     "log_format, admin, user, debug, strict_modes, state_folder, forward_headers, tokens, " \
     "allow_anonymous, "                                                                     \
-    "allowed_hosts, cors_origins, tls_certificate, tls_key"
+    "allowed_hosts, public_url, default_agent, cors_origins, tls_certificate, tls_key"
 
 static struct config *config;
 static struct why why;

@@ -20,21 +20,21 @@ struct counter_state {
     unsigned done;
 };
 
-static void counter_begin(void *state, const struct run_identity *run, uint64_t after,
+static void counter_begin(void *state, const struct encoding *encoding, uint64_t after,
                           struct buf *out)
 {
     (void)state;
-    buf_printf(out, "<%s %u>", run->id, (unsigned)after);
+    buf_printf(out, "<%s %u>", encoding->run->id, (unsigned)after);
 }
 
-static void counter_event(void *state, const struct run_identity *run, const struct event *event,
+static void counter_event(void *state, const struct encoding *encoding, const struct event *event,
                           struct buf *out)
 {
     struct counter_state *counter = state;
     const char *inside = event->json;
     size_t length = event->json_length;
 
-    (void)run;
+    (void)encoding;
     if (event_is(event, "mute"))
         return;
     pack_delta(event, &inside, &length);
@@ -45,25 +45,19 @@ static void counter_event(void *state, const struct run_identity *run, const str
     buf_puts(out, "]");
 }
 
-static void counter_gap(void *state, const struct run_identity *run, const struct run_gap *gap,
+static void counter_gap(void *state, const struct encoding *encoding, const struct run_gap *gap,
                         struct buf *out)
 {
     (void)state;
-    (void)run;
+    (void)encoding;
     buf_printf(out, "(%u %u)", (unsigned)gap->from, (unsigned)gap->to);
 }
 
-static void counter_heartbeat(const void *state, struct buf *out)
-{
-    (void)state;
-    buf_puts(out, "~");
-}
-
-static void counter_end(void *state, const struct run_identity *run, struct buf *out)
+static void counter_end(void *state, const struct encoding *encoding, struct buf *out)
 {
     struct counter_state *counter = state;
 
-    (void)run;
+    (void)encoding;
     ck_assert_uint_eq(counter->done, 1);
     buf_printf(out, "{%u}", counter->bytes);
 }
@@ -75,13 +69,13 @@ static const struct encoder encoder_counter = {
     .begin = counter_begin,
     .event = counter_event,
     .gap = counter_gap,
-    .heartbeat = counter_heartbeat,
     .end = counter_end,
 };
 
 /* ---- the log and its reader ---- */
 
 static const struct run_identity run = {.id = "7q3vj5k8m2n4p6r9s1t0w2xyzh", .agent = "echo"};
+static const struct encoding encoding = {.run = &run};
 static const struct run_gap no_gap = {.to = 0};
 
 static const struct encoder *encoder;
@@ -158,7 +152,7 @@ static void open_after(struct feed *opened, uint64_t after)
 {
     struct log_cursor cursor = eventlog_seek(eventlog, after);
 
-    feed_open(opened, encoder, &run, eventlog, &cursor, after, &no_gap);
+    feed_open(opened, encoder, &encoding, eventlog, &cursor, after, &no_gap);
 }
 
 /* The bytes of a stream after this event, by encoding all events from the start. */
@@ -169,10 +163,10 @@ static void encode_all(uint64_t after, struct buf *out)
     struct buf scratch = {0}, silent = {0};
     struct event event;
 
-    encoder->begin(&state, &run, after, out);
+    encoder->begin(&state, &encoding, after, out);
     while (cursor.at < eventlog->end.at) {
         eventlog_read(eventlog, &cursor, &scratch, &event);
-        encoder->event(&state, &run, &event, cursor.sequence > after ? out : &silent);
+        encoder->event(&state, &encoding, &event, cursor.sequence > after ? out : &silent);
     }
     buf_finish(&scratch);
     buf_finish(&silent);
@@ -193,7 +187,7 @@ static bool send_once(size_t most)
     struct buf view = {0};
     size_t sent;
     bool last;
-    int count = feed_view(&feed, blocks, MOST, pieces, &last);
+    int count = feed_view(&feed, blocks, MOST, true, pieces, &last);
 
     ck_assert_int_le(count, 2);
     for (int i = 0; i < count; i++)
@@ -210,7 +204,7 @@ static bool send_once(size_t most)
     buf_swap(&left, &view);
     buf_finish(&view);
     feed_sent(&feed, blocks, sent);
-    if (last && buf_length(&left) == 0)
+    if (last && buf_length(&left) == 0 && !feed.over)
         ck_assert_uint_eq(feed_backlog(&feed), 0);
     return last && buf_length(&left) == 0;
 }
@@ -293,8 +287,7 @@ CASE(heartbeat)
     feed_beat(&feed);
     append_delta(3);
     ck_assert(send_once(SIZE_MAX));
-    ck_assert_mem_eq(buf_data(&got), encoder == &encoder_native ? ":\n\n" : "~",
-                     encoder == &encoder_native ? 3 : 1);
+    ck_assert_mem_eq(buf_data(&got), ENCODER_HEARTBEAT, strlen(ENCODER_HEARTBEAT));
 }
 
 CASE(gap)
@@ -309,9 +302,9 @@ CASE(gap)
                   eventlog->end.at);
     cursor = eventlog_seek(eventlog, 0);
     ck_assert_uint_eq(cursor.sequence, 3);
-    feed_open(&feed, encoder, &run, eventlog, &cursor, 0, &missing);
-    encoder->begin(NULL, &run, 0, &wanted);
-    encoder->gap(NULL, &run, &missing, &wanted);
+    feed_open(&feed, encoder, &encoding, eventlog, &cursor, 0, &missing);
+    encoder->begin(NULL, &encoding, 0, &wanted);
+    encoder->gap(NULL, &encoding, &missing, &wanted);
     ck_assert(send_once(SIZE_MAX));
     ck_assert_uint_gt(buf_length(&got), buf_length(&wanted));
     ck_assert_mem_eq(buf_data(&got), buf_data(&wanted), buf_length(&wanted));
@@ -343,7 +336,7 @@ CASE_LOOP(random_use, 0, 8)
             struct iovec pieces[2];
             bool last;
             open_after(&other, (uint64_t)rand() % eventlog_last(eventlog));
-            feed_view(&other, blocks, MOST, pieces, &last);
+            feed_view(&other, blocks, MOST, true, pieces, &last);
             feed_sent(&other, blocks, 0);
             feed_close(&other);
         }
@@ -421,7 +414,7 @@ CASE_LOOP(packed, 0, 8)
         cursor = eventlog->start;
         while (cursor.at < eventlog->end.at) {
             eventlog_read(eventlog, &cursor, &pack.scratch, &event);
-            encoder->event(&state, &run, &event, &plain);
+            encoder->event(&state, &encoding, &event, &plain);
         }
         ck_assert_mem_eq(feed.state, &state, sizeof state);
         ck_assert_uint_lt(buf_length(&got), buf_length(&plain));
@@ -433,11 +426,11 @@ CASE_LOOP(packed, 0, 8)
 /* Readers at the same place share what was encoded: the counter is asked once. */
 static unsigned calls;
 
-static void counting_event(void *state, const struct run_identity *identity,
-                           const struct event *event, struct buf *out)
+static void counting_event(void *state, const struct encoding *told, const struct event *event,
+                           struct buf *out)
 {
     calls++;
-    encoder_native.event(state, identity, event, out);
+    encoder_native.event(state, told, event, out);
 }
 
 CASES("shared blocks", .setup = setup_stateless, .teardown = teardown);
@@ -458,7 +451,7 @@ CASE(readers_at_one_place_share_a_block)
         for (int i = 0; i < 100; i++) {
             struct iovec pieces[2];
             bool last;
-            int count = feed_view(&feeds[i], blocks, MOST, pieces, &last);
+            int count = feed_view(&feeds[i], blocks, MOST, true, pieces, &last);
             feed_sent(&feeds[i], blocks,
                       pieces[0].iov_len * (count > 0) + (count > 1 ? pieces[1].iov_len : 0));
         }
@@ -494,4 +487,82 @@ CASE(readers_with_other_states_share_no_block)
     ck_assert(buf_length(&got) > strlen("<7q3vj5k8m2n4p6r9s1t0w2xyzh 1>[2 5 "));
     ck_assert_mem_eq(buf_data(&got), "<7q3vj5k8m2n4p6r9s1t0w2xyzh 1>[2 5 ", 35);
     buf_finish(&first);
+}
+
+/* ---- what ends a stream, and what it was asked for ---- */
+
+CASES("questions and terms", .setup = setup_stateless, .teardown = teardown);
+
+static enum encoder_question ends(const void *state, const struct encoding *told)
+{
+    (void)state;
+    return told->terms ? QUESTION_CANCELS : QUESTION_ENDS;
+}
+
+/* Nothing of what follows the question is sent, also in pieces. */
+CASE_LOOP(question_ends_the_stream, 1, 40)
+{
+    struct encoder asking = encoder_native;
+    const char *end;
+
+    asking.question = ends;
+    encoder = &asking;
+    append("text", "{\"delta\":\"a\"}", 13);
+    append("input_request", "{\"id\":\"q1\"}", 11);
+    append("text", "{\"delta\":\"b\"}", 13);
+    open_after(&feed, 0);
+    while (!feed.over)
+        send_once((size_t)_i);
+    send_once((size_t)_i);
+    end = "data: {\"id\":\"q1\"}\nid: 7q3vj5k8m2n4p6r9s1t0w2xyzh.2\n\n";
+    ck_assert_uint_gt(buf_length(&got), strlen(end));
+    ck_assert_mem_eq(buf_data(&got) + buf_length(&got) - strlen(end), end, strlen(end));
+    ck_assert(!feed.cancels);
+    feed_close(&feed);
+    buf_finish(&got);
+    open_after(&feed, 2); /* the client comes again with the answer */
+    ck_assert(send_once(SIZE_MAX));
+    ck_assert(!feed.over);
+    ck_assert_ptr_nonnull(memmem(buf_data(&got), buf_length(&got), "{\"delta\":\"b\"}", 13));
+}
+
+/* Prints its terms at each event. */
+static void termed_event(void *state, const struct encoding *told, const struct event *event,
+                         struct buf *out)
+{
+    (void)state;
+    (void)event;
+    buf_append(out, told->terms, told->terms_size);
+}
+
+CASE(readers_with_other_terms_share_no_block)
+{
+    struct encoder termed = encoder_native;
+    struct log_cursor cursor = eventlog->start;
+    struct feed feeds[3];
+    char terms[] = "<one>";
+
+    termed.event = termed_event;
+    termed.question = ends;
+    append("input_request", "{}", 2);
+    for (int i = 0; i < 3; i++) {
+        const struct encoding told = {
+            .run = &run, .terms = i < 2 ? terms : NULL, .terms_size = sizeof terms - 1};
+        terms[1] = (char)('a' + i);
+        feed_open(&feeds[i], &termed, &told, eventlog, &cursor, 0, &no_gap);
+        buf_finish(&feeds[i].own);
+    }
+    for (int i = 0; i < 3; i++) {
+        struct iovec pieces[2];
+        bool last;
+        int count = feed_view(&feeds[i], blocks, MOST, false, pieces, &last);
+        ck_assert(last);
+        ck_assert_int_eq(count, i < 2);
+        if (i < 2)
+            ck_assert_mem_eq(pieces[0].iov_base, i == 0 ? "<ane>" : "<bne>", 5);
+        feed_sent(&feeds[i], blocks, i < 2 ? 5 : 0);
+        ck_assert(feeds[i].over);
+        ck_assert(feeds[i].cancels == (i < 2));
+        feed_close(&feeds[i]);
+    }
 }

@@ -12,11 +12,14 @@
 static const struct run_identity run = {
     .id = RUN, .agent = "echo", .version = "1.0", .generation = 1};
 
+static const struct encoding encoding = {.run = &run};
+
 static struct buf out;
 
 static struct event event_of(uint64_t sequence, const char *type, const char *json)
 {
     return (struct event){.sequence = sequence,
+                          .kind = event_kind_of(type, strlen(type)),
                           .type = type,
                           .type_length = strlen(type),
                           .json = json,
@@ -34,7 +37,7 @@ static void encode(uint64_t sequence, const char *type, const char *json)
 {
     struct event event = event_of(sequence, type, json);
 
-    encoder_native.event(NULL, &run, &event, &out);
+    encoder_native.event(NULL, &encoding, &event, &out);
 }
 
 CASE(fixed_parts)
@@ -42,15 +45,14 @@ CASE(fixed_parts)
     ck_assert_str_eq(encoder_native.name, "native");
     ck_assert_str_eq(encoder_native.content_type, "text/event-stream");
     ck_assert_uint_eq(encoder_native.state_size, 0);
-    encoder_native.heartbeat(NULL, &out);
-    expect_out(":\n\n");
+    ck_assert_str_eq(ENCODER_HEARTBEAT, ":\n\n");
 }
 
 CASE(beginning)
 {
-    encoder_native.begin(NULL, &run, 0, &out);
+    encoder_native.begin(NULL, &encoding, 0, &out);
     expect_out("retry: 1000\nid: " RUN ".0\n\n");
-    encoder_native.begin(NULL, &run, UINT64_MAX, &out);
+    encoder_native.begin(NULL, &encoding, UINT64_MAX, &out);
     expect_out("retry: 1000\nid: " RUN ".18446744073709551615\n\n");
 }
 
@@ -74,7 +76,7 @@ CASE(texts_need_not_be_terminated)
     struct event event = {
         .sequence = 2, .type = text, .type_length = 4, .json = text + 4, .json_length = 8};
 
-    encoder_native.event(NULL, &run, &event, &out);
+    encoder_native.event(NULL, &encoding, &event, &out);
     expect_out("event: text\ndata: {\"delta\"\nid: " RUN ".2\n\n");
 }
 
@@ -99,7 +101,7 @@ CASE(events_are_appended)
 
 CASE(gap)
 {
-    encoder_native.gap(NULL, &run, &(struct run_gap){.from = 3, .to = 17}, &out);
+    encoder_native.gap(NULL, &encoding, &(struct run_gap){.from = 3, .to = 17}, &out);
     expect_out("event: gap\ndata: {\"from\":3,\"to\":17}\nid: " RUN ".17\n\n");
 }
 
@@ -120,27 +122,26 @@ static bool take(void *data, size_t bytes)
 
 static const struct document_room room = {.take = take, .data = &room_left};
 static const struct document_encoder *encoder;
-static void *document;
+static struct document document;
 
 static void setup_document(void)
 {
     encoder = encoder_native.document;
-    document = calloc(1, encoder->size);
     room_left = SIZE_MAX;
     taken = 0;
 }
 
 static void teardown_document(void)
 {
-    encoder->finish(document);
-    free(document);
+    document_finish(&document);
+    document = (struct document){.asked = 0};
 }
 
 static void add(const char *type, const char *json)
 {
     struct event event = event_of(1, type, json);
 
-    encoder->event(document, &event, &room);
+    document_add(&document, encoder->keeps, &event, &room);
 }
 
 static void expect_document(const char *members)
@@ -148,7 +149,7 @@ static void expect_document(const char *members)
     char wanted[1024];
 
     add("done", "{\"status\":\"finished\"}");
-    encoder->end(document, &run, &out);
+    ck_assert_uint_eq(encoder->end(&document, &encoding, &out), 200);
     snprintf(wanted, sizeof wanted,
              "{\"run\":\"" RUN "\",\"agent\":\"echo\",\"version\":\"1.0\",\"generation\":1,%s,"
              "\"status\":\"finished\"}\n",
@@ -191,15 +192,15 @@ CASE(without_room_text_is_cut_between_events)
 
 CASE(text_has_a_limit)
 {
-    add_letters(NATIVE_TEXT_MAX - 1);
+    add_letters(DOCUMENT_TEXT_MAX - 1);
     add_letters(2);
     add_letters(1);
-    ck_assert_uint_eq(taken, NATIVE_TEXT_MAX - 1);
+    ck_assert_uint_eq(taken, DOCUMENT_TEXT_MAX - 1);
 }
 
 CASE(after_a_gap_it_is_truncated)
 {
-    encoder->gap(document, &(struct run_gap){.from = 1, .to = 2});
+    document_add_gap(&document);
     add("text", "{\"delta\":\"abc\"}");
     ck_assert_uint_eq(taken, 0);
     expect_document("\"text\":\"\",\"truncated\":true");
@@ -210,7 +211,26 @@ CASE(queued_run_has_no_version)
     static const struct run_identity queued = {.id = RUN, .agent = "a\"b"};
 
     add("done", "{\"status\":\"cancelled\",\"reason\":\"client\"}");
-    encoder->end(document, &queued, &out);
+    ck_assert_uint_eq(encoder->end(&document, &(struct encoding){.run = &queued}, &out), 409);
     expect_out("{\"run\":\"" RUN "\",\"agent\":\"a\\\"b\",\"text\":\"\","
                "\"status\":\"cancelled\",\"reason\":\"client\"}\n");
+}
+
+CASE(failed_run)
+{
+    add("done", "{\"status\":\"failed\",\"error\":{}}");
+    ck_assert_uint_eq(encoder->end(&document, &encoding, &out), 500);
+    buf_finish(&out);
+}
+
+/* A question ends the wait: the client is told what is asked. */
+CASE(question)
+{
+    add("text", "{\"delta\":\"abc\"}");
+    add("input_request", "{\"id\":\"q1\",\"message\":\"May I?\"}");
+    ck_assert_int_eq(encoder->question, QUESTION_ENDS);
+    ck_assert_uint_eq(encoder->end(&document, &encoding, &out), 202);
+    expect_out("{\"run\":\"" RUN "\",\"agent\":\"echo\",\"version\":\"1.0\",\"generation\":1,"
+               "\"text\":\"abc\",\"status\":\"waiting\","
+               "\"input_request\":{\"id\":\"q1\",\"message\":\"May I?\"}}\n");
 }

@@ -3,6 +3,7 @@
  * also sent in pieces of every length up to a few, and resumed after each of its events. */
 #include "../case.h"
 #include "base/log.h"
+#include "protocol/encoders.h"
 #include "protocol/feed.h"
 #include "protocol/native.h"
 #include "run/readers.h"
@@ -17,8 +18,6 @@
 #define RUN "7q3vj5k8m2n4p6r9s1t0w2xyzh"
 
 #define MOST (64u * 1024)
-
-static const struct encoder *const encoders[] = {&encoder_native};
 
 static const struct run_agent agent = {.name = "e2e_case", .version = "1.0", .generation = 1};
 
@@ -50,16 +49,6 @@ struct protocol_case {
     struct runs *runs;
     struct run *run; /* NULL until it has events */
 };
-
-static const struct encoder *find_encoder(const char *name)
-{
-    for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++) {
-        if (strcmp(encoders[i]->name, name) == 0)
-            return encoders[i];
-    }
-    ck_abort_msg("there is no encoder %s", name);
-    return NULL;
-}
 
 static void end_case(struct protocol_case *tested)
 {
@@ -154,6 +143,7 @@ static void read_stream(const struct protocol_case *tested, uint64_t after, bool
                         size_t most, struct buf *out)
 {
     struct feed_blocks *blocks = feed_blocks_create();
+    const struct encoding encoding = {.run = run_identity(tested->run)};
     struct subscriber subscriber = {.appended = NULL};
     struct run_gap gap;
     struct feed feed;
@@ -161,14 +151,14 @@ static void read_stream(const struct protocol_case *tested, uint64_t after, bool
     size_t left = 1;
 
     run_subscribe(tested->run, &subscriber, after, &gap);
-    feed_open(&feed, tested->encoder, run_identity(tested->run), run_log(tested->run),
-              &subscriber.cursor, after, &gap);
+    feed_open(&feed, tested->encoder, &encoding, run_log(tested->run), &subscriber.cursor, after,
+              &gap);
     while (!last || left > 0) {
         struct iovec pieces[2];
         int count;
         left = most;
         feed_pack(&feed, packing);
-        count = feed_view(&feed, blocks, MOST, pieces, &last);
+        count = feed_view(&feed, blocks, MOST, true, pieces, &last);
         for (int i = 0; i < count; i++) {
             size_t part = pieces[i].iov_len < left ? pieces[i].iov_len : left;
             buf_append(out, pieces[i].iov_base, part);
@@ -203,12 +193,13 @@ static void check_stream(const struct protocol_case *tested, const char *what, u
 /* The frames after each event are the rest of those from the start. */
 static void check_resumed(const struct protocol_case *tested, const struct buf *whole)
 {
+    const struct encoding encoding = {.run = run_identity(tested->run)};
     uint64_t last = eventlog_last(run_log(tested->run));
 
     for (uint64_t after = run_log(tested->run)->start.sequence; after < last; after++) {
         struct buf begin = {0}, got = {0};
         size_t length;
-        tested->encoder->begin(NULL, run_identity(tested->run), after, &begin);
+        tested->encoder->begin(NULL, &encoding, after, &begin);
         read_stream(tested, after, false, SIZE_MAX, &got);
         ck_assert_uint_gt(buf_length(&got), buf_length(&begin));
         buf_consume(&got, buf_length(&begin));
@@ -232,23 +223,22 @@ static bool take_all(void *data, size_t bytes)
 static void make_document(const struct protocol_case *tested, struct buf *out)
 {
     const struct document_encoder *encoder = tested->encoder->document;
+    const struct encoding encoding = {.run = run_identity(tested->run)};
     const struct document_room room = {.take = take_all};
-    void *document = calloc(1, encoder->size);
     const struct eventlog *log = run_log(tested->run);
     struct log_cursor cursor = log->start;
-    struct run_gap gap = {.from = 1, .to = cursor.sequence};
+    struct document document = {.asked = 0};
     struct buf scratch = {0};
     struct event event;
 
-    if (gap.to > 0)
-        encoder->gap(document, &gap);
+    if (cursor.sequence > 0)
+        document_add_gap(&document);
     while (cursor.at < log->end.at) {
         eventlog_read(log, &cursor, &scratch, &event);
-        encoder->event(document, &event, &room);
+        document_add(&document, encoder->keeps, &event, &room);
     }
-    encoder->end(document, run_identity(tested->run), out);
-    encoder->finish(document);
-    free(document);
+    encoder->end(&document, &encoding, out);
+    document_finish(&document);
     buf_finish(&scratch);
     put_id(tested, out);
 }
@@ -271,7 +261,7 @@ static void check_request(const struct protocol_case *tested, const char *reques
         return;
     }
     if (strcmp(request, "heartbeat") == 0)
-        tested->encoder->heartbeat(NULL, &got);
+        buf_puts(&got, ENCODER_HEARTBEAT);
     else if (strcmp(request, "document") == 0)
         make_document(tested, &got);
     else
@@ -357,9 +347,10 @@ static void check_file(const char *path)
                 snprintf(request, sizeof request, "%s", line + strlen("request "));
             }
         } else if (block == BLOCK_CASE) {
-            if (strncmp(line, "protocol ", 9) == 0)
-                tested.encoder = find_encoder(line + 9);
-            else if (strncmp(line, "keep ", 5) == 0)
+            if (strncmp(line, "protocol ", 9) == 0) {
+                tested.encoder = encoder_find(line + 9);
+                ck_assert_msg(tested.encoder, "there is no encoder %s", line + 9);
+            } else if (strncmp(line, "keep ", 5) == 0)
                 tested.keep = strtoul(line + 5, NULL, 10);
         } else if (block == BLOCK_EVENTS) {
             if (strncmp(line, "end ", 4) == 0)

@@ -200,8 +200,13 @@ static void teardown_request(void)
 
 static enum admission read_request(const char *forward_headers)
 {
-    enum admission refusal = request_read(&view, &plugin, &texts, &wanted);
+    enum admission refusal = request_read_form(&view, &wanted.form);
 
+    if (refusal == ADMISSION_granted)
+        refusal = request_read(&view, &plugin,
+                               wanted.form.answer == ANSWER_DETACH ? DISCONNECT_CONTINUE
+                                                                   : plugin.on_disconnect,
+                               &texts, &wanted);
     return refusal == ADMISSION_granted
                ? request_read_input(&view, forward_headers, &texts, &wanted)
                : refusal;
@@ -212,8 +217,8 @@ CASES("request", .setup = setup_request, .teardown = teardown_request);
 CASE(defaults)
 {
     ck_assert_int_eq(read_request(""), ADMISSION_granted);
-    ck_assert_int_eq(wanted.answer, ANSWER_STREAM);
-    ck_assert_ptr_eq(wanted.encoder, &encoder_native);
+    ck_assert_int_eq(wanted.form.answer, ANSWER_STREAM);
+    ck_assert_ptr_eq(wanted.form.encoder, &encoder_native);
     ck_assert_str_eq(wanted.subject, "");
     ck_assert_str_eq(wanted.client, "192.0.2.1");
     ck_assert_ptr_eq(wanted.key, NULL);
@@ -271,7 +276,7 @@ CASE(options)
     ask("on_disconnect", "continue");
     ask("deadline", "5");
     ck_assert_int_eq(read_request(""), ADMISSION_granted);
-    ck_assert_int_eq(wanted.answer, ANSWER_WAIT);
+    ck_assert_int_eq(wanted.form.answer, ANSWER_WAIT);
     ck_assert_uint_eq(wanted.linger_ms, NEVER);
     ck_assert_uint_eq(wanted.deadline_ms, 5000);
     ask("deadline", "61"); /* the plugin's can only be shortened */
@@ -283,7 +288,7 @@ CASE(detached_run_goes_on)
 {
     ask("mode", "detach");
     ck_assert_int_eq(read_request(""), ADMISSION_granted);
-    ck_assert_int_eq(wanted.answer, ANSWER_DETACH);
+    ck_assert_int_eq(wanted.form.answer, ANSWER_DETACH);
     ck_assert_uint_eq(wanted.linger_ms, NEVER);
     ask("on_disconnect", "cancel");
     ck_assert_int_eq(read_request(""), ADMISSION_granted);

@@ -1,0 +1,16 @@
+#include "protocol/encoders.h"
+
+#include "protocol/native.h"
+
+static const struct encoder *const encoders[] = {
+    &encoder_native,
+};
+
+const struct encoder *encoder_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++) {
+        if (strcmp(encoders[i]->name, name) == 0)
+            return encoders[i];
+    }
+    return NULL;
+}

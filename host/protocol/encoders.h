@@ -1,0 +1,13 @@
+/* All encoders, by their names. */
+#ifndef PROTOCOL_ENCODERS_H
+#define PROTOCOL_ENCODERS_H
+
+#include "protocol/encoder.h"
+
+/* The names, for people. */
+#define ENCODER_NAMES "native"
+
+/* Return the encoder with this name, or NULL. */
+const struct encoder *encoder_find(const char *name);
+
+#endif
