@@ -354,6 +354,8 @@ TEST_PLUGINS = \
 	tests/plugins/fiber_starve.so \
 	tests/plugins/harness_http.so \
 	tests/plugins/harness_tasks.so \
+	tests/plugins/kit.so \
+	tests/plugins/kit_fiber.so \
 	tests/plugins/origin.so \
 	tests/plugins/slow_resolver.so \
 	tests/plugins/swap_bad_crash.so \
@@ -388,8 +390,9 @@ CLEANFILES += \
 	tests/plugins/*.d \
 	tests/plugins/*.o
 
-# The clients that people use, as tests/clients/package-lock.json has them. Without the network
-# there are none, and the tests that need them are skipped.
+# The clients that people use, as tests/clients/package-lock.json has them, and a Node that is new
+# enough for them. Without the network there are none, and the tests that need them are skipped.
+# tests/npm/clients is tests/clients, at a place from where Node finds the packages.
 TEST_CLIENTS = \
 	tests/clients/package.json \
 	tests/clients/package-lock.json
@@ -397,6 +400,7 @@ if HAVE_NPM
 check_DATA += tests/npm/stamp
 tests/npm/stamp: $(TEST_CLIENTS)
 	$(AM_V_GEN)rm -rf tests/npm && $(MKDIR_P) tests/npm && cp $^ tests/npm && cd tests/npm && \
+		ln -s $(abs_srcdir)/tests/clients clients && \
 		if $(NPM) ci --prefer-offline --ignore-scripts --no-audit --no-fund >log 2>&1; then touch stamp; \
 		else cat log >&2; echo "npm cannot install the clients: their tests are skipped" >&2; fi
 endif

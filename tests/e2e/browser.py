@@ -4,6 +4,7 @@ Both get jobs, for several clients side by side, and give their results in the s
 see tests/clients/clients.mjs.
 """
 
+import glob
 import http.server
 import json
 import os
@@ -44,7 +45,9 @@ def node_version(node):
 
 
 CHROMIUM = find("chromium", "chromium-browser", "google-chrome")
-NODE = find("node", "nodejs")
+# The system's may be older than the clients can be run by; that of npm is for some machines only.
+NODE = find(*glob.glob(os.path.join(MODULES, "node_modules/node-linux-*/bin/node")),
+            "node", "nodejs")
 
 
 def needs_modules(test):
@@ -59,14 +62,16 @@ def needs_chromium(test):
 
 
 def needs_node(test):
-    return unittest.skipUnless(NODE and node_version(NODE) >= 18,
-                               "there is no node, or one before 18")(needs_modules(test))
+    return unittest.skipUnless(NODE and node_version(NODE) >= 22,
+                               "there is no node, or one before 22")(needs_modules(test))
 
 
 # ---- Node ----
 
-def run_in_node(jobs, patience_s):
-    ended = subprocess.run([NODE, os.path.join(SCRIPTS, "node.mjs"), MODULES],
+def run_in_node(jobs, patience_s, script="node.mjs"):
+    """What the script of tests/clients prints, which has the jobs as its standard input."""
+    ended = subprocess.run([NODE, "--preserve-symlinks", "--preserve-symlinks-main",
+                            os.path.join(MODULES, "clients", script)],
                            input=json.dumps(jobs), capture_output=True, text=True,
                            timeout=patience_s)
     if ended.returncode != 0:
