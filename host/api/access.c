@@ -18,6 +18,11 @@
 /* How long a browser may remember the answer to a preflight, in seconds. */
 #define PREFLIGHT_AGE "600"
 
+/* What the clients of all protocols look at. */
+#define EXPOSED                                                               \
+    "Location, Retry-After, WWW-Authenticate, x-request-id, x-should-retry, " \
+    "x-vercel-ai-ui-message-stream, Mcp-Session-Id, MCP-Protocol-Version"
+
 struct access {
     struct tokens *tokens; /* NULL: clients need none */
     char *origins;
@@ -131,7 +136,7 @@ static void add_cors_headers(const struct access *access, struct http_request *r
                              const char *origin)
 {
     http_add_header(request, "Access-Control-Allow-Origin", is_any(access->origins) ? "*" : origin);
-    http_add_header(request, "Access-Control-Expose-Headers", "Location, Retry-After");
+    http_add_header(request, "Access-Control-Expose-Headers", EXPOSED);
     http_add_header(request, "Vary", "Origin");
 }
 

@@ -9,6 +9,7 @@
 #define API_ADMISSION_H
 
 #include "config/setting.h"
+#include "protocol/encoders.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -31,6 +32,8 @@ struct admission_facts {
 /* name, HTTP status, whether trying again later may help, and the words, as for printf */
 #define ADMISSION_REFUSALS(X)                                                                      \
     X(bad_mode, 400, false, "mode is 'stream', 'wait' or 'detach'")                                \
+    X(bad_as, 400, false, "as is 'message', or left out")                                          \
+    X(bad_protocol, 400, false, "protocol is one of " ENCODER_NAMES)                               \
     X(bad_on_disconnect, 400, false, "on_disconnect is " DISCONNECT_WANTS)                         \
     X(bad_deadline, 400, false, "deadline is 1 to 86400 seconds")                                  \
     X(protocol_is_off, 404, false,                                                                 \

@@ -67,9 +67,11 @@ static uint64_t milliseconds(unsigned seconds, unsigned never)
 
 enum admission request_read_form(const struct request_view *view, struct answer_form *form)
 {
-    const char *mode = view_query(view, "mode");
+    const char *mode = view_query(view, "mode"), *as = view_query(view, "as");
 
-    form->encoder = &encoder_native;
+    if (as && strcmp(as, "message") != 0)
+        return ADMISSION_bad_as;
+    form->encoder = as ? &encoder_message : &encoder_native;
     return mode && !read_mode(mode, &form->answer) ? ADMISSION_bad_mode : ADMISSION_granted;
 }
 

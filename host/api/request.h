@@ -3,6 +3,7 @@
  * knows HTTP.
  *
  *     mode=             stream (default), wait or detach
+ *     as=               message: events without a name
  *     on_disconnect=    cancel, continue, or seconds
  *     deadline=         seconds, at most the plugin's
  *     Idempotency-Key   the first request with it starts a run, later ones read

@@ -190,11 +190,11 @@ static const struct route {
     const struct problem_shape *problems; /* NULL: problem documents */
 } routes[] = {
     {"POST", "/agents/{}/runs", api_runs_start, BODY,
-     "mode on_disconnect deadline last_event_id lastEventId", NULL},
+     "mode as on_disconnect deadline last_event_id lastEventId", NULL},
     {"GET", "/agents", handle_agents, 0, "", NULL},
     {"GET", "/runs/{}", api_runs_show, 0, "", NULL},
     {"GET", "/runs/{}/events", api_runs_events, 0,
-     "after protocol last_event_id lastEventId access_token", NULL},
+     "after as protocol last_event_id lastEventId access_token", NULL},
     {"POST", "/runs/{}/cancel", api_runs_cancel, 0, "", NULL},
     {"POST", "/runs/{}/input", api_runs_input, BODY, "", NULL},
     {"GET", "/healthz", handle_health, OPEN, "", NULL},

@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "http/answer.h"
-#include "http/problem.h"
 #include "http/request.h"
 #include "protocol/encoders.h"
 #include "run/runs.h"
@@ -21,6 +20,11 @@
 
 /* ---- POST /agents/{agent}/runs ---- */
 
+/*
+ * Clients that repeat their POST differ in what ends that: an empty stream for some
+ * (fetch-event-source takes 204 for an error), 204 for the others, which would ask for ever.
+ * So the first to ask after the end gets the stream, and later ones 204.
+ */
 static void read_on(const struct lookup *lookup, struct run *run)
 {
     struct request_view view = start_view(lookup->request);
@@ -29,7 +33,10 @@ static void read_on(const struct lookup *lookup, struct run *run)
 
     if (strcmp(run_agent_name(run), lookup->name) == 0)
         refusal = request_read_after(&view, run, &after);
-    if (refusal == ADMISSION_granted)
+    if (refusal == ADMISSION_granted && lookup->form.answer == ANSWER_STREAM &&
+        run_has_ended(run) && after == eventlog_last(run_log(run)) && !run_tell_end(run))
+        http_reply(lookup->request, 204, NULL, &(struct buf){0});
+    else if (refusal == ADMISSION_granted)
         start_answer(lookup->api, lookup->request, run, &lookup->form, after);
     else
         admission_refuse(
@@ -111,15 +118,21 @@ static void read_events(const struct lookup *lookup, struct run *run)
 void api_runs_events(const struct api *api, struct http_request *request, const char *const *names)
 {
     const char *protocol = http_query(request, "protocol");
-    const struct encoder *encoder = encoder_find(protocol ? protocol : "native");
+    struct request_view view = start_view(request);
+    struct answer_form form = {.answer = ANSWER_STREAM};
+    enum admission refusal = request_read_form(&view, &form);
     struct lookup *lookup;
 
-    if (encoder == NULL) {
-        problem_reply(request, 400, "protocol is one of " ENCODER_NAMES);
+    if (refusal == ADMISSION_granted && protocol) {
+        form.encoder = encoder_find(protocol);
+        refusal = form.encoder ? ADMISSION_granted : ADMISSION_bad_protocol;
+    }
+    if (refusal != ADMISSION_granted) {
+        admission_refuse(request, refusal, NULL);
         return;
     }
     lookup = lookup_create(api, request, read_events);
-    lookup->form.encoder = encoder;
+    lookup->form = form;
     lookup_start(lookup, names[0]);
 }
 

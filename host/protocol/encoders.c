@@ -4,6 +4,7 @@
 
 static const struct encoder *const encoders[] = {
     &encoder_native,
+    &encoder_message,
 };
 
 const struct encoder *encoder_find(const char *name)

@@ -55,16 +55,61 @@ static void native_event(void *state, const struct encoding *encoding, const str
 }
 
 /* The gap's id is that of the last event in it: a client that resumes there is not told again. */
+static struct event gap_event(const struct run_gap *gap, struct buf *json)
+{
+    buf_printf(json, "{\"from\":%" PRIu64 ",\"to\":%" PRIu64 "}", gap->from, gap->to);
+    return (struct event){.sequence = gap->to,
+                          .type = "gap",
+                          .type_length = strlen("gap"),
+                          .json = buf_data(json),
+                          .json_length = buf_length(json)};
+}
+
 static void native_gap(void *state, const struct encoding *encoding, const struct run_gap *gap,
                        struct buf *out)
 {
     struct buf json = {0};
-    struct event event = {.sequence = gap->to, .type = "gap", .type_length = strlen("gap")};
+    struct event event = gap_event(gap, &json);
 
-    buf_printf(&json, "{\"from\":%" PRIu64 ",\"to\":%" PRIu64 "}", gap->from, gap->to);
-    event.json = buf_data(&json);
-    event.json_length = buf_length(&json);
     native_event(state, encoding, &event, out);
+    buf_finish(&json);
+}
+
+/* ---- the same as messages ---- */
+
+#define MESSAGE_TYPE "data: {\"type\":\""
+#define MESSAGE_SEQ  "\",\"seq\":"
+#define MESSAGE_DATA ",\"data\":"
+#define MESSAGE_END  "}"
+
+/* The type has no character that JSON escapes (wire_type_is_free()). */
+static void message_event(void *state, const struct encoding *encoding, const struct event *event,
+                          struct buf *out)
+{
+    char *begin =
+        buf_reserve(out, strlen(MESSAGE_TYPE MESSAGE_SEQ MESSAGE_DATA MESSAGE_END) +
+                             event->type_length + BUF_DIGITS_MAX + event->json_length + ID_MAX);
+    char *to = begin;
+
+    (void)state;
+    to = put(to, MESSAGE_TYPE, strlen(MESSAGE_TYPE));
+    to = put(to, event->type, event->type_length);
+    to = put(to, MESSAGE_SEQ, strlen(MESSAGE_SEQ));
+    to = buf_digits(to, event->sequence);
+    to = put(to, MESSAGE_DATA, strlen(MESSAGE_DATA));
+    to = put(to, event->json, event->json_length);
+    to = put(to, MESSAGE_END, strlen(MESSAGE_END));
+    to = put_id(to, encoding->run, event->sequence);
+    buf_commit(out, (size_t)(to - begin));
+}
+
+static void message_gap(void *state, const struct encoding *encoding, const struct run_gap *gap,
+                        struct buf *out)
+{
+    struct buf json = {0};
+    struct event event = gap_event(gap, &json);
+
+    message_event(state, encoding, &event, out);
     buf_finish(&json);
 }
 
@@ -106,5 +151,14 @@ const struct encoder encoder_native = {
     .begin = native_begin,
     .event = native_event,
     .gap = native_gap,
+    .document = &document_native,
+};
+
+const struct encoder encoder_message = {
+    .name = "message",
+    .content_type = "text/event-stream",
+    .begin = native_begin,
+    .event = message_event,
+    .gap = message_gap,
     .document = &document_native,
 };

@@ -25,4 +25,12 @@
 
 extern const struct encoder encoder_native;
 
+/*
+ * The same events for `onmessage` of an EventSource, which sees no event that has a name:
+ *
+ *     data: {"type":"<type>","seq":<sequence>,"data":<JSON>}
+ *     id: <run>.<sequence>
+ */
+extern const struct encoder encoder_message;
+
 #endif

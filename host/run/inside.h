@@ -58,6 +58,7 @@ struct run {
     char *subject;
     uint32_t inputs_sent, inputs_taken;
     uint32_t input_sizes[RUN_INPUTS_MAX]; /* of those between, by their numbers */
+    bool told; /* see run_tell_end() */
     bool cancelling;
     enum run_canceller canceller; /* of a run that is, or was, cancelling or cancelled */
     bool held;                    /* tasks of its agent wait for credit */

@@ -117,6 +117,14 @@ bool run_has_ended(const struct run *run)
     return states[run->state].is_end;
 }
 
+bool run_tell_end(struct run *run)
+{
+    bool is_first = !run->told;
+
+    run->told = true;
+    return is_first;
+}
+
 const struct eventlog *run_log(const struct run *run)
 {
     return run->log;

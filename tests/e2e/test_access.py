@@ -216,7 +216,9 @@ class OriginTest(AccessTest):
     def check_allowed(self, answer, origin, status=200):
         self.assertEqual(answer.status, status)
         self.assertEqual(answer.headers["access-control-allow-origin"], origin)
-        self.assertEqual(answer.headers["access-control-expose-headers"], "Location, Retry-After")
+        self.assertEqual(answer.headers["access-control-expose-headers"], "Location, Retry-After, WWW-Authenticate, "
+                         "x-request-id, x-should-retry, x-vercel-ai-ui-message-stream, Mcp-Session-Id, "
+                         "MCP-Protocol-Version")
         self.assertEqual(answer.headers["vary"], "Origin")
         self.assertNotIn("access-control-allow-credentials", answer.headers)
 

@@ -157,7 +157,7 @@ class InputTest(Test):
 
     def test_unknown_parameters(self):
         """A misspelt parameter is not taken for its default."""
-        runs = "mode on_disconnect deadline last_event_id lastEventId"
+        runs = "mode as on_disconnect deadline last_event_id lastEventId"
         none = "there is no parameter '{}' of this path; it has none"
         for method, path, name, detail in (
                 ("POST", "/agents/e2e_emit/runs?modus=wait", "modus",
@@ -165,7 +165,7 @@ class InputTest(Test):
                 ("POST", "/agents/e2e_emit/runs?mode=wait&&after=1", "after",
                  "there is no parameter '{}' of this path; there are " + runs),
                 ("GET", "/runs/x/events?mode=wait", "mode", "there is no parameter '{}' of this "
-                 "path; there are after last_event_id lastEventId access_token"),
+                 "path; there are after as protocol last_event_id lastEventId access_token"),
                 ("GET", "/runs/x?a", "a", none), ("GET", "/agents?=", "", none),
                 ("GET", "/healthz?%22%0a", "\"\n", none), ("POST", "/runs/x/cancel?MODE=x", "MODE", none),
                 ("POST", "/runs/x/input?id=1", "id", none),

@@ -17,6 +17,9 @@
 /* The id of every run in the cases. */
 #define RUN "7q3vj5k8m2n4p6r9s1t0w2xyzh"
 
+/* When every run was created. */
+#define CREATED 1795750144
+
 #define MOST (64u * 1024)
 
 static const struct run_agent agent = {.name = "e2e_case", .version = "1.0", .generation = 1};
@@ -74,6 +77,7 @@ static void begin_run(struct protocol_case *tested)
     tested->runs = runs_create(&loop, &limits);
     ck_assert_int_eq(run_create(tested->runs, &request, &tested->run), 0);
     run_start(tested->run, &agent, &executor, NULL, 0);
+    ((struct run_identity *)run_identity(tested->run))->created = CREATED;
 }
 
 static void add_event(struct protocol_case *tested, const char *line)
@@ -199,7 +203,9 @@ static void check_resumed(const struct protocol_case *tested, const struct buf *
     for (uint64_t after = run_log(tested->run)->start.sequence; after < last; after++) {
         struct buf begin = {0}, got = {0};
         size_t length;
-        tested->encoder->begin(NULL, &encoding, after, &begin);
+        void *state = calloc(1, tested->encoder->state_size + 1);
+        tested->encoder->begin(state, &encoding, after, &begin);
+        free(state);
         read_stream(tested, after, false, SIZE_MAX, &got);
         ck_assert_uint_gt(buf_length(&got), buf_length(&begin));
         buf_consume(&got, buf_length(&begin));
