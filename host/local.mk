@@ -80,6 +80,8 @@ run_sources = \
 	host/run/runs.h
 
 protocol_sources = \
+	host/protocol/chat.c \
+	host/protocol/chat.h \
 	host/protocol/document.c \
 	host/protocol/document.h \
 	host/protocol/encoder.h \

@@ -33,6 +33,7 @@ check_PROGRAMS = \
 	tests/unit/test_base \
 	tests/unit/test_buf \
 	tests/unit/test_capacity \
+	tests/unit/test_chat_input \
 	tests/unit/test_config \
 	tests/unit/test_feed \
 	tests/unit/test_elf \
