@@ -26,6 +26,10 @@ base_sources = \
 	host/base/json_fault.h \
 	host/base/json_member.c \
 	host/base/json_scan.h \
+	host/base/json_schema.c \
+	host/base/json_schema.h \
+	host/base/json_tree.c \
+	host/base/json_tree.h \
 	host/base/log.c \
 	host/base/log.h \
 	host/base/log_fact.c \
@@ -369,6 +373,8 @@ libsluice_test_la_SOURCES = \
 	host/base/json.c \
 	host/base/json_fault.c \
 	host/base/json_member.c \
+	host/base/json_schema.c \
+	host/base/json_tree.c \
 	host/base/log.c \
 	host/base/log_fact.c \
 	host/base/log_sink.c \

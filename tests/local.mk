@@ -43,6 +43,7 @@ check_PROGRAMS = \
 	tests/unit/test_http \
 	tests/unit/test_index \
 	tests/unit/test_json \
+	tests/unit/test_json_schema \
 	tests/unit/test_log \
 	tests/unit/test_log_fact \
 	tests/unit/test_log_queue \
@@ -159,6 +160,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_llm \
 	tests/fuzz/fuzz_request \
 	tests/fuzz/fuzz_roff \
+	tests/fuzz/fuzz_schema \
 	tests/fuzz/fuzz_sse \
 	tests/fuzz/fuzz_tokens \
 	tests/fuzz/fuzz_wire
@@ -210,6 +212,9 @@ tests_fuzz_fuzz_json_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_request_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_request.c
 tests_fuzz_fuzz_request_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_request_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_schema_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_schema.c
+tests_fuzz_fuzz_schema_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_schema_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_tokens_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_tokens.c
 tests_fuzz_fuzz_tokens_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_tokens_LDADD = $(FUZZ_FRONT_LIBS)

@@ -37,6 +37,10 @@ struct buf;
 /* Append the text as a JSON string with its quotes; bytes that are not UTF-8 become '?'. */
 void json_append_string(struct buf *buf, const char *text);
 
+/* json_member.c: write what stands between the quotes of a JSON string, half a surrogate pair as
+ * U+FFFD; return its length, which is not more than it had. */
+size_t json_unescape(char *out, const char *text, size_t length);
+
 /*
  * json_member.c: append the object's member of this name, if it is a string, without quotes and
  * escapes: half a surrogate pair becomes U+FFFD. Return false if there is none. The text may be

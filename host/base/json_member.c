@@ -27,11 +27,10 @@ static char *put_character(char *to, unsigned code)
     return to + length;
 }
 
-/* Write what stands between the quotes of a scanned string; return its length, which is not more
- * than it had. */
-static size_t unescape(char *out, const unsigned char *p, const unsigned char *end)
+size_t json_unescape(char *out, const char *text, size_t length)
 {
     static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    const unsigned char *p = (const unsigned char *)text, *end = p + length;
     char *to = out;
 
     while (p < end) {
@@ -63,7 +62,9 @@ static size_t unescape(char *out, const unsigned char *p, const unsigned char *e
 static bool is_key(const unsigned char *from, const unsigned char *end, const char *name)
 {
     char key[6 * JSON_NAME_MAX];
-    size_t length = (size_t)(end - from) <= sizeof key ? unescape(key, from, end) : SIZE_MAX;
+    size_t length = (size_t)(end - from) <= sizeof key
+                        ? json_unescape(key, (const char *)from, (size_t)(end - from))
+                        : SIZE_MAX;
 
     return length == strlen(name) && memcmp(key, name, length) == 0;
 }
@@ -94,7 +95,7 @@ bool json_member_text(const char *json, size_t length, const char *name, struct 
             is_wanted = is_key(token + 1, token + key - 1, name);
         } else if (is_wanted) {
             char *to = buf_reserve(out, (size_t)(s.at - token));
-            buf_commit(out, unescape(to, token + 1, s.at - 1));
+            buf_commit(out, json_unescape(to, (const char *)token + 1, (size_t)(s.at - token) - 2));
             return true;
         }
     } while (s.depth > 0);

@@ -44,7 +44,8 @@ LIBRARIES = {
 
 # Rooms and files that do no I/O of their own, and what they therefore do not include.
 PURE = ("host/protocol/", "host/run/event.c", "host/run/eventlog.c", "host/run/pack.c", "host/run/record.c", "host/wire/frames.c",
-        "host/base/json.c", "host/base/json_fault.c", "host/base/json_member.c", "host/worker/emit.c", "host/worker/http_request.c")
+        "host/base/json.c", "host/base/json_fault.c", "host/base/json_member.c", "host/base/json_schema.c", "host/base/json_tree.c",
+        "host/worker/emit.c", "host/worker/http_request.c")
 IO = {"fcntl.h", "sys/socket.h", "unistd.h", "uv.h"}
 
 
