@@ -69,6 +69,8 @@ run_sources = \
 	host/run/inside.h \
 	host/run/pack.c \
 	host/run/pack.h \
+	host/run/questions.c \
+	host/run/questions.h \
 	host/run/quota.c \
 	host/run/quota.h \
 	host/run/readers.c \
@@ -208,6 +210,8 @@ ops_sources = \
 	host/ops/report.h
 
 worker_sources = \
+	host/worker/asks.c \
+	host/worker/asks.h \
 	host/worker/crash.c \
 	host/worker/crash.h \
 	host/worker/curl.c \
@@ -381,6 +385,7 @@ libsluice_test_la_SOURCES = \
 	host/base/mem.c \
 	host/base/why.c \
 	host/wire/frames.c \
+	host/worker/asks.c \
 	host/worker/curl.c \
 	host/worker/emit.c \
 	host/worker/exchange.c \

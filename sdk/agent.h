@@ -74,7 +74,8 @@
  *     -ENXIO     not inside a run: [run] was not heeded
  *     -EPERM     Operation not permitted: a variable of the host's
  *     -ENOSPC    No space left on device: more than AGENT_CTX_MAX
- *     -EAGAIN    Resource temporarily unavailable: more than AGENT_TASKS_MAX
+ *     -EAGAIN    Resource temporarily unavailable: more than AGENT_TASKS_MAX or
+ *                AGENT_QUESTIONS_MAX
  *     -EBUSY     Device or resource busy: a thread of the host's, a response that
  *                another task waits for
  *     -ENOTSUP   Operation not supported: agent_task_spawn() on a bound thread
@@ -97,6 +98,7 @@
  *     1.1  agent_run_input(), agent_task_spawn(), agent_task_join(),
  *          agent_task_scope(), agent_http.h
  *          later, for any host: the member cxx_globals of struct agent_plugin
+ *     1.2  agent_run_ask(), agent_run_fail_text(), agent_log_text()
  */
 #ifndef SLUICE_AGENT_H
 #define SLUICE_AGENT_H
@@ -125,8 +127,10 @@ extern "C" {
 #define ctx_bind      agent_ctx_bind
 #define ctx_capture   agent_ctx_capture
 #define ctx_release   agent_ctx_release
+#define run_ask       agent_run_ask
 #define run_cancelled agent_run_cancelled
 #define run_fail      agent_run_fail
+#define run_fail_text agent_run_fail_text
 #define run_input     agent_run_input
 #define run_result    agent_run_result
 #define task_join     agent_task_join
@@ -136,7 +140,7 @@ extern "C" {
 
 /* A plugin loads if its major equals the host's and its minor is not greater than the host's. */
 #define AGENT_ABI_MAJOR 1
-#define AGENT_ABI_MINOR 1
+#define AGENT_ABI_MINOR 2
 #define AGENT_ABI       (AGENT_ABI_MAJOR * UINT32_C(65536) + AGENT_ABI_MINOR)
 
 /* Limits, in bytes without the terminating NUL. */
@@ -146,6 +150,8 @@ extern "C" {
 #define AGENT_JSON_DEPTH_MAX 512           /* levels of an event's JSON */
 #define AGENT_STATE_MAX      (1024 * 1024) /* what save_state() returns */
 #define AGENT_TASKS_MAX      256           /* unjoined tasks of one run */
+#define AGENT_QUESTION_MAX   (64 * 1024)   /* a question's JSON */
+#define AGENT_QUESTIONS_MAX  32            /* open questions of one run */
 #define AGENT_CTX_KEY_MAX    128
 #define AGENT_CTX_MAX        (1024 * 1024) /* everything that one run's ctx_set() calls store */
 
@@ -156,7 +162,7 @@ enum agent_mode {
      * Each run is a fiber on the worker's loop: thousands at once need little
      * memory. A fiber may wait only in the calls below and must not compute for
      * long between them. Calls that wait (emit_event(), emit_text(),
-     * agent_sleep(), agent_run_input(), agent_task_join(), agent_http_status(),
+     * agent_sleep(), agent_run_input(), agent_run_ask(), agent_task_join(), agent_http_status(),
      * agent_http_read()) may let other runs, and other tasks of this run, go on
      * on the same thread: static and thread-local data may change meanwhile, and
      * the caller must not hold a mutex across them. The stack of a run, and of
@@ -285,6 +291,10 @@ struct agent_host {
     long (*http_read)(struct agent_http *http, const char **data);
     const char *(*http_error)(struct agent_http *http);
     void (*http_close)(struct agent_http *http);
+    int (*ask)(const char *question, uint32_t timeout_ms,
+               const char **answer); /* from here on: 1.2 */
+    int (*fail_text)(const char *code, const char *message);
+    void (*log_text)(enum agent_log_level level, const char *text);
 };
 
 /* One per plugin, shared by all its source files and static libraries, hidden from all others. */
@@ -315,15 +325,18 @@ __attribute__((weak, visibility("hidden"))) const struct agent_host *agent_host_
  * Emit an event.
  * type: 1 to AGENT_TYPE_MAX of letters, digits, '_', '-', '.', ':'. "run", "gap"
  * and "done" are refused because the host emits them; "error" and "open" are
- * refused because the EventSource of browsers uses them.
+ * refused because the EventSource of browsers uses them; "input_request" is refused because
+ * agent_run_ask() emits it, and waits for the answer.
  * json: any JSON value (RFC 8259) in UTF-8, at most AGENT_JSON_DEPTH_MAX levels
  * deep. The host removes white space between tokens; all other bytes reach the
  * client unchanged.
  *
  * Clients know these types; all others are the author's own:
  *     text {delta}  reasoning {delta}  step {name, status?}
- *     tool_call {id, name, arguments}  tool_result {id, content}
+ *     tool_call {id, name, arguments, client?}  tool_result {id, content}
  *     state {...}   usage {input_tokens, output_tokens}
+ *     input_request {id, message, schema?}, by agent_run_ask()
+ * client is true if the client is to execute the call, and not the agent.
  * [run]
  */
 static inline int emit_event(const char *type, const char *json)
@@ -434,6 +447,12 @@ AGENT_PRINTF(2, 3) static inline int agent_run_fail(const char *code, const char
     return status;
 }
 
+/* The same with a finished message, for languages that cannot call the other. [run] */
+static inline int agent_run_fail_text(const char *code, const char *message)
+{
+    return agent_host_table ? agent_host_table->fail_text(code, message) : -ENXIO;
+}
+
 /*
  * Set the result that the run's last event carries; a later call replaces it.
  * -EINVAL: not JSON; -EMSGSIZE: more than AGENT_EVENT_MAX bytes; -ECANCELED: the
@@ -471,6 +490,32 @@ static inline int agent_sleep(uint32_t ms)
 static inline int agent_run_input(uint32_t timeout_ms, const char **json)
 {
     return agent_host_table ? agent_host_table->run_input(timeout_ms, json) : -ENXIO;
+}
+
+/*
+ * Ask a person, and wait for the answer. question is a JSON object:
+ *
+ *     {"message": "Shall I delete 3 files?", "schema": {"type": "boolean"}}
+ *
+ * message is text for the person; schema, which may be left out, is a JSON Schema of the
+ * answer; other members are the author's own. The host adds the member "id", which must not
+ * be there, emits the object as the event input_request, and keeps it among the run's open
+ * questions until the call returns. The answer comes by that id (POST
+ * /runs/{id}/input?question=ID), so several tasks may ask at the same time, and each gets the
+ * answer to its own question. The run's state is "waiting" meanwhile.
+ *
+ * On success *answer is the JSON as the client sent it; it lives until the next
+ * agent_run_ask() on this thread or fiber, until handle() returns, or until the thread is
+ * bound to another capture. -ETIMEDOUT: no answer within timeout_ms of the event; the
+ * question is closed. -EINVAL: not such an object, or a timeout of 0; -EMSGSIZE: more than
+ * AGENT_QUESTION_MAX bytes with id and scope; -EAGAIN: more than AGENT_QUESTIONS_MAX;
+ * -ECANCELED: as soon as the run is cancelled. If no client reads the run, it is cancelled
+ * when plugin.NAME.input_timeout is over, 600 seconds unless the operator sets another
+ * time. [run]
+ */
+static inline int agent_run_ask(const char *question, uint32_t timeout_ms, const char **answer)
+{
+    return agent_host_table ? agent_host_table->ask(question, timeout_ms, answer) : -ENXIO;
 }
 
 /* ---- task ---------------------------------------------------------------
@@ -542,6 +587,13 @@ AGENT_PRINTF(2, 3) static inline void agent_log(enum agent_log_level level, cons
         agent_host_table->log(level, format, args);
         va_end(args);
     }
+}
+
+/* The same with a finished text, for languages that cannot call the other. [any-thread] */
+static inline void agent_log_text(enum agent_log_level level, const char *text)
+{
+    if (agent_host_table)
+        agent_host_table->log_text(level, text);
 }
 
 /* The plugin's own, also if it is hidden; with a name of ours, as C++ has others for its type. */

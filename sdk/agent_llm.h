@@ -197,11 +197,9 @@ int agent_llm_chat(const struct agent_llm *llm, const cJSON *messages, const cJS
  *
  *     tool_call {id, name, arguments}  tool_result {id, content}
  *
- * and if it needs approval, between the two, input_request {id, message, name, arguments}.
- * Then it waits for an input (agent_run_input()): true or {"approved": true}, with the
- * question's id as "id" if the client likes; all else denies. One question is open at a
- * time. Do not call agent_run_input() in another task meanwhile. Errors are those of
- * agent_llm_chat(), and too_many_rounds -ELOOP. [run]
+ * and if it needs approval, between the two, agent_run_ask() with {message, call, name,
+ * arguments}, where call is the call's id. true or {"approved": true} allows the call, all
+ * else denies it. Errors are those of agent_llm_chat(), and too_many_rounds -ELOOP. [run]
  */
 int agent_llm_run_tools(const struct agent_llm *llm, cJSON *messages,
                         const struct agent_llm_tool *tools, void *arg,

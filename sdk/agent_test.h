@@ -125,6 +125,13 @@ void agent_test_set(struct agent_test *test, const char *key, const char *value)
 void agent_test_input(struct agent_test *test, uint64_t at_ms, const char *json);
 
 /*
+ * Answer the run's question of this id, delay_ms milliseconds after agent_run_ask() asked it.
+ * The ids are "q1", "q2" and so on, in the order of the calls. If the agent waits without a
+ * timeout and no reply is left, the run is cancelled.
+ */
+void agent_test_reply(struct agent_test *test, const char *id, uint32_t delay_ms, const char *json);
+
+/*
  * Cancel the run at its n-th event, counted from 1: that call and all calls after it
  * fail with -ECANCELED. A loop over all events proves that the agent leaves nothing
  * behind, wherever it is stopped:
@@ -138,7 +145,7 @@ void agent_test_cancel_at_emit(struct agent_test *test, unsigned n);
 
 /*
  * Cancel the run at its n-th call that waits: agent_sleep(), agent_run_input(),
- * agent_http_status() and agent_http_read() count.
+ * agent_run_ask(), agent_http_status() and agent_http_read() count.
  */
 void agent_test_cancel_at_wait(struct agent_test *test, unsigned n);
 

@@ -63,6 +63,7 @@ check_PROGRAMS = \
 	tests/unit/test_run_credit \
 	tests/unit/test_run_events \
 	tests/unit/test_run_inputs \
+	tests/unit/test_run_questions \
 	tests/unit/test_run_kept \
 	tests/unit/test_run_states \
 	tests/unit/test_run_table \
@@ -107,6 +108,7 @@ tests_unit_test_run_cancel_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_cancel.c
 tests_unit_test_run_credit_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_credit.c
 tests_unit_test_run_events_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_events.c
 tests_unit_test_run_inputs_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_inputs.c
+tests_unit_test_run_questions_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_questions.c
 tests_unit_test_run_kept_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_kept.c
 tests_unit_test_run_states_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_states.c
 tests_unit_test_run_table_SOURCES = $(RUN_FIXTURE) tests/unit/test_run_table.c

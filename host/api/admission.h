@@ -24,7 +24,8 @@ struct run_request;
 /* What the words of a refusal mention. Only the members that they name need be set. */
 struct admission_facts {
     const char *agent;
-    const char *reason; /* why the agent does not serve */
+    const char *question; /* its id */
+    const char *reason;   /* why the agent does not serve */
     size_t max_body;
     uint64_t event, last; /* an event's number, and that of the run's last event */
 };
@@ -59,6 +60,16 @@ struct admission_facts {
     X(inputs_pending, 429, true, "the agent has not taken the inputs that it was sent before")     \
     X(run_is_queued, 409, false, "the run is queued; it takes input once it has begun")            \
     X(run_has_ended, 409, false, "the run has ended; it no longer takes input")                    \
+    X(no_such_question, 404, false,                                                                \
+      "the run has not asked the question '%.64s'; GET /runs/{id} has the open ones",              \
+      facts->question)                                                                             \
+    X(question_closed, 409, false,                                                                 \
+      "the question '%s' was answered before, or the agent no longer waits for its answer",        \
+      facts->question)                                                                             \
+    X(question_is_open, 409, false,                                                                \
+      "the agent waits for the answer to a question; say to which: POST "                          \
+      "/runs/{id}/input?question=%s",                                                              \
+      facts->question)                                                                             \
     X(stopping, 503, true, "the server is stopping")                                               \
     X(no_such_agent, 404, false, "there is no agent '%s' here; GET /agents lists those there are", \
       facts->agent)                                                                                \

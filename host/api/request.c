@@ -95,6 +95,7 @@ enum admission request_read(const struct request_view *view, const struct config
     out->subject = view->subject;
     out->client = *view->subject ? view->subject : view->address;
     out->linger_ms = milliseconds(linger_s, DISCONNECT_CONTINUE);
+    out->input_ms = milliseconds(plugin->input_timeout, 0);
     out->deadline_ms = milliseconds(deadline_s, 0);
     out->grace_ms = milliseconds(plugin->cancel_grace, 0);
     return ADMISSION_granted;

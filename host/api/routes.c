@@ -196,7 +196,7 @@ static const struct route {
     {"GET", "/runs/{}/events", api_runs_events, 0,
      "after as protocol last_event_id lastEventId access_token", NULL},
     {"POST", "/runs/{}/cancel", api_runs_cancel, 0, "", NULL},
-    {"POST", "/runs/{}/input", api_runs_input, BODY, "", NULL},
+    {"POST", "/runs/{}/input", api_runs_input, BODY, "question", NULL},
     {"GET", "/healthz", handle_health, OPEN, "", NULL},
     {"GET", "/readyz", handle_ready, OPEN, "agent", NULL},
 };

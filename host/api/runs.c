@@ -13,6 +13,7 @@
 #include "http/answer.h"
 #include "http/request.h"
 #include "protocol/encoders.h"
+#include "run/questions.h"
 #include "run/runs.h"
 
 #include <errno.h>
@@ -147,27 +148,48 @@ void api_runs_cancel(const struct api *api, struct http_request *request, const 
     lookup_start(lookup_create(api, request, cancel), names[0]);
 }
 
+/* Say why the run does not take what a client says. */
+static enum admission input_refusal(const struct lookup *lookup, const struct run *run, int status)
+{
+    switch (status) {
+    case 0:
+        return ADMISSION_granted;
+    case -ENOENT:
+        return ADMISSION_no_such_question;
+    case -EALREADY:
+        return ADMISSION_question_closed;
+    case -EBUSY:
+        return ADMISSION_question_is_open;
+    case -EAGAIN:
+        return ADMISSION_inputs_pending;
+    case -EDQUOT:
+        return admission_no_room(lookup->api);
+    default:
+        return run_has_ended(run) ? ADMISSION_run_has_ended : ADMISSION_run_is_queued;
+    }
+}
+
 static void give_input(const struct lookup *lookup, struct run *run)
 {
     struct request_view view = start_view(lookup->request);
+    const char *question = http_query(lookup->request, "question");
     enum admission refusal = request_check_body(&view);
-    int status = 0;
 
     if (refusal == ADMISSION_granted && !admission_has_memory(buf_length(view.body)))
         refusal = ADMISSION_no_memory;
     if (refusal == ADMISSION_granted)
-        status = run_give_input(run, buf_data(view.body), buf_length(view.body));
-    if (status == -EAGAIN)
-        refusal = ADMISSION_inputs_pending;
-    else if (status == -EDQUOT)
-        refusal = admission_no_room(lookup->api);
-    else if (status < 0)
-        refusal = run_has_ended(run) ? ADMISSION_run_has_ended : ADMISSION_run_is_queued;
+        refusal = input_refusal(
+            lookup, run,
+            question ? run_answer(run, question, buf_data(view.body), buf_length(view.body))
+                     : run_give_input(run, buf_data(view.body), buf_length(view.body)));
+    if (refusal == ADMISSION_question_is_open)
+        question = run_question_next(run, NULL)->id;
     if (refusal == ADMISSION_granted)
         start_reply_state(lookup->request, 202, run);
     else
         admission_refuse(lookup->request, refusal,
-                         &(struct admission_facts){.max_body = lookup->api->config->max_body});
+                         &(struct admission_facts){.question = question,
+                                                   .max_body = lookup->api->config->max_body});
 }
 
 void api_runs_input(const struct api *api, struct http_request *request, const char *const *names)

@@ -49,6 +49,9 @@ size_t json_unescape(char *out, const char *text, size_t length);
  */
 bool json_member_text(const char *json, size_t length, const char *name, struct buf *out);
 
+/* Return whether the object has a member of this name, of any type. The text is read as above. */
+bool json_has_member(const char *json, size_t length, const char *name);
+
 /* Append ,"name":"value" unless the value is NULL or empty. */
 void json_append_member(struct buf *buf, const char *name, const char *value);
 

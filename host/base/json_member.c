@@ -69,35 +69,60 @@ static bool is_key(const unsigned char *from, const unsigned char *end, const ch
     return length == strlen(name) && memcmp(key, name, length) == 0;
 }
 
+static void begin(struct scanner *s, const char *json, size_t length)
+{
+    s->at = (const unsigned char *)json;
+    s->end = s->at + length;
+    s->white = 0;
+    s->depth = 0;
+}
+
+/* Go to the value of the outermost object's next member of this name; false if there is none. */
+static bool next_value(struct scanner *s, enum expect *expect, const char *name)
+{
+    do {
+        bool is_key_place = s->depth == 1 && in_object(s) && *expect != EXPECT_VALUE;
+        const unsigned char *token;
+
+        scan_white(s);
+        token = s->at;
+        if (s->at == s->end || !scan_token(s, expect))
+            return false;
+        if (is_key_place && *token == '"' &&
+            is_key(token + 1, token + string_length((const char *)token) - 1, name)) {
+            scan_white(s);
+            return true;
+        }
+    } while (s->depth > 0);
+    return false;
+}
+
+bool json_has_member(const char *json, size_t length, const char *name)
+{
+    enum expect expect = EXPECT_VALUE;
+    struct scanner s;
+
+    begin(&s, json, length);
+    return next_value(&s, &expect, name);
+}
+
 bool json_member_text(const char *json, size_t length, const char *name, struct buf *out)
 {
     enum expect expect = EXPECT_VALUE;
-    bool is_wanted = false;
     struct scanner s;
 
-    s.at = (const unsigned char *)json;
-    s.end = s.at + length;
-    s.white = 0;
-    s.depth = 0;
-    do {
-        bool is_member = s.depth == 1 && in_object(&s);
-        enum expect expected = expect;
-        const unsigned char *token;
+    begin(&s, json, length);
+    while (next_value(&s, &expect, name)) {
+        const unsigned char *token = s.at;
+        char *to;
 
-        scan_white(&s);
-        token = s.at;
-        if (s.at == s.end || !scan_token(&s, &expect))
+        if (s.at == s.end || *token != '"')
+            continue;
+        if (!scan_token(&s, &expect))
             return false;
-        if (!is_member || *token != '"') {
-            is_wanted &= !is_member;
-        } else if (expected != EXPECT_VALUE) {
-            size_t key = string_length((const char *)token);
-            is_wanted = is_key(token + 1, token + key - 1, name);
-        } else if (is_wanted) {
-            char *to = buf_reserve(out, (size_t)(s.at - token));
-            buf_commit(out, json_unescape(to, (const char *)token + 1, (size_t)(s.at - token) - 2));
-            return true;
-        }
-    } while (s.depth > 0);
+        to = buf_reserve(out, (size_t)(s.at - token));
+        buf_commit(out, json_unescape(to, (const char *)token + 1, (size_t)(s.at - token) - 2));
+        return true;
+    }
     return false;
 }

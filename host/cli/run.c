@@ -12,6 +12,7 @@
 #include "cli/lines.h"
 #include "cli/settings.h"
 #include "cli/terminal.h"
+#include "run/questions.h"
 #include "run/readers.h"
 #include "run/runs.h"
 #include "worker/crash.h"
@@ -33,8 +34,9 @@ static const char usage[] =
     "JSON, {} if not given; - reads it from standard input. Exit status 0 if the run\n"
     "finished, 1 if it failed or was cancelled.\n"
     "\n"
-    "When the agent waits for input, it gets a line of standard input, as JSON if it\n"
-    "is that, else as a JSON string; when there is no more, the run is cancelled.\n"
+    "When the agent waits for input or asks a question, it gets a line of standard\n"
+    "input, as JSON if it is that, else as a JSON string; when there is no more, the\n"
+    "run is cancelled. Questions are put one at a time.\n"
     "\n"
     "      --text              print only the text\n" SETTINGS_USAGE
     "  -h, --help              print this\n"
@@ -53,7 +55,8 @@ struct session {
     struct runs *runs;
     struct run *run;
     struct terminal *terminal;
-    struct buf scratch; /* kept from one event to the next */
+    struct buf scratch;              /* kept from one event to the next */
+    char asked[QUESTION_ID_MAX + 1]; /* the question that the next line answers; "" for none */
     bool text;
     bool finished;    /* the run has ended as finished */
     uint64_t rescued; /* events that a crash has printed */
@@ -77,6 +80,36 @@ static void on_appended(struct subscriber *subscriber)
 
 /* ---- the worker ---- */
 
+/* Put the oldest open question to whoever is at the terminal, one at a time. */
+static void ask_next(struct session *session)
+{
+    const struct question *question = run_question_next(session->run, NULL);
+    struct buf message = {0};
+
+    if (question == NULL || *session->asked)
+        return;
+    snprintf(session->asked, sizeof session->asked, "%s", question->id);
+    if (session->text && json_member_text(question->json, question->length, "message", &message))
+        fprintf(stderr, "sluice: the agent asks: %.*s\n", (int)buf_length(&message),
+                buf_data(&message));
+    buf_finish(&message);
+    lines_ask(session->lines);
+}
+
+/* Hand a line to the agent, as the answer to what was asked if anything was. */
+static void hand_over(struct session *session, const char *json)
+{
+    char asked[sizeof session->asked];
+
+    memcpy(asked, session->asked, sizeof asked);
+    *session->asked = '\0';
+    if (*asked == '\0')
+        worker_input(session->worker, 0, 0, json);
+    else if (run_answer(session->run, asked, json, strlen(json)) < 0)
+        fprintf(stderr, "sluice: the agent does not take this answer now\n");
+    ask_next(session);
+}
+
 /* Hand the next line of standard input to the agent, which waits for it. */
 static void on_line(void *data, const char *line)
 {
@@ -94,8 +127,16 @@ static void on_line(void *data, const char *line)
     else
         json_append_string(&text, line);
     json = buf_steal(&text);
-    worker_input(session->worker, 0, json);
+    hand_over(session, json);
     free(json);
+}
+
+static int take_event(struct session *session, struct event *event)
+{
+    int status = run_append(session->run, event);
+
+    ask_next(session);
+    return status;
 }
 
 static int take_waiting(struct session *session, const struct wire_frame *frame)
@@ -108,6 +149,19 @@ static int take_waiting(struct session *session, const struct wire_frame *frame)
     return 0;
 }
 
+static int take_closed(struct session *session, const struct wire_frame *frame)
+{
+    uint32_t number;
+    int status;
+
+    memcpy(&number, frame->data, sizeof number);
+    status = run_close_question(session->run, number);
+    if (*session->asked && run_question_find(session->run, session->asked) == NULL)
+        *session->asked = '\0';
+    ask_next(session);
+    return status;
+}
+
 static int take_frame(struct session *session, const struct wire_frame *frame)
 {
     struct event event;
@@ -115,9 +169,11 @@ static int take_frame(struct session *session, const struct wire_frame *frame)
 
     if (frame->type == WIRE_EVENT && wire_read_event(frame, &event.type, &event.type_length,
                                                      &event.json, &event.json_length) == 0)
-        return run_append(session->run, &event);
+        return take_event(session, &event);
     if (frame->type == WIRE_WAITING)
         return take_waiting(session, frame);
+    if (frame->type == WIRE_CLOSED)
+        return take_closed(session, frame);
     if (frame->type == WIRE_HELD)
         return 0;
     if (frame->type != WIRE_END || wire_read_end(frame, &end) < 0)
@@ -217,6 +273,18 @@ static void executor_cancel(void *data, uint32_t number)
     worker_cancel(session->worker, number);
 }
 
+/* The text is not terminated. */
+static int executor_input(void *data, uint32_t number, uint32_t question, const char *json,
+                          size_t length)
+{
+    struct session *session = data;
+    char *copy = mem_copy(json, length);
+
+    worker_input(session->worker, number, question, copy);
+    free(copy);
+    return 0;
+}
+
 static void executor_credit(void *data, uint32_t number, uint32_t bytes)
 {
     struct session *session = data;
@@ -265,7 +333,8 @@ static int session_load(struct session *session, const struct settings *settings
 
 static void session_start(struct session *session, const char *input)
 {
-    static const struct executor executor = {.cancel = executor_cancel, .credit = executor_credit};
+    static const struct executor executor = {
+        .cancel = executor_cancel, .credit = executor_credit, .input = executor_input};
     const struct agent_plugin *plugin = worker_plugin(session->worker);
     struct run_agent agent = {.name = plugin->name, .version = plugin->version, .generation = 1};
     struct run_request request = {.agent = agent.name,
@@ -273,6 +342,7 @@ static void session_start(struct session *session, const char *input)
                                   .input_length = strlen(input),
                                   .subject = "",
                                   .linger_ms = NEVER,
+                                  .input_ms = NEVER,
                                   .deadline_ms = NEVER,
                                   .grace_ms = NEVER};
     struct run_gap gap;

@@ -94,6 +94,7 @@ static const struct setting plugin_keys[] = {
     {PLUGIN(COUNT, max_live), "0", "0", "1048576", "most live runs at a time, more wait; 0 is no limit"},
     {PLUGIN(COUNT, max_queued), "4096", "1", "1048576", "most runs that wait"},
     {PLUGIN(DISCONNECT, on_disconnect), "30", NULL, NULL, "when a run's last client left"},
+    {PLUGIN(SECONDS, input_timeout), "600", "0", "86400", "for a person to answer a run that nobody reads; 0 is no limit"},
     {PLUGIN(PROTOCOLS, protocols), SETTING_PROTOCOL_NAMES, NULL, NULL, "in which clients may talk to it"},
     {PLUGIN(SECONDS, deadline), "0", "0", "86400", "for a run; 0 is none"},
     {PLUGIN(VARIABLES, env), "", NULL, NULL, "variables of the server's environment that it gets, besides PATH and the like"},

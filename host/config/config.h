@@ -43,6 +43,7 @@ struct config_plugin {
     unsigned max_queued;    /* runs that wait */
     char *protocols;        /* words of SETTING_PROTOCOL_NAMES */
     unsigned on_disconnect; /* as setting_disconnect() reads it */
+    unsigned input_timeout; /* of a run that waits for a person, seconds; 0 is none */
     unsigned deadline;      /* of a run, seconds; 0 is none */
     unsigned cancel_grace;  /* seconds */
     unsigned log_rate;      /* lines a second, 0 is no limit */

@@ -79,13 +79,14 @@ static void executor_credit(void *data, uint32_t number, uint32_t bytes)
     process_send(data, WIRE_CREDIT, number, &bytes, sizeof bytes);
 }
 
-static int executor_input(void *data, uint32_t number, const char *json, size_t length)
+static int executor_input(void *data, uint32_t number, uint32_t question, const char *json,
+                          size_t length)
 {
     struct process *process = data;
 
     if (process->link == NULL || link_backlog(process->link) >= LINK_BACKLOG_MAX)
         return -EAGAIN;
-    wire_append_input(link_out(process->link), number, json, length);
+    wire_append_input(link_out(process->link), number, question, json, length);
     return 0;
 }
 

@@ -124,6 +124,15 @@ static int on_waiting(struct process *process, const struct wire_frame *frame)
     return run ? run_set_waiting(run, counts[0], counts[1]) : -EPROTO;
 }
 
+static int on_closed(struct process *process, const struct wire_frame *frame)
+{
+    struct run *run = process_runs_find(&process->runs, frame->run);
+    uint32_t question;
+
+    memcpy(&question, frame->data, sizeof question);
+    return run ? run_close_question(run, question) : -EPROTO;
+}
+
 static int on_held(struct process *process, const struct wire_frame *frame)
 {
     struct run *run = process_runs_find(&process->runs, frame->run);
@@ -190,6 +199,8 @@ int process_on_frame(void *data, const struct wire_frame *frame)
         return on_end(process, frame);
     case WIRE_WAITING:
         return on_waiting(process, frame);
+    case WIRE_CLOSED:
+        return on_closed(process, frame);
     case WIRE_HELD:
         return on_held(process, frame);
     case WIRE_CRASH:

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "worker/asks.h"
 #include "worker/inputs.h"
 #include "worker/job.h"
 
@@ -26,6 +27,15 @@
 struct input {
     struct clock_alarm alarm; /* first */
     struct script *script;
+    char *json;
+};
+
+/* What a person replies to a question. */
+struct response {
+    struct clock_alarm alarm; /* first */
+    struct script *script;
+    char *id;
+    uint64_t delay;
     char *json;
 };
 
@@ -49,6 +59,7 @@ struct cancellation {
 
 struct script {
     struct list inputs;
+    struct list responses;
     struct list answers;
     struct cancellation cancel;
     unsigned emits;
@@ -101,6 +112,15 @@ static void input_destroy(void *item)
     free(input);
 }
 
+static void response_destroy(void *item)
+{
+    struct response *response = item;
+
+    free(response->id);
+    free(response->json);
+    free(response);
+}
+
 static void answer_destroy(void *item)
 {
     struct answer *answer = item;
@@ -115,6 +135,7 @@ static void answer_destroy(void *item)
 void script_destroy(struct script *script)
 {
     list_finish(&script->inputs, input_destroy);
+    list_finish(&script->responses, response_destroy);
     list_finish(&script->answers, answer_destroy);
     free(script);
 }
@@ -135,6 +156,26 @@ void script_input(struct script *script, uint64_t at_ms, const char *json)
     input->script = script;
     input->json = mem_strdup(json);
     list_add(&script->inputs, input);
+}
+
+static void on_response(struct clock_alarm *alarm)
+{
+    struct response *response = (struct response *)alarm;
+
+    asks_answer(response->script->job, (uint32_t)strtoul(response->id + 1, NULL, 10),
+                response->json);
+}
+
+void script_reply(struct script *script, const char *id, uint64_t delay_ms, const char *json)
+{
+    struct response *response = mem_alloc(sizeof *response);
+
+    response->alarm.ring = on_response;
+    response->script = script;
+    response->id = mem_strdup(id);
+    response->delay = delay_ms * CLOCK_MS;
+    response->json = mem_strdup(json);
+    list_add(&script->responses, response);
 }
 
 static char *copy(const char *text)
@@ -202,6 +243,18 @@ void script_play(struct script *script, struct virtual_clock *clock, struct job 
         virtual_clock_set_alarm(clock, &script->cancel.alarm);
     for (size_t i = 0; i < script->inputs.count; i++)
         virtual_clock_set_alarm(clock, script->inputs.items[i]);
+}
+
+void script_asked(struct script *script, const char *id)
+{
+    sched_assert_locked(job_sched(script->job));
+    for (size_t i = 0; i < script->responses.count; i++) {
+        struct response *response = script->responses.items[i];
+        if (strcmp(response->id, id) != 0)
+            continue;
+        response->alarm.at = sched_now(job_sched(script->job)) + response->delay;
+        virtual_clock_set_alarm(script->clock, &response->alarm);
+    }
 }
 
 void script_count_emit(struct script *script)

@@ -29,6 +29,7 @@ void script_destroy(struct script *script);
 /* ---- planning ---- */
 
 void script_input(struct script *script, uint64_t at_ms, const char *json);
+void script_reply(struct script *script, const char *id, uint64_t delay_ms, const char *json);
 void script_answer(struct script *script, const struct agent_test_response *answer);
 void script_cancel_at_emit(struct script *script, unsigned n);
 void script_cancel_at_wait(struct script *script, unsigned n);
@@ -46,6 +47,9 @@ void script_attach(struct script *script, struct virtual_clock *clock, struct jo
 /* The same, and set the alarms of this run. Locked. */
 void script_play(struct script *script, struct virtual_clock *clock, struct job *job,
                  const struct script_handler *handler, void *data);
+
+/* The run has asked the question of this id: reply to it, if that was planned. Locked. */
+void script_asked(struct script *script, const char *id);
 
 /* The run emits an event, or begins to wait: cancel it, if that was planned for this one. Locked.
  */

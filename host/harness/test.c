@@ -14,6 +14,7 @@
  */
 #include "agent_test.h"
 
+#include "base/json.h"
 #include "base/json_fault.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -217,6 +218,18 @@ static int test_run_input(uint32_t timeout_ms, const char **json)
     return host_table()->run_input(timeout_ms, json);
 }
 
+static int test_ask(const char *question, uint32_t timeout_ms, const char **answer)
+{
+    struct task *task = task_current();
+    struct emit emit;
+
+    if (task && question && answer && emit_of_question(&emit, question) == 0) {
+        count_emit(task, &emit);
+        count_wait();
+    }
+    return host_table()->ask(question, timeout_ms, answer);
+}
+
 static int test_http_status(struct agent_http *http)
 {
     count_wait();
@@ -257,6 +270,7 @@ static void make_table(void)
     table.emit_text = test_emit_text;
     table.sleep = test_sleep;
     table.run_input = test_run_input;
+    table.ask = test_ask;
     table.http_status = test_http_status;
     table.http_read = test_http_read;
     host_table_set_log(on_log);
@@ -419,6 +433,14 @@ void agent_test_input(struct agent_test *test, uint64_t at_ms, const char *json)
     script_input(test->script, at_ms, checked("what the client says", json));
 }
 
+void agent_test_reply(struct agent_test *test, const char *id, uint32_t delay_ms, const char *json)
+{
+    if (id == NULL || *id != 'q')
+        log_fatal("the question's id is %s, and must be as the host gives it: q1, q2, ...",
+                  id ? id : "NULL");
+    script_reply(test->script, id, delay_ms, checked("what the person replies", json));
+}
+
 void agent_test_cancel_at_emit(struct agent_test *test, unsigned n)
 {
     script_cancel_at_emit(test->script, n);
@@ -444,9 +466,22 @@ void agent_test_answer(struct agent_test *test, const struct agent_test_response
 static void on_frames(void *data, struct buf *frames)
 {
     struct run *run = data;
+    const struct list *events = &run->test->record.events;
     uint64_t now = sched_now(virtual_clock_sched(run->clock));
 
+    size_t known = events->count;
+
     record_take(&run->test->record, frames, now / CLOCK_MS);
+    for (; known < events->count; known++) {
+        const struct agent_test_emitted *event = events->items[known];
+        struct buf id = {0};
+        if (strcmp(event->type, WIRE_ASK) == 0 &&
+            json_member_text(event->json, strlen(event->json), "id", &id)) {
+            buf_append(&id, "", 1);
+            script_asked(run->script, buf_data(&id));
+        }
+        buf_finish(&id);
+    }
 }
 
 /* Record what was emitted before time passes. */

@@ -7,6 +7,7 @@
 #define RUN_INSIDE_H
 
 #include "base/patience.h"
+#include "run/questions.h"
 #include "run/quota.h"
 #include "run/readers.h"
 #include "run/run.h"
@@ -56,6 +57,9 @@ struct run {
     TAILQ_ENTRY(run) in_list; /* in runs->live or runs->retained */
     /* run.c */
     char *subject;
+    struct questions questions; /* questions.c */
+    uint32_t awaiting;          /* tasks that wait for an input */
+    bool takes_inputs;          /* a task has waited for one, or has taken one */
     uint32_t inputs_sent, inputs_taken;
     uint32_t input_sizes[RUN_INPUTS_MAX]; /* of those between, by their numbers */
     bool told; /* see run_tell_end() */
@@ -64,10 +68,13 @@ struct run {
     bool held;                    /* tasks of its agent wait for credit */
     struct patience timer;        /* for the first of these, by patience_now(), or NEVER */
     uint64_t deadline_at;
-    uint64_t deserted_at; /* its time to linger is over */
+    uint64_t deserted_at; /* its time without a reader is over */
     uint64_t ignored_at;  /* its grace is over */
-    uint64_t linger_ms, grace_ms;
-    char *error_code; /* NULL unless failed */
+    uint64_t linger_ms, input_ms, grace_ms;
+    bool alone;                       /* without a reader, since the last one left or the start */
+    uint64_t linger_left, input_left; /* then: while it runs, while it waits */
+    uint64_t alone_since;             /* of the present one of the two */
+    char *error_code;                 /* NULL unless failed */
     char *error_message;
 };
 
@@ -123,6 +130,12 @@ void readers_drop(struct run *run);
 void readers_tell(struct run *run);
 
 /* ---- run.c ---- */
+
+/* A question was asked, is closed, or has its answer on the way: the run waits, or it goes on. */
+void run_set_asking(struct run *run);
+
+/* Somebody answers a run that waits: the times that it has without a reader begin anew. */
+void run_hear(struct run *run);
 
 /* The first reader has come, or the last one has left. */
 void run_set_deserted(struct run *run, bool deserted);

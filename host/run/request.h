@@ -47,6 +47,7 @@ struct run_request {
     const char *key;             /* of idempotency; NULL: none */
     const unsigned char *digest; /* of the body, DIGEST_SIZE bytes; NULL without a key */
     uint64_t linger_ms;          /* how long the run goes on without a reader; or NEVER */
+    uint64_t input_ms;           /* the same, while the run waits for a person */
     uint64_t deadline_ms;        /* from now; NEVER: none */
     uint64_t grace_ms;           /* how long the agent may take to stop once it is cancelled */
     const char *thread;          /* the conversation that it is a turn of; NULL: none */

@@ -15,8 +15,14 @@
  * its agent still runs. If the agent has not ended after its grace, give_up ends
  * the run if it has not, and tells the executor, which ends the worker.
  *
- * One timer serves three times: the deadline, the time to linger, the grace. arm() sets it
- * for the first of them.
+ * One timer serves three times: the deadline, the time without a reader, the grace. arm()
+ * sets it for the first of them.
+ *
+ * Without a reader a run has two times, which begin when the last reader leaves: linger_left
+ * goes by while the agent works, input_left while the run waits for a person. So a question
+ * outlives a client that leaves to answer it, while an agent that asks again and again with
+ * timeouts of its own does not outlive its clients for ever. Both begin anew when somebody
+ * answers.
  *
  * To add a reason for a failed end, add a line to RUN_ERRORS and call run_abort().
  */
@@ -142,6 +148,21 @@ struct buf *run_pairs(struct run *run, const struct run_agent *agent)
     return &run->pairs;
 }
 
+/* Append the open questions, as they were asked. */
+static void describe_questions(const struct run *run, struct buf *json)
+{
+    const struct question *question = NULL;
+
+    while ((question = run_question_next(run, question))) {
+        buf_puts(json, question->sequence == run_question_next(run, NULL)->sequence
+                           ? ",\"questions\":["
+                           : ",");
+        buf_append(json, question->json, question->length);
+    }
+    if (run->questions.open > 0)
+        buf_puts(json, "]");
+}
+
 /* Say why the run did not finish. */
 static void describe_error(const struct run *run, struct buf *json)
 {
@@ -165,6 +186,7 @@ void run_describe(const struct run *run, struct buf *json)
         buf_puts(json, ",\"held\":true");
     if (run->cancelling && !run_has_ended(run))
         buf_puts(json, ",\"cancelling\":true");
+    describe_questions(run, json);
     describe_error(run, json);
     buf_puts(json, "}");
 }
@@ -193,14 +215,52 @@ static void arm(struct run *run)
         patience_start(&run->timer, due > now ? due - now : 0, on_time);
 }
 
+/* Begin both times that the run has without a reader. */
+static void begin_alone(struct run *run, uint64_t linger_ms)
+{
+    run->alone = true;
+    run->linger_left = linger_ms;
+    run->input_left = run->input_ms;
+    run->alone_since = run_time(run, 0);
+    run->deserted_at =
+        run_time(run, run->state == RUN_waiting ? run->input_left : run->linger_left);
+    arm(run);
+}
+
 void run_set_deserted(struct run *run, bool deserted)
 {
-    if (deserted && run->linger_ms == 0) {
+    if (deserted && run->linger_ms == 0 && run->state != RUN_waiting) {
         run_cancel_by(run, RUN_BY_disconnect);
-    } else if (!deserted || !run_has_ended(run)) {
-        run->deserted_at = deserted ? run_time(run, run->linger_ms) : NEVER;
+    } else if (deserted && !run_has_ended(run)) {
+        begin_alone(run, run->linger_ms);
+    } else if (!deserted) {
+        run->alone = false;
+        run->deserted_at = NEVER;
         arm(run);
     }
+}
+
+void run_set_asking(struct run *run)
+{
+    bool waits = run->awaiting > 0 || run->questions.open > 0;
+
+    if (run->alone && waits != (run->state == RUN_waiting)) {
+        uint64_t now = run_time(run, 0), spent = now - run->alone_since;
+        uint64_t *left = waits ? &run->linger_left : &run->input_left;
+
+        if (*left != NEVER)
+            *left -= spent < *left ? spent : *left;
+        run->alone_since = now;
+        run->deserted_at = run_time(run, waits ? run->input_left : run->linger_left);
+        arm(run);
+    }
+    run_set_state(run, waits ? RUN_waiting : RUN_running);
+}
+
+void run_hear(struct run *run)
+{
+    if (run->state == RUN_waiting && run->alone)
+        begin_alone(run, run->linger_ms < RUN_RETURN_MS ? RUN_RETURN_MS : run->linger_ms);
 }
 
 /* ---- life ---- */
@@ -220,6 +280,7 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     run->identity.thread = request->thread ? mem_strdup(request->thread) : NULL;
     run->identity.created = time(NULL);
     run->log = eventlog_create();
+    questions_init(&run->questions);
     run->subject = mem_strdup(request->subject);
     if (request->input) {
         buf_append(&run->pairs, "input", sizeof "input");
@@ -231,12 +292,12 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     TAILQ_INIT(&run->subscribers);
     patience_init(runs_loop(runs), &run->timer, run);
     run->linger_ms = request->linger_ms;
+    run->input_ms = request->input_ms;
     run->grace_ms = request->grace_ms;
     run->deadline_at = run_time(run, request->deadline_ms);
-    run->deserted_at = request->linger_ms > 0 ? run_time(run, request->linger_ms) : NEVER;
-    run->ignored_at = NEVER;
+    run->deserted_at = run->ignored_at = NEVER;
     runs_enter(runs, run, request);
-    arm(run);
+    begin_alone(run, request->linger_ms > 0 ? request->linger_ms : NEVER);
     *out = run;
     return 0;
 }
@@ -338,6 +399,11 @@ int run_append(struct run *run, struct event *event)
         return -EPROTO;
     if (run_has_ended(run))
         return 0;
+    if (event_is(event, WIRE_ASK)) {
+        if (questions_open(run, event, eventlog_last(run->log) + 1) < 0)
+            return -EPROTO;
+        run_set_asking(run);
+    }
     if (make_space(run, event))
         publish(run, event);
     else
@@ -358,8 +424,20 @@ int run_set_waiting(struct run *run, uint32_t taken, uint32_t waiting)
     if (taken > run->inputs_sent || taken < run->inputs_taken)
         return -EPROTO;
     inputs_give_back(run, taken);
+    run->awaiting = waiting;
+    run->takes_inputs |= taken > 0 || waiting > 0;
     if (!run_has_ended(run))
-        run_set_state(run, waiting > 0 ? RUN_waiting : RUN_running);
+        run_set_asking(run);
+    return 0;
+}
+
+int run_close_question(struct run *run, uint32_t question)
+{
+    if (run_has_ended(run)) /* which has closed them all */
+        return 0;
+    if (questions_close(run, question) < 0)
+        return -EPROTO;
+    run_set_asking(run);
     return 0;
 }
 
@@ -375,14 +453,17 @@ int run_give_input(struct run *run, const char *json, size_t length)
 
     if (run->executor == NULL || run_has_ended(run))
         return -ENXIO;
+    if (run->questions.open > 0 && !run->takes_inputs)
+        return -EBUSY;
     if (run->inputs_sent - run->inputs_taken >= RUN_INPUTS_MAX ||
         (run->inputs_size > 0 && run->inputs_size + length > RUN_INPUTS_SIZE))
         return -EAGAIN;
     if (!has_room)
         return -EDQUOT;
-    status = run->executor->input(run->executor_data, run->number, json, length);
+    status = run->executor->input(run->executor_data, run->number, 0, json, length);
     if (status < 0)
         return status;
+    run_hear(run);
     run->input_sizes[run->inputs_sent++ % RUN_INPUTS_MAX] = (uint32_t)length;
     run->inputs_size += length;
     runs_account(run->runs, run);
@@ -397,6 +478,7 @@ static void end_with(struct run *run, enum run_state state, const struct wire_en
     struct buf json = {0};
 
     run_set_state(run, state);
+    questions_clear(run);
     if (state == RUN_failed) {
         run->error_code = mem_strdup(end->code);
         run->error_message = mem_strdup(end->message);

@@ -3,11 +3,14 @@
  *
  *     queued ──► running ⇄ waiting ──► finished | failed | cancelled
  *
+ * A run waits while a task of its agent waits for an input, or for the answer to a question
+ * (questions.h).
+ *
  * Every run ends once, with one `done` event, whatever happens to its worker. Beside
- * the agent, three things end a run: its deadline; its last subscriber leaving, after
- * the time to linger; a cancellation. A cancelled agent that does not stop within its
- * grace counts as ignoring the cancellation: its run ends for all readers, and the
- * executor is told.
+ * the agent, three things end a run: its deadline; the lack of subscribers, for the time to
+ * linger or, while it waits, for the time that people have to answer; a cancellation. A cancelled
+ * agent that does not stop within its grace counts as ignoring the cancellation: its run ends for
+ * all readers, and the executor is told.
  *
  * Runs are counted references: the table (runs.h) holds one until the run is
  * forgotten, the executor one until it has reported the end, each subscriber
@@ -31,6 +34,9 @@
 
 /* Maximum bytes of those, unless there is only one of them. */
 #define RUN_INPUTS_SIZE (1024u * 1024)
+
+/* Least time that a run has for a reader after it was answered without one. */
+#define RUN_RETURN_MS 2000
 
 /* state, is an end */
 #define RUN_STATES(X) \
@@ -81,8 +87,9 @@ struct runs;
 struct executor {
     void (*cancel)(void *data, uint32_t number);
     void (*credit)(void *data, uint32_t number, uint32_t bytes);
-    /* -EAGAIN if the executor cannot take the input now. */
-    int (*input)(void *data, uint32_t number, const char *json, size_t length);
+    /* question is the number of the one that it answers, or 0. -EAGAIN if the executor cannot take
+     * the input now. */
+    int (*input)(void *data, uint32_t number, uint32_t question, const char *json, size_t length);
     /* The run has ended, but its agent ignores the cancellation. */
     void (*ignored)(void *data, uint32_t number);
 };
@@ -139,6 +146,9 @@ int run_append(struct run *run, struct event *event);
  */
 int run_set_waiting(struct run *run, uint32_t taken, uint32_t waiting);
 
+/* The task that asked this question no longer waits for the answer. -EPROTO as above. */
+int run_close_question(struct run *run, uint32_t question);
+
 /* Tasks of the agent wait for credit, that is for a reader; or none does. */
 void run_set_held(struct run *run, bool held);
 
@@ -163,7 +173,8 @@ bool run_is_given_up(const struct run *run);
 
 /*
  * Hand JSON to the agent. -ENXIO: the run is queued or has ended; -EAGAIN: too many are not
- * taken; -EDQUOT: the run's client holds too much. The caller has a reference.
+ * taken; -EDQUOT: the run's client holds too much; -EBUSY: the run has open questions, and
+ * no task has ever waited for an input without a question. The caller has a reference.
  */
 int run_give_input(struct run *run, const char *json, size_t length);
 

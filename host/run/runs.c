@@ -207,7 +207,7 @@ static void relieve_soon(struct runs *runs)
 static void account(struct runs *runs, struct run *run)
 {
     size_t memory = RUN_SIZE + eventlog_memory(run->log) + buf_length(&run->pairs) +
-                    run->inputs_size + run->texts_size;
+                    run->inputs_size + run->questions.size + run->texts_size;
     ptrdiff_t more = (ptrdiff_t)(memory - run->memory);
 
     if (more == 0)

@@ -98,9 +98,11 @@ void wire_append_pair(struct buf *pairs, const char *key, const char *value)
     buf_append(pairs, value, strlen(value) + 1);
 }
 
-void wire_append_input(struct buf *buf, uint32_t run, const char *json, size_t length)
+void wire_append_input(struct buf *buf, uint32_t run, uint32_t question, const char *json,
+                       size_t length)
 {
-    append_header(buf, WIRE_INPUT, run, length + 1);
+    append_header(buf, WIRE_INPUT, run, sizeof question + length + 1);
+    buf_append(buf, &question, sizeof question);
     buf_append(buf, json, length);
     buf_append(buf, "", 1);
 }

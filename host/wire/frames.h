@@ -16,10 +16,9 @@
  *     START    key NUL value NUL ..., the run's variables; see worker/vars.h
  *     CANCEL   -
  *     CREDIT   u32: bytes that its events may cost on top of the credit left
- *     INPUT    JSON NUL: a client's input for the run
- *     PING     struct wire_ping
- *     SAVE     -: asks for STATE
- *     QUIT     -: cancel all runs, destroy the plugin, exit
+ *     INPUT    u32: the question that it answers, 0 for none | JSON NUL: what a client says to the
+ * run PING     struct wire_ping SAVE     -: asks for STATE QUIT     -: cancel all runs, destroy the
+ * plugin, exit
  *
  *     HELLO    JSON {"name","version","description","mode"}; the front answers
  *              with CREATE
@@ -29,10 +28,15 @@
  *     EVENT    u8 length of the type | type | JSON
  *     END      u8 status | code NUL | message NUL | result NUL; struct wire_end
  *     WAITING  u32: inputs that the agent has taken | u32: tasks that wait for an input
+ *     CLOSED   u32: a question: the task that asked no longer waits for the answer
  *     HELD     u32: tasks that wait for credit
  *     CRASH    u8: whether it was in the frame's run | text NUL: how the plugin has ended
  *              its process, which comes next
  *     PONG     struct wire_pong
+ *
+ * Questions: an EVENT of the type input_request is a question. Its JSON is an object of at most
+ * WIRE_QUESTION_MAX bytes with the member "id":"qN", where N is the question's number in the
+ * run, from 1. At most WIRE_QUESTIONS_MAX of a run are not CLOSED; its END closes them.
  *
  * Flow control: a run starts with a credit of WIRE_WINDOW bytes. Every event
  * costs wire_charge() bytes of credit, which the front returns with CREDIT as
@@ -50,16 +54,20 @@
 #include <sys/types.h>
 
 #define WIRE_WINDOW    (1024u * 1024)
-#define WIRE_EVENT_MAX (960u * 1024) /* AGENT_EVENT_MAX */
-#define WIRE_TYPE_MAX  64u           /* AGENT_TYPE_MAX */
+#define WIRE_EVENT_MAX (960u * 1024)   /* AGENT_EVENT_MAX */
+#define WIRE_TYPE_MAX  64u             /* AGENT_TYPE_MAX */
+#define WIRE_ASK       "input_request" /* the type of a question */
 #define WIRE_TEXT_MAX  (64u * 1024)
 #define WIRE_STATE_MAX (1024u * 1024)
 #define WIRE_BODY_MAX  (64u * 1024 * 1024) /* of max_body */
-#define WIRE_INPUT_MAX (WIRE_BODY_MAX + 1)
+#define WIRE_INPUT_MAX (sizeof(uint32_t) + WIRE_BODY_MAX + 1)
 #define WIRE_START_MAX (WIRE_BODY_MAX + 1024 * 1024)
 #define WIRE_SETUP_MAX (2u * 1024 * 1024)
 #define WIRE_CRASH_MAX 1024u
 #define WIRE_CHARGE    96u
+
+#define WIRE_QUESTION_MAX  (64u * 1024) /* AGENT_QUESTION_MAX */
+#define WIRE_QUESTIONS_MAX 32u          /* AGENT_QUESTIONS_MAX */
 
 /* name, sender, fewest and most bytes of payload */
 #define WIRE_FRAMES(X)                                      \
@@ -68,7 +76,7 @@
     X(START, FRONT, 0, WIRE_START_MAX)                      \
     X(CANCEL, FRONT, 0, 0)                                  \
     X(CREDIT, FRONT, 4, 4)                                  \
-    X(INPUT, FRONT, 2, WIRE_INPUT_MAX)                      \
+    X(INPUT, FRONT, 6, WIRE_INPUT_MAX)                      \
     X(SAVE, FRONT, 0, 0)                                    \
     X(PING, FRONT, 16, 16)                                  \
     X(QUIT, FRONT, 0, 0)                                    \
@@ -79,6 +87,7 @@
     X(EVENT, WORKER, 3, 1 + WIRE_TYPE_MAX + WIRE_EVENT_MAX) \
     X(END, WORKER, 3, WIRE_TEXT_MAX + WIRE_EVENT_MAX)       \
     X(WAITING, WORKER, 8, 8)                                \
+    X(CLOSED, WORKER, 4, 4)                                 \
     X(HELD, WORKER, 4, 4)                                   \
     X(CRASH, WORKER, 3, WIRE_CRASH_MAX)                     \
     X(PONG, WORKER, 24, 24)
@@ -156,7 +165,8 @@ void wire_append_written(struct buf *buf, size_t type_length, size_t json_length
 void wire_append_pair(struct buf *pairs, const char *key, const char *value);
 
 /* Append INPUT; the JSON given is not terminated. */
-void wire_append_input(struct buf *buf, uint32_t run, const char *json, size_t length);
+void wire_append_input(struct buf *buf, uint32_t run, uint32_t question, const char *json,
+                       size_t length);
 
 void wire_append_end(struct buf *buf, uint32_t run, const struct wire_end *end);
 

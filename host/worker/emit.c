@@ -11,13 +11,17 @@
 #define DELTA_BEFORE "{\"delta\":\""
 #define DELTA_AFTER  "\"}"
 
-int emit_of_event(struct emit *emit, const char *type, const char *json)
+/* Nobody would wait for the answer to a question that is emitted as an event. */
+static bool is_question(const char *type, size_t length)
 {
-    size_t type_length = type ? strlen(type) : 0;
+    return length == strlen(WIRE_ASK) && memcmp(type, WIRE_ASK, length) == 0;
+}
+
+/* The type is valid. */
+static int of_json(struct emit *emit, const char *type, size_t type_length, const char *json)
+{
     ssize_t length;
 
-    if (!wire_type_is_free(type, type_length) || json == NULL)
-        return -EINVAL;
     *emit = (struct emit){
         .type = type, .type_length = type_length, .text = json, .length = strlen(json)};
     length = json_check(json, emit->length);
@@ -26,6 +30,20 @@ int emit_of_event(struct emit *emit, const char *type, const char *json)
     emit->json_length = (size_t)length;
     emit->is_object = *json == '{' || json[strspn(json, " \t\r\n")] == '{';
     return 0;
+}
+
+int emit_of_event(struct emit *emit, const char *type, const char *json)
+{
+    size_t type_length = type ? strlen(type) : 0;
+
+    if (!wire_type_is_free(type, type_length) || is_question(type, type_length) || json == NULL)
+        return -EINVAL;
+    return of_json(emit, type, type_length, json);
+}
+
+int emit_of_question(struct emit *emit, const char *json)
+{
+    return of_json(emit, WIRE_ASK, strlen(WIRE_ASK), json);
 }
 
 int emit_of_text(struct emit *emit, const char *utf8)
@@ -76,6 +94,8 @@ void emit_tell_event(struct buf *why, const char *type, const char *json)
         buf_puts(why, "this type is refused, because browsers' EventSource uses it; name another");
     else if (!wire_type_is_free(type, strlen(type)))
         buf_puts(why, "this type is the host's, which emits it itself; name another");
+    else if (is_question(type, strlen(type)))
+        buf_puts(why, "questions are asked by run_ask(), which waits for the answer");
     else if (json == NULL)
         buf_puts(why, "the JSON is NULL");
     else

@@ -23,10 +23,14 @@ struct emit {
 /* Take what emit_event() was given: 0 or -EINVAL. */
 int emit_of_event(struct emit *emit, const char *type, const char *json);
 
+/* Take a question: 0 or -EINVAL. */
+int emit_of_question(struct emit *emit, const char *json);
+
 /* Take what emit_text() was given: 0 or -EINVAL. */
 int emit_of_text(struct emit *emit, const char *utf8);
 
-/* Append in words why one of the two refuses this; a type is refused before its JSON. */
+/* Append in words why one of the two that an agent calls refuses this; a type is refused before
+ * its JSON. */
 void emit_tell_event(struct buf *why, const char *type, const char *json);
 void emit_tell_text(struct buf *why, const char *utf8);
 

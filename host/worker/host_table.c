@@ -28,6 +28,7 @@
 #include "base/time.h"
 #include "base/why.h"
 #include "wire/frames.h"
+#include "worker/asks.h"
 #include "worker/emit.h"
 #include "worker/exchange.h"
 #include "worker/http_request.h"
@@ -46,6 +47,8 @@
 _Static_assert(WIRE_EVENT_MAX == AGENT_EVENT_MAX, "the wire carries every event");
 _Static_assert(WIRE_STATE_MAX == AGENT_STATE_MAX, "the wire carries every state");
 _Static_assert(JSON_DEPTH_MAX == AGENT_JSON_DEPTH_MAX, "events nest as deep as promised");
+_Static_assert(WIRE_QUESTION_MAX == AGENT_QUESTION_MAX, "the front takes every question");
+_Static_assert(WIRE_QUESTIONS_MAX == AGENT_QUESTIONS_MAX, "the front keeps every question");
 _Static_assert(WIRE_TYPE_MAX == AGENT_TYPE_MAX, "the wire carries every type");
 _Static_assert(AGENT_EVENT_MAX + AGENT_TYPE_MAX + WIRE_CHARGE <= WIRE_WINDOW, "a window takes any");
 
@@ -329,17 +332,15 @@ static void check_message(struct task *task, const char *code, char *message, si
         refused_because(task, -EINVAL, "run_fail", code, &why);
 }
 
-__attribute__((format(printf, 2, 0))) static int host_run_fail(const char *code, const char *format,
-                                                               va_list args)
+/* The message is what fits of one that has this length. */
+static int fail(const char *code, char *message, size_t size, int length)
 {
     struct task *task = task_current();
-    char message[1024];
     int status;
 
     if (task == NULL)
         return not_in_a_run("run_fail", code);
-    check_message(task, code, message, sizeof message,
-                  vsnprintf(message, sizeof message, format, args));
+    check_message(task, code, message, size, length);
     if (code == NULL || wire_word_length(code) == 0) {
         refused(task, -EINVAL, "run_fail", code,
                 "%s; a code is 1 to %d of letters, digits, '_', '-', '.' and ':'. \"agent_error\" "
@@ -353,6 +354,23 @@ __attribute__((format(printf, 2, 0))) static int host_run_fail(const char *code,
         job_fail(task->job, code, message);
     sched_unlock(job_sched(task->job));
     return status;
+}
+
+__attribute__((format(printf, 2, 0))) static int host_run_fail(const char *code, const char *format,
+                                                               va_list args)
+{
+    char message[1024];
+    int length = vsnprintf(message, sizeof message, format, args);
+
+    return fail(code, message, sizeof message, length);
+}
+
+static int host_fail_text(const char *code, const char *text)
+{
+    char message[1024];
+    int length = snprintf(message, sizeof message, "%s", text ? text : "");
+
+    return fail(code, message, sizeof message, length);
 }
 
 static int host_run_result(const char *json)
@@ -432,6 +450,63 @@ static int host_run_input(uint32_t timeout_ms, const char **json)
         return status;
     free(task->input);
     *json = task->input = taken;
+    return 0;
+}
+
+/* Append why the question is none; nothing if it is one. */
+static void tell_question(struct buf *why, const char *question, uint32_t timeout_ms)
+{
+    size_t length = question ? strlen(question) : 0;
+    struct buf message = {0};
+
+    if (question)
+        json_fault_tell(why, question, length);
+    if (question == NULL)
+        buf_puts(why, "the question is NULL");
+    else if (buf_length(why) > 0)
+        ;
+    else if (question[strspn(question, " \t\r\n")] != '{')
+        buf_puts(why, "the question is no JSON object; write {\"message\": \"...\"}");
+    else if (json_has_member(question, length, "id"))
+        buf_puts(why,
+                 "the question has an \"id\", which is the host's to give; name yours otherwise");
+    else if (!json_member_text(question, length, "message", &message))
+        buf_puts(why, "the question has no \"message\", which is text for a person");
+    else if (timeout_ms == 0)
+        buf_puts(why, "a timeout of 0 leaves nobody time to answer; AGENT_FOREVER is no limit");
+    buf_finish(&message);
+}
+
+static int host_ask(const char *question, uint32_t timeout_ms, const char **answer)
+{
+    struct task *task = task_current();
+    struct buf why = {0};
+    char *taken;
+    int status;
+
+    if (task == NULL)
+        return not_in_a_run("run_ask", NULL);
+    if (answer == NULL)
+        return is_null(task, "run_ask", "the place for the answer");
+    tell_question(&why, question, timeout_ms);
+    if (buf_length(&why) > 0)
+        return refused_because(task, -EINVAL, "run_ask", NULL, &why);
+    sched_lock(job_sched(task->job));
+    yield_if_stopped(task);
+    sched_unlock(job_sched(task->job));
+    status = ask_and_wait(task, question,
+                          timeout_ms == AGENT_FOREVER ? NEVER : timeout_ms * CLOCK_MS, &taken);
+    if (status == -EMSGSIZE)
+        refused(task, status, "run_ask", NULL,
+                "a question has at most %d bytes as sent, with its id and scope",
+                AGENT_QUESTION_MAX);
+    else if (status == -EAGAIN)
+        refused(task, status, "run_ask", NULL, "no more questions: a run has at most %d open ones",
+                AGENT_QUESTIONS_MAX);
+    if (status < 0)
+        return status;
+    free(task->answer);
+    *answer = task->answer = taken;
     return 0;
 }
 
@@ -582,16 +657,14 @@ static void host_http_close(struct agent_http *http)
         exchange_close(http, task);
 }
 
-__attribute__((format(printf, 2, 0))) static void host_log(enum agent_log_level level,
-                                                           const char *format, va_list args)
+/* The text is what fits of one that has this length. */
+static void write_log(enum agent_log_level level, char *text, size_t size, int length)
 {
     static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
     const char *run = host_ctx_get("run.id");
-    char text[1024];
-    int length = vsnprintf(text, sizeof text, format, args);
 
-    if (length >= (int)sizeof text) {
-        end_at_character(text, sizeof text);
+    if (length >= (int)size) {
+        end_at_character(text, size);
         refused(task_current(), -EMSGSIZE, "agent_log", NULL,
                 "the line has %d bytes, and is cut to %zu", length, strlen(text));
     }
@@ -605,6 +678,23 @@ __attribute__((format(printf, 2, 0))) static void host_log(enum agent_log_level 
         log_line(levels[level], "%s run=%s", text, run);
     else
         log_line(levels[level], "%s", text);
+}
+
+__attribute__((format(printf, 2, 0))) static void host_log(enum agent_log_level level,
+                                                           const char *format, va_list args)
+{
+    char text[1024];
+    int length = vsnprintf(text, sizeof text, format, args);
+
+    write_log(level, text, sizeof text, length);
+}
+
+static void host_log_text(enum agent_log_level level, const char *line)
+{
+    char text[1024];
+    int length = snprintf(text, sizeof text, "%s", line ? line : "");
+
+    write_log(level, text, sizeof text, length);
 }
 
 const struct agent_host *host_table(void)
@@ -634,6 +724,9 @@ const struct agent_host *host_table(void)
         .http_read = host_http_read,
         .http_error = host_http_error,
         .http_close = host_http_close,
+        .ask = host_ask,
+        .fail_text = host_fail_text,
+        .log_text = host_log_text,
     };
 
     return &host;

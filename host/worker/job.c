@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "wire/frames.h"
+#include "worker/asks.h"
 #include "worker/emit.h"
 #include "worker/exchange.h"
 #include "worker/inputs.h"
@@ -68,6 +69,7 @@ struct job {
     struct job_vars vars;
     struct job_outcome outcome;
     struct inputs inputs;
+    struct asks asks;
     struct subtasks subtasks;
     struct exchanges exchanges;
     struct refused *refused;
@@ -114,6 +116,7 @@ struct job *job_create(const struct job_host *host, uint32_t number, const char 
     job->credit = WIRE_WINDOW;
     TAILQ_INIT(&job->waiting);
     inputs_init(&job->inputs);
+    asks_init(&job->asks);
     subtasks_init(&job->subtasks);
     exchanges_init(&job->exchanges);
     sched_lock(host->sched);
@@ -174,6 +177,12 @@ struct inputs *job_inputs(struct job *job)
 {
     sched_assert_locked(job->host.sched);
     return &job->inputs;
+}
+
+struct asks *job_asks(struct job *job)
+{
+    sched_assert_locked(job->host.sched);
+    return &job->asks;
 }
 
 struct subtasks *job_subtasks(struct job *job)

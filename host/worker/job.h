@@ -12,6 +12,7 @@
 
 #include <stddef.h>
 
+struct asks;
 struct emit;
 struct exchanges;
 struct http_driver;
@@ -51,6 +52,7 @@ uint32_t job_number(const struct job *job); /* on the link */
 const struct var *job_vars(const struct job *job);
 
 /* Parts of the job; the file of that name looks after each. Locked. */
+struct asks *job_asks(struct job *job);
 struct inputs *job_inputs(struct job *job);
 struct subtasks *job_subtasks(struct job *job);
 struct exchanges *job_exchanges(struct job *job);

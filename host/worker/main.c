@@ -267,11 +267,13 @@ static int on_credit(struct worker_process *process, const struct wire_frame *fr
 static int on_input(struct worker_process *process, const struct wire_frame *frame)
 {
     const char *json;
-    size_t at = 0;
+    uint32_t question;
+    size_t at = sizeof question;
 
+    memcpy(&question, frame->data, sizeof question);
     if (wire_read_string(frame, &at, &json) != 1 || at != frame->length)
         return -EPROTO;
-    worker_input(process->worker, frame->run, json);
+    worker_input(process->worker, frame->run, question, json);
     return 0;
 }
 

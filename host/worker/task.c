@@ -53,6 +53,7 @@ void task_init(struct task *task, struct job *job, const struct var *vars, struc
 void task_finish(struct task *task)
 {
     free(task->input);
+    free(task->answer);
     free(task->scope);
     waiter_finish(&task->waiter);
 }

@@ -17,6 +17,7 @@ struct task {
     const struct var *vars;   /* what this task sees */
     bool bound;               /* by ctx_bind() */
     char *input;              /* the last that it took */
+    char *answer;             /* the last that it got to a question */
     char *scope;              /* a JSON member that its events carry; NULL for none */
     TAILQ_ENTRY(task) in_job; /* in the job's list of tasks that wait */
 };

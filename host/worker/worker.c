@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "wire/frames.h"
+#include "worker/asks.h"
 #include "worker/execution.h"
 #include "worker/fibers/fiber.h"
 #include "worker/host_table.h"
@@ -421,13 +422,15 @@ void worker_cancel(struct worker *worker, uint32_t number)
     worker_unlock(worker);
 }
 
-void worker_input(struct worker *worker, uint32_t number, const char *json)
+void worker_input(struct worker *worker, uint32_t number, uint32_t question, const char *json)
 {
     struct job *job;
 
     worker_lock(worker);
     job = worker_job(worker, number);
-    if (job)
+    if (job && question > 0)
+        asks_answer(job, question, json);
+    else if (job)
         inputs_give(job, json);
     worker_unlock(worker);
 }

@@ -72,7 +72,8 @@ int worker_start(struct worker *worker, uint32_t number, const char *pairs, size
 
 /* For a number that is unknown, as its job has just ended, nothing happens. */
 void worker_cancel(struct worker *worker, uint32_t number);
-void worker_input(struct worker *worker, uint32_t number, const char *json);
+/* question: the number of the one that the input answers, or 0. */
+void worker_input(struct worker *worker, uint32_t number, uint32_t question, const char *json);
 void worker_credit(struct worker *worker, uint32_t number, size_t bytes);
 
 /* Queue a frame that is about no job. */

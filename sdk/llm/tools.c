@@ -3,14 +3,9 @@
  *
  *     round: agent_llm_chat() ── no calls: the end
  *              └─ each call is a task, with its id as its scope:
- *                   begin     tool_call; if the tool needs approval: input_request, and
- *                             wait for the answer
+ *                   begin     tool_call; if the tool needs approval: agent_run_ask()
  *                   execute   the tool's function; tool_result
  *            ── the results, in the calls' order, become messages ── the next round
- *
- * begin_call() of a call that needs approval is a task of its own, which the loop joins before it
- * goes on to the next call: so one question is open at a time, while calls that were begun before
- * are executed. A question has its call's id: an answer with another id is not its answer.
  *
  * What goes wrong in a call is the model's to know: an unknown tool, bad arguments, a denial, a
  * function's error. Only a run that was cancelled, or that cannot emit, ends the loop.
@@ -48,13 +43,13 @@ static int complain(struct use *use, const char *format, ...)
 
 /* ---- approval ----------------------------------------------------------- */
 
-/* Return what a person's answer to the question of this id says: 1 yes, 0 no, -1: it is none. */
-static int read_verdict(const char *answer, const char *id, struct use *use)
+/* Complain unless the person's answer allows the call. */
+static int read_verdict(struct use *use, const char *answer)
 {
     static const char *const yes[] = {"yes", "y", "true", "ok", "approve", "approved", NULL};
     cJSON *json = agent_json_parse(answer);
     const cJSON *verdict = json;
-    const char *theirs = agent_json_string(json, "id", id), *word;
+    const char *word;
     int said = cJSON_IsTrue(json), i;
 
     if (cJSON_IsObject(json)) {
@@ -65,26 +60,27 @@ static int read_verdict(const char *answer, const char *id, struct use *use)
     for (i = 0; yes[i]; i++)
         said |= strcmp(word, yes[i]) == 0;
     word = agent_json_string(json, "reason", "");
-    if (strcmp(theirs, id) != 0)
-        said = -1;
-    else if (!said && complain(use, "error: a person did not allow this call%s%.300s",
-                               *word ? ": " : "", word) < 0)
-        said = -ENOMEM;
+    i = said ? 0
+             : complain(use, "error: a person did not allow this call%s%.300s", *word ? ": " : "",
+                        word);
     cJSON_Delete(json);
-    return said;
+    return i;
 }
 
-static int emit_question(const struct use *use)
+/* Return the question whether the call may be executed, to be freed. */
+static char *make_question(const struct use *use)
 {
     cJSON *json = cJSON_CreateObject();
-    char message[128];
+    char message[128], *text;
 
     snprintf(message, sizeof message, "Allow the call of %.80s?", use->call->name);
-    cJSON_AddStringToObject(json, "id", use->call->id);
     cJSON_AddStringToObject(json, "message", message);
+    cJSON_AddStringToObject(json, "call", use->call->id);
     cJSON_AddStringToObject(json, "name", use->call->name);
     cJSON_AddRawToObject(json, "arguments", use->call->arguments);
-    return agent_emit_json("input_request", json);
+    text = cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    return text;
 }
 
 /* Ask a person whether the call may be executed. This is all that knows how people are asked. */
@@ -92,22 +88,23 @@ static int ask_person(struct use *use)
 {
     uint32_t timeout =
         use->llm->approval_timeout_ms ? use->llm->approval_timeout_ms : AGENT_FOREVER;
+    char *question = make_question(use);
     const char *answer;
-    int status = emit_question(use), verdict = -1;
+    int status = question ? agent_run_ask(question, timeout, &answer) : -ENOMEM;
 
-    while (status == 0 && verdict == -1) {
-        status = agent_run_input(timeout, &answer);
-        if (status == 0)
-            verdict = read_verdict(answer, use->call->id, use);
-        if (status == 0 && verdict == -1)
-            agent_log(AGENT_LOG_WARN, "an answer to another question than %s is ignored",
-                      use->call->id);
-    }
-    if (status == -ETIMEDOUT)
+    cJSON_free(question);
+    switch (status) {
+    case 0:
+        return read_verdict(use, answer);
+    case -ETIMEDOUT:
         return complain(use, "error: nobody allowed this call in time");
-    if (status == -EBUSY)
-        return complain(use, "error: nobody could be asked, because another question is open");
-    return verdict == -ENOMEM ? verdict : status;
+    case -EMSGSIZE:
+        return complain(use, "error: a person cannot be shown a call this long");
+    case -EAGAIN:
+        return complain(use, "error: too many calls wait for a person; call it again later");
+    default:
+        return status;
+    }
 }
 
 /* ---- a call ------------------------------------------------------------- */
@@ -182,7 +179,7 @@ static int execute(void *arg)
     return status;
 }
 
-/* Do both, for calls that ask nobody; a task. */
+/* Do both; a task. */
 static int use_tool(void *arg)
 {
     int status = begin_call(arg);
@@ -191,17 +188,17 @@ static int use_tool(void *arg)
 }
 
 /* Start a task; or, if the host has none for this run now, call the function here. */
-static int start(struct use *use, int (*fn)(void *arg))
+static int start(struct use *use)
 {
     int status;
 
     use->has_task = 1;
-    status = agent_task_spawn(fn, use, &use->task);
+    status = agent_task_spawn(use_tool, use, &use->task);
     if (status != -EAGAIN && status != -ENOTSUP)
         return status;
     use->task = NULL;
     use->has_task = 0;
-    return fn(use);
+    return use_tool(use);
 }
 
 static int join(struct use *use)
@@ -212,24 +209,16 @@ static int join(struct use *use)
     return status;
 }
 
-/* Start all calls, each question after the one before it was answered; then wait for all. */
+/* Start all calls; then wait for all. */
 static int use_all(struct use *uses, size_t count)
 {
     int status = 0, result;
     size_t i;
 
     for (i = 0; i < count && status == 0; i++) {
-        int asks = uses[i].tool && uses[i].tool->needs_approval;
-        status = start(&uses[i], asks ? begin_call : use_tool);
+        status = start(&uses[i]);
         if (status < 0)
             uses[i].task = NULL;
-        if (asks && status == 0)
-            status = join(&uses[i]);
-        if (asks && status == 0) {
-            status = start(&uses[i], execute);
-            if (status < 0)
-                uses[i].task = NULL;
-        }
     }
     for (i = 0; i < count; i++) {
         result = join(&uses[i]);

@@ -321,14 +321,14 @@ CASE(approved)
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
         script_calls(MAIL_A);
         script_text("done");
-        agent_test_input(test, 50, inputs[i]);
+        agent_test_reply(test, "q1", 50, inputs[i]);
         run();
         ck_assert_str_eq(
             agent_test_transcript(test),
             "tool_call "
             "{\"scope\":\"a\",\"id\":\"a\",\"name\":\"mail\",\"arguments\":{\"to\":\"friend\"}}\n"
-            "input_request {\"scope\":\"a\",\"id\":\"a\",\"message\":\"Allow the call of mail?\","
-            "\"name\":\"mail\",\"arguments\":{\"to\":\"friend\"}}\n"
+            "input_request {\"scope\":\"a\",\"id\":\"q1\",\"message\":\"Allow the call of mail?\","
+            "\"call\":\"a\",\"name\":\"mail\",\"arguments\":{\"to\":\"friend\"}}\n"
             "sent {\"scope\":\"a\"}\n"
             "tool_result {\"scope\":\"a\",\"id\":\"a\",\"content\":\"sent to friend\"}\n"
             "text {\"delta\":\"done\"}\n"
@@ -352,7 +352,7 @@ CASE(denied)
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
         script_calls(MAIL_A);
         script_text("done");
-        agent_test_input(test, 50, inputs[i]);
+        agent_test_reply(test, "q1", 50, inputs[i]);
         run();
         ck_assert_str_eq(agent_test_status(test), "finished");
         ck_assert_ptr_null(strstr(agent_test_transcript(test), "sent {"));
@@ -361,39 +361,25 @@ CASE(denied)
     }
     script_calls(MAIL_A);
     script_text("done");
-    agent_test_input(test, 50, "{\"approved\":false,\"reason\":\"too late\"}");
+    agent_test_reply(test, "q1", 50, "{\"approved\":false,\"reason\":\"too late\"}");
     run();
     expect_sent(1, "error: a person did not allow this call: too late");
 }
 
-/* The first answer is the first question's, although both calls came at once. */
-CASE(one_question_at_a_time)
+/* Both are asked at once, and the second is answered first. */
+CASE(two_questions_at_a_time)
 {
     script_calls(MAIL_A "," MAIL_B);
     script_text("done");
-    agent_test_input(test, 100, "false");
-    agent_test_input(test, 200, "true");
+    agent_test_reply(test, "q1", 200, "{\"approved\":false,\"reason\":\"no friends\"}");
+    agent_test_reply(test, "q2", 100, "true");
     run();
-    expect_mail("error: a person did not allow this call", "sent to enemy");
-    ck_assert_uint_eq(agent_test_event(test, 1)->at_ms, 0);
-    ck_assert_str_eq(agent_test_event(test, 1)->type, "input_request");
-    expect_event("\"id\":\"a\",\"content\":\"error: a person did not allow this call\"}\n"
-                 "tool_call {\"scope\":\"b\"");
-}
-
-/* An answer that names another question is not taken for this one's. */
-CASE(answer_to_another_question)
-{
-    script_calls(MAIL_A "," MAIL_B);
-    script_text("done");
-    agent_test_input(test, 100, "{\"id\":\"b\",\"approved\":true}");
-    agent_test_input(test, 200, "{\"id\":\"a\",\"approved\":false}");
-    agent_test_input(test, 300, "{\"id\":\"a\",\"approved\":true}");
-    agent_test_input(test, 400, "{\"id\":\"b\",\"approved\":false,\"reason\":\"no enemies\"}");
-    run();
-    expect_mail("error: a person did not allow this call",
-                "error: a person did not allow this call: no enemies");
-    ck_assert_ptr_nonnull(strstr(agent_test_log(test), "an answer to another question than a"));
+    expect_mail("error: a person did not allow this call: no friends", "sent to enemy");
+    for (size_t i = 0; i < agent_test_events(test); i++) {
+        const struct agent_test_emitted *event = agent_test_event(test, i);
+        if (strcmp(event->type, "input_request") == 0)
+            ck_assert_uint_eq(event->at_ms, 0);
+    }
 }
 
 /* Calls that ask nobody go on meanwhile, and so does a call that was allowed. */
@@ -402,8 +388,8 @@ CASE(others_go_on_while_a_person_thinks)
     script_calls(CALL("0", "x", "slow", "{\\\"ms\\\":300,\\\"say\\\":\\\"x\\\"}") "," CALL(
         "1", "a", "mail", "{}") "," CALL("2", "b", "mail", "{}"));
     script_text("done");
-    agent_test_input(test, 500, "true");
-    agent_test_input(test, 700, "true");
+    agent_test_reply(test, "q1", 500, "true");
+    agent_test_reply(test, "q2", 700, "true");
     run();
     ck_assert_str_eq(agent_test_status(test), "finished");
     for (size_t i = 0; i < agent_test_events(test); i++) {
@@ -420,7 +406,8 @@ CASE(nobody_answers)
     llm.approval_timeout_ms = 1000;
     script_calls(MAIL_A "," MAIL_B);
     script_text("done");
-    agent_test_input(test, 1500, "true");
+    agent_test_reply(test, "q1", 1500, "true");
+    agent_test_reply(test, "q2", 500, "true");
     run();
     expect_mail("error: nobody allowed this call in time", "sent to enemy");
 }
@@ -443,8 +430,8 @@ static void script_everything(void)
             "2", "y", "slow", "{\\\"ms\\\":100}") "," CALL("3", "b", "mail", "{}"));
     script_calls(CALL("0", "z", "slow", "{\\\"ms\\\":100}"));
     script_text("done");
-    agent_test_input(test, 50, "true");
-    agent_test_input(test, 60, "false");
+    agent_test_reply(test, "q1", 50, "true");
+    agent_test_reply(test, "q2", 60, "false");
 }
 
 CASE(cancelled_at_each_wait)

@@ -229,12 +229,14 @@ class TimeTest(RunInputTest):
             self.assertEqual(stream.done, CANCELLED)
 
     def test_deserted(self):
+        server = self.watch(*modes(AGENT), settings={f"plugin.{agent}.input_timeout": 1
+                                                     for agent in modes(AGENT)})
         for agent in modes(AGENT):
-            stream = self.open(self.server, agent, {}, "?on_disconnect=cancel")
+            stream = self.open(server, agent, {}, "?on_disconnect=cancel")
             stream.until("ask")
-            self.wait_state(self.server, stream.run, "waiting")
+            self.wait_state(server, stream.run, "waiting")
             stream.close()
-            self.wait_state(self.server, stream.run, "cancelled")
+            self.wait_state(server, stream.run, "cancelled")
 
     def test_deadline(self):
         for agent in modes(AGENT):

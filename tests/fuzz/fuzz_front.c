@@ -237,6 +237,7 @@ static void submit(void)
                                   .subject = subjects[how & 1],
                                   .client = subjects[how & 1],
                                   .linger_ms = lingers[times & 3],
+                                  .input_ms = lingers[times >> 5 & 3],
                                   .deadline_ms = deadlines[times >> 2 & 3],
                                   .grace_ms = times & 16 ? 1000 : 10000};
     struct truth *truth;
@@ -252,7 +253,7 @@ static void submit(void)
     if (run_create(runs, &request, &run) < 0)
         return;
     truth = truth_of(run_log(run));
-    truth->may_cancel = request.linger_ms != NEVER;
+    truth->may_cancel = request.linger_ms != NEVER || request.input_ms != NEVER;
     truth->may_fail = request.deadline_ms != NEVER;
     held[index].run = run;
     held[index].last = 0;

@@ -37,7 +37,7 @@ static void on_credit(void *data, uint32_t number, uint32_t bytes)
     ck_assert_uint_le(told.credit, WIRE_WINDOW);
 }
 
-static int on_input(void *data, uint32_t number, const char *json, size_t length)
+static int on_input(void *data, uint32_t number, uint32_t question, const char *json, size_t length)
 {
     ck_assert_ptr_eq(data, &told);
     ck_assert_uint_eq(number, told.number);
@@ -45,6 +45,7 @@ static int on_input(void *data, uint32_t number, const char *json, size_t length
     if (told.input_status < 0)
         return told.input_status;
     told.inputs++;
+    told.last_question = question;
     memcpy(told.last_input, json, length);
     told.last_input[length] = '\0';
     return 0;
@@ -352,6 +353,7 @@ static void setup_runs_with(const struct runs_limits *limits)
                                    .input_length = strlen("{\"q\":1}"),
                                    .subject = "",
                                    .linger_ms = NEVER,
+                                   .input_ms = NEVER,
                                    .deadline_ms = NEVER,
                                    .grace_ms = NEVER};
     ck_assert_int_eq(uv_loop_init(&loop), 0);

@@ -30,6 +30,7 @@ struct told {
     uint64_t credit; /* what the agent may still spend */
     unsigned inputs;
     char last_input[32];
+    uint32_t last_question;
     int input_status; /* what input() returns */
     unsigned ignored;
     uint64_t at_ms; /* time of the last cancel() or ignored() */

@@ -420,13 +420,16 @@ CASE(input)
 {
     struct wire_frame frame;
     const char *text;
-    size_t at = 0;
+    uint32_t question;
+    size_t at = sizeof question;
 
-    wire_append_input(&buf, 6, "{\"a\":1} behind it", 7);
+    wire_append_input(&buf, 6, 4711, "{\"a\":1} behind it", 7);
     ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), (ssize_t)buf_length(&buf));
     ck_assert_int_eq(frame.type, WIRE_INPUT);
     ck_assert_uint_eq(frame.run, 6);
-    ck_assert_uint_eq(frame.length, 8);
+    ck_assert_uint_eq(frame.length, 12);
+    memcpy(&question, frame.data, sizeof question);
+    ck_assert_uint_eq(question, 4711);
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), 1);
     ck_assert_str_eq(text, "{\"a\":1}");
     ck_assert_int_eq(wire_read_string(&frame, &at, &text), 0);
@@ -438,17 +441,17 @@ CASE(shortest_and_longest_input)
     char *json = malloc(WIRE_INPUT_MAX);
 
     memset(json, '1', WIRE_INPUT_MAX);
-    wire_append_input(&buf, 6, json, 1);
-    ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), 14);
-    buf_consume(&buf, 14);
-    wire_append_input(&buf, 6, json, WIRE_INPUT_MAX - 1);
+    wire_append_input(&buf, 6, 0, json, 1);
+    ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), 18);
+    buf_consume(&buf, 18);
+    wire_append_input(&buf, 6, 0, json, WIRE_INPUT_MAX - 5);
     ck_assert_int_gt(wire_next(&buf, WIRE_FRONT, &frame), 0);
     ck_assert_uint_eq(frame.length, WIRE_INPUT_MAX);
     buf_finish(&buf);
-    wire_append_input(&buf, 6, json, WIRE_INPUT_MAX);
+    wire_append_input(&buf, 6, 0, json, WIRE_INPUT_MAX - 4);
     ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), -EPROTO);
     buf_finish(&buf);
-    wire_append_input(&buf, 6, "", 0);
+    wire_append_input(&buf, 6, 0, "", 0);
     ck_assert_int_eq(wire_next(&buf, WIRE_FRONT, &frame), -EPROTO);
     free(json);
 }

@@ -40,12 +40,12 @@ CASE(input_to_nowhere)
 
 CASE(input_for_no_run)
 {
-    worker_input(worker, 0, "1");
-    worker_input(worker, 5, "1");
-    worker_input(worker, UINT32_MAX, "1");
+    worker_input(worker, 0, 0, "1");
+    worker_input(worker, 5, 0, "1");
+    worker_input(worker, UINT32_MAX, 0, "1");
     start(5, agent_nothing);
     wait_for_end(5);
-    worker_input(worker, 5, "1");
+    worker_input(worker, 5, 0, "1");
     expect_finished(5);
 }
 

@@ -277,7 +277,7 @@ void give_credit(uint32_t run, size_t bytes)
 void give_input(uint32_t run, const char *json)
 {
     accounts[run].given++;
-    worker_input(worker, run, json);
+    worker_input(worker, run, 0, json);
 }
 
 void wait_for_awaited(uint32_t run, uint32_t count)
