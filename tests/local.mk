@@ -505,6 +505,7 @@ E2E_TESTS = \
 	tests/e2e/test_short_send.py \
 	tests/e2e/test_shutdown.py \
 	tests/e2e/test_slow_clients.py \
+	tests/e2e/test_speaking.py \
 	tests/e2e/test_stream.py \
 	tests/e2e/test_supervise.py \
 	tests/e2e/test_swap.py \
@@ -546,11 +547,15 @@ swap-storm: all $(TEST_PLUGINS)
 crowd: all
 	@$(TREE_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/crowd.py
 
+# A minute of silence in the clients of all protocols.
+client-silence: all $(check_DATA)
+	@$(TREE_ENVIRONMENT) $(PYTHON) $(srcdir)/tests/e2e/client_silence.py
+
 # The tests again and again beside two busy processes; SOAK_ROUNDS says how often.
 SOAK_ROUNDS = 20
 soak: all
 	@sh $(srcdir)/tests/soak.sh $(builddir) $(SOAK_ROUNDS)
-.PHONY: crowd fuzz soak swap-storm
+.PHONY: client-silence crowd fuzz soak swap-storm
 
 PROTOCOL_CASES = \
 	tests/protocols/README.md \
@@ -583,12 +588,19 @@ EXTRA_DIST += \
 	tests/abi/plugin-1.1.c \
 	tests/abi/plugin-1.1.x86_64.so \
 	tests/agents/transcript.c \
+	tests/clients/cases.mjs \
 	tests/clients/clients.mjs \
+	tests/clients/host.mjs \
 	tests/clients/node.mjs \
 	tests/clients/page.html \
 	tests/clients/page.mjs \
+	tests/clients/speak.html \
+	tests/clients/speak.mjs \
+	tests/clients/speak_node.mjs \
+	tests/clients/speak_page.mjs \
 	tests/e2e/browser.py \
 	tests/e2e/cable.py \
+	tests/e2e/client_silence.py \
 	tests/e2e/ending.py \
 	tests/e2e/environment.py \
 	tests/e2e/examples.py \
@@ -596,9 +608,12 @@ EXTRA_DIST += \
 	tests/e2e/host.py \
 	tests/e2e/http1.py \
 	tests/e2e/identity.py \
+	tests/e2e/kit.py \
 	tests/e2e/listings.py \
 	tests/e2e/model.py \
+	tests/e2e/nginx.py \
 	tests/e2e/proxy.py \
+	tests/e2e/speaking.py \
 	tests/e2e/stream.py \
 	tests/e2e/supervising.py \
 	tests/e2e/crowd.py \

@@ -93,6 +93,8 @@ class PageHandler(http.server.SimpleHTTPRequestHandler):
     def translate_path(self, path):
         if path.startswith("/node_modules/"):
             return os.path.join(MODULES, path[1:])
+        if path == "/bundle.js":
+            return self.server.bundle
         return super().translate_path(path)
 
     def reply(self, body):
@@ -123,6 +125,7 @@ class PageServer(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), PageHandler)
         self.jobs = b"[]"
+        self.bundle = None  # the file of /bundle.js
         self.results = queue.Queue()
         self.log = []
         self.origin = f"http://127.0.0.1:{self.server_address[1]}"
@@ -175,10 +178,10 @@ class Chromium:
             wait_for(lambda: not processes_with(self.mark), "the browser's processes are gone")
 
 
-def run_in_chromium(pages, folder, jobs, patience_s):
+def run_in_chromium(pages, folder, jobs, patience_s, page="page.html"):
     """What the page posts of these jobs."""
     pages.jobs = json.dumps(jobs).encode()
-    browser = Chromium(folder, f"{pages.origin}/page.html")
+    browser = Chromium(folder, f"{pages.origin}/{page}")
     deadline = time.monotonic() + patience_s
     try:
         while True:

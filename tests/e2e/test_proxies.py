@@ -13,26 +13,11 @@ from environment import free_port
 from harness import PATIENCE_S, Connection, Stream, Test, main, request_bytes, run_request, wait_for
 from identity import Identity
 from listings import Document
+from nginx import AROUND
 
 NAME = "agents.example"
 PADDED = b'{"count": 1, "padding": "%s"}'
 JSON = {"Content-Type": "application/json"}
-
-NGINX_AROUND = """
-daemon off;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-{listing}
-}}
-"""
 
 
 class ProxyTest:
@@ -180,7 +165,7 @@ class NginxTest(ProxyTest, Test):
     program = "nginx"
     language = "nginx"
     file = "nginx.conf"
-    around = NGINX_AROUND
+    around = AROUND
     place = "listen 443"
     place_here = "listen 127.0.0.1:{port}"
 

@@ -7,12 +7,15 @@
  *     say:TEXT    one text
  *     step        step "look" started and finished
  *     tool        tool_call and tool_result of add(2, 3)
- *     client      a tool_call of weather({"city":"Oslo"}) that the client shall make
+ *     client      if the last message is a tool's: what the tool said and ": ", as a text;
+ *                 else a tool_call of weather({"city":"Oslo"}) that the client shall make, and
+ *                 the end
  *     state       state {"n":1}
  *     custom      progress, an event of its own
  *     usage       11 tokens in, 7 out
  *     result      the result {"answer":42}
  *     silence:MS  nothing for so long
+ *     gate:PATH   waits until there is a file PATH
  *     slow:N      N texts, "tick 1 " and so on, one each 50 ms; 0: until it is cancelled
  *     ctx:KEY     the variable as a text
  *     messages    the messages as they came, as a text
@@ -29,14 +32,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TICK_MS 50
+
+/* What a word returns after which no other is done; the run goes well. */
+#define WORDS_END 1
 
 /* What the words of one run work on. */
 struct kit {
     const cJSON *input;
     const char *argument; /* after the word's colon, or "" */
 };
+
+/* The text of a message: its content, or its first part with a text. */
+static const char *text_of(const cJSON *message)
+{
+    const cJSON *content = cJSON_GetObjectItem(message, "content");
+    const cJSON *part;
+
+    cJSON_ArrayForEach(part, content)
+        if (json_string(part, "text", NULL))
+            return json_string(part, "text", NULL);
+    return json_string(message, "content", "");
+}
 
 static int do_reason(const struct kit *kit)
 {
@@ -76,9 +95,16 @@ static int do_tool(const struct kit *kit)
 
 static int do_client(const struct kit *kit)
 {
-    (void)kit;
-    return emit_event("tool_call", "{\"id\":\"call_2\",\"name\":\"weather\","
-                                   "\"arguments\":{\"city\":\"Oslo\"},\"client\":true}");
+    const cJSON *messages = cJSON_GetObjectItem(kit->input, "messages");
+    const cJSON *last = cJSON_GetArrayItem(messages, cJSON_GetArraySize(messages) - 1);
+
+    if (strcmp(json_string(last, "role", ""), "tool") == 0) {
+        emit_text(text_of(last));
+        return emit_text(": ");
+    }
+    emit_event("tool_call", "{\"id\":\"call_2\",\"name\":\"weather\","
+                            "\"arguments\":{\"city\":\"Oslo\"},\"client\":true}");
+    return WORDS_END;
 }
 
 static int do_state(const struct kit *kit)
@@ -108,6 +134,15 @@ static int do_result(const struct kit *kit)
 static int do_silence(const struct kit *kit)
 {
     return agent_sleep((uint32_t)strtoul(kit->argument, NULL, 10));
+}
+
+static int do_gate(const struct kit *kit)
+{
+    int status = 0;
+
+    while (access(kit->argument, F_OK) < 0 && status == 0)
+        status = agent_sleep(2);
+    return status;
 }
 
 static int do_slow(const struct kit *kit)
@@ -156,10 +191,11 @@ static const struct word {
     const char *name;
     int (*act)(const struct kit *kit);
 } words[] = {
-    {"client", do_client}, {"crash", do_crash},       {"ctx", do_ctx},       {"custom", do_custom},
-    {"fail", do_fail},     {"messages", do_messages}, {"reason", do_reason}, {"result", do_result},
-    {"say", do_say},       {"silence", do_silence},   {"slow", do_slow},     {"state", do_state},
-    {"step", do_step},     {"text", do_text},         {"tool", do_tool},     {"usage", do_usage},
+    {"client", do_client}, {"crash", do_crash}, {"ctx", do_ctx},           {"custom", do_custom},
+    {"fail", do_fail},     {"gate", do_gate},   {"messages", do_messages}, {"reason", do_reason},
+    {"result", do_result}, {"say", do_say},     {"silence", do_silence},   {"slow", do_slow},
+    {"state", do_state},   {"step", do_step},   {"text", do_text},         {"tool", do_tool},
+    {"usage", do_usage},
 };
 
 static int do_word(struct kit *kit, char *word)
@@ -173,18 +209,6 @@ static int do_word(struct kit *kit, char *word)
         if (strcmp(word, words[i].name) == 0)
             return words[i].act(kit);
     return run_fail("unknown_word", "\"%s\" is no word of the prompt", word);
-}
-
-/* The text of a message: its content, or its first part with a text. */
-static const char *text_of(const cJSON *message)
-{
-    const cJSON *content = cJSON_GetObjectItem(message, "content");
-    const cJSON *part;
-
-    cJSON_ArrayForEach(part, content)
-        if (json_string(part, "text", NULL))
-            return json_string(part, "text", NULL);
-    return json_string(message, "content", "");
 }
 
 static const char *prompt_of(const cJSON *input)
@@ -212,7 +236,7 @@ static int handle(void *self, const char *input)
         status = do_word(&kit, word);
     free(prompt);
     cJSON_Delete(json);
-    return status;
+    return status == WORDS_END ? 0 : status;
 }
 
 AGENT_PLUGIN(.mode = PLUGIN_MODE, .name = PLUGIN_NAME("kit"), .version = "1.0",
