@@ -52,6 +52,13 @@ bool json_member_text(const char *json, size_t length, const char *name, struct 
 /* Return whether the object has a member of this name, of any type. The text is read as above. */
 bool json_has_member(const char *json, size_t length, const char *name);
 
+/*
+ * json_member.c: set where the value of the object's first member of this name stands in the
+ * text. Return false if there is none. The text may be anything; it is read up to the member.
+ */
+bool json_member_find(const char *json, size_t length, const char *name, const char **value,
+                      size_t *value_length);
+
 /* Append ,"name":"value" unless the value is NULL or empty. */
 void json_append_member(struct buf *buf, const char *name, const char *value);
 

@@ -126,3 +126,37 @@ bool json_member_text(const char *json, size_t length, const char *name, struct 
     }
     return false;
 }
+
+bool json_member_find(const char *json, size_t length, const char *name, const char **value,
+                      size_t *value_length)
+{
+    enum expect expect = EXPECT_VALUE;
+    const unsigned char *begin = NULL; /* of the value */
+    bool is_wanted = false;
+    struct scanner s;
+
+    s.at = (const unsigned char *)json;
+    s.end = s.at + length;
+    s.white = 0;
+    s.depth = 0;
+    do {
+        bool is_member = s.depth == 1 && in_object(&s);
+        enum expect expected = expect;
+        const unsigned char *token;
+
+        scan_white(&s);
+        token = s.at;
+        if (s.at == s.end || !scan_token(&s, &expect))
+            return false;
+        if (is_wanted && begin == NULL)
+            begin = token;
+        else if (is_member && *token == '"' && expected != EXPECT_VALUE)
+            is_wanted = is_key(token + 1, token + string_length((const char *)token) - 1, name);
+        if (begin && s.depth == 1) {
+            *value = (const char *)begin;
+            *value_length = (size_t)(s.at - begin);
+            return true;
+        }
+    } while (s.depth > 0);
+    return false;
+}

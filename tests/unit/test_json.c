@@ -975,3 +975,31 @@ CASE(member_escapes)
                   4);
     expect_member("{\"a\":\"\\ude00\\ud83d\"}", "a", "\xef\xbf\xbd\xef\xbf\xbd", 6);
 }
+
+static void expect_found(const char *json, const char *name, const char *wanted)
+{
+    char *copy = strdup(json);
+    const char *value = NULL;
+    size_t length = 0;
+
+    ck_assert_msg(json_member_find(copy, strlen(json), name, &value, &length) == (wanted != NULL),
+                  "%s", json);
+    ck_assert_uint_eq(length, wanted ? strlen(wanted) : 0);
+    ck_assert_mem_eq(value ? value : "", wanted ? wanted : "", length);
+    free(copy);
+}
+
+CASE(members_of_any_type)
+{
+    expect_found("{\"a\":1,\"b\":-1.50e3}", "b", "-1.50e3");
+    expect_found("{\"a\":{\"b\":[2,{}]},\"b\": [1, {\"b\":\"]\"}] }", "b", "[1, {\"b\":\"]\"}]");
+    expect_found("{\"x\":\"b\",\"\\u0062\":{},\"b\":null}", "b", "{}");
+    expect_found("{\"b\":\"b\",\"x\":1}", "b", "\"b\"");
+    expect_found("{\"b\":null}", "b", "null");
+    expect_found("{\"b\":[1,2", "b", NULL);
+    expect_found("{\"b\":", "b", NULL);
+    expect_found("{\"c\":{\"b\":1}}", "b", NULL);
+    expect_found("[\"b\",1]", "b", NULL);
+    expect_found("\"b\"", "b", NULL);
+    expect_found("", "b", NULL);
+}
