@@ -86,8 +86,14 @@ run_sources = \
 	host/run/runs.h
 
 protocol_sources = \
+	host/protocol/agui.c \
+	host/protocol/agui.h \
+	host/protocol/agui_request.c \
+	host/protocol/agui_request.h \
 	host/protocol/chat.c \
 	host/protocol/chat.h \
+	host/protocol/chat_parts.c \
+	host/protocol/chat_parts.h \
 	host/protocol/document.c \
 	host/protocol/document.h \
 	host/protocol/encoder.h \
@@ -96,7 +102,9 @@ protocol_sources = \
 	host/protocol/feed.c \
 	host/protocol/feed.h \
 	host/protocol/native.c \
-	host/protocol/native.h
+	host/protocol/native.h \
+	host/protocol/pieces.c \
+	host/protocol/pieces.h
 
 config_sources = \
 	host/config/config.c \
@@ -183,11 +191,15 @@ api_sources = \
 	host/api/access.h \
 	host/api/admission.c \
 	host/api/admission.h \
+	host/api/agui.c \
+	host/api/agui.h \
 	host/api/api.h \
 	host/api/collect.c \
 	host/api/collect.h \
 	host/api/pace.c \
 	host/api/pace.h \
+	host/api/question.c \
+	host/api/question.h \
 	host/api/lookup.c \
 	host/api/lookup.h \
 	host/api/request.c \

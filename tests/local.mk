@@ -449,6 +449,7 @@ CLEANFILES += tests/plugins/lib/liborigin_help.so
 E2E_TESTS = \
 	tests/e2e/test_abi.py \
 	tests/e2e/test_access.py \
+	tests/e2e/test_agui_http.py \
 	tests/e2e/test_ask.py \
 	tests/e2e/test_bench.py \
 	tests/e2e/test_bodies.py \
@@ -559,6 +560,9 @@ soak: all
 
 PROTOCOL_CASES = \
 	tests/protocols/README.md \
+	tests/protocols/ag-ui-ends.case \
+	tests/protocols/ag-ui-events.case \
+	tests/protocols/ag-ui-gap.case \
 	tests/protocols/native-document.case \
 	tests/protocols/native-ends.case \
 	tests/protocols/native-events.case \

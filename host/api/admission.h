@@ -66,6 +66,8 @@ struct admission_facts {
     X(question_closed, 409, false,                                                                 \
       "the question '%s' was answered before, or the agent no longer waits for its answer",        \
       facts->question)                                                                             \
+    X(no_open_question, 409, false,                                                                \
+      "no question of this id waits for an answer: it was answered before, or the run has ended")  \
     X(question_is_open, 409, false,                                                                \
       "the agent waits for the answer to a question; say to which: POST "                          \
       "/runs/{id}/input?question=%s",                                                              \

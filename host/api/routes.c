@@ -19,6 +19,7 @@
 
 #include "api/access.h"
 #include "api/admission.h"
+#include "api/agui.h"
 #include "api/api.h"
 #include "api/runs.h"
 #include "base/buf.h"
@@ -191,6 +192,7 @@ static const struct route {
 } routes[] = {
     {"POST", "/agents/{}/runs", api_runs_start, BODY,
      "mode as on_disconnect deadline last_event_id lastEventId", NULL},
+    {"POST", "/agents/{}/ag-ui", api_agui, BODY, NULL, NULL},
     {"GET", "/agents", handle_agents, 0, "", NULL},
     {"GET", "/runs/{}", api_runs_show, 0, "", NULL},
     {"GET", "/runs/{}/events", api_runs_events, 0,

@@ -241,6 +241,7 @@ static int write_chat(const struct chat *chat, struct buf *out, struct why *why)
     write_member(&json, "state", chat->state);
     write_member(&json, "context", chat->context);
     write_member(&json, "options", chat->options);
+    write_member(&json, "forwardedProps", chat->forwarded);
     json_close(&json, '}');
     return status;
 }

@@ -3,7 +3,7 @@
  * speaks.
  *
  *     {"messages": [{role, content, tool_calls?, tool_call_id?, name?}, ...],
- *      "tools"?, "thread"?, "state"?, "context"?, "options"?}
+ *      "tools"?, "thread"?, "state"?, "context"?, "options"?, "forwardedProps"?}
  *
  * Messages have the shape of OpenAI's chat completions. A role is system (also for
  * developer), user, assistant or tool. content is a string if all of its parts are text, else
@@ -34,6 +34,7 @@ struct chat {
     const cJSON *state;
     const cJSON *context;
     const cJSON *options;
+    const cJSON *forwarded; /* forwardedProps, of AG-UI */
 };
 
 /*

@@ -1,10 +1,12 @@
 #include "protocol/encoders.h"
 
+#include "protocol/agui.h"
 #include "protocol/native.h"
 
 static const struct encoder *const encoders[] = {
     &encoder_native,
     &encoder_message,
+    &encoder_agui,
 };
 
 const struct encoder *encoder_find(const char *name)

@@ -4,7 +4,8 @@
  *     {"events":[[TYPE,JSON],...],"end":END,"result":JSON,"code":C,"message":M}
  *
  * where each JSON is a string that is emitted as it is, and END is "finished",
- * "failed", or "cancelled": then it waits until it is.
+ * "failed", or "cancelled": then it waits until it is. An event input_request is a question
+ * that nobody answers.
  */
 #include <sluice/agent_json.h>
 
@@ -28,6 +29,27 @@ static int end(const cJSON *json)
     return result ? run_result(result) : 0;
 }
 
+/* Ask what the case has as input_request; its id is the host's. Nobody answers. */
+static int ask(const char *text)
+{
+    cJSON *question = cJSON_Parse(text);
+    const char *answer;
+    char *json;
+    int status;
+
+    cJSON_DeleteItemFromObjectCaseSensitive(question, "id");
+    json = cJSON_PrintUnformatted(question);
+    status = run_ask(json, 1, &answer);
+    cJSON_free(json);
+    cJSON_Delete(question);
+    return status == -ETIMEDOUT ? 0 : status;
+}
+
+static int emit(const char *type, const char *json)
+{
+    return strcmp(type, "input_request") == 0 ? ask(json) : emit_event(type, json);
+}
+
 static int handle(void *self, const char *input)
 {
     cJSON *json = cJSON_Parse(input);
@@ -37,7 +59,7 @@ static int handle(void *self, const char *input)
     (void)self;
     cJSON_ArrayForEach(pair, cJSON_GetObjectItemCaseSensitive(json, "events")) {
         if (status == 0)
-            status = emit_event(item_text(pair, 0), item_text(pair, 1));
+            status = emit(item_text(pair, 0), item_text(pair, 1));
     }
     if (status == 0)
         status = end(json);

@@ -12,6 +12,7 @@
  *                 the end
  *     state       state {"n":1}
  *     custom      progress, an event of its own
+ *     ask         asks "May I?", and the answer as a text
  *     usage       11 tokens in, 7 out
  *     result      the result {"answer":42}
  *     silence:MS  nothing for so long
@@ -125,6 +126,17 @@ static int do_usage(const struct kit *kit)
     return emit_event("usage", "{\"input_tokens\":11,\"output_tokens\":7}");
 }
 
+static int do_ask(const struct kit *kit)
+{
+    const char *answer;
+    int status = run_ask("{\"message\":\"May I?\",\"schema\":{\"type\":\"object\",\"properties\":"
+                         "{\"ok\":{\"type\":\"boolean\"}},\"required\":[\"ok\"]}}",
+                         60000, &answer);
+
+    (void)kit;
+    return status < 0 ? status : emit_text(answer);
+}
+
 static int do_result(const struct kit *kit)
 {
     (void)kit;
@@ -191,11 +203,11 @@ static const struct word {
     const char *name;
     int (*act)(const struct kit *kit);
 } words[] = {
-    {"client", do_client}, {"crash", do_crash}, {"ctx", do_ctx},           {"custom", do_custom},
-    {"fail", do_fail},     {"gate", do_gate},   {"messages", do_messages}, {"reason", do_reason},
-    {"result", do_result}, {"say", do_say},     {"silence", do_silence},   {"slow", do_slow},
-    {"state", do_state},   {"step", do_step},   {"text", do_text},         {"tool", do_tool},
-    {"usage", do_usage},
+    {"ask", do_ask},       {"client", do_client}, {"crash", do_crash}, {"ctx", do_ctx},
+    {"custom", do_custom}, {"fail", do_fail},     {"gate", do_gate},   {"messages", do_messages},
+    {"reason", do_reason}, {"result", do_result}, {"say", do_say},     {"silence", do_silence},
+    {"slow", do_slow},     {"state", do_state},   {"step", do_step},   {"text", do_text},
+    {"tool", do_tool},     {"usage", do_usage},
 };
 
 static int do_word(struct kit *kit, char *word)

@@ -194,11 +194,26 @@ static void check_stream(const struct protocol_case *tested, const char *what, u
     streams++;
 }
 
+/* Return the number of the event that ends the stream from the start: a question, or the last. */
+static uint64_t ending_event(const struct protocol_case *tested)
+{
+    const struct eventlog *log = run_log(tested->run);
+    struct log_cursor cursor = log->start;
+    struct buf scratch = {0};
+    struct event event = {.kind = EVENT_OTHER};
+
+    while (cursor.at < log->end.at &&
+           !(event.kind == EVENT_input_request && tested->encoder->question))
+        eventlog_read(log, &cursor, &scratch, &event);
+    buf_finish(&scratch);
+    return cursor.sequence;
+}
+
 /* The frames after each event are the rest of those from the start. */
 static void check_resumed(const struct protocol_case *tested, const struct buf *whole)
 {
     const struct encoding encoding = {.run = run_identity(tested->run)};
-    uint64_t last = eventlog_last(run_log(tested->run));
+    uint64_t last = ending_event(tested);
 
     for (uint64_t after = run_log(tested->run)->start.sequence; after < last; after++) {
         struct buf begin = {0}, got = {0};

@@ -1,0 +1,75 @@
+#include "api/agui.h"
+
+#include "api/question.h"
+#include "api/start.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "http/problem.h"
+#include "http/request.h"
+#include "protocol/agui.h"
+#include "protocol/agui_request.h"
+#include "protocol/chat_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Go on with the run that has asked. An answer ends with its first question, so the client
+ * has one to answer.
+ */
+static void go_on(const struct api *api, struct http_request *request, struct start *start,
+                  const struct agui_request *wanted, const struct answer_form *form)
+{
+    const cJSON *payload = cJSON_GetObjectItemCaseSensitive(wanted->resume, "payload");
+    const char *id = chat_string(wanted->resume, "interruptId");
+    char *json = NULL;
+
+    if (strcmp(chat_string(wanted->resume, "status"), "resolved") == 0)
+        json = payload ? cJSON_PrintUnformatted(payload) : mem_strdup("null");
+    question_answer(api, request, start->wanted.agent, id, json, form);
+    start_finish(start);
+    free(json);
+}
+
+/* Start the run that the client wants. */
+static void start_wanted(const struct api *api, struct http_request *request, struct start *start,
+                         const struct agui_request *wanted, const struct answer_form *form)
+{
+    struct why why = {0};
+
+    if (chat_write(&wanted->chat, NULL, &start->input, &why) < 0) {
+        problem_reply(request, 400, why_text(&why));
+        start_finish(start);
+    } else {
+        start->wanted.thread = wanted->chat.thread;
+        start->wanted.form = *form;
+        start_run(api, request, start);
+    }
+    why_finish(&why);
+}
+
+void api_agui(const struct api *api, struct http_request *request, const char *const *names)
+{
+    struct answer_form form = {.answer = ANSWER_STREAM, .encoder = &encoder_agui};
+    struct agui_request wanted;
+    struct buf terms = {0};
+    struct start start;
+    struct why why = {0};
+    cJSON *body;
+
+    if (!start_begin(api, request, names[0], "ag-ui", DISCONNECT_CANCEL, &start))
+        return;
+    body = cJSON_ParseWithLength(buf_data(start.view.body), buf_length(start.view.body));
+    if (agui_request_read(body, &wanted, &why) < 0) {
+        problem_reply(request, 400, why_text(&why));
+        start_finish(&start);
+    } else {
+        agui_terms(wanted.run, &terms);
+        form.terms = buf_data(&terms);
+        form.terms_size = buf_length(&terms);
+        (wanted.resume ? go_on : start_wanted)(api, request, &start, &wanted, &form);
+    }
+    buf_finish(&terms);
+    cJSON_Delete(body);
+    why_finish(&why);
+}
