@@ -654,6 +654,7 @@ static int front_open(struct front *front)
     front->api.config = front->config;
     front->api.stopping = &front->stopping;
     front->api.report_agents = report_agents;
+    front->api.report_agent = report_agent_card;
     front->api.runs = runs_create(&front->loop, &limits);
     front->api.streams = streams_create(&front->loop, &times);
     front->api.collectors = collectors_create(&front->loop, &times);

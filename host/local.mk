@@ -5,6 +5,8 @@ base_sources = \
 	host/base/buf.h \
 	host/base/capacity.c \
 	host/base/capacity.h \
+	host/base/card.c \
+	host/base/card.h \
 	host/base/digest.c \
 	host/base/digest.h \
 	host/base/elf.c \
@@ -386,6 +388,7 @@ lib_LTLIBRARIES += libsluice-test.la
 libsluice_test_la_SOURCES = \
 	$(harness_sources) \
 	host/base/buf.c \
+	host/base/card.c \
 	host/base/json.c \
 	host/base/json_fault.c \
 	host/base/json_member.c \

@@ -98,7 +98,8 @@
  *     1.1  agent_run_input(), agent_task_spawn(), agent_task_join(),
  *          agent_task_scope(), agent_http.h
  *          later, for any host: the member cxx_globals of struct agent_plugin
- *     1.2  agent_run_ask(), agent_run_fail_text(), agent_log_text()
+ *     1.2  agent_run_ask(), agent_run_fail_text(), agent_log_text(); the members title,
+ *          input_schema, output_schema, examples and tags of struct agent_plugin
  */
 #ifndef SLUICE_AGENT_H
 #define SLUICE_AGENT_H
@@ -145,6 +146,10 @@ extern "C" {
 
 /* Limits, in bytes without the terminating NUL. */
 #define AGENT_NAME_MAX       64            /* a plugin's name */
+#define AGENT_TITLE_MAX      256           /* a plugin's title */
+#define AGENT_TAGS_MAX       1024          /* a plugin's tags */
+#define AGENT_SCHEMA_MAX     (64 * 1024)   /* each of a plugin's schemas */
+#define AGENT_EXAMPLES_MAX   (64 * 1024)   /* a plugin's examples */
 #define AGENT_TYPE_MAX       64            /* an event's type */
 #define AGENT_EVENT_MAX      (960 * 1024)  /* an event's JSON, and a result */
 #define AGENT_JSON_DEPTH_MAX 512           /* levels of an event's JSON */
@@ -225,7 +230,29 @@ struct agent_plugin {
      * without one. The host keeps the exceptions of each fiber apart with it. [loader]
      */
     void *(*cxx_globals)(void) AGENT_OPTIONAL;
+
+    /*
+     * What clients are told of the agent, by GET /agents/NAME and by the protocols that they
+     * speak. All of it is optional, and read once, when the plugin is loaded. A plugin whose
+     * declarations are not valid is refused; the reason names the member, the place, the keyword.
+     *
+     * The two schemas are JSON Schema 2020-12 as text, of "type":"object", with keywords of the
+     * subset that docs/writing-agents.md lists. The host refuses an input that does not match
+     * input_schema, with 422 and the place, before the run begins. output_schema describes what
+     * agent_run_result() is given; the host does not check that.
+     */
+    const char *title AGENT_OPTIONAL; /* one line for people, such as "Ask the manual" */
+    const char *input_schema AGENT_OPTIONAL;
+    const char *output_schema AGENT_OPTIONAL;
+    const char *examples AGENT_OPTIONAL; /* a JSON list of inputs, each valid */
+    const char *tags AGENT_OPTIONAL;     /* words with commas between them: "docs,search" */
 };
+
+/*
+ * JSON in C, without quotes around it and backslashes in it:
+ *     .input_schema = AGENT_JSON({"type": "object", "required": ["text"]})
+ */
+#define AGENT_JSON(...) #__VA_ARGS__
 /* clang-format on */
 
 enum agent_log_level {

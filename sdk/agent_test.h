@@ -178,7 +178,9 @@ void agent_test_answer(struct agent_test *test, const struct agent_test_response
 
 /*
  * Execute one run with this input, {} if NULL. Return what handle() returned; -ENODEV: the
- * plugin was refused.
+ * plugin was refused. An input that does not match the plugin's input_schema, to which the host
+ * answers 422, is -EIO: handle() is not called, and the run ends as failed with the code
+ * "bad_input" and a message that says where the input is wrong.
  */
 int agent_test_run(struct agent_test *test, const char *input);
 

@@ -461,6 +461,7 @@ E2E_TESTS = \
 	tests/e2e/test_crash.py \
 	tests/e2e/test_crash_report.py \
 	tests/e2e/test_debugging.py \
+	tests/e2e/test_declared.py \
 	tests/e2e/test_detach.py \
 	tests/e2e/test_doors.py \
 	tests/e2e/test_docs.py \

@@ -5,6 +5,7 @@
  *     the agent      does it exist, does it serve, has its queue room?
  *     the server     max_runs, memory
  *     the client     its share of log_budget, max_runs_per_client
+ *     the input      does it match the agent's input_schema?
  *
  * What a request may say wrong is found by request.c, what a run refuses by
  * runs.c; their words are in the same table.
@@ -67,6 +68,17 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
         runs_live_of(api->runs, wanted->client) >= config->max_runs_per_client)
         return ADMISSION_max_runs_per_client;
     return ADMISSION_granted;
+}
+
+enum admission admission_check_input(const struct deployment *deployment,
+                                     const struct run_request *wanted, struct why *why)
+{
+    const struct card *card = deployment_card(deployment);
+    int status = card ? card_check_input(card, wanted->input, wanted->input_length, why) : 0;
+
+    if (status == 0)
+        return ADMISSION_granted;
+    return status == -ENOMEM ? ADMISSION_no_memory : ADMISSION_bad_input;
 }
 
 void admission_refuse(struct http_request *request, enum admission refusal,

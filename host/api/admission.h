@@ -20,12 +20,13 @@ struct api;
 struct deployment;
 struct http_request;
 struct run_request;
+struct why;
 
 /* What the words of a refusal mention. Only the members that they name need be set. */
 struct admission_facts {
     const char *agent;
     const char *question; /* its id */
-    const char *reason;   /* why the agent does not serve */
+    const char *reason;   /* why the agent does not serve, or does not take the input */
     size_t max_body;
     uint64_t event, last; /* an event's number, and that of the run's last event */
 };
@@ -54,6 +55,8 @@ struct admission_facts {
       facts->max_body)                                                                             \
     X(body_of_other_type, 415, false,                                                              \
       "send the input as JSON, with Content-Type: application/json")                               \
+    X(bad_input, 422, false, "the input does not match the input_schema of the agent '%s': %s",    \
+      facts->agent, facts->reason)                                                                 \
     X(body_not_json, 400, false, "the body is not JSON; send one JSON value in UTF-8, such as {}") \
     X(no_such_run, 404, false,                                                                     \
       "there is no such run, or it ended so long ago that it is forgotten")                        \
@@ -103,6 +106,14 @@ enum admission {
  */
 enum admission admission_check(const struct api *api, struct deployment *deployment,
                                const struct run_request *wanted);
+
+/*
+ * Decide if the input, which is JSON, matches the input_schema of the deployment's current
+ * generation; set why if not. A run that waits may begin on a later generation, or on the first
+ * while none serves yet: that one takes it as it is, and its agent must cope.
+ */
+enum admission admission_check_input(const struct deployment *deployment,
+                                     const struct run_request *wanted, struct why *why);
 
 /* Return true if there is memory to hand an input of this length to a worker. */
 bool admission_has_memory(size_t length);

@@ -11,6 +11,7 @@ struct registry;
 struct runs;
 struct streams;
 struct collectors;
+struct deployment;
 
 struct api {
     const struct config *config;
@@ -21,6 +22,8 @@ struct api {
     struct collectors *collectors;
     /* Appends what GET /agents answers. */
     void (*report_agents)(const struct registry *registry, struct buf *out);
+    /* Appends what GET /agents/NAME answers. */
+    void (*report_agent)(const struct deployment *deployment, struct buf *out);
     const bool *stopping; /* no run starts any longer; front.c sets it */
 };
 

@@ -52,6 +52,21 @@ static void handle_agents(const struct api *api, struct http_request *request,
     reply_json(request, 200, &body);
 }
 
+static void handle_agent(const struct api *api, struct http_request *request,
+                         const char *const *names)
+{
+    const struct deployment *deployment = registry_find(api->registry, names[0]);
+    struct buf body = {0};
+
+    if (deployment == NULL) {
+        admission_refuse(request, ADMISSION_no_such_agent,
+                         &(struct admission_facts){.agent = names[0]});
+        return;
+    }
+    api->report_agent(deployment, &body);
+    reply_json(request, 200, &body);
+}
+
 static void handle_health(const struct api *api, struct http_request *request,
                           const char *const *names)
 {
@@ -194,6 +209,7 @@ static const struct route {
      "mode as on_disconnect deadline last_event_id lastEventId", NULL},
     {"POST", "/agents/{}/ag-ui", api_agui, BODY, NULL, NULL},
     {"GET", "/agents", handle_agents, 0, "", NULL},
+    {"GET", "/agents/{}", handle_agent, 0, "", NULL},
     {"GET", "/runs/{}", api_runs_show, 0, "", NULL},
     {"GET", "/runs/{}/events", api_runs_events, 0,
      "after as protocol last_event_id lastEventId access_token", NULL},

@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "api/collect.h"
 #include "api/stream.h"
+#include "base/why.h"
 #include "config/config.h"
 #include "fleet/registry.h"
 #include "http/answer.h"
@@ -68,16 +69,16 @@ void start_finish(struct start *start)
     buf_finish(&start->input);
 }
 
+/* reason may be NULL: it is why the agent does not serve. */
 static void start_refuse(const struct api *api, struct http_request *request, struct start *start,
-                         enum admission refusal)
+                         enum admission refusal, const char *reason)
 {
-    const struct deployment *deployment = start->deployment;
-
-    admission_refuse(
-        request, refusal,
-        &(struct admission_facts){.agent = start->wanted.agent,
-                                  .reason = deployment ? deployment_reason(deployment) : NULL,
-                                  .max_body = api->config->max_body});
+    if (reason == NULL && start->deployment)
+        reason = deployment_reason(start->deployment);
+    admission_refuse(request, refusal,
+                     &(struct admission_facts){.agent = start->wanted.agent,
+                                               .reason = reason,
+                                               .max_body = api->config->max_body});
     start_finish(start);
 }
 
@@ -94,7 +95,7 @@ bool start_begin(const struct api *api, struct http_request *request, const char
     if (start->deployment)
         plugin = deployment_settings(start->deployment);
     if (!setting_has_word(plugin->protocols, protocol)) {
-        start_refuse(api, request, start, ADMISSION_protocol_is_off);
+        start_refuse(api, request, start, ADMISSION_protocol_is_off, NULL);
         return false;
     }
     if (linger_s == DISCONNECT_DEFAULT)
@@ -104,7 +105,7 @@ bool start_begin(const struct api *api, struct http_request *request, const char
         refusal = request_read_input(&start->view, api->config->forward_headers, &start->texts,
                                      &start->wanted);
     if (refusal != ADMISSION_granted)
-        start_refuse(api, request, start, refusal);
+        start_refuse(api, request, start, refusal, NULL);
     return refusal == ADMISSION_granted;
 }
 
@@ -124,6 +125,7 @@ void start_run(const struct api *api, struct http_request *request, struct start
     struct run *run =
         wanted->key ? runs_find_key(api->runs, wanted->subject, wanted->agent, wanted->key) : NULL;
     enum admission refusal;
+    struct why why = {0};
 
     if (buf_length(&start->input) > 0) {
         wanted->input = buf_data(&start->input);
@@ -137,10 +139,14 @@ void start_run(const struct api *api, struct http_request *request, struct start
     }
     add_variables(start);
     refusal = run ? ADMISSION_key_reused : admission_check(api, start->deployment, wanted);
+    if (refusal == ADMISSION_granted)
+        refusal = admission_check_input(start->deployment, wanted, &why);
     if (refusal == ADMISSION_granted && run_create(api->runs, wanted, &run) < 0)
         refusal = ADMISSION_no_run_id;
     if (refusal != ADMISSION_granted) {
-        start_refuse(api, request, start, refusal);
+        start_refuse(api, request, start, refusal,
+                     refusal == ADMISSION_bad_input ? why_text(&why) : NULL);
+        why_finish(&why);
         return;
     }
     http_drop_body(request);

@@ -1552,34 +1552,69 @@ static bool matches(struct check *check, const struct part *part, const struct j
     return match && check->status == 0;
 }
 
+/* Say why a check did not succeed; return its status. */
+static int tell_check(struct check *check, bool match, struct why *why)
+{
+    if (!match && check->status == 0)
+        check->status = -EINVAL;
+    if (check->status == -EINVAL)
+        why_set(why, 0, "%.*s", (int)buf_length(&check->words), buf_data(&check->words));
+    else if (check->status == -E2BIG)
+        why_set(why, 0,
+                "to check it against the schema would take more than %u steps, or %u schemas "
+                "inside one another; send less",
+                JSON_SCHEMA_STEPS, DEPTH_MAX);
+    else if (check->status == -ENOMEM)
+        why_set(why, 0, "there is no memory to check it against the schema");
+    buf_finish(&check->words);
+    return check->status;
+}
+
+static int read_text(struct json_tree *tree, const char *text, size_t length, struct why *why)
+{
+    int status = json_tree_read(tree, text, length, JSON_SCHEMA_VALUES);
+
+    if (status == -E2BIG)
+        why_set(why, 0, "it has more than %u values, too many to check against the schema",
+                JSON_SCHEMA_VALUES);
+    else if (status < 0)
+        why_set(why, 0, "there is no memory to check it against the schema");
+    return status;
+}
+
 int json_schema_check(const struct json_schema *schema, const char *text, size_t length,
                       struct why *why)
 {
     const struct place top = {.above = NULL};
     struct check check = {.steps = JSON_SCHEMA_STEPS};
     struct json_tree tree;
+    int status = read_text(&tree, text, length, why);
 
-    check.status = json_tree_read(&tree, text, length, JSON_SCHEMA_VALUES);
-    if (check.status == -E2BIG)
-        return why_set(why, -E2BIG,
-                       "it has more than %u values, too many to check against the "
-                       "schema",
-                       JSON_SCHEMA_VALUES);
-    if (check.status == 0 && !matches(&check, schema->parts[0], tree.values, &top) &&
-        check.status == 0)
-        check.status = -EINVAL;
+    if (status < 0)
+        return status;
+    status = tell_check(&check, matches(&check, schema->parts[0], tree.values, &top), why);
     json_tree_finish(&tree);
-    if (check.status == -EINVAL)
-        why_set(why, 0, "%.*s", (int)buf_length(&check.words), buf_data(&check.words));
-    else if (check.status == -E2BIG)
-        why_set(why, 0,
-                "to check it against the schema would take more than %u steps, or %u schemas "
-                "inside one another; send less",
-                JSON_SCHEMA_STEPS, DEPTH_MAX);
-    else if (check.status == -ENOMEM)
-        why_set(why, 0, "there is no memory to check it against the schema");
-    buf_finish(&check.words);
-    return check.status;
+    return status;
+}
+
+int json_schema_check_each(const struct json_schema *schema, const char *list, size_t length,
+                           unsigned *number, struct why *why)
+{
+    const struct place top = {.above = NULL};
+    struct check check = {.steps = JSON_SCHEMA_STEPS};
+    const struct json_value *item;
+    struct json_tree tree;
+    bool match = true;
+    int status = read_text(&tree, list, length, why);
+
+    if (status < 0)
+        return status;
+    item = tree.values + 1;
+    for (*number = 0; *number < tree.values->size && match; item += item->span, ++*number)
+        match = matches(&check, schema->parts[0], item, &top);
+    status = tell_check(&check, match, why);
+    json_tree_finish(&tree);
+    return status;
 }
 
 bool json_schema_has(const struct json_schema *schema, const char *property)

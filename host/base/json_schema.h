@@ -71,6 +71,10 @@ void json_schema_destroy(struct json_schema *schema);
 int json_schema_check(const struct json_schema *schema, const char *text, size_t length,
                       struct why *why);
 
+/* Check each item of a JSON list, and set *number to that which does not match, from 1 on. */
+int json_schema_check_each(const struct json_schema *schema, const char *list, size_t length,
+                           unsigned *number, struct why *why);
+
 /* Return the text without white space, ending with NUL. */
 const char *json_schema_text(const struct json_schema *schema);
 

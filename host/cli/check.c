@@ -39,6 +39,11 @@ static void on_hello(void *data, struct process *process, const struct process_h
     struct process_setup setup = {
         .threads = plugin->threads, .stack = plugin->stack, .config = config};
 
+    if (strchr(hello->name, '.'))
+        fprintf(stderr,
+                "sluice: warning: the name '%s' has a '.', which names of functions and tools may "
+                "not have in several model APIs; use '-' or '_'\n",
+                hello->name);
     check->name = strdup(hello->name);
     check->version = strdup(hello->version);
     check->mode = strdup(hello->mode);

@@ -300,11 +300,12 @@ static void on_interrupted(uv_signal_t *handle, int number)
     (void)number;
 }
 
-static int session_load(struct session *session, const struct settings *settings)
+static int session_load(struct session *session, const struct settings *settings, const char *input)
 {
     const struct config_plugin *plugin;
     struct worker_settings worker_settings;
     struct refusal refusal = {0};
+    struct why why = {0};
     char *config = NULL;
     /* With a slash in it, as the dynamic linker is given it. */
     char *path = strchr(settings->plugin, '/') ? mem_strdup(settings->plugin)
@@ -328,6 +329,12 @@ static int session_load(struct session *session, const struct settings *settings
     if (status < 0)
         fprintf(stderr, "sluice: refused at %s: %s\n", refusal.step, why_text(&refusal.why));
     refusal_finish(&refusal);
+    if (status == 0) {
+        status = card_check_input(worker_card(session->worker), input, strlen(input), &why);
+        if (status < 0)
+            fprintf(stderr, "sluice: the input does not match input_schema: %s\n", why_text(&why));
+        why_finish(&why);
+    }
     return status;
 }
 
@@ -377,7 +384,7 @@ static int run(const struct settings *settings, const char *input)
     session.lines = lines_create(&session.loop, on_line, &session);
     session.worker = worker_create(&session.loop, &sink, &session);
     pthread_cleanup_push(crash_on_pthread_exit, NULL);
-    status = session_load(&session, settings);
+    status = session_load(&session, settings, input);
     if (status < 0) {
         on_left(&session);
     } else {

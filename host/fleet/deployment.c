@@ -145,6 +145,11 @@ const char *deployment_reason(const struct deployment *deployment)
     return states[deployment_admission(deployment)].why_not;
 }
 
+const struct card *deployment_card(const struct deployment *deployment)
+{
+    return deployment->current ? generation_card(deployment->current) : NULL;
+}
+
 void deployment_submit(struct deployment *deployment, struct run *run)
 {
     queue_push(&deployment->queue, run);

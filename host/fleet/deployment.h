@@ -93,6 +93,12 @@ void deployment_snapshot(const struct deployment *deployment, struct deployment_
 /* Return one of its generations, oldest first; index < snapshot.generations. */
 const struct generation *deployment_generation(const struct deployment *deployment, unsigned index);
 
+/*
+ * Return what the current generation declares for clients, or NULL if there is none. Valid
+ * until the loop goes on: a swap may replace it.
+ */
+const struct card *deployment_card(const struct deployment *deployment);
+
 /* ---- runs ---- */
 
 /* Return 0 if a run may start or wait here; -EAGAIN: the queue is full; -ENODEV: it cannot serve.

@@ -67,6 +67,7 @@ struct generation {
     const struct config *config;
     struct output_rate *output;
     char *name, *version, *description, *mode;
+    struct card card;
     unsigned threads;
     size_t stack;
     size_t memory_limit; /* 0: none */
@@ -129,6 +130,7 @@ static void on_seats_closed(void *owner)
     free(generation->version);
     free(generation->description);
     free(generation->mode);
+    card_finish(&generation->card);
     free(generation->settings);
     confinement_destroy(generation->confinement);
     free(generation->state_json);
@@ -400,6 +402,8 @@ static void on_hello(void *data, struct process *process, const struct process_h
     generation->version = mem_strdup(hello->version);
     generation->description = mem_strdup(hello->description);
     generation->mode = mem_strdup(hello->mode);
+    generation->card = *hello->card;
+    *hello->card = (struct card){0};
     generation->handler->hello(generation->data, generation, hello);
 }
 
@@ -569,6 +573,11 @@ bool generation_save_state(struct generation *generation)
 struct image *generation_image(const struct generation *generation)
 {
     return generation->image;
+}
+
+const struct card *generation_card(const struct generation *generation)
+{
+    return &generation->card;
 }
 
 uint64_t generation_number(const struct generation *generation)

@@ -78,6 +78,10 @@ bool generation_save_state(struct generation *generation);
 struct image *generation_image(const struct generation *generation);
 uint64_t generation_number(const struct generation *generation);
 
+/* Return what the plugin declares for clients; empty until it is loaded. Valid as long as the
+ * generation. */
+const struct card *generation_card(const struct generation *generation);
+
 /* Return true if this configuration has the settings that the generation was created with. */
 bool generation_is_configured(const struct generation *generation, const struct config *config);
 

@@ -13,6 +13,7 @@
 #ifndef FLEET_PROCESS_H
 #define FLEET_PROCESS_H
 
+#include "base/card.h"
 #include "fleet/confinement.h"
 #include "fleet/image.h"
 #include "fleet/output.h"
@@ -47,6 +48,7 @@ struct process_hello {
     const char *version;
     const char *description; /* "" for none */
     const char *mode;        /* fiber or thread */
+    struct card *card;       /* whoever takes it over leaves it zeroed */
 };
 
 /* The arguments of the plugin's create(). */

@@ -22,13 +22,23 @@ static const char *string_of(const cJSON *json, const char *name)
 static int on_hello(struct process *process, const struct wire_frame *frame)
 {
     cJSON *json = cJSON_ParseWithLength(frame->data, frame->length);
+    struct card card = {0};
     struct process_hello hello = {.name = string_of(json, "name"),
                                   .version = string_of(json, "version"),
                                   .description = string_of(json, "description"),
-                                  .mode = string_of(json, "mode")};
+                                  .mode = string_of(json, "mode"),
+                                  .card = &card};
+    struct card_texts texts = {.title = string_of(json, "title"),
+                               .input_schema = string_of(json, "input_schema"),
+                               .output_schema = string_of(json, "output_schema"),
+                               .examples = string_of(json, "examples"),
+                               .tags = string_of(json, "tags")};
+    struct why why = {0};
     int status = 0;
 
-    if (process->state == PROCESS_loading && *hello.name) {
+    if (card_make(&card, &texts, &why) < 0) {
+        status = -EPROTO;
+    } else if (process->state == PROCESS_loading && *hello.name) {
         process->state = PROCESS_greeted;
         process->name = mem_strdup(hello.name);
         output_set_plugin(process->output, hello.name);
@@ -36,6 +46,8 @@ static int on_hello(struct process *process, const struct wire_frame *frame)
     } else if (process->state != PROCESS_leaving) {
         status = -EPROTO;
     }
+    card_finish(&card);
+    why_finish(&why);
     cJSON_Delete(json);
     return status;
 }

@@ -36,6 +36,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -694,12 +695,39 @@ static int call_handle(void *arg)
     return instance_handle(&call->test->instance, call->input);
 }
 
+__attribute__((format(printf, 2, 3))) static int fail(const char *code, const char *format, ...)
+{
+    va_list args;
+    int status;
+
+    va_start(args, format);
+    status = host_table()->run_fail(code, format, args);
+    va_end(args);
+    return status;
+}
+
+/* The host answers such a request with 422, and no run begins. */
+static int call_turn_away(void *arg)
+{
+    const struct why *why = arg;
+
+    return fail("bad_input", "the input does not match input_schema: %s", why_text(why));
+}
+
 int agent_test_run(struct agent_test *test, const char *input)
 {
     struct handle_call call = {.test = test};
+    struct why why = {0};
+    int status;
 
     call.input = checked("the input", input ? input : "{}");
-    return test_run(test, call.input, call_handle, &call);
+    /* A plugin that was refused has no card. */
+    if (card_check_input(&test->instance.card, call.input, strlen(call.input), &why) < 0)
+        status = test_run(test, call.input, call_turn_away, &why);
+    else
+        status = test_run(test, call.input, call_handle, &call);
+    why_finish(&why);
+    return status;
 }
 
 int agent_test_call(struct agent_test *test, int (*fn)(void *arg), void *arg)

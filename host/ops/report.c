@@ -5,7 +5,11 @@
  */
 #include "ops/report.h"
 
+#include "base/mem.h"
 #include "base/time.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 static void report_text(struct json_writer *json, const char *name, const char *text)
 {
@@ -147,5 +151,59 @@ void report_agents(const struct registry *registry, struct buf *out)
             report_agent(registry_deployment(registry, i), &json);
     }
     json_close(&json, ']');
+    json_close(&json, '}');
+}
+
+/* Write the words that stand between commas as a list. */
+static void report_tags(const char *tags, struct json_writer *json)
+{
+    json_open(json, "tags", '[');
+    for (; tags; tags = strchr(tags, ',') ? strchr(tags, ',') + 1 : NULL) {
+        size_t blank = strspn(tags, " "), length = strcspn(tags + blank, ",");
+        char *word;
+
+        while (length > 0 && tags[blank + length - 1] == ' ')
+            length--;
+        word = mem_copy(tags + blank, length + 1);
+        word[length] = '\0';
+        report_text(json, NULL, word);
+        free(word);
+    }
+    json_close(json, ']');
+}
+
+static void report_schema(struct json_writer *json, const char *name,
+                          const struct json_schema *schema)
+{
+    if (schema)
+        json_raw(json, name, json_schema_text(schema), strlen(json_schema_text(schema)));
+}
+
+void report_agent_card(const struct deployment *deployment, struct buf *out)
+{
+    struct json_writer json = {.out = out};
+    const struct card *card = deployment_card(deployment);
+    struct deployment_snapshot shot;
+    struct generation_snapshot current;
+
+    deployment_snapshot(deployment, &shot);
+    json_open(&json, NULL, '{');
+    json_text(&json, "name", shot.name);
+    json_text(&json, "state", shot.state);
+    if (!shot.serves)
+        report_text(&json, "reason", deployment_reason(deployment));
+    if (shot.current) {
+        generation_snapshot(shot.current, &current);
+        report_text(&json, "version", current.version);
+        json_number(&json, "generation", current.number);
+        report_text(&json, "title", card->title);
+        report_text(&json, "description", current.description);
+        report_schema(&json, "input_schema", card->input);
+        report_schema(&json, "output_schema", card->output);
+        if (card->examples)
+            json_raw(&json, "examples", card->examples, strlen(card->examples));
+        if (card->tags)
+            report_tags(card->tags, &json);
+    }
     json_close(&json, '}');
 }

@@ -14,4 +14,10 @@ void report_folder(const struct registry *registry, struct json_writer *json);
 /* Append the answer to GET /agents: {"agents":[...]}. */
 void report_agents(const struct registry *registry, struct buf *out);
 
+/*
+ * Append the answer to GET /agents/NAME: name, state, and what its current generation is and
+ * declares.
+ */
+void report_agent_card(const struct deployment *deployment, struct buf *out);
+
 #endif

@@ -20,8 +20,9 @@
  * run PING     struct wire_ping SAVE     -: asks for STATE QUIT     -: cancel all runs, destroy the
  * plugin, exit
  *
- *     HELLO    JSON {"name","version","description","mode"}; the front answers
- *              with CREATE
+ *     HELLO    JSON {"name","version","description","mode"}, and as strings, if declared,
+ *              "title","input_schema","output_schema","examples","tags"; the front
+ *              answers with CREATE
  *     STATE    the plugin's state as JSON, or nothing
  *     READY    -
  *     REFUSED  JSON {"step","reason"}; the front ends the worker
@@ -58,6 +59,7 @@
 #define WIRE_TYPE_MAX  64u             /* AGENT_TYPE_MAX */
 #define WIRE_ASK       "input_request" /* the type of a question */
 #define WIRE_TEXT_MAX  (64u * 1024)
+#define WIRE_HELLO_MAX (512u * 1024) /* three texts of 64 KiB, escaped, and short ones */
 #define WIRE_STATE_MAX (1024u * 1024)
 #define WIRE_BODY_MAX  (64u * 1024 * 1024) /* of max_body */
 #define WIRE_INPUT_MAX (sizeof(uint32_t) + WIRE_BODY_MAX + 1)
@@ -80,7 +82,7 @@
     X(SAVE, FRONT, 0, 0)                                    \
     X(PING, FRONT, 16, 16)                                  \
     X(QUIT, FRONT, 0, 0)                                    \
-    X(HELLO, WORKER, 2, WIRE_TEXT_MAX)                      \
+    X(HELLO, WORKER, 2, WIRE_HELLO_MAX)                     \
     X(STATE, WORKER, 0, WIRE_STATE_MAX)                     \
     X(READY, WORKER, 0, 0)                                  \
     X(REFUSED, WORKER, 2, WIRE_TEXT_MAX)                    \

@@ -82,6 +82,23 @@ static int check_members(const struct agent_plugin *info, struct refusal *refusa
     return 0;
 }
 
+static int make_card(struct instance *instance, struct refusal *refusal)
+{
+    const struct agent_plugin *info = &instance->info;
+    struct card_texts texts = {.title = info->title,
+                               .input_schema = info->input_schema,
+                               .output_schema = info->output_schema,
+                               .examples = info->examples,
+                               .tags = info->tags};
+    struct why why = {0};
+    int status = card_make(&instance->card, &texts, &why);
+
+    if (status < 0)
+        refuse(refusal, status, "declare", "%s", why_text(&why));
+    why_finish(&why);
+    return status;
+}
+
 int instance_declare(struct instance *instance, const struct agent_plugin *theirs,
                      struct refusal *refusal)
 {
@@ -92,6 +109,8 @@ int instance_declare(struct instance *instance, const struct agent_plugin *their
     memcpy(&instance->info, theirs,
            theirs->size < sizeof instance->info ? theirs->size : sizeof instance->info);
     status = check_members(&instance->info, refusal);
+    if (status == 0)
+        status = make_card(instance, refusal);
     if (status < 0)
         instance->info = (struct agent_plugin){0};
     return status;
@@ -156,4 +175,5 @@ void instance_destroy(struct instance *instance)
         instance->info.destroy(instance->self);
     instance->created = false;
     instance->self = NULL;
+    card_finish(&instance->card);
 }

@@ -8,12 +8,13 @@
 
 #include "agent.h"
 #include "base/buf.h"
+#include "base/card.h"
 #include "base/why.h"
 
 #include <stdbool.h>
 
 struct refusal {
-    const char *step; /* open, entry, abi, create or selftest */
+    const char *step; /* open, entry, abi, declare, create or selftest */
     struct why why;
 };
 
@@ -25,11 +26,13 @@ void refusal_finish(struct refusal *refusal);
 /* Zeroed is an instance that was not declared. */
 struct instance {
     struct agent_plugin info; /* of the host's ABI: members that the plugin does not have are 0 */
+    struct card card;         /* what it declares for clients */
     void *self;
     bool created;
 };
 
-/* Step abi: take over what a plugin's entry point returned; -EINVAL and the refusal. */
+/* Steps abi and declare: take over what a plugin's entry point returned; -EINVAL and the refusal.
+ */
 int instance_declare(struct instance *instance, const struct agent_plugin *theirs,
                      struct refusal *refusal);
 

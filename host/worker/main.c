@@ -137,6 +137,7 @@ static void main_refuse(struct worker_process *process, struct refusal *refusal)
 static void main_greet(struct worker_process *process)
 {
     const struct agent_plugin *info = worker_plugin(process->worker);
+    const struct card *card = worker_card(process->worker);
     struct buf text = {0};
     struct json_writer json = {.out = &text};
 
@@ -145,6 +146,11 @@ static void main_greet(struct worker_process *process)
     json_text(&json, "version", info->version);
     json_text(&json, "description", info->description);
     json_text(&json, "mode", info->mode == AGENT_FIBER ? "fiber" : "thread");
+    json_text(&json, "title", card->title);
+    json_text(&json, "input_schema", card->input ? json_schema_text(card->input) : NULL);
+    json_text(&json, "output_schema", card->output ? json_schema_text(card->output) : NULL);
+    json_text(&json, "examples", card->examples);
+    json_text(&json, "tags", card->tags);
     json_close(&json, '}');
     worker_send(process->worker, WIRE_HELLO, buf_data(&text), buf_length(&text));
     buf_finish(&text);

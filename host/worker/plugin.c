@@ -182,6 +182,11 @@ const struct agent_plugin *plugin_info(const struct plugin *plugin)
     return &plugin->instance.info;
 }
 
+const struct card *plugin_card(const struct plugin *plugin)
+{
+    return &plugin->instance.card;
+}
+
 int plugin_handle(const struct plugin *plugin, const char *input)
 {
     return instance_handle(&plugin->instance, input);

@@ -11,6 +11,9 @@
 
 struct plugin;
 
+/* Return what the plugin declares for clients. */
+const struct card *plugin_card(const struct plugin *plugin);
+
 /*
  * Steps open, entry and abi. path is what is loaded, file what the operator
  * calls it. -EINVAL and the refusal.

@@ -260,6 +260,11 @@ const struct agent_plugin *worker_plugin(const struct worker *worker)
     return worker->plugin ? plugin_info(worker->plugin) : NULL;
 }
 
+const struct card *worker_card(const struct worker *worker)
+{
+    return plugin_card(worker->plugin);
+}
+
 /* Locked. */
 static struct job *worker_job(const struct worker *worker, uint32_t number)
 {

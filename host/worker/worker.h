@@ -64,6 +64,9 @@ void worker_watch(struct worker *worker, bool is_watched, enum log_level level);
 /* Return what the plugin declares; NULL unless worker_open() succeeded. */
 const struct agent_plugin *worker_plugin(const struct worker *worker);
 
+/* Return what the plugin, which must be open, declares for clients. */
+const struct card *worker_card(const struct worker *worker);
+
 /* Queue a STATE frame with what the plugin saves. */
 void worker_save_state(struct worker *worker);
 

@@ -939,6 +939,45 @@ CASE(no_such_file)
     agent_test_close(none);
 }
 
+static int emit_input(void *self, const char *input)
+{
+    (void)self;
+    return emit_event("input", input);
+}
+
+/* An agent that declares what it takes. */
+static const struct agent_plugin *declaring_entry(const struct agent_host *host)
+{
+    static const struct agent_plugin plugin = {
+        .size = sizeof plugin,
+        .abi = AGENT_ABI,
+        .name = "declaring",
+        .version = "1",
+        .handle = emit_input,
+        .input_schema =
+            AGENT_JSON({"type" : "object", "properties" : {"n" : {"type" : "integer"}}}),
+    };
+
+    (void)host;
+    return &plugin;
+}
+
+CASE(inputs_are_held_against_the_schema)
+{
+    struct agent_test *declaring = agent_test_open(declaring_entry, NULL);
+
+    ck_assert_str_eq(agent_test_refusal(declaring), "");
+    ck_assert_int_eq(agent_test_run(declaring, "{\"n\":1}"), 0);
+    ck_assert_uint_eq(agent_test_events(declaring), 1);
+    ck_assert_int_eq(agent_test_run(declaring, "{\"n\":\"x\"}"), -EIO);
+    ck_assert_uint_eq(agent_test_events(declaring), 0);
+    ck_assert_str_eq(agent_test_status(declaring), "failed");
+    ck_assert_str_eq(agent_test_code(declaring), "bad_input");
+    ck_assert_str_eq(agent_test_message(declaring), "the input does not match input_schema: at "
+                                                    "\"/n\": found \"x\", wanted an integer");
+    agent_test_close(declaring);
+}
+
 CASE_SIGNAL(mistakes_of_the_test_abort, SIGABRT)
 {
     agent_test_run(test, "no JSON");
