@@ -105,6 +105,10 @@ protocol_sources = \
 	host/protocol/feed.h \
 	host/protocol/native.c \
 	host/protocol/native.h \
+	host/protocol/openai.c \
+	host/protocol/openai.h \
+	host/protocol/openai_request.c \
+	host/protocol/openai_request.h \
 	host/protocol/pieces.c \
 	host/protocol/pieces.h
 
@@ -198,6 +202,8 @@ api_sources = \
 	host/api/api.h \
 	host/api/collect.c \
 	host/api/collect.h \
+	host/api/openai.c \
+	host/api/openai.h \
 	host/api/pace.c \
 	host/api/pace.h \
 	host/api/question.c \

@@ -492,6 +492,7 @@ E2E_TESTS = \
 	tests/e2e/test_many.py \
 	tests/e2e/test_modes.py \
 	tests/e2e/test_names.py \
+	tests/e2e/test_openai_http.py \
 	tests/e2e/test_origin.py \
 	tests/e2e/test_payload.py \
 	tests/e2e/test_protocols.py \

@@ -21,6 +21,7 @@
 #include "api/admission.h"
 #include "api/agui.h"
 #include "api/api.h"
+#include "api/openai.h"
 #include "api/runs.h"
 #include "base/buf.h"
 #include "base/why.h"
@@ -215,6 +216,9 @@ static const struct route {
      "after as protocol last_event_id lastEventId access_token", NULL},
     {"POST", "/runs/{}/cancel", api_runs_cancel, 0, "", NULL},
     {"POST", "/runs/{}/input", api_runs_input, BODY, "question", NULL},
+    {"POST", "/v1/chat/completions", api_openai_chat, BODY, NULL, &openai_problems},
+    {"GET", "/v1/models", api_openai_models, 0, NULL, &openai_problems},
+    {"GET", "/v1/models/{}", api_openai_model, 0, NULL, &openai_problems},
     {"GET", "/healthz", handle_health, OPEN, "", NULL},
     {"GET", "/readyz", handle_ready, OPEN, "agent", NULL},
 };
@@ -226,7 +230,7 @@ static const struct {
     const char *prefix;
     const struct problem_shape *problems;
 } shapes[] = {
-    {"/v1/", NULL},
+    {"/v1/", &openai_problems},
 };
 
 /* Return true if the path is of this pattern, and set its names. */

@@ -59,6 +59,9 @@ bool json_has_member(const char *json, size_t length, const char *name);
 bool json_member_find(const char *json, size_t length, const char *name, const char **value,
                       size_t *value_length);
 
+/* Return the length of the JSON value at the text's start, 0 if there is none. */
+size_t json_value_length(const char *json, size_t length);
+
 /* Append ,"name":"value" unless the value is NULL or empty. */
 void json_append_member(struct buf *buf, const char *name, const char *value);
 

@@ -97,6 +97,20 @@ static bool next_value(struct scanner *s, enum expect *expect, const char *name)
     return false;
 }
 
+size_t json_value_length(const char *json, size_t length)
+{
+    enum expect expect = EXPECT_VALUE;
+    struct scanner s;
+
+    begin(&s, json, length);
+    do {
+        scan_white(&s);
+        if (s.at == s.end || !scan_token(&s, &expect))
+            return 0;
+    } while (s.depth > 0);
+    return length - (size_t)(s.end - s.at);
+}
+
 bool json_has_member(const char *json, size_t length, const char *name)
 {
     enum expect expect = EXPECT_VALUE;

@@ -11,9 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Between the texts of several parts. */
-#define PARTS_GLUE "\n"
-
 /* Return the object's member, NULL if it is absent, null or not of this type. */
 static const cJSON *member_of(const cJSON *object, const char *name,
                               cJSON_bool (*is_type)(const cJSON *))
@@ -49,14 +46,11 @@ static bool content_text(const cJSON *content, struct buf *text)
 {
     const cJSON *part;
     bool whole = true;
-    size_t start = buf_length(text);
 
     if (cJSON_IsString(content))
         buf_puts(text, content->valuestring);
     cJSON_ArrayForEach(part, list_of(content)) {
         const char *words = part_text(part);
-        if (words && buf_length(text) > start)
-            buf_puts(text, PARTS_GLUE);
         buf_puts(text, words ? words : "");
         whole = whole && words;
     }

@@ -2,9 +2,11 @@
 
 #include "protocol/agui.h"
 #include "protocol/native.h"
+#include "protocol/openai.h"
 
 static const struct encoder *const encoders[] = {
     &encoder_native,
+    &encoder_openai,
     &encoder_message,
     &encoder_agui,
 };

@@ -86,7 +86,7 @@ CASE(content)
 {
     expect_input("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":"
                  "\"text\",\"text\":\"b\"}]}]",
-                 NULL, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\\nb\"}]}");
+                 NULL, "{\"messages\":[{\"role\":\"user\",\"content\":\"ab\"}]}");
     expect_input("[{\"role\":\"user\",\"content\":[]}]", NULL,
                  "{\"messages\":[{\"role\":\"user\",\"content\":\"\"}]}");
     expect_input(
@@ -142,7 +142,7 @@ CASE(schema_of_one_text)
         "{\"type\":\"object\",\"properties\":{\"the \\\"q\\\"\":{\"type\":\"string\"},\"n\":{"
         "\"type\":\"integer\"}},\"required\":[\"the \\\"q\\\"\"]}";
 
-    expect_input(of_user, schema, "{\"the \\\"q\\\"\":\"a\\n\\\"b\\\"\"}");
+    expect_input(of_user, schema, "{\"the \\\"q\\\"\":\"a\\\"b\\\"\"}");
     expect_refusal("[{\"role\":\"system\",\"content\":\"a\"}]", schema, "one of the user");
     expect_refusal("[{\"role\":\"robot\",\"content\":\"a\"}]", schema, "messages[0].role");
 }
