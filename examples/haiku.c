@@ -45,5 +45,11 @@ static int handle(void *self, const char *input)
     return status;
 }
 
+/* clang-format off */
 AGENT_PLUGIN(.mode = AGENT_FIBER, .name = "haiku", .version = "1.0", .create = create,
-             .handle = handle, .destroy = destroy)
+             .handle = handle, .destroy = destroy,
+             .input_schema = AGENT_JSON({
+                 "type": "object",
+                 "properties": {"about": {"type": "string", "default": "spring"}}
+             }))
+/* clang-format on */

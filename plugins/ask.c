@@ -372,6 +372,25 @@ static int create(const char *config, const char *state, void **self)
     return 0;
 }
 
+_Static_assert(INDEX_RESULTS_MAX == 10, "input_schema has it as the maximum of max");
+
+/* clang-format off */
 AGENT_PLUGIN(.name = "ask", .version = "1.0",
              .description = "Answers questions from the documents of this machine, with sources",
-             .create = create, .handle = handle, .destroy = destroy)
+             .create = create, .handle = handle, .destroy = destroy, .title = "Ask the documents",
+             .input_schema = AGENT_JSON({
+                 "type": "object",
+                 "properties": {
+                     "question": {"type": "string", "minLength": 1, "title": "Question"},
+                     "max": {
+                         "type": "number",
+                         "minimum": 1,
+                         "maximum": 10,
+                         "title": "The most passages that the answer may draw on"
+                     }
+                 },
+                 "required": ["question"]
+             }),
+             .examples = AGENT_JSON([{"question": "How is a plugin registered?"}]),
+             .tags = "documents, search")
+/* clang-format on */

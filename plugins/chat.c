@@ -213,6 +213,25 @@ static int create(const char *config, const char *state, void **self)
     return status;
 }
 
+/* clang-format off */
 AGENT_PLUGIN(.mode = CHAT_MODE, .name = CHAT_NAME, .version = "1.0",
              .description = "Talks with a model, which may search documents", .create = create,
-             .handle = handle, .destroy = destroy)
+             .handle = handle, .destroy = destroy, .title = "Chat",
+             .input_schema = AGENT_JSON({
+                 "type": "object",
+                 "properties": {
+                     "messages": {
+                         "type": "array",
+                         "items": {
+                             "type": "object",
+                             "properties": {"role": {"type": "string"}},
+                             "required": ["role"]
+                         },
+                         "title": "The conversation so far, as of OpenAI's chat"
+                     },
+                     "prompt": {"type": "string", "title": "What the user says next"}
+                 }
+             }),
+             .examples = AGENT_JSON([{"prompt": "Which documents do you have?"}]),
+             .tags = "chat")
+/* clang-format on */

@@ -55,5 +55,14 @@ static int handle(void *self, const char *input)
     return status;
 }
 
+/* clang-format off */
 AGENT_PLUGIN(.name = "echo", .version = "1.0", .description = "Says back what it is told",
-             .create = create, .handle = handle, .destroy = destroy)
+             .create = create, .handle = handle, .destroy = destroy, .title = "Echo",
+             .input_schema = AGENT_JSON({
+                 "type": "object",
+                 "properties": {"text": {"type": "string", "title": "What it says back"}},
+                 "required": ["text"]
+             }),
+             .examples = AGENT_JSON([{"text": "to be or not to be"}]),
+             .tags = "test")
+/* clang-format on */

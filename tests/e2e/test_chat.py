@@ -81,12 +81,16 @@ class ConversationTest(ChatTest):
         self.start("chat")
         user = {"role": "user", "content": "x"}
         deep = b"[" * 500 + b"]" * 500
-        for value in ({}, [], "text", None, {"prompt": 1}, {"messages": []}, {"messages": "x"},
-                      {"messages": [1]}, {"messages": [{"role": "user"}]},
+        for value in ([], "text", None, {"prompt": 1}, {"messages": "x"}, {"messages": [1]}, deep):
+            with self.subTest(value=value):
+                answer = self.server.post("chat", value)
+                self.assertEqual(answer.status, 422)
+                self.assertIn("does not match the input_schema", answer.json()["detail"])
+        for value in ({}, {"messages": []}, {"messages": [{"role": "user"}]},
                       {"messages": [{"role": "tool", "content": "x"}, user]},
                       {"messages": [{**user, "content": ["x"]}]},
                       {"messages": [user, {"role": "assistant", "content": "y"}]},
-                      b'{"prompt":"x","messages":%s}' % deep, deep):
+                      {"messages": [user, {"role": "user"}]}):
             with self.subTest(value=value):
                 self.check_failed(self.server.run("chat", value), "bad_input", "send {\"prompt\"")
         self.assertEqual(self.model.requests(), [])
