@@ -312,6 +312,8 @@ TEST_PLUGINS = \
 	tests/plugins/e2e_emit.so \
 	tests/plugins/e2e_flood.so \
 	tests/plugins/e2e_flood_fiber.so \
+	tests/plugins/e2e_ask.so \
+	tests/plugins/e2e_ask_fiber.so \
 	tests/plugins/e2e_http.so \
 	tests/plugins/e2e_http_fiber.so \
 	tests/plugins/e2e_input.so \
@@ -503,6 +505,7 @@ E2E_TESTS = \
 	tests/e2e/test_refused.py \
 	tests/e2e/test_reload.py \
 	tests/e2e/test_resume.py \
+	tests/e2e/test_run_ask.py \
 	tests/e2e/test_run_input.py \
 	tests/e2e/test_shares.py \
 	tests/e2e/test_short_send.py \

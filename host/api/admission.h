@@ -71,6 +71,8 @@ struct admission_facts {
       facts->question)                                                                             \
     X(no_open_question, 409, false,                                                                \
       "no question of this id waits for an answer: it was answered before, or the run has ended")  \
+    X(no_answer, 422, false, "this is no answer to the question '%s': %s", facts->question,        \
+      facts->reason)                                                                               \
     X(question_is_open, 409, false,                                                                \
       "the agent waits for the answer to a question; say to which: POST "                          \
       "/runs/{id}/input?question=%s",                                                              \

@@ -17,6 +17,7 @@
 #include "api/pace.h"
 #include "base/handles.h"
 #include "base/mem.h"
+#include "run/questions.h"
 #include "run/readers.h"
 #include "run/runs.h"
 
@@ -233,7 +234,8 @@ static void collector_read(struct collector *collector)
         document_add(&collector->document, collector->encoder->keeps, &event, &room);
         done = event.kind == EVENT_done ||
                (event.kind == EVENT_input_request && event.sequence > collector->after &&
-                collector->encoder->question != QUESTION_GOES_ON);
+                collector->encoder->question != QUESTION_GOES_ON &&
+                run_question_at(subscriber->run, event.sequence));
     }
     buf_finish(&scratch);
     run_consume(subscriber, &cursor);

@@ -9,6 +9,7 @@
 #include "api/start.h"
 #include "api/stream.h"
 #include "base/mem.h"
+#include "base/why.h"
 #include "config/config.h"
 #include "http/answer.h"
 #include "http/request.h"
@@ -154,6 +155,8 @@ static enum admission input_refusal(const struct lookup *lookup, const struct ru
     switch (status) {
     case 0:
         return ADMISSION_granted;
+    case -EINVAL:
+        return ADMISSION_no_answer;
     case -ENOENT:
         return ADMISSION_no_such_question;
     case -EALREADY:
@@ -174,6 +177,7 @@ static void give_input(const struct lookup *lookup, struct run *run)
     struct request_view view = start_view(lookup->request);
     const char *question = http_query(lookup->request, "question");
     enum admission refusal = request_check_body(&view);
+    struct why why = {0};
 
     if (refusal == ADMISSION_granted && !admission_has_memory(buf_length(view.body)))
         refusal = ADMISSION_no_memory;
@@ -182,6 +186,9 @@ static void give_input(const struct lookup *lookup, struct run *run)
             lookup, run,
             question ? run_answer(run, question, buf_data(view.body), buf_length(view.body))
                      : run_give_input(run, buf_data(view.body), buf_length(view.body)));
+    if (refusal == ADMISSION_no_answer)
+        run_question_check(run_question_find(run, question), buf_data(view.body),
+                           buf_length(view.body), &why);
     if (refusal == ADMISSION_question_is_open)
         question = run_question_next(run, NULL)->id;
     if (refusal == ADMISSION_granted)
@@ -189,7 +196,9 @@ static void give_input(const struct lookup *lookup, struct run *run)
     else
         admission_refuse(lookup->request, refusal,
                          &(struct admission_facts){.question = question,
+                                                   .reason = why_text(&why),
                                                    .max_body = lookup->api->config->max_body});
+    why_finish(&why);
 }
 
 void api_runs_input(const struct api *api, struct http_request *request, const char *const *names)

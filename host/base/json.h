@@ -49,9 +49,6 @@ size_t json_unescape(char *out, const char *text, size_t length);
  */
 bool json_member_text(const char *json, size_t length, const char *name, struct buf *out);
 
-/* Return whether the object has a member of this name, of any type. The text is read as above. */
-bool json_has_member(const char *json, size_t length, const char *name);
-
 /*
  * json_member.c: set where the value of the object's first member of this name stands in the
  * text. Return false if there is none. The text may be anything; it is read up to the member.

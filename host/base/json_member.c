@@ -111,13 +111,25 @@ size_t json_value_length(const char *json, size_t length)
     return length - (size_t)(s.end - s.at);
 }
 
-bool json_has_member(const char *json, size_t length, const char *name)
+bool json_member_find(const char *json, size_t length, const char *name, const char **value,
+                      size_t *value_length)
 {
     enum expect expect = EXPECT_VALUE;
+    const unsigned char *from;
     struct scanner s;
 
     begin(&s, json, length);
-    return next_value(&s, &expect, name);
+    if (!next_value(&s, &expect, name))
+        return false;
+    from = s.at;
+    do {
+        scan_white(&s);
+        if (s.at == s.end || !scan_token(&s, &expect))
+            return false;
+    } while (s.depth > 1);
+    *value = (const char *)from;
+    *value_length = (size_t)(s.at - from);
+    return true;
 }
 
 bool json_member_text(const char *json, size_t length, const char *name, struct buf *out)
@@ -138,39 +150,5 @@ bool json_member_text(const char *json, size_t length, const char *name, struct 
         buf_commit(out, json_unescape(to, (const char *)token + 1, (size_t)(s.at - token) - 2));
         return true;
     }
-    return false;
-}
-
-bool json_member_find(const char *json, size_t length, const char *name, const char **value,
-                      size_t *value_length)
-{
-    enum expect expect = EXPECT_VALUE;
-    const unsigned char *begin = NULL; /* of the value */
-    bool is_wanted = false;
-    struct scanner s;
-
-    s.at = (const unsigned char *)json;
-    s.end = s.at + length;
-    s.white = 0;
-    s.depth = 0;
-    do {
-        bool is_member = s.depth == 1 && in_object(&s);
-        enum expect expected = expect;
-        const unsigned char *token;
-
-        scan_white(&s);
-        token = s.at;
-        if (s.at == s.end || !scan_token(&s, &expect))
-            return false;
-        if (is_wanted && begin == NULL)
-            begin = token;
-        else if (is_member && *token == '"' && expected != EXPECT_VALUE)
-            is_wanted = is_key(token + 1, token + string_length((const char *)token) - 1, name);
-        if (begin && s.depth == 1) {
-            *value = (const char *)begin;
-            *value_length = (size_t)(s.at - begin);
-            return true;
-        }
-    } while (s.depth > 0);
     return false;
 }

@@ -9,6 +9,7 @@
 #include "base/json_fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/why.h"
 #include "cli/lines.h"
 #include "cli/settings.h"
 #include "cli/terminal.h"
@@ -96,16 +97,29 @@ static void ask_next(struct session *session)
     lines_ask(session->lines);
 }
 
+/* Say what the question's schema wants; ask_next() puts the question once more. */
+static void tell_no_answer(struct session *session, const char *asked, const char *json)
+{
+    struct why why = {0};
+
+    run_question_check(run_question_find(session->run, asked), json, strlen(json), &why);
+    fprintf(stderr, "sluice: this is no answer: %s\n", why_text(&why));
+    why_finish(&why);
+}
+
 /* Hand a line to the agent, as the answer to what was asked if anything was. */
 static void hand_over(struct session *session, const char *json)
 {
     char asked[sizeof session->asked];
+    int status = 0;
 
     memcpy(asked, session->asked, sizeof asked);
     *session->asked = '\0';
     if (*asked == '\0')
         worker_input(session->worker, 0, 0, json);
-    else if (run_answer(session->run, asked, json, strlen(json)) < 0)
+    else if ((status = run_answer(session->run, asked, json, strlen(json))) == -EINVAL)
+        tell_no_answer(session, asked, json);
+    else if (status < 0)
         fprintf(stderr, "sluice: the agent does not take this answer now\n");
     ask_next(session);
 }

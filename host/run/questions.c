@@ -12,7 +12,9 @@
 #include "run/inside.h"
 
 #include "base/json.h"
+#include "base/json_schema.h"
 #include "base/mem.h"
+#include "base/why.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -146,18 +148,41 @@ void questions_clear(struct run *run)
         drop(&run->questions, TAILQ_FIRST(&run->questions.list));
 }
 
+/* A schema that is none was refused when the agent asked; a worker that lies gets any answer. */
+int run_question_check(const struct question *question, const char *json, size_t length,
+                       struct why *why)
+{
+    struct json_schema *schema = NULL;
+    size_t schema_length;
+    const char *text;
+    int status = 0;
+
+    if (!json_member_find(question->json, question->length, "schema", &text, &schema_length))
+        return 0;
+    if (json_schema_read(text, schema_length, &schema, why) == 0 &&
+        json_schema_check(schema, json, length, why) < 0)
+        status = -EINVAL;
+    json_schema_destroy(schema);
+    return status;
+}
+
 int run_answer(struct run *run, const char *id, const char *json, size_t length)
 {
     bool has_room = runs_make_room(run->runs, run->quota->name, length);
     uint32_t number = read_id(id);
     struct questions *questions = &run->questions;
     struct question *question = find(run, number);
+    struct why why = {0};
     int status;
 
     if (run->executor == NULL || run_has_ended(run))
         return -ENXIO;
     if (question == NULL || question->answer_size > 0)
         return number > 0 && number <= questions->newest ? -EALREADY : -ENOENT;
+    status = run_question_check(question, json, length, &why);
+    why_finish(&why);
+    if (status < 0)
+        return status;
     if (questions->answers > 0 && questions->answers + length > RUN_INPUTS_SIZE)
         return -EAGAIN;
     if (!has_room)

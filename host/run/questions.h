@@ -23,6 +23,7 @@
 #include <sys/queue.h>
 
 struct run;
+struct why;
 
 /* Bytes of an id, without the terminating NUL. */
 #define QUESTION_ID_MAX 11
@@ -59,10 +60,14 @@ const struct question *run_question_at(const struct run *run, uint64_t sequence)
  * is none. */
 const struct question *run_question_next(const struct run *run, const struct question *question);
 
+/* Check JSON against the question's schema: 0, or -EINVAL and why it is no answer. */
+int run_question_check(const struct question *question, const char *json, size_t length,
+                       struct why *why);
+
 /*
- * Answer a question with JSON. -ENOENT: the run has not asked it; -EALREADY: it was
- * answered, or nobody waits for the answer any longer; -ENXIO, -EAGAIN and -EDQUOT as in
- * run_give_input(). The caller has a reference to the run.
+ * Answer a question with JSON. -EINVAL: run_question_check() refuses it; -ENOENT: the run has not
+ * asked it; -EALREADY: it was answered, or nobody waits for the answer any longer; -ENXIO, -EAGAIN
+ * and -EDQUOT as in run_give_input(). The caller has a reference to the run.
  */
 int run_answer(struct run *run, const char *id, const char *json, size_t length);
 

@@ -23,6 +23,7 @@
 
 #include "base/json.h"
 #include "base/json_fault.h"
+#include "base/json_schema.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -456,8 +457,11 @@ static int host_run_input(uint32_t timeout_ms, const char **json)
 /* Append why the question is none; nothing if it is one. */
 static void tell_question(struct buf *why, const char *question, uint32_t timeout_ms)
 {
-    size_t length = question ? strlen(question) : 0;
+    size_t length = question ? strlen(question) : 0, value_length;
+    struct json_schema *schema = NULL;
     struct buf message = {0};
+    struct why fault = {0};
+    const char *value;
 
     if (question)
         json_fault_tell(why, question, length);
@@ -467,13 +471,18 @@ static void tell_question(struct buf *why, const char *question, uint32_t timeou
         ;
     else if (question[strspn(question, " \t\r\n")] != '{')
         buf_puts(why, "the question is no JSON object; write {\"message\": \"...\"}");
-    else if (json_has_member(question, length, "id"))
+    else if (json_member_find(question, length, "id", &value, &value_length))
         buf_puts(why,
                  "the question has an \"id\", which is the host's to give; name yours otherwise");
     else if (!json_member_text(question, length, "message", &message))
         buf_puts(why, "the question has no \"message\", which is text for a person");
     else if (timeout_ms == 0)
         buf_puts(why, "a timeout of 0 leaves nobody time to answer; AGENT_FOREVER is no limit");
+    else if (json_member_find(question, length, "schema", &value, &value_length) &&
+             json_schema_read(value, value_length, &schema, &fault) < 0)
+        buf_printf(why, "the question's schema is none: %s", why_text(&fault));
+    json_schema_destroy(schema);
+    why_finish(&fault);
     buf_finish(&message);
 }
 

@@ -1,5 +1,6 @@
 /* Questions of a run: what is open, who is answered, and how long a run waits for a person. */
 #include "../case.h"
+#include "base/why.h"
 #include "run/inside.h"
 #include "run_fixture.h"
 
@@ -179,6 +180,35 @@ CASE(memory)
     ck_assert_uint_eq(run->questions.size, 0);
     ck_assert_uint_eq(run->questions.count, 0);
     free(json);
+}
+
+/* ---- schemas ---- */
+
+#define ASKED(schema) "{\"id\":\"q1\",\"message\":\"?\",\"schema\":" schema "}"
+
+CASE(answer_that_does_not_match)
+{
+    struct why why = {0};
+
+    ck_assert_int_eq(append("input_request", ASKED("{\"type\":\"boolean\"}")), 0);
+    ck_assert_int_eq(answer("q1", "\"yes\""), -EINVAL);
+    ck_assert_int_eq(run_question_check(run_question_find(run, "q1"), "1", 1, &why), -EINVAL);
+    ck_assert_str_ne(why_text(&why), "");
+    ck_assert_int_eq(run_question_check(run_question_find(run, "q1"), "true", 4, &why), 0);
+    why_finish(&why);
+    ck_assert_int_eq(run_get_state(run), RUN_waiting);
+    ck_assert_uint_eq(told.inputs, 0);
+    ck_assert_int_eq(answer("q1", " true "), 0);
+}
+
+/* Only a worker that lies has such a schema. */
+CASE_LOOP(schema_that_is_none, 0, 4)
+{
+    static const char *const asked[] = {ASKED("1"), ASKED("\"x\""), ASKED("{\"type\":7}"),
+                                        ASKED("{\"pattern\":\"(\"}")};
+
+    ck_assert_int_eq(append("input_request", asked[_i]), 0);
+    ck_assert_int_eq(answer("q1", "\"yes\""), 0);
 }
 
 /* ---- inputs that name no question ---- */
