@@ -7,6 +7,9 @@
  *        └──────► waiting ───────────────────────────┘
  *                   the first event, or FIRST_MS
  *
+ * A stream whose protocol gathers text is gathering, not clean, for GATHER_MS after it has sent:
+ * what comes meanwhile is packed, so that its client gets about ten notices a second.
+ *
  * A send that the socket did not take whole blocks the stream: it is no longer
  * made dirty until the socket is writable. Its feed (protocol/feed.h) remembers what
  * was begun, and the next send begins with exactly those bytes, as the open
@@ -47,6 +50,9 @@
 /* The part of the stall time for which others wait for a client that takes nothing. */
 #define PATIENCE_PART 6
 
+/* Time between two sends to a client whose protocol gathers text. */
+#define GATHER_MS 100
+
 /* Maximum bytes of events in one send. */
 #define SEND_MAX (64u * 1024)
 
@@ -57,7 +63,8 @@ enum stream_state {
     STREAM_OPENING, /* nothing can be sent yet */
     STREAM_WAITING, /* for its first event, or FIRST_MS */
     STREAM_CLEAN,
-    STREAM_DIRTY, /* to be flushed when the loop's turn ends */
+    STREAM_GATHERING, /* it has sent less than GATHER_MS ago; only the run's end is sent now */
+    STREAM_DIRTY,     /* to be flushed when the loop's turn ends */
 };
 
 struct stream {
@@ -72,37 +79,45 @@ struct stream {
     size_t taken;                 /* bytes of the runs' budget, for frames of dropped events */
     struct pace pace;             /* while blocked, the stream is not made dirty */
     TAILQ_ENTRY(stream) in_all;   /* in streams->all */
-    TAILQ_ENTRY(stream) in_state; /* in streams->waiting or streams->dirty, by its state */
+    TAILQ_ENTRY(stream) in_state; /* in the list of its state in streams */
 };
 
 TAILQ_HEAD(stream_list, stream);
 
 struct streams {
     uv_loop_t *loop;
-    uv_idle_t turn_end; /* active while a stream is dirty */
-    uv_timer_t first;   /* active at least while a stream is waiting */
+    uv_idle_t turn_end;  /* active while a stream is dirty */
+    uv_timer_t first;    /* active at least while a stream is waiting */
+    uv_timer_t gathered; /* active at least while a stream is gathering */
     uv_timer_t check;
     struct pace_times times;
     struct handles handles;
     struct feed_blocks *blocks;
     struct stream_list all;
     struct stream_list waiting;
+    struct stream_list gathering; /* in the order of their sends */
     struct stream_list dirty;
 };
 
+/* Return the list of the streams in this state, or NULL. */
+static struct stream_list *list_of(struct streams *streams, enum stream_state state)
+{
+    return state == STREAM_DIRTY       ? &streams->dirty
+           : state == STREAM_WAITING   ? &streams->waiting
+           : state == STREAM_GATHERING ? &streams->gathering
+                                       : NULL;
+}
+
 static void stream_set_state(struct stream *stream, enum stream_state state)
 {
-    struct streams *streams = stream->streams;
+    struct stream_list *from = list_of(stream->streams, stream->state);
+    struct stream_list *to = list_of(stream->streams, state);
 
-    if (stream->state == STREAM_WAITING)
-        TAILQ_REMOVE(&streams->waiting, stream, in_state);
-    else if (stream->state == STREAM_DIRTY)
-        TAILQ_REMOVE(&streams->dirty, stream, in_state);
+    if (from)
+        TAILQ_REMOVE(from, stream, in_state);
     stream->state = state;
-    if (state == STREAM_WAITING)
-        TAILQ_INSERT_TAIL(&streams->waiting, stream, in_state);
-    else if (state == STREAM_DIRTY)
-        TAILQ_INSERT_TAIL(&streams->dirty, stream, in_state);
+    if (to)
+        TAILQ_INSERT_TAIL(to, stream, in_state);
 }
 
 static void stream_give_memory(struct stream *stream)
@@ -160,6 +175,8 @@ static void stream_abandon(struct stream *stream, void (*leave)(struct subscribe
     http_stream_reset(request);
 }
 
+static void on_gathered(uv_timer_t *timer);
+
 /* Return how long a client may take nothing while others of its run wait, in ms. */
 static uint64_t streams_patience(const struct streams *streams)
 {
@@ -177,6 +194,27 @@ static void stream_return(struct stream *stream)
     stream->lost = false;
 }
 
+/* Keep what is left of a frame that the socket has begun to take: it cannot be made again. */
+static void stream_keep(struct stream *stream)
+{
+    size_t kept = feed_lose(&stream->feed, stream->streams->blocks, SEND_MAX);
+
+    if (kept == 0 || run_take_memory(stream->subscriber.run, kept))
+        stream->taken += kept;
+    else
+        stream->hopeless = true;
+}
+
+/* What comes now is sent together. */
+static void stream_gather(struct stream *stream)
+{
+    struct streams *streams = stream->streams;
+
+    if (TAILQ_EMPTY(&streams->gathering))
+        uv_timer_start(&streams->gathered, on_gathered, GATHER_MS, 0);
+    stream_set_state(stream, STREAM_GATHERING);
+}
+
 /* Send once; return true if the socket may take more. left() tells of a socket in error. */
 static bool stream_send(struct stream *stream)
 {
@@ -189,15 +227,20 @@ static bool stream_send(struct stream *stream)
 
     if (stream->lost)
         stream_return(stream);
-    feed_pack(feed, stream->behind);
+    feed_pack(feed, stream->behind || feed->encoder->gathers);
     count = feed_view(feed, blocks, SEND_MAX, run_has_ended(stream->subscriber.run), pieces, &last);
     blocked = http_stream_send(stream->request, pieces, count, last, &sent) < 0;
     feed_sent(feed, blocks, sent);
+    if (blocked && feed->encoder->recalls)
+        stream_keep(stream);
     run_consume(&stream->subscriber, &feed->cursor);
     if (stream->taken > 0 && buf_length(&feed->own) == 0)
         stream_give_memory(stream);
-    if (sent > 0 || blocked != stream->pace.blocked)
+    if (sent > 0 || blocked != stream->pace.blocked) {
         stream_stamp(stream, blocked);
+        if (feed->encoder->gathers && !blocked)
+            stream_gather(stream);
+    }
     if (blocked && feed_backlog(feed) >= BEHIND)
         stream->behind = true;
     if (feed_backlog(feed) == 0)
@@ -241,6 +284,8 @@ static void stream_touch(struct stream *stream)
 
     if (stream->state == STREAM_DIRTY || stream->state == STREAM_OPENING || stream->pace.blocked)
         return;
+    if (stream->state == STREAM_GATHERING && !run_has_ended(stream->subscriber.run))
+        return;
     if (TAILQ_EMPTY(&streams->dirty))
         uv_idle_start(&streams->turn_end, on_turn_end);
     stream_set_state(stream, STREAM_DIRTY);
@@ -253,6 +298,23 @@ static void on_first_time(uv_timer_t *timer)
 
     while ((stream = TAILQ_FIRST(&streams->waiting)))
         stream_touch(stream);
+}
+
+static void on_gathered(uv_timer_t *timer)
+{
+    struct streams *streams = timer->data;
+    uint64_t now = uv_now(streams->loop);
+    struct stream *stream;
+
+    while ((stream = TAILQ_FIRST(&streams->gathering))) {
+        uint64_t due = stream->pace.sent_at + GATHER_MS;
+        if (due > now) {
+            uv_timer_start(timer, on_gathered, due - now, 0);
+            return;
+        }
+        stream_set_state(stream, STREAM_CLEAN);
+        stream_touch(stream);
+    }
 }
 
 static void on_appended(struct subscriber *subscriber)
@@ -274,13 +336,9 @@ static void on_drop(struct subscriber *subscriber)
 static void on_lost(struct subscriber *subscriber)
 {
     struct stream *stream = (struct stream *)subscriber;
-    size_t kept = feed_lose(&stream->feed, stream->streams->blocks, SEND_MAX);
 
+    stream_keep(stream);
     stream->lost = true;
-    if (kept == 0 || run_take_memory(subscriber->run, kept))
-        stream->taken += kept;
-    else
-        stream->hopeless = true;
 }
 
 /* Wait for the agent's first event: most agents say something soon, and many all they have to say.
@@ -309,7 +367,7 @@ static void on_writable(void *data)
 /* Only a stream that has sent everything gets a heartbeat: so none cuts an event. */
 static void stream_beat(struct stream *stream)
 {
-    bool idle = stream->state == STREAM_CLEAN;
+    bool idle = stream->state == STREAM_CLEAN || stream->state == STREAM_GATHERING;
 
     stream_stamp(stream, false);
     if (!idle)
@@ -419,11 +477,14 @@ struct streams *streams_create(uv_loop_t *loop, const struct pace_times *times)
     streams->blocks = feed_blocks_create();
     TAILQ_INIT(&streams->all);
     TAILQ_INIT(&streams->waiting);
+    TAILQ_INIT(&streams->gathering);
     TAILQ_INIT(&streams->dirty);
     uv_idle_init(loop, &streams->turn_end);
     uv_timer_init(loop, &streams->first);
+    uv_timer_init(loop, &streams->gathered);
     uv_timer_init(loop, &streams->check);
-    streams->turn_end.data = streams->first.data = streams->check.data = streams;
+    streams->turn_end.data = streams->first.data = streams->gathered.data = streams->check.data =
+        streams;
     uv_timer_start(&streams->check, on_check, PACE_CHECK_MS, PACE_CHECK_MS);
     return streams;
 }
@@ -444,5 +505,5 @@ static void on_closed(void *owner)
 void streams_destroy(struct streams *streams)
 {
     handles_close(&streams->handles, on_closed, streams, &streams->turn_end, &streams->first,
-                  &streams->check, NULL);
+                  &streams->gathered, &streams->check, NULL);
 }

@@ -1,7 +1,7 @@
 #include "protocol/document.h"
 
 #include "base/json.h"
-#include "run/pack.h"
+#include "run/eventlog.h"
 
 #include <string.h>
 
@@ -116,6 +116,30 @@ void document_add(struct document *document, unsigned keeps, const struct event 
     default:
         break;
     }
+}
+
+static bool take_any(void *data, size_t bytes)
+{
+    (void)data;
+    (void)bytes;
+    return true;
+}
+
+void document_recall(struct document *document, unsigned keeps, const struct eventlog *log,
+                     uint64_t upto)
+{
+    const struct document_room room = {.take = take_any};
+    struct log_cursor cursor = log->start;
+    struct buf scratch = {0};
+    struct event event;
+
+    while (cursor.sequence < upto) {
+        eventlog_read(log, &cursor, &scratch, &event);
+        document_add(document, keeps, &event, &room);
+    }
+    if (log->start.sequence > 0) /* what is left is told, other than of a document from the start */
+        document_add_gap(document);
+    buf_finish(&scratch);
 }
 
 enum document_outcome document_outcome(const struct document *document)

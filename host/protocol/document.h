@@ -12,6 +12,8 @@
 #include "base/buf.h"
 #include "run/event.h"
 
+struct eventlog;
+
 #define DOCUMENT_TEXT_MAX (8u * 1024 * 1024)
 
 /* What a protocol has kept besides the text, the usage and the end. */
@@ -43,6 +45,10 @@ void document_add_gap(struct document *document);
 /* keeps: DOCUMENT_... of the encoder. An event input_request sets the question. */
 void document_add(struct document *document, unsigned keeps, const struct event *event,
                   const struct document_room *room);
+
+/* Add the events that the log still has, up to the one of this number; nobody is charged. */
+void document_recall(struct document *document, unsigned keeps, const struct eventlog *log,
+                     uint64_t upto);
 
 /* How the run ended, by its event done. */
 enum document_outcome { DOCUMENT_FINISHED, DOCUMENT_CANCELLED, DOCUMENT_FAILED };

@@ -24,6 +24,11 @@
  * client comes again with the person's answer, and gets a stream that begins after
  * the question.
  *
+ * Some protocols repeat at the end what was said before, such as the whole text. Their encoders
+ * recall it: the frames of `done` and of questions are made of the events that the log still
+ * has (document_recall()). The log may forget some before such a frame is sent whole, so what is
+ * left of a frame that was sent in part is kept.
+ *
  * To add a protocol, write a file with its const struct encoder, cases in
  * tests/protocols, and a line in encoders.c.
  */
@@ -34,10 +39,13 @@
 #include "protocol/document.h"
 #include "run/event.h"
 
+struct eventlog;
+
 /* What an encoder may know besides the events. */
 struct encoding {
     const struct run_identity *run;
-    const void *terms; /* NULL: none */
+    const struct eventlog *log; /* the run's, for an encoder that recalls */
+    const void *terms;          /* NULL: none */
     size_t terms_size;
 };
 
@@ -54,6 +62,8 @@ struct encoder {
     const char *const
         *headers; /* of each answer, name and value in turn, NULL ends them; or NULL */
     size_t state_size;
+    bool recalls;
+    bool gathers; /* text is sent a few times a second: what comes meanwhile is packed */
     /* Before all others; the client has the events up to number after, 0 for none. */
     void (*begin)(void *state, const struct encoding *encoding, uint64_t after, struct buf *out);
     void (*event)(void *state, const struct encoding *encoding, const struct event *event,

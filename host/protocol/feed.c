@@ -91,7 +91,7 @@ static void fold(const struct feed *feed, void *state, struct log_cursor cursor,
     struct event event;
 
     while (feed->encoder->state_size > 0 && cursor.at < to) {
-        eventlog_read(feed->log, &cursor, &scratch, &event);
+        eventlog_read(feed->encoding.log, &cursor, &scratch, &event);
         feed->encoder->event(state, &feed->encoding, &event, &nothing);
         buf_consume(&nothing, buf_length(&nothing));
     }
@@ -106,7 +106,7 @@ void feed_open(struct feed *feed, const struct encoder *encoder, const struct en
     size_t terms_size = encoding->terms ? encoding->terms_size : 0;
 
     *feed = (struct feed){
-        .encoder = encoder, .encoding.run = encoding->run, .log = log, .cursor = *cursor};
+        .encoder = encoder, .encoding.run = encoding->run, .encoding.log = log, .cursor = *cursor};
     if (encoder->state_size + terms_size > 0)
         feed->state = mem_alloc(encoder->state_size + terms_size);
     if (terms_size > 0) {
@@ -183,9 +183,9 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
     while (cursor.at < feed->limit && block->count < FRAMES_MAX && !block->over) {
         struct log_cursor next = cursor;
         if (feed->packing)
-            pack_read(feed->log, &next, feed->limit, &blocks->pack, &event);
+            pack_read(feed->encoding.log, &next, feed->limit, &blocks->pack, &event);
         else
-            eventlog_read(feed->log, &next, &blocks->pack.scratch, &event);
+            eventlog_read(feed->encoding.log, &next, &blocks->pack.scratch, &event);
         if (block->count > 0 && buf_length(&block->bytes) + event.json_length + FRAME_SIZE > most)
             break;
         encoder->event(state, &feed->encoding, &event, &block->bytes);
@@ -228,7 +228,7 @@ static struct block *find_block(const struct feed *feed, struct feed_blocks *blo
 int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, bool ended,
               struct iovec pieces[2], bool *last)
 {
-    uint64_t end = feed->log->end.at;
+    uint64_t end = feed->encoding.log->end.at;
     size_t own = buf_length(&feed->own), left = 0, length;
     struct block *block = NULL;
     int count = 0;
@@ -274,7 +274,7 @@ static void feed_advance(struct feed *feed, const struct block *block)
         passed = block->frames[i].end;
         events += block->frames[i].events;
     }
-    eventlog_skip(feed->log, &cursor, events);
+    eventlog_skip(feed->encoding.log, &cursor, events);
     fold(feed, feed->state, feed->cursor, cursor.at);
     feed->cursor = cursor;
     feed->sent -= passed;

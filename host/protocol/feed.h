@@ -28,8 +28,7 @@ void feed_blocks_destroy(struct feed_blocks *blocks);
 /* A plain struct; see feed_open(). */
 struct feed {
     const struct encoder *encoder;
-    struct encoding encoding;
-    const struct eventlog *log;
+    struct encoding encoding; /* with the run's log */
     struct log_cursor cursor; /* before the event whose frames are not all sent */
     size_t sent;              /* bytes of those frames that are sent */
     uint64_t limit;           /* the frames to be sent are of events before this offset */
@@ -59,7 +58,7 @@ void feed_beat(struct feed *feed);
 /* Return the cost of the events that are not all sent. */
 static inline uint64_t feed_backlog(const struct feed *feed)
 {
-    return feed->log->end.cost - feed->cursor.cost;
+    return feed->encoding.log->end.cost - feed->cursor.cost;
 }
 
 /*
