@@ -103,6 +103,10 @@ protocol_sources = \
 	host/protocol/encoders.h \
 	host/protocol/feed.c \
 	host/protocol/feed.h \
+	host/protocol/mcp.c \
+	host/protocol/mcp.h \
+	host/protocol/mcp_request.c \
+	host/protocol/mcp_request.h \
 	host/protocol/native.c \
 	host/protocol/native.h \
 	host/protocol/openai.c \
@@ -210,6 +214,10 @@ api_sources = \
 	host/api/question.h \
 	host/api/lookup.c \
 	host/api/lookup.h \
+	host/api/mcp.c \
+	host/api/mcp.h \
+	host/api/mcp_session.c \
+	host/api/mcp_session.h \
 	host/api/request.c \
 	host/api/request.h \
 	host/api/routes.c \

@@ -21,6 +21,7 @@
 #include "api/admission.h"
 #include "api/agui.h"
 #include "api/api.h"
+#include "api/mcp.h"
 #include "api/openai.h"
 #include "api/runs.h"
 #include "base/buf.h"
@@ -219,6 +220,9 @@ static const struct route {
     {"POST", "/v1/chat/completions", api_openai_chat, BODY, NULL, &openai_problems},
     {"GET", "/v1/models", api_openai_models, 0, NULL, &openai_problems},
     {"GET", "/v1/models/{}", api_openai_model, 0, NULL, &openai_problems},
+    {"POST", "/mcp", api_mcp_post, BODY, "deadline", &api_mcp_problems},
+    {"GET", "/mcp", api_mcp_get, 0, "", &api_mcp_problems},
+    {"DELETE", "/mcp", api_mcp_delete, 0, "", &api_mcp_problems},
     {"GET", "/healthz", handle_health, OPEN, "", NULL},
     {"GET", "/readyz", handle_ready, OPEN, "agent", NULL},
 };

@@ -7,6 +7,7 @@
  *     GET  /runs/{id}/events      a run's stream, from the start or after an event
  *     POST /runs/{id}/cancel      ask a run to stop
  *     POST /runs/{id}/input       say something to a run's agent
+ *     *    /mcp                   MCP: POST calls a tool, GET resumes, DELETE ends a session
  *     GET  /healthz               the front lives
  *     GET  /readyz                every plugin is settled, and the front is not stopping
  */

@@ -1,6 +1,7 @@
 #include "protocol/encoders.h"
 
 #include "protocol/agui.h"
+#include "protocol/mcp.h"
 #include "protocol/native.h"
 #include "protocol/openai.h"
 
@@ -9,6 +10,7 @@ static const struct encoder *const encoders[] = {
     &encoder_openai,
     &encoder_message,
     &encoder_agui,
+    &encoder_mcp,
 };
 
 const struct encoder *encoder_find(const char *name)

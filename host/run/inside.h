@@ -57,6 +57,7 @@ struct run {
     TAILQ_ENTRY(run) in_list; /* in runs->live or runs->retained */
     /* run.c */
     char *subject;
+    char *note; /* see run_note() */
     struct questions questions; /* questions.c */
     uint32_t awaiting;          /* tasks that wait for an input */
     bool takes_inputs;          /* a task has waited for one, or has taken one */

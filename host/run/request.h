@@ -51,6 +51,7 @@ struct run_request {
     uint64_t deadline_ms;        /* from now; NEVER: none */
     uint64_t grace_ms;           /* how long the agent may take to stop once it is cancelled */
     const char *thread;          /* the conversation that it is a turn of; NULL: none */
+    const char *note;            /* what its protocol needs to know again; NULL: nothing */
     struct answer_form form;     /* run_create() has no use for it */
     struct buf vars; /* pairs for the agent's ctx_get(); run_create() leaves the buffer empty */
 };

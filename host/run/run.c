@@ -108,6 +108,11 @@ const char *run_subject(const struct run *run)
     return run->subject;
 }
 
+const char *run_note(const struct run *run)
+{
+    return run->note;
+}
+
 const unsigned char *run_digest(const struct run *run)
 {
     return run->digest;
@@ -282,6 +287,7 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     run->log = eventlog_create();
     questions_init(&run->questions);
     run->subject = mem_strdup(request->subject);
+    run->note = request->note ? mem_strdup(request->note) : NULL;
     if (request->input) {
         buf_append(&run->pairs, "input", sizeof "input");
         buf_append(&run->pairs, request->input, request->input_length);
@@ -324,6 +330,7 @@ void run_unref(struct run *run)
     free((char *)run->identity.version);
     free((char *)run->identity.thread);
     free(run->subject);
+    free(run->note);
     free(run->key);
     free(run->error_code);
     free(run->error_message);

@@ -117,6 +117,10 @@ const char *run_id(const struct run *run);
 const struct run_identity *run_identity(const struct run *run);
 const char *run_agent_name(const struct run *run);
 const char *run_subject(const struct run *run);
+
+/* Return what the protocol that started the run has noted, or NULL. */
+const char *run_note(const struct run *run);
+
 const unsigned char *run_digest(const struct run *run);
 enum run_state run_get_state(const struct run *run);
 bool run_has_ended(const struct run *run);

@@ -1,0 +1,209 @@
+#include "protocol/mcp_request.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/why.h"
+#include "protocol/mcp.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define META "io.modelcontextprotocol/"
+
+static struct mcp_json member(struct mcp_json object, const char *name)
+{
+    struct mcp_json value = {"", 0};
+
+    if (object.length > 0)
+        json_member_find(object.at, object.length, name, &value.at, &value.length);
+    return value;
+}
+
+static bool is_object(struct mcp_json value)
+{
+    return value.length > 0 && value.at[0] == '{';
+}
+
+static bool is_string(struct mcp_json value)
+{
+    return value.length > 0 && value.at[0] == '"';
+}
+
+static bool is_whole_number(struct mcp_json value)
+{
+    for (size_t i = 0; i < value.length; i++) {
+        if (!(value.at[i] >= '0' && value.at[i] <= '9') && !(i == 0 && value.at[i] == '-'))
+            return false;
+    }
+    return value.length > 0;
+}
+
+/* Copy the member if it is a string; false if it is too long or has a NUL. */
+static bool read_text(struct mcp_json object, const char *name, char text[MCP_NAME_MAX])
+{
+    struct buf value = {0};
+    bool fits = true;
+
+    if (object.length > 0 && json_member_text(object.at, object.length, name, &value)) {
+        fits = buf_length(&value) < MCP_NAME_MAX &&
+               !memchr(buf_data(&value), '\0', buf_length(&value));
+        if (fits)
+            memcpy(text, buf_data(&value), buf_length(&value));
+    }
+    buf_finish(&value);
+    return fits;
+}
+
+/* An ability of no kind means forms, as do clients that know no other kind. */
+static bool can_ask(struct mcp_json abilities)
+{
+    struct mcp_json elicitation = member(abilities, "elicitation");
+
+    return is_object(elicitation) &&
+           (is_object(member(elicitation, "form")) || !is_object(member(elicitation, "url")));
+}
+
+/* Read what every request may have. */
+static int read_meta(struct mcp_json meta, struct mcp_message *message, struct why *why)
+{
+    struct mcp_json abilities = member(meta, META "clientCapabilities");
+    struct mcp_json version = member(meta, META "protocolVersion");
+
+    message->token = member(meta, "progressToken");
+    if (message->token.length > 0 && !is_string(message->token) && !is_whole_number(message->token))
+        return why_set(why, -EINVAL, "progressToken is a string or a whole number");
+    if (message->token.length > MCP_ID_MAX)
+        return why_set(why, -EINVAL, "progressToken has more than %u bytes", MCP_ID_MAX);
+    message->modern = version.length > 0;
+    if (version.length > 0 &&
+        (!is_string(version) || !read_text(meta, META "protocolVersion", message->meta_version)))
+        return why_set(why, -EINVAL, "protocolVersion in _meta is a short string");
+    message->has_abilities = is_object(abilities);
+    message->asks = can_ask(abilities);
+    return 0;
+}
+
+static int read_params(struct mcp_json params, struct mcp_message *message, struct why *why)
+{
+    int status = read_meta(member(params, "_meta"), message, why);
+
+    if (status < 0)
+        return status;
+    if (!read_text(params, "name", message->name) ||
+        !read_text(params, "cursor", message->cursor) ||
+        !read_text(params, "protocolVersion", message->version) ||
+        !read_text(params, "requestState", message->state))
+        return why_set(why, -EINVAL,
+                       "name, cursor, protocolVersion and requestState have less "
+                       "than %u bytes, and no NUL",
+                       MCP_NAME_MAX);
+    message->arguments = member(params, "arguments");
+    message->cancelled = member(params, "requestId");
+    message->responses = member(params, "inputResponses");
+    if (message->arguments.length > 0 && !is_object(message->arguments))
+        return why_set(why, -EINVAL, "arguments is an object");
+    if (strcmp(message->method, "initialize") == 0)
+        message->asks = can_ask(member(params, "capabilities"));
+    return 0;
+}
+
+static int read_id(struct mcp_json root, struct mcp_message *message, struct why *why)
+{
+    struct mcp_json id = member(root, "id");
+
+    if (id.length > MCP_ID_MAX)
+        return why_set(why, -EINVAL, "id has more than %u bytes", MCP_ID_MAX);
+    if (id.length > 0 && !is_string(id) && !is_whole_number(id))
+        return why_set(why, -EINVAL, "id is a string or a whole number");
+    message->id = id;
+    return 0;
+}
+
+int mcp_read(const char *json, size_t length, struct mcp_message *message, struct why *why)
+{
+    struct mcp_json root = {json, length}, method, params;
+    char version[MCP_NAME_MAX] = "";
+    int status;
+
+    memset(message, 0, sizeof *message);
+    root.at += strspn(json, " \t\r\n");
+    root.length -= (size_t)(root.at - json);
+    if (!is_object(root))
+        return why_set(why, -EINVAL, "send one JSON-RPC message, an object; batches are not taken");
+    status = read_id(root, message, why);
+    if (status < 0)
+        return status;
+    if (!read_text(root, "jsonrpc", version) || strcmp(version, "2.0") != 0)
+        return why_set(why, -EINVAL, "jsonrpc is \"2.0\"");
+    method = member(root, "method");
+    params = member(root, "params");
+    if (method.length == 0) {
+        message->kind = MCP_RESPONSE;
+        message->result = member(root, "result");
+        if (message->id.length == 0 ||
+            (message->result.length == 0 && member(root, "error").length == 0))
+            return why_set(why, -EINVAL, "a message has a method, or an id and a result or error");
+        return 0;
+    }
+    message->kind = message->id.length > 0 ? MCP_REQUEST : MCP_NOTIFICATION;
+    if (!is_string(method) || !read_text(root, "method", message->method))
+        return why_set(why, -EINVAL, "method is a short string");
+    if (params.length > 0 && !is_object(params))
+        return why_set(why, -EINVAL, "params is an object");
+    return read_params(params, message, why);
+}
+
+bool mcp_speaks(const char *version)
+{
+    static const char *const versions[] = {MCP_VERSIONS};
+
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        if (strcmp(versions[i], version) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Return the value of a digit of base 64 (RFC 4648, 4), or -1. */
+static int digit64(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c ? strchr(digits, c) : NULL;
+
+    return at ? (int)(at - digits) : -1;
+}
+
+/* Return true if the base 64 of this length means the value, padded or not. */
+static bool base64_is(const char *text, size_t length, const char *value)
+{
+    size_t wanted = strlen(value), got = 0;
+    unsigned bits = 0, have = 0;
+
+    while (length > 0 && text[length - 1] == '=')
+        length--;
+    for (size_t i = 0; i < length; i++) {
+        int digit = digit64(text[i]);
+        if (digit < 0)
+            return false;
+        bits = bits << 6 | (unsigned)digit;
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            if (got == wanted || (unsigned char)value[got++] != (bits >> have & 0xff))
+                return false;
+        }
+    }
+    return got == wanted;
+}
+
+bool mcp_header_is(const char *header, const char *value)
+{
+    static const char before[] = "=?base64?", after[] = "?=";
+    size_t length = strlen(header), around = strlen(before) + strlen(after);
+
+    if (length >= around && strncmp(header, before, strlen(before)) == 0 &&
+        strcmp(header + length - strlen(after), after) == 0)
+        return base64_is(header + strlen(before), length - around, value);
+    return strcmp(header, value) == 0;
+}
