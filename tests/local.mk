@@ -451,6 +451,7 @@ CLEANFILES += tests/plugins/lib/liborigin_help.so
 E2E_TESTS = \
 	tests/e2e/test_abi.py \
 	tests/e2e/test_access.py \
+	tests/e2e/test_agui.py \
 	tests/e2e/test_agui_http.py \
 	tests/e2e/test_ask.py \
 	tests/e2e/test_bench.py \
@@ -597,6 +598,7 @@ EXTRA_DIST += \
 	tests/abi/plugin-1.1.c \
 	tests/abi/plugin-1.1.x86_64.so \
 	tests/agents/transcript.c \
+	tests/clients/agui.mjs \
 	tests/clients/cases.mjs \
 	tests/clients/clients.mjs \
 	tests/clients/host.mjs \

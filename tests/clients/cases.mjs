@@ -7,6 +7,8 @@ import {readFileSync} from "node:fs";
 // Clients that wait to come back leave Node nothing that keeps it from ending.
 const alive = setInterval(() => {}, 1 << 30);
 
+const PATIENCE_MS = 25000;
+
 const results = {};
 
 function wordsOf(error) {
@@ -17,7 +19,8 @@ process.on("unhandledRejection", (error) => results["what nobody waits for"] = w
 
 async function resultOf(run, host) {
   try {
-    await run(host);
+    await Promise.race([run(host), new Promise((_, reject) =>
+      setTimeout(() => reject(new Error("it waits in vain")), PATIENCE_MS).unref())]);
     return null;
   } catch (error) {
     return wordsOf(error);
@@ -33,3 +36,4 @@ await Promise.all(modules.map(async (name) => {
 }));
 console.log(JSON.stringify(results));
 clearInterval(alive);
+process.exit(0); // whatever still waits

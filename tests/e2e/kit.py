@@ -27,13 +27,15 @@ class ClientCases(Test):
     def serve_busy(self):
         """A server that has as many runs of the client as it takes."""
         server = self.serve_kit(**{"host.max_runs_per_client": 1})
-        stream = server.open("kit", {"prompt": "slow:0"}, headers={"Authorization": f"Bearer {TOKEN}"})
+        stream = server.open("kit_fiber", {"prompt": "slow:0"}, headers={"Authorization": f"Bearer {TOKEN}"})
+        self.addCleanup(stream.close)
         stream.until("text")
         return server
 
     def run_cases(self, *modules, **host):
         """All cases pass; host is what they get besides the token."""
-        results = run_in_node({"modules": modules, "host": {"token": TOKEN, **host}}, PATIENCE_S)
+        results = run_in_node({"modules": modules, "host": {"token": TOKEN, **host}}, 2 * PATIENCE_S,
+                              "cases.mjs")
         self.assertTrue(results)
         for name, failure in sorted(results.items()):
             with self.subTest(name):
