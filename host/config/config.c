@@ -129,6 +129,12 @@ static void keys_default(const struct setting *key, void *owner)
     }
 }
 
+static void keys_finish(const struct setting *key, void *owner)
+{
+    for (; key->name; key++)
+        setting_finish(key, owner);
+}
+
 static const struct setting *key_find(const struct setting *key, const char *name)
 {
     for (; key->name; key++) {
@@ -522,12 +528,7 @@ static void section_finish(struct config_plugin *plugin)
         free(pair->value);
         free(pair);
     }
-    free(plugin->env);
-    free(plugin->user);
-    free(plugin->sandbox);
-    free(plugin->sandbox_read);
-    free(plugin->sandbox_write);
-    free(plugin->sandbox_connect);
+    keys_finish(plugin_keys, plugin);
 }
 
 void config_destroy(struct config *config)
@@ -544,18 +545,6 @@ void config_destroy(struct config *config)
         free(plugin);
     }
     section_finish(&config->plugin_defaults);
-    free(config->listen);
-    free(config->trusted_proxies);
-    free(config->proxy_protocol);
-    free(config->plugins);
-    free(config->admin);
-    free(config->user);
-    free(config->state_folder);
-    free(config->forward_headers);
-    free(config->tokens);
-    free(config->allowed_hosts);
-    free(config->cors_origins);
-    free(config->tls_certificate);
-    free(config->tls_key);
+    keys_finish(host_keys, config);
     free(config);
 }

@@ -423,6 +423,12 @@ bool setting_needs_restart(const struct setting *setting, const void *from, cons
     return setting->change == SETTING_RESTART || !**(char *const *)a != !**(char *const *)b;
 }
 
+void setting_finish(const struct setting *setting, void *owner)
+{
+    if (setting_is_text(setting))
+        free(*(char **)((char *)owner + setting->offset));
+}
+
 void setting_swap(const struct setting *setting, void *one, void *other)
 {
     char *a = (char *)one + setting->offset, *b = (char *)other + setting->offset;
@@ -451,7 +457,7 @@ void setting_wants(const struct setting *setting, char *out, size_t out_size)
         [SETTING_SANDBOX] = "no, files or yes",
         [SETTING_PATHS] = "absolute paths with ':' between them, or nothing",
         [SETTING_PORTS] = "TCP ports from 1 to 65535 separated by commas",
-        [SETTING_PROTOCOLS] = "some of " SETTING_PROTOCOL_NAMES,
+        [SETTING_PROTOCOLS] = ("some of " SETTING_PROTOCOL_NAMES),
         [SETTING_URL] = "a URL such as https://agents.example, or nothing",
         [SETTING_AGENT] = "the name of an agent, or nothing",
         [SETTING_SWITCH] = "yes or no",

@@ -72,6 +72,9 @@ int setting_set(const struct setting *setting, const char *text, void *owner);
 
 bool setting_differs(const struct setting *setting, const void *from, const void *to);
 
+/* Free the field in owner if it is a text. */
+void setting_finish(const struct setting *setting, void *owner);
+
 /* Swap the values of two owners. */
 void setting_swap(const struct setting *setting, void *one, void *other);
 
