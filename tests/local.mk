@@ -242,6 +242,8 @@ tests_fuzz_fuzz_front_SOURCES = \
 	tests/fuzz/front_client.h \
 	tests/fuzz/front_image.c \
 	tests/fuzz/front_image.h \
+	tests/fuzz/front_reader.c \
+	tests/fuzz/front_reader.h \
 	tests/fuzz/front_truth.c \
 	tests/fuzz/front_truth.h \
 	tests/fuzz/front_worker.c \
@@ -255,7 +257,9 @@ tests_fuzz_fuzz_front_LDFLAGS = \
 	-Wl,--wrap=getrandom \
 	-Wl,--wrap=process_drain \
 	-Wl,--wrap=process_quit \
-	-Wl,--wrap=run_start
+	-Wl,--wrap=run_cancel \
+	-Wl,--wrap=run_start \
+	-Wl,--wrap=run_take_memory
 tests_fuzz_fuzz_front_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_roff_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_roff.c
 tests_fuzz_fuzz_roff_CPPFLAGS = $(FUZZ_CPPFLAGS)

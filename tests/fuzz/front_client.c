@@ -16,6 +16,8 @@
 
 struct http_request {
     struct truth *truth;
+    struct reader *reader;
+    const char *content_type;
     bool document; /* it waits for the run's document */
     const struct http_stream_handler *handler;
     void *data;
@@ -29,106 +31,22 @@ struct http_request {
     bool answered; /* the front may not use the request any more */
     size_t room;
     size_t in_flight;
-    struct buf due;    /* bytes with which the next send must begin */
-    struct buf unread; /* of a frame that is not whole, or the document */
-    uint64_t number;   /* of the last event that the client has */
-    bool begun, done;
+    struct buf due;   /* bytes with which the next send must begin */
+    struct buf whole; /* all that it has read of a document */
+    uint64_t dropped; /* events that were at the last send */
 };
 
 static struct http_request *clients[CLIENTS_MAX];
 static bool watch_fails;
-
-/* ---- what the client reads ---- */
-
-/* Split `name` off a line's start; NULL if the line has another. */
-static const char *field(const char *line, const char *end, const char *name)
-{
-    size_t length = strlen(name);
-
-    return (size_t)(end - line) >= length && memcmp(line, name, length) == 0 ? line + length : NULL;
-}
-
-static uint64_t read_id(const char *id, const char *end)
-{
-    char digits[24] = "";
-
-    LAW(end - id > RUN_ID_LENGTH + 1 && id[RUN_ID_LENGTH] == '.' &&
-            (size_t)(end - id) < RUN_ID_LENGTH + sizeof digits,
-        "an id is none");
-    id += RUN_ID_LENGTH + 1;
-    memcpy(digits, id, (size_t)(end - id));
-    return strtoull(digits, NULL, 10);
-}
-
-static void read_gap(struct http_request *client, const char *json, size_t length, uint64_t number)
-{
-    unsigned long long from = 0, to = 0;
-    char text[96] = "";
-
-    LAW(length < sizeof text, "a gap is too long");
-    memcpy(text, json, length);
-    LAW(sscanf(text, "{\"from\":%llu,\"to\":%llu}", &from, &to) == 2, "a gap has another shape");
-    LAW(from == client->number + 1 && to >= from, "a gap is not where the hole is");
-    LAW(to == number && to <= client->truth->log->start.sequence &&
-            (to < client->truth->count || !client->truth->done),
-        "a gap hides what there is");
-    client->number = to;
-}
-
-static void read_event(struct http_request *client, const char *type, const char *end)
-{
-    const char *type_end = memchr(type, '\n', (size_t)(end - type)), *json, *json_end, *id;
-    uint64_t number;
-
-    LAW(type_end && (json = field(type_end, end, "\ndata: ")), "an event has no data");
-    json_end = memchr(json, '\n', (size_t)(end - json));
-    LAW(json_end && (id = field(json_end, end, "\nid: ")), "an event has no id");
-    number = read_id(id, end);
-    if (type_end - type == 3 && memcmp(type, "gap", 3) == 0) {
-        read_gap(client, json, (size_t)(json_end - json), number);
-        return;
-    }
-    truth_check(client->truth, client->number + 1, number, type, (size_t)(type_end - type), json,
-                (size_t)(json_end - json));
-    client->number = number;
-    client->done = type_end - type == 4 && memcmp(type, "done", 4) == 0;
-}
-
-static void read_frame(struct http_request *client, const char *frame, const char *end)
-{
-    const char *rest;
-
-    LAW(!client->done, "bytes follow `done`");
-    if (!client->begun) {
-        LAW((rest = field(frame, end, "retry: 1000\nid: ")), "a stream has no beginning");
-        LAW(read_id(rest, end) == client->number, "a stream begins at another event");
-        client->begun = true;
-    } else if ((rest = field(frame, end, "event: "))) {
-        read_event(client, rest, end);
-    } else {
-        LAW(end - frame == 1 && *frame == ':', "a frame is none");
-    }
-}
-
-static void read_bytes(struct http_request *client, const char *bytes, size_t length)
-{
-    const char *end;
-
-    buf_append(&client->unread, bytes, length);
-    while (!client->document &&
-           (end = memmem(buf_data(&client->unread), buf_length(&client->unread), "\n\n", 2))) {
-        read_frame(client, buf_data(&client->unread), end);
-        buf_consume(&client->unread, (size_t)(end - buf_data(&client->unread)) + 2);
-    }
-}
 
 /* ---- http.h ---- */
 
 void http_stream(struct http_request *request, const char *content_type,
                  const struct http_stream_handler *handler, void *data)
 {
-    (void)content_type;
     LAW(!request->answered && !request->streaming, "a request is answered twice");
+    LAW(strcmp(content_type, request->content_type) == 0, "a stream is of another type");
+    reader_begin(request->reader);
     request->handler = handler;
     request->data = data;
     request->streaming = request->opening = true;
@@ -145,10 +63,12 @@ int http_stream_watch(struct http_request *request)
     return 0;
 }
 
+/* What was left of the last send comes first, and is due no longer; the rest is new. */
 static void check_due(struct http_request *request, const struct iovec *pieces, int count)
 {
-    const struct eventlog *log = request->truth->log;
+    uint64_t dropped = request->truth->log->start.sequence;
     bool goes_on = buf_length(&request->due) > 0;
+    struct buf rest = {0};
 
     for (int i = 0; i < count; i++) {
         size_t length = pieces[i].iov_len;
@@ -158,12 +78,29 @@ static void check_due(struct http_request *request, const struct iovec *pieces, 
         LAW(length == 0 || memcmp(buf_data(&request->due), pieces[i].iov_base, length) == 0,
             "a send does not go on where the last one stopped");
         buf_consume(&request->due, length);
-        /* TLS takes the same bytes again, no more; only frames of dropped events are added. */
-        LAW(!goes_on || length == pieces[i].iov_len || request->document ||
-                log->start.sequence > request->number,
-            "a send goes on with more than what was left");
+        buf_append(&rest, (char *)pieces[i].iov_base + length, pieces[i].iov_len - length);
     }
     LAW(buf_length(&request->due) == 0, "a send does not go on with all that was left");
+    /* TLS takes the same bytes again, no more; only frames of dropped events are added. */
+    LAW(!goes_on || buf_length(&rest) == 0 || request->document || dropped > request->dropped,
+        "a send goes on with more than what was left");
+    request->dropped = dropped;
+    if (!request->document)
+        reader_offer(request->reader, buf_data(&rest), buf_length(&rest), !goes_on);
+    buf_finish(&rest);
+}
+
+static bool has_all(const struct http_request *request)
+{
+    return !request->document && buf_length(&request->due) == 0 && reader_is_over(request->reader);
+}
+
+static void client_check_document(struct http_request *request, unsigned status,
+                                  const struct buf *document)
+{
+    reader_begin(request->reader);
+    if (reader_check_document(request->reader, status, document))
+        truth_must_cancel(request->truth);
 }
 
 int http_stream_send(struct http_request *request, const struct iovec *pieces, int count, bool last,
@@ -181,7 +118,8 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
     for (int i = 0; i < count; i++) {
         size_t length = pieces[i].iov_len < request->room ? pieces[i].iov_len : request->room;
 
-        read_bytes(request, pieces[i].iov_base, length);
+        if (request->document)
+            buf_append(&request->whole, pieces[i].iov_base, length);
         *sent += length;
         request->room -= length;
         buf_append(&request->due, (char *)pieces[i].iov_base + length, pieces[i].iov_len - length);
@@ -189,6 +127,13 @@ int http_stream_send(struct http_request *request, const struct iovec *pieces, i
     request->in_flight = IN_FLIGHT;
     request->blocked = buf_length(&request->due) > 0;
     request->last = last && !request->blocked;
+    if (request->last && request->document) {
+        client_check_document(request, 0, &request->whole);
+    } else if (request->last) {
+        LAW(has_all(request), "a stream ends without its last event");
+        if (reader_cancels(request->reader))
+            truth_must_cancel(request->truth);
+    }
     return request->blocked ? -EAGAIN : 0;
 }
 
@@ -213,10 +158,7 @@ void http_add_header(struct http_request *request, const char *name, const char 
 void http_stream_end(struct http_request *request)
 {
     LAW(!request->answered, "a stream ends twice");
-    if (request->document)
-        truth_check_document(request->truth, 0, &request->unread);
-    else
-        LAW(request->done && buf_length(&request->unread) == 0, "a stream ends without its `done`");
+    LAW(request->last, "a stream ends without its last event");
     request->answered = true;
 }
 
@@ -232,6 +174,7 @@ void http_stream_reset(struct http_request *request)
 void http_wait(struct http_request *request, const struct http_stream_handler *handler, void *data)
 {
     LAW(!request->answered && !request->streaming, "a request is answered twice");
+    reader_begin(request->reader);
     request->handler = handler;
     request->data = data;
     request->watched = true;
@@ -240,9 +183,9 @@ void http_wait(struct http_request *request, const struct http_stream_handler *h
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body)
 {
-    (void)content_type;
     LAW(!request->answered && !request->streaming, "a request is answered twice");
-    truth_check_document(request->truth, status, body);
+    LAW(strcmp(content_type, request->content_type) == 0, "a document is of another type");
+    client_check_document(request, status, body);
     buf_finish(body);
     request->answered = true;
 }
@@ -256,22 +199,30 @@ void http_refuse(struct http_request *request)
 
 /* ---- clients ---- */
 
-struct http_request *client_open(struct run *run, bool document, uint64_t after, size_t room)
+static void client_destroy(struct http_request *client)
+{
+    reader_destroy(client->reader);
+    buf_finish(&client->due);
+    buf_finish(&client->whole);
+    free(client);
+}
+
+struct http_request *client_open(struct run *run, bool document, const struct reader_form *form,
+                                 uint64_t after, size_t room)
 {
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         struct http_request *client = clients[i];
 
         if (client && !client->answered)
             continue;
-        if (client) {
-            buf_finish(&client->due);
-            buf_finish(&client->unread);
-            free(client);
-        }
+        if (client)
+            client_destroy(client);
         client = clients[i] = calloc(1, sizeof *client);
         client->truth = truth_of(run_log(run));
+        client->reader = reader_create(run, form, after);
+        client->content_type =
+            document ? form->encoder->document->content_type : form->encoder->content_type;
         client->document = document;
-        client->number = after;
         client->room = room;
         return client;
     }
@@ -336,6 +287,9 @@ void clients_check(uint64_t now_ms)
         if (client_at(i) == NULL)
             continue;
         LAW(!clients[i]->last, "a stream that sent all does not end");
+        LAW(clients[i]->opening || !clients[i]->streaming || clients[i]->closed ||
+                !has_all(clients[i]),
+            "a stream goes on after its last event");
         LAW(clients[i]->probe_ms == 0 || now_ms < clients[i]->probe_ms + PROBE_MS,
             "a client that sends no more is not asked whether it is there");
     }
@@ -355,9 +309,7 @@ void clients_reset(void)
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         if (clients[i] == NULL)
             continue;
-        buf_finish(&clients[i]->due);
-        buf_finish(&clients[i]->unread);
-        free(clients[i]);
+        client_destroy(clients[i]);
         clients[i] = NULL;
     }
     watch_fails = false;

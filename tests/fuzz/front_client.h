@@ -5,7 +5,7 @@
 #ifndef TESTS_FUZZ_FRONT_CLIENT_H
 #define TESTS_FUZZ_FRONT_CLIENT_H
 
-#include "front_truth.h"
+#include "front_reader.h"
 #include "http/answer.h"
 
 #define CLIENTS_MAX 12
@@ -19,7 +19,8 @@ struct http_request;
  * Make a client of the run, which reads its events after the number after, or waits for its
  * document; NULL if there are too many.
  */
-struct http_request *client_open(struct run *run, bool document, uint64_t after, size_t room);
+struct http_request *client_open(struct run *run, bool document, const struct reader_form *form,
+                                 uint64_t after, size_t room);
 
 /* Return the client at an index below CLIENTS_MAX; NULL: there is none. */
 struct http_request *client_at(unsigned index);

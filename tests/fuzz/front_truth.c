@@ -1,8 +1,6 @@
 /* Linked with --wrap: whatever the front appends to a log passes through here. */
 #include "front_truth.h"
 
-#include "run/pack.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +12,10 @@ struct eventlog *__real_eventlog_create(void);
 struct eventlog *__wrap_eventlog_create(void);
 void __real_eventlog_destroy(struct eventlog *log);
 void __wrap_eventlog_destroy(struct eventlog *log);
+void __real_run_cancel(struct run *run);
+void __wrap_run_cancel(struct run *run);
+bool __real_run_take_memory(struct run *run, size_t size);
+bool __wrap_run_take_memory(struct run *run, size_t size);
 
 static struct truth *truths;
 
@@ -31,6 +33,18 @@ struct truth *truth_of(const struct eventlog *log)
         truth = truth->next;
     LAW(truth, "a log is used after its run was forgotten");
     return truth;
+}
+
+void truth_must_cancel(struct truth *truth)
+{
+    truth->must_cancel = truth->may_cancel = true;
+}
+
+void truths_check(void)
+{
+    for (const struct truth *truth = truths; truth; truth = truth->next)
+        LAW(!truth->must_cancel || truth->cancelled || truth->done,
+            "a question did not cancel its run");
 }
 
 struct eventlog *__wrap_eventlog_create(void)
@@ -99,6 +113,21 @@ void __wrap_eventlog_destroy(struct eventlog *log)
     __real_eventlog_destroy(log);
 }
 
+void __wrap_run_cancel(struct run *run)
+{
+    truth_of(run_log(run))->cancelled = true;
+    __real_run_cancel(run);
+}
+
+bool __wrap_run_take_memory(struct run *run, size_t size)
+{
+    bool taken = __real_run_take_memory(run, size);
+
+    if (!taken)
+        truth_of(run_log(run))->refused = true;
+    return taken;
+}
+
 void truth_reset(void)
 {
     while (truths) {
@@ -113,80 +142,4 @@ void truth_reset(void)
         free(truth->events);
         free(truth);
     }
-}
-
-/* Set what is between the quotes of a text event's delta; false if the event has another shape. */
-static bool inside_of(const struct truth_event *event, const char **inside, size_t *length)
-{
-    struct event view = {.kind = event_kind_of(event->type, strlen(event->type)),
-                         .type = event->type,
-                         .type_length = strlen(event->type),
-                         .json = event->json,
-                         .json_length = event->json_length};
-
-    return pack_delta(&view, inside, length);
-}
-
-void truth_check(const struct truth *truth, uint64_t first, uint64_t number, const char *type,
-                 size_t type_length, const char *json, size_t json_length)
-{
-    const struct truth_event *event;
-    const char *at, *inside;
-    size_t length;
-
-    LAW(number >= first, "a number goes back");
-    LAW(number <= truth->count, "a client gets an event that there never was");
-    event = &truth->events[number - 1];
-    if (number == first) {
-        LAW(strlen(event->type) == type_length && memcmp(event->type, type, type_length) == 0,
-            "an event arrives with another type");
-        LAW(event->json_length == json_length && memcmp(event->json, json, json_length) == 0,
-            "an event arrives with other JSON");
-        return;
-    }
-    LAW(type_length == strlen("text") && memcmp(type, "text", type_length) == 0 &&
-            json_length > strlen("{\"delta\":\"\"}"),
-        "a hole has no `gap`");
-    LAW(json_length <= PACK_MAX, "a packed text is too long");
-    at = json + strlen("{\"delta\":\"");
-    for (uint64_t n = first; n <= number; n++) {
-        LAW(inside_of(&truth->events[n - 1], &inside, &length), "a packed text hides an event");
-        LAW(length <= (size_t)(json + json_length - at) && memcmp(at, inside, length) == 0,
-            "a packed text has lost some");
-        at += length;
-    }
-    LAW(at + strlen("\"}") == json + json_length, "a packed text has too much");
-}
-
-void truth_check_document(const struct truth *truth, unsigned status, const struct buf *document)
-{
-    static const char begin[] = ",\"text\":\"";
-    const char *text, *inside;
-    struct event done;
-    size_t length;
-
-    LAW(truth->done, "a document comes before the end of its run");
-    done = (struct event){.json = truth->events[truth->count - 1].json,
-                          .json_length = truth->events[truth->count - 1].json_length};
-    LAW(status == 0 || status == (says_status(&done, "finished") ? 200u
-                                  : says_status(&done, "failed") ? 500u
-                                                                 : 409u),
-        "a document's status is not that of the run");
-    text = memmem(buf_data(document), buf_length(document), begin, strlen(begin));
-    LAW(text, "a document has no text");
-    if (memmem(text, buf_length(document) - (size_t)(text - buf_data(document)),
-               "\"truncated\":true", strlen("\"truncated\":true")))
-        return;
-    text += strlen(begin);
-    for (size_t i = 0; i < truth->count; i++) {
-        if (strcmp(truth->events[i].type, "text") != 0)
-            continue;
-        if (!inside_of(&truth->events[i], &inside, &length))
-            return; /* another shape: the document has its text in its own way */
-        LAW((size_t)(buf_data(document) + buf_length(document) - text) > length &&
-                memcmp(text, inside, length) == 0,
-            "a document has lost text");
-        text += length;
-    }
-    LAW(*text == '"', "a document has too much text");
 }

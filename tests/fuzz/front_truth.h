@@ -29,6 +29,9 @@ struct truth {
     size_t count;
     bool started;
     bool done;
+    bool refused;     /* memory for a reader, so that its document is not whole */
+    bool cancelled;   /* by a call of run_cancel() */
+    bool must_cancel; /* a client got a question that ends the run */
     /* Ends that have a cause by now. */
     bool may_finish, may_fail, may_cancel;
     uint64_t drain_ms; /* when its worker's drain may end it; 0: never */
@@ -40,11 +43,10 @@ void truth_reset(void);
 /* Return the truth about the log of a run that is not yet forgotten. */
 struct truth *truth_of(const struct eventlog *log);
 
-/* Check a frame of this number for a client that has all events before the first. */
-void truth_check(const struct truth *truth, uint64_t first, uint64_t number, const char *type,
-                 size_t type_length, const char *json, size_t json_length);
+/* A client got a question that its protocol cannot ask. */
+void truth_must_cancel(struct truth *truth);
 
-/* Check the document of a run that has ended; status 0: sent as a stream. */
-void truth_check_document(const struct truth *truth, unsigned status, const struct buf *document);
+/* Check that each run is cancelled that must be by now. */
+void truths_check(void);
 
 #endif

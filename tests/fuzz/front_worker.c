@@ -19,6 +19,9 @@
 
 #define RUNS_MAX 64
 
+/* Questions that an agent asks in all. */
+#define QUESTIONS_MAX 64
+
 /* Longest time from the end of a drain to the death of a worker that does not obey. */
 #define LEAVE_MS 6000
 
@@ -31,6 +34,9 @@ struct agent_run {
     bool deaf; /* to that */
     uint64_t credit;
     uint32_t inputs;
+    uint32_t asked;    /* the newest question */
+    uint64_t open;     /* questions whose tasks wait; bits by their numbers */
+    uint64_t answered; /* questions that got an answer */
     struct truth *truth;
 };
 
@@ -253,6 +259,38 @@ void worker_emit(struct worker *worker, unsigned which, const char *type, const 
     worker_flush(worker);
 }
 
+void worker_ask(struct worker *worker, unsigned which)
+{
+    uint32_t number;
+    struct agent_run *run = find_run(worker, which, &number);
+    char json[64];
+    size_t length;
+
+    if (run == NULL || run->asked == QUESTIONS_MAX ||
+        __builtin_popcountll(run->open) == WIRE_QUESTIONS_MAX)
+        return;
+    length = (size_t)snprintf(json, sizeof json, "{\"id\":\"q%u\",\"message\":\"May I?\"}",
+                              (unsigned)run->asked + 1);
+    if (worker->dead || run->credit < wire_charge(strlen(WIRE_ASK), length))
+        return;
+    run->open |= UINT64_C(1) << run->asked++;
+    worker_emit(worker, which, WIRE_ASK, json, length);
+}
+
+void worker_give_up(struct worker *worker, unsigned which)
+{
+    uint32_t number, question = 0;
+    struct agent_run *run = find_run(worker, which, &number);
+
+    if (run == NULL || run->open == 0)
+        return;
+    while (!(run->open >> question & 1))
+        question++;
+    run->open &= ~(UINT64_C(1) << question++);
+    put(worker, WIRE_CLOSED, number, &question, sizeof question);
+    worker_flush(worker);
+}
+
 static void end_run(struct worker *worker, uint32_t number, enum wire_status status)
 {
     struct agent_run *run = &worker->runs[number];
@@ -314,12 +352,26 @@ void worker_hold(struct worker *worker, unsigned which, uint32_t tasks)
 
 /* ---- what the front sends ---- */
 
+/* The task that has asked goes on, unless it had given up before. */
+static void take_answer(struct worker *worker, uint32_t number, uint32_t question)
+{
+    struct agent_run *run = &worker->runs[number % RUNS_MAX];
+    uint64_t bit = UINT64_C(1) << (question - 1);
+
+    LAW(worker->hostile || (question <= run->asked && !(run->answered & bit)),
+        "an answer has no question");
+    if (run->live && run->open & bit)
+        put(worker, WIRE_CLOSED, number, &question, sizeof question);
+    run->answered |= bit;
+    run->open &= ~bit;
+}
+
 static void answer(struct worker *worker, const struct wire_frame *frame)
 {
     static const char hello[] =
         "{\"name\":\"agent\",\"version\":\"1\",\"description\":\"\",\"mode\":\"fiber\"}";
     uint64_t pong[3] = {0, 0};
-    uint32_t credit;
+    uint32_t credit, question;
     struct agent_run *run = &worker->runs[frame->run % RUNS_MAX];
 
     switch ((int)frame->type) {
@@ -342,7 +394,10 @@ static void answer(struct worker *worker, const struct wire_frame *frame)
         LAW(run->credit <= WIRE_WINDOW || worker->hostile, "a run gets too much credit");
         break;
     case WIRE_INPUT:
-        run->inputs++;
+        memcpy(&question, frame->data, sizeof question);
+        run->inputs += question == 0;
+        if (question > 0)
+            take_answer(worker, frame->run, question);
         break;
     case WIRE_SAVE:
         put(worker, WIRE_STATE, 0, "{}", 2);

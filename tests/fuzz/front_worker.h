@@ -36,6 +36,10 @@ void worker_check_credit(const struct worker *worker);
 void worker_emit(struct worker *worker, unsigned which, const char *type, const char *json,
                  size_t length);
 
+/* A task of one of its runs asks a person; or one that has asked waits no longer. */
+void worker_ask(struct worker *worker, unsigned which);
+void worker_give_up(struct worker *worker, unsigned which);
+
 /* The agent of one of its runs ends. */
 void worker_end(struct worker *worker, unsigned which, enum wire_status status);
 

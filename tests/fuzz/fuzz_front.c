@@ -23,8 +23,9 @@
 #include "front_image.h"
 #include "front_truth.h"
 #include "front_worker.h"
-#include "protocol/native.h"
+#include "protocol/encoders.h"
 #include "run/inside.h"
+#include "run/questions.h"
 #include "run/runs.h"
 
 #include <stdlib.h>
@@ -126,6 +127,7 @@ static void turn(void)
     uv_run(&loop, UV_RUN_NOWAIT);
     clients_turn(now_ms);
     clients_check(now_ms);
+    truths_check();
     workers_check();
     runs_check();
     image_turn();
@@ -204,12 +206,39 @@ static const char *make_json(bool is_text, size_t length, size_t *json_length)
     return json;
 }
 
+/* Return one of the encoders that there are. */
+static const struct encoder *choose_encoder(unsigned index)
+{
+    const struct encoder *encoders[32];
+    char names[] = ENCODER_NAMES, *rest = names, *name;
+    unsigned count = 0;
+
+    while ((name = strsep(&rest, ", ")) && count < 32) {
+        if (*name != '\0')
+            LAW((encoders[count++] = encoder_find(name)), "an encoder with a name is not found");
+    }
+    return encoders[index % count];
+}
+
+/* What a client may have said in its request; empty if the encoder has no terms. */
+static void make_terms(const struct encoder *encoder, unsigned which, struct buf *terms)
+{
+    (void)encoder;
+    (void)which;
+    (void)terms;
+}
+
+/* Read a run: how says from where, and its bits from 3 on in which protocol. */
 static void open_reader(unsigned index, uint8_t how, size_t room)
 {
     struct run *run = held[index].run;
     uint64_t after = how & 1 ? 0 : held[index].last, last = eventlog_last(run_log(run));
-    const struct answer_form form = {.encoder = &encoder_native};
+    const struct encoder *encoder = choose_encoder(how >> 3 & 15);
+    bool document = how & 4 && encoder->document;
+    struct answer_form form = {.encoder = encoder};
+    struct reader_form wanted = {.encoder = encoder};
     struct http_request *client;
+    struct buf terms = {0};
 
     if (how & 2)
         after = last;
@@ -217,13 +246,17 @@ static void open_reader(unsigned index, uint8_t how, size_t room)
         after = last;
     if (run_has_ended(run) && after == last)
         after = 0;
-    client = client_open(run, how & 4, how & 4 ? 0 : after, room);
-    if (client == NULL)
-        return;
-    if (how & 4)
+    make_terms(encoder, how >> 6, &terms);
+    if (buf_length(&terms) > 0) {
+        form.terms = wanted.terms = buf_data(&terms);
+        form.terms_size = wanted.terms_size = buf_length(&terms);
+    }
+    client = client_open(run, document, &wanted, document ? 0 : after, room);
+    if (client && document)
         collect_open(collectors, client, run, &form, 0);
-    else
+    else if (client)
         stream_open(streams, client, run, &form, after);
+    buf_finish(&terms);
 }
 
 static void submit(void)
@@ -260,7 +293,8 @@ static void submit(void)
     held[index].is_free = false;
     deployment_submit(deployment, run);
     if (how & 2)
-        open_reader(index, how >> 2 & 7, how & 128 ? take_size() : ROOM_ALL);
+        open_reader(index, (how >> 2 & 7) | (times >> 5 << 3) | (how << 1 & 0xc0),
+                    how & 128 ? take_size() : ROOM_ALL);
 }
 
 static struct run *take_run(unsigned *index)
@@ -289,15 +323,21 @@ static void cancel(void)
     run_cancel(run);
 }
 
+/* A person answers the oldest question, and says more. */
 static void give_input(void)
 {
+    const struct question *question;
     unsigned index;
     struct run *run = take_run(&index);
     size_t length;
     const char *json = make_json(false, take_size(), &length);
 
-    if (run)
-        run_give_input(run, json, length);
+    if (run == NULL)
+        return;
+    question = run_question_next(run, NULL);
+    if (question)
+        run_answer(run, question->id, json, length);
+    run_give_input(run, json, length);
 }
 
 static void forget(void)
@@ -311,16 +351,52 @@ static void forget(void)
     run_unref(run);
 }
 
+/* Events of the types that encoders know, also some whose members are not as they should be. */
+static const struct {
+    const char *type, *json;
+} told[] = {
+    {"reasoning", "{\"delta\":\"hm\"}"},
+    {"reasoning", "{\"delta\":\"\"}"},
+    {"text", "{\"delta\":\"\"}"},
+    {"text", "{\"scope\":\"a\",\"delta\":\"\\u00e4\\n\"}"},
+    {"text", "{\"delta\":7}"},
+    {"tool_call", "{\"id\":\"c1\",\"name\":\"add\",\"arguments\":{\"a\":2}}"},
+    {"tool_call", "{\"id\":\"c2\",\"name\":\"ask\",\"arguments\":{},\"client\":true}"},
+    {"tool_result", "{\"id\":\"c1\",\"content\":\"5\"}"},
+    {"tool_result", "{\"id\":\"c2\",\"content\":{\"a\":[1,null]}}"},
+    {"step", "{\"name\":\"look\",\"status\":\"started\"}"},
+    {"step", "{\"name\":\"look\",\"status\":\"done\"}"},
+    {"step", "{\"name\":\"look further\"}"},
+    {"usage", "{\"input_tokens\":11,\"output_tokens\":7}"},
+    {"state", "{\"value\":[1]}"},
+    {"tool_call", "[]"},
+    {"my.own", "null"},
+};
+
+#define TOLD (sizeof told / sizeof *told)
+
 static void emit(struct worker *worker)
 {
     uint8_t how = take();
-    size_t size = take_size(), length;
-    unsigned count = how & 8 ? 1 + take() % 32 : 1;
+    size_t size, length;
+    unsigned count, which = how >> 4;
 
+    if (how & 4) {
+        how = take() % (TOLD + 3);
+        if (how < TOLD)
+            worker_emit(worker, which, told[how].type, told[how].json, strlen(told[how].json));
+        else if (how == TOLD)
+            worker_give_up(worker, which);
+        else
+            worker_ask(worker, which);
+        return;
+    }
+    size = take_size();
+    count = how & 8 ? 1 + take() % 32 : 1;
     for (unsigned i = 0; i < count; i++) {
         const char *json = make_json(how & 1, size, &length);
 
-        worker_emit(worker, how >> 4,
+        worker_emit(worker, which,
                     how & 1   ? "text"
                     : how & 2 ? "step"
                               : "my.own-type",
