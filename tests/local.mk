@@ -80,6 +80,7 @@ check_PROGRAMS = \
 	tests/unit/test_worker_ctx \
 	tests/unit/test_worker_emit \
 	tests/unit/test_worker_ends \
+	tests/unit/test_worker_asks \
 	tests/unit/test_worker_inputs \
 	tests/unit/test_worker_load \
 	tests/unit/test_worker_requests \
@@ -118,6 +119,7 @@ tests_unit_test_worker_credit_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker
 tests_unit_test_worker_ctx_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_ctx.c
 tests_unit_test_worker_emit_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_emit.c
 tests_unit_test_worker_ends_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_ends.c
+tests_unit_test_worker_asks_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_asks.c
 tests_unit_test_worker_inputs_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_inputs.c
 tests_unit_test_worker_load_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_load.c
 tests_unit_test_worker_requests_SOURCES = $(WORKER_FIXTURE) tests/unit/test_worker_requests.c

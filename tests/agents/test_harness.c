@@ -463,6 +463,28 @@ static int ask(void *arg)
     return run_input(AGENT_FOREVER, &json);
 }
 
+static int ask_two(void *arg)
+{
+    const char *answer;
+
+    (void)arg;
+    ck_assert_int_eq(run_ask("{\"message\":\"1?\"}", 100, &answer), -ETIMEDOUT);
+    ck_assert_int_eq(run_ask("{\"message\":\"2?\"}", AGENT_FOREVER, &answer), 0);
+    ck_assert_str_eq(answer, "\"two\"");
+    return run_ask("{\"message\":\"3?\"}", AGENT_FOREVER, &answer);
+}
+
+CASE(questions_are_answered_by_their_ids)
+{
+    agent_test_reply(test, "q2", 5000, "\"two\"");
+    agent_test_reply(test, "q1", 200, "\"one\"");
+    ck_assert_int_eq(agent_test_call(test, ask_two, NULL), -ECANCELED);
+    ck_assert_uint_eq(agent_test_event(test, 1)->at_ms, 100);
+    ck_assert_str_eq(agent_test_event(test, 1)->json, "{\"id\":\"q2\",\"message\":\"2?\"}");
+    ck_assert_uint_eq(agent_test_event(test, 2)->at_ms, 5100);
+    ck_assert_uint_eq(agent_test_elapsed_ms(test), 5100);
+}
+
 CASE(inputs_come_when_they_should)
 {
     agent_test_input(test, 500, "\"second\"");

@@ -85,7 +85,7 @@ static void note_held(const struct wire_frame *frame)
 static void note_frame(const struct wire_frame *frame)
 {
     if (frame->type != WIRE_EVENT && frame->type != WIRE_END && frame->type != WIRE_WAITING &&
-        frame->type != WIRE_HELD) {
+        frame->type != WIRE_HELD && frame->type != WIRE_CLOSED) {
         ck_assert_uint_eq(frame->run, 0);
         other_frames++;
         return;
@@ -98,6 +98,8 @@ static void note_frame(const struct wire_frame *frame)
         note_waiting(frame);
     else if (frame->type == WIRE_HELD)
         note_held(frame);
+    else if (frame->type == WIRE_CLOSED)
+        accounts[frame->run].closed++;
     else
         note_end(frame);
 }

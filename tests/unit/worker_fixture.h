@@ -36,6 +36,7 @@ struct account {
     uint32_t given;          /* inputs */
     uint32_t taken, awaited; /* inputs, by its last report */
     unsigned report_count;   /* number of reports */
+    unsigned closed;         /* questions */
     uint32_t held;           /* tasks that wait for credit, by its last report */
     char reports[128];       /* TAKEN/AWAITED, each followed by a space; cut */
     bool ended;
