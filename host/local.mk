@@ -88,6 +88,10 @@ run_sources = \
 	host/run/runs.h
 
 protocol_sources = \
+	host/protocol/a2a.c \
+	host/protocol/a2a.h \
+	host/protocol/a2a_request.c \
+	host/protocol/a2a_request.h \
 	host/protocol/agui.c \
 	host/protocol/agui.h \
 	host/protocol/agui_request.c \
@@ -197,6 +201,10 @@ fleet_sources = \
 	host/fleet/watch.h
 
 api_sources = \
+	host/api/a2a.c \
+	host/api/a2a.h \
+	host/api/a2a_problem.c \
+	host/api/a2a_problem.h \
 	host/api/access.c \
 	host/api/access.h \
 	host/api/admission.c \
@@ -204,6 +212,8 @@ api_sources = \
 	host/api/agui.c \
 	host/api/agui.h \
 	host/api/api.h \
+	host/api/card.c \
+	host/api/card.h \
 	host/api/collect.c \
 	host/api/collect.h \
 	host/api/openai.c \

@@ -30,6 +30,7 @@ check_PROGRAMS = \
 	tests/agents/test_harness \
 	tests/agents/test_llm \
 	tests/agents/test_tools \
+	tests/unit/test_a2a_request \
 	tests/unit/test_base \
 	tests/unit/test_buf \
 	tests/unit/test_capacity \
@@ -456,6 +457,7 @@ CLEANFILES += tests/plugins/lib/liborigin_help.so
 
 E2E_TESTS = \
 	tests/e2e/test_abi.py \
+	tests/e2e/test_a2a_http.py \
 	tests/e2e/test_access.py \
 	tests/e2e/test_agui.py \
 	tests/e2e/test_agui_http.py \
@@ -572,6 +574,7 @@ soak: all
 
 PROTOCOL_CASES = \
 	tests/protocols/README.md \
+	tests/protocols/a2a-events.case \
 	tests/protocols/ag-ui-ends.case \
 	tests/protocols/ag-ui-events.case \
 	tests/protocols/ag-ui-gap.case \

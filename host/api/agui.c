@@ -37,7 +37,7 @@ static void start_wanted(const struct api *api, struct http_request *request, st
 {
     struct why why = {0};
 
-    if (chat_write(&wanted->chat, NULL, &start->input, &why) < 0) {
+    if (start_set_chat(start, &wanted->chat, &why) < 0) {
         problem_reply(request, 400, why_text(&why));
         start_finish(start);
     } else {

@@ -216,6 +216,17 @@ static void collector_finish(struct collector *collector)
         collector_send(collector);
 }
 
+/* The only question of a document is the first that is open. */
+static void add_event(struct document *document, unsigned keeps, const struct run *run,
+                      const struct event *event, const struct document_room *room)
+{
+    if (event->kind == EVENT_input_request &&
+        (buf_length(&document->question) > 0 || !run_question_at(run, event->sequence)))
+        document->events = event->sequence;
+    else
+        document_add(document, keeps, event, room);
+}
+
 /* Read all events that there are. After the last one of the answer the collector may be gone. */
 static void collector_read(struct collector *collector)
 {
@@ -231,7 +242,7 @@ static void collector_read(struct collector *collector)
         return;
     while (!done && cursor.at < log->end.at) {
         eventlog_read(log, &cursor, &scratch, &event);
-        document_add(&collector->document, collector->encoder->keeps, &event, &room);
+        add_event(&collector->document, collector->encoder->keeps, subscriber->run, &event, &room);
         done = event.kind == EVENT_done ||
                (event.kind == EVENT_input_request && event.sequence > collector->after &&
                 collector->encoder->question != QUESTION_GOES_ON &&
@@ -271,6 +282,58 @@ void collect_open(struct collectors *collectors, struct http_request *request, s
     if (!collector->late)
         http_wait(request, &handler, collector);
     collector_read(collector);
+}
+
+/* ---- documents at once ---- */
+
+/* What the run's client is charged while a document is made. */
+struct charge {
+    struct run *run;
+    size_t taken;
+};
+
+static bool take_charge(void *data, size_t bytes)
+{
+    struct charge *charge = data;
+
+    if (!run_take_memory(charge->run, bytes))
+        return false;
+    charge->taken += bytes;
+    return true;
+}
+
+void collect_read(struct run *run, unsigned keeps, uint64_t upto, struct document *document)
+{
+    struct charge charge = {.run = run};
+    const struct document_room room = {.take = take_charge, .data = &charge};
+    const struct eventlog *log = run_log(run);
+    struct log_cursor cursor = log->start;
+    struct buf scratch = {0};
+    struct event event;
+
+    if (cursor.sequence > 0)
+        document_add_gap(document);
+    while (cursor.at < log->end.at && cursor.sequence < upto) {
+        eventlog_read(log, &cursor, &scratch, &event);
+        add_event(document, keeps, run, &event, &room);
+    }
+    buf_finish(&scratch);
+    run_give_memory(run, charge.taken);
+}
+
+void collect_now(struct http_request *request, struct run *run, const struct answer_form *form)
+{
+    const struct document_encoder *encoder = form->encoder->document;
+    const struct encoding encoding = {
+        .run = run_identity(run), .terms = form->terms, .terms_size = form->terms_size};
+    struct document document = {.truncated = false};
+    struct buf body = {0};
+    unsigned status;
+
+    collect_read(run, encoder->keeps, UINT64_MAX, &document);
+    status = encoder->end(&document, &encoding, &body);
+    document_finish(&document);
+    http_reply(request, status, encoder->content_type, &body);
 }
 
 /* ---- time ---- */

@@ -36,4 +36,16 @@ void collectors_destroy(struct collectors *collectors);
 void collect_open(struct collectors *collectors, struct http_request *request, struct run *run,
                   const struct answer_form *form, uint64_t after);
 
+/*
+ * Answer at once with the document of the events that there are. The run does not count as
+ * read.
+ */
+void collect_now(struct http_request *request, struct run *run, const struct answer_form *form);
+
+/*
+ * Add the run's events up to this number to an empty document, which is truncated where the
+ * run's client has no room. document_finish() is due.
+ */
+void collect_read(struct run *run, unsigned keeps, uint64_t upto, struct document *document);
+
 #endif

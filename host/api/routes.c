@@ -17,10 +17,13 @@
  */
 #include "api/routes.h"
 
+#include "api/a2a.h"
+#include "api/a2a_problem.h"
 #include "api/access.h"
 #include "api/admission.h"
 #include "api/agui.h"
 #include "api/api.h"
+#include "api/card.h"
 #include "api/mcp.h"
 #include "api/openai.h"
 #include "api/runs.h"
@@ -188,7 +191,7 @@ static void handle_ready(const struct api *api, struct http_request *request,
 
 /* ---- routing ---- */
 
-#define NAMES_MAX     2
+#define NAMES_MAX     3
 #define NAME_MAX_SIZE 256
 
 /* The names in a path, in their order. */
@@ -198,6 +201,10 @@ struct path_names {
 };
 
 enum { OPEN = 1, BODY = 2 };
+
+/* Of each request of A2A, and of those that begin a task. */
+#define A2A_QUERY "A2A-Version on_disconnect deadline"
+#define A2A_REST  "/agents/{}/a2a/rest"
 
 static const struct route {
     const char *method;
@@ -212,6 +219,30 @@ static const struct route {
     {"POST", "/agents/{}/ag-ui", api_agui, BODY, NULL, NULL},
     {"GET", "/agents", handle_agents, 0, "", NULL},
     {"GET", "/agents/{}", handle_agent, 0, "", NULL},
+    {"GET", "/agents/{}/.well-known/agent-card.json", api_card_show, OPEN, NULL, NULL},
+    {"GET", "/.well-known/agent-card.json", api_card_show_root, OPEN, NULL, NULL},
+    {"POST", "/agents/{}/a2a", api_a2a_call, BODY, A2A_QUERY, &a2a_rpc_problems},
+    {"POST", A2A_REST "/message:send", api_a2a_send, BODY, A2A_QUERY, &a2a_rest_problems},
+    {"POST", A2A_REST "/message:stream", api_a2a_stream, BODY, A2A_QUERY, &a2a_rest_problems},
+    {"GET", A2A_REST "/tasks", api_a2a_list, 0,
+     "A2A-Version contextId status pageSize pageToken historyLength statusTimestampAfter "
+     "includeArtifacts",
+     &a2a_rest_problems},
+    {"POST", A2A_REST "/tasks/{}:cancel", api_a2a_cancel, BODY, "A2A-Version", &a2a_rest_problems},
+    {"POST", A2A_REST "/tasks/{}:subscribe", api_a2a_subscribe, BODY, "A2A-Version",
+     &a2a_rest_problems},
+    {"GET", A2A_REST "/tasks/{}:subscribe", api_a2a_subscribe, 0, "A2A-Version",
+     &a2a_rest_problems},
+    {"GET", A2A_REST "/tasks/{}", api_a2a_get, 0, "A2A-Version historyLength", &a2a_rest_problems},
+    {"POST", A2A_REST "/tasks/{}/pushNotificationConfigs", api_a2a_push, BODY, NULL,
+     &a2a_rest_problems},
+    {"GET", A2A_REST "/tasks/{}/pushNotificationConfigs", api_a2a_push, 0, NULL,
+     &a2a_rest_problems},
+    {"GET", A2A_REST "/tasks/{}/pushNotificationConfigs/{}", api_a2a_push, 0, NULL,
+     &a2a_rest_problems},
+    {"DELETE", A2A_REST "/tasks/{}/pushNotificationConfigs/{}", api_a2a_push, 0, NULL,
+     &a2a_rest_problems},
+    {"GET", A2A_REST "/extendedAgentCard", api_a2a_extended, 0, NULL, &a2a_rest_problems},
     {"GET", "/runs/{}", api_runs_show, 0, "", NULL},
     {"GET", "/runs/{}/events", api_runs_events, 0,
      "after as protocol last_event_id lastEventId access_token", NULL},

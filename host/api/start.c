@@ -4,11 +4,13 @@
 #include "api/api.h"
 #include "api/collect.h"
 #include "api/stream.h"
+#include "base/card.h"
 #include "base/why.h"
 #include "config/config.h"
 #include "fleet/registry.h"
 #include "http/answer.h"
 #include "http/request.h"
+#include "protocol/chat.h"
 #include "run/runs.h"
 
 #include <stdio.h>
@@ -57,6 +59,8 @@ void start_answer(const struct api *api, struct http_request *request, struct ru
         http_add_header(request, headers[0], headers[1]);
     if (form->answer == ANSWER_WAIT)
         collect_open(api->collectors, request, run, form, after);
+    else if (form->answer == ANSWER_NOW)
+        collect_now(request, run, form);
     else if (form->answer == ANSWER_DETACH)
         start_reply_state(request, 202, run);
     else
@@ -109,14 +113,22 @@ bool start_begin(const struct api *api, struct http_request *request, const char
     return refusal == ADMISSION_granted;
 }
 
+int start_set_chat(struct start *start, const struct chat *chat, struct why *why)
+{
+    const struct card *card = start->deployment ? deployment_card(start->deployment) : NULL;
+    cJSON *schema = card && card->input ? cJSON_Parse(json_schema_text(card->input)) : NULL;
+    int status = chat_write(chat, schema, &start->input, why);
+
+    cJSON_Delete(schema);
+    return status;
+}
+
 /* Say to the agent how its client speaks. */
 static void add_variables(struct start *start)
 {
     struct run_request *wanted = &start->wanted;
 
     wire_append_pair(&wanted->vars, "request.protocol", start->protocol);
-    if (wanted->thread)
-        wire_append_pair(&wanted->vars, "request.thread", wanted->thread);
 }
 
 void start_run(const struct api *api, struct http_request *request, struct start *start)

@@ -13,9 +13,11 @@
 #include "api/request.h"
 
 struct api;
+struct chat;
 struct deployment;
 struct http_request;
 struct run;
+struct why;
 
 struct start {
     struct deployment *deployment; /* NULL: there is none, and start_run() refuses */
@@ -37,6 +39,12 @@ struct request_view start_view(struct http_request *request);
 #define DISCONNECT_DEFAULT (UINT_MAX - 1)
 bool start_begin(const struct api *api, struct http_request *request, const char *agent,
                  const char *protocol, unsigned linger_s, struct start *start);
+
+/*
+ * Set the input to what the agent takes of the conversation (protocol/chat.h). -EINVAL, and
+ * why, if there is no conversation or the agent takes none.
+ */
+int start_set_chat(struct start *start, const struct chat *chat, struct why *why);
 
 /* The start is finished, and the request is answered. */
 void start_run(const struct api *api, struct http_request *request, struct start *start);

@@ -422,6 +422,11 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     run_subscribe(run, &stream->subscriber, after, &gap);
     feed_open(&stream->feed, form->encoder, &encoding, run_log(run), &stream->subscriber.cursor,
               after, &gap);
+    if (form->first) {
+        stream->taken = buf_length(form->first);
+        buf_append(&stream->feed.own, buf_data(form->first), stream->taken);
+        buf_finish(form->first);
+    }
     http_stream(request, form->encoder->content_type, &handler, stream);
 }
 

@@ -69,6 +69,15 @@ void http_add_header(struct http_request *request, const char *name, const char 
     request->headers[at].value = mem_strdup(value);
 }
 
+static bool has_header(const struct http_request *request, const char *name)
+{
+    for (int i = 0; i < request->header_count; i++) {
+        if (strcmp(request->headers[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body)
 {
@@ -84,7 +93,8 @@ void http_reply(struct http_request *request, unsigned status, const char *conte
     request->status = status;
     if (content_type)
         MHD_add_response_header(request->response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    if (!has_header(request, MHD_HTTP_HEADER_CACHE_CONTROL))
+        MHD_add_response_header(request->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(request->response, "X-Content-Type-Options", "nosniff");
     request->holder = NULL;
     request->state = REQUEST_REPLIED;

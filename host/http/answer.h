@@ -19,8 +19,9 @@ struct http_request;
 void http_add_header(struct http_request *request, const char *name, const char *value);
 
 /*
- * Takes the body over. content_type NULL: an answer without a body, such as 204. If the
- * client has no room for a large body, it gets a refusal instead.
+ * Takes the body over. Not to be stored, unless a header Cache-Control was added. content_type
+ * NULL: an answer without a body, such as 204. If the client has no room for a large body, it gets
+ * a refusal instead.
  */
 void http_reply(struct http_request *request, unsigned status, const char *content_type,
                 struct buf *body);

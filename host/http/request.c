@@ -55,6 +55,13 @@ const char *http_host(const struct http_request *request)
                                      : http_header(request, MHD_HTTP_HEADER_HOST);
 }
 
+bool http_is_secure(const struct http_request *request)
+{
+    const char *scheme = request->client ? http_header(request, "X-Forwarded-Proto") : NULL;
+
+    return request->http->is_tls || (scheme && strcasecmp(scheme, "https") == 0);
+}
+
 const char *http_query_next(const struct http_request *request, const char *name)
 {
     return target_next(&request->target, name);

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct http_request;
@@ -22,6 +23,9 @@ const char *http_query_next(const struct http_request *request, const char *name
 /* Return the name by which the client asked for this server, with or without a port; NULL if it
  * gave none, which only HTTP/1.0 may do. */
 const char *http_host(const struct http_request *request);
+
+/* Return true if the client speaks TLS, to this server or to a trusted proxy. */
+bool http_is_secure(const struct http_request *request);
 
 /* Numeric, without the port; that of a trusted proxy's client. "unix" for a unix socket's. */
 const char *http_client_address(const struct http_request *request);

@@ -87,6 +87,7 @@ void document_add_gap(struct document *document)
 void document_add(struct document *document, unsigned keeps, const struct event *event,
                   const struct document_room *room)
 {
+    document->events = event->sequence;
     switch (event->kind) {
     case EVENT_text:
         add_delta(document, &document->text, room, event);

@@ -36,6 +36,7 @@ struct document {
     struct buf question;  /* JSON of the event input_request that ends the wait, or empty */
     uint64_t asked;       /* the number of that event */
     struct buf done;      /* JSON of the event done, or empty */
+    uint64_t events;      /* number of the last event that was added, 0 for none */
     size_t usage_charge;
     bool truncated;
 };

@@ -1,5 +1,6 @@
 #include "protocol/encoders.h"
 
+#include "protocol/a2a.h"
 #include "protocol/agui.h"
 #include "protocol/mcp.h"
 #include "protocol/native.h"
@@ -8,6 +9,7 @@
 static const struct encoder *const encoders[] = {
     &encoder_native,
     &encoder_openai,
+    &encoder_a2a,
     &encoder_message,
     &encoder_agui,
     &encoder_mcp,

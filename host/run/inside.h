@@ -53,6 +53,7 @@ struct run {
     TAILQ_ENTRY(run) in_quota;
     char *key; /* what runs->by_key compares; NULL: none */
     unsigned char digest[DIGEST_SIZE];
+    uint64_t changed;         /* number of the last change of its state, of all runs' changes */
     uint64_t ended_at;        /* ms of the loop's clock */
     TAILQ_ENTRY(run) in_list; /* in runs->live or runs->retained */
     /* run.c */
@@ -63,7 +64,7 @@ struct run {
     bool takes_inputs;          /* a task has waited for one, or has taken one */
     uint32_t inputs_sent, inputs_taken;
     uint32_t input_sizes[RUN_INPUTS_MAX]; /* of those between, by their numbers */
-    bool told; /* see run_tell_end() */
+    bool told;                            /* see run_tell_end() */
     bool cancelling;
     enum run_canceller canceller; /* of a run that is, or was, cancelling or cancelled */
     bool held;                    /* tasks of its agent wait for credit */
@@ -86,6 +87,9 @@ int runs_make_id(struct runs *runs, char id[RUN_ID_LENGTH + 1]);
 
 /* Put a new run into the table, which takes over a reference. */
 void runs_enter(struct runs *runs, struct run *run, const struct run_request *request);
+
+/* The run's state has changed. */
+void runs_note_change(struct runs *runs, struct run *run);
 
 /* The run has ended: keep it for the retention. */
 void runs_retain(struct runs *runs, struct run *run);

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct encoder;
@@ -27,6 +28,7 @@ enum run_answer {
     ANSWER_STREAM, /* its events as they come */
     ANSWER_WAIT,   /* one document at its end */
     ANSWER_DETACH, /* its state, at once */
+    ANSWER_NOW,    /* the document of what there is, at once */
 };
 
 /* How a client reads a run: what the reader of its protocol has chosen. */
@@ -35,6 +37,11 @@ struct answer_form {
     const struct encoder *encoder;
     const void *terms; /* of the encoder (protocol/encoder.h); NULL: none */
     size_t terms_size;
+    /*
+     * Bytes that a stream begins with, which the run was charged for (run_take_memory());
+     * the stream takes them over. NULL: none.
+     */
+    struct buf *first;
 };
 
 /* A run as it is wanted. run_create() copies the texts. */
@@ -52,6 +59,7 @@ struct run_request {
     uint64_t grace_ms;           /* how long the agent may take to stop once it is cancelled */
     const char *thread;          /* the conversation that it is a turn of; NULL: none */
     const char *note;            /* what its protocol needs to know again; NULL: nothing */
+    bool own_thread;             /* it begins one, which has the run's id */
     struct answer_form form;     /* run_create() has no use for it */
     struct buf vars; /* pairs for the agent's ctx_get(); run_create() leaves the buffer empty */
 };

@@ -81,6 +81,7 @@ static void run_set_state(struct run *run, enum run_state state)
 {
     assert(may[run->state] & 1u << state);
     run->state = state;
+    runs_note_change(run->runs, run);
 }
 
 const char *run_error_code(enum run_error error)
@@ -150,6 +151,8 @@ struct buf *run_pairs(struct run *run, const struct run_agent *agent)
     wire_append_pair(&run->pairs, "run.agent", agent->name);
     wire_append_pair(&run->pairs, "plugin.version", agent->version);
     wire_append_pair(&run->pairs, "plugin.generation", generation);
+    if (run->identity.thread)
+        wire_append_pair(&run->pairs, "request.thread", run->identity.thread);
     return &run->pairs;
 }
 
@@ -282,7 +285,9 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     run->refs = 2; /* the table's and the caller's */
     run->runs = runs;
     run->identity.agent = mem_strdup(request->agent);
-    run->identity.thread = request->thread ? mem_strdup(request->thread) : NULL;
+    run->identity.thread = request->thread       ? mem_strdup(request->thread)
+                           : request->own_thread ? mem_strdup(run->identity.id)
+                                                 : NULL;
     run->identity.created = time(NULL);
     run->log = eventlog_create();
     questions_init(&run->questions);

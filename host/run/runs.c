@@ -68,6 +68,7 @@ struct runs {
     unsigned char random[RANDOM_BYTES];
     size_t random_left;
     struct quotas quotas;
+    uint64_t changes; /* of runs' states, so far */
     struct run_list live;
     struct run_list retained; /* oldest first */
     size_t live_count;
@@ -132,6 +133,63 @@ struct run *runs_find_key(const struct runs *runs, const char *subject, const ch
 
     free(wanted);
     return found ? (struct run *)((char *)*found - offsetof(struct run, key)) : NULL;
+}
+
+/* ---- lists ---- */
+
+void runs_note_change(struct runs *runs, struct run *run)
+{
+    run->changed = ++runs->changes;
+}
+
+uint64_t run_changed(const struct run *run)
+{
+    return run->changed;
+}
+
+static bool is_wanted(const struct runs *runs, const struct runs_query *query,
+                      const struct run *run)
+{
+    const char *thread = run->identity.thread ? run->identity.thread : run->identity.id;
+
+    return query->states & 1u << run->state && strcmp(run->subject, query->subject) == 0 &&
+           strcmp(run->identity.agent, query->agent) == 0 &&
+           (query->thread == NULL || strcmp(thread, query->thread) == 0) &&
+           (!run->is_retained || uv_now(runs->loop) - run->ended_at <= query->age_ms);
+}
+
+unsigned runs_list(const struct runs *runs, const struct runs_query *query, struct run **out,
+                   unsigned most, size_t *total)
+{
+    const struct quota *quota = quota_find(&runs->quotas, query->client);
+    const struct quota_runs *lists[] = {quota ? &quota->busy : NULL, quota ? &quota->idle : NULL};
+    unsigned count = 0, left = RUNS_LIST_MAX;
+    struct run *run;
+
+    *total = 0;
+    for (int i = 0; quota && i < 2; i++) {
+        TAILQ_FOREACH_REVERSE(run, lists[i], quota_runs, in_quota)
+        {
+            unsigned at = count;
+            if (left == 0)
+                return count;
+            left--;
+            if (!is_wanted(runs, query, run))
+                continue;
+            (*total)++;
+            if (run->changed >= query->before ||
+                (count == most && out[count - 1]->changed > run->changed))
+                continue;
+            if (count < most)
+                count++;
+            else
+                at--;
+            for (; at > 0 && out[at - 1]->changed < run->changed; at--)
+                out[at] = out[at - 1];
+            out[at] = run;
+        }
+    }
+    return count;
 }
 
 /* ---- memory ---- */
@@ -449,6 +507,7 @@ void runs_enter(struct runs *runs, struct run *run, const struct run_request *re
         tsearch(&run->key, &runs->by_key, compare_keys);
     }
     TAILQ_INSERT_TAIL(&runs->live, run, in_list);
+    runs_note_change(runs, run);
     runs->live_count++;
     account(runs, run);
 }

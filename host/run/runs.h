@@ -51,6 +51,29 @@ void runs_lookup(struct runs *runs, const char *id, void (*done)(void *data, str
 struct run *runs_find_key(const struct runs *runs, const char *subject, const char *agent,
                           const char *key);
 
+/* Which runs of a client are to be listed. The texts must not be NULL unless it is said. */
+struct runs_query {
+    const char *client, *subject, *agent;
+    const char *thread; /* NULL: any. That of a run without one is its id. */
+    unsigned states;    /* bits, by enum run_state */
+    uint64_t before;    /* only runs whose run_changed() is less */
+    uint64_t age_ms;    /* only runs that live, or ended at most so long ago */
+};
+
+/* Runs of a client that are looked at to list some; the oldest beyond are not found. */
+#define RUNS_LIST_MAX 10000
+
+/*
+ * List at most `most` runs, those whose state has changed last coming first, and return
+ * their number; total counts all that are alike but for `before`. They are valid until the loop
+ * goes on.
+ */
+unsigned runs_list(const struct runs *runs, const struct runs_query *query, struct run **out,
+                   unsigned most, size_t *total);
+
+/* Return a number that grows with each change of a run's state, among all runs. */
+uint64_t run_changed(const struct run *run);
+
 /* Return the number of runs that have not ended: all, and those of a client. */
 size_t runs_live(const struct runs *runs);
 unsigned runs_live_of(const struct runs *runs, const char *client);

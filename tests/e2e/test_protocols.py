@@ -64,7 +64,7 @@ def read_cases(path):
                     cases[-1].keep = int(line[5:])
                 elif line.startswith("protocol "):
                     cases[-1].protocol = line[9:]
-                elif line.startswith("terms "):
+                elif line.startswith(("terms ", "thread ")):
                     cases[-1].terms = True
         elif word == "events":
             cases[-1].end = read_end(lines.pop())

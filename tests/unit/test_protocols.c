@@ -49,6 +49,7 @@ struct protocol_case {
     char name[128];
     const struct encoder *encoder;
     struct buf terms; /* of the encoder */
+    char thread[128]; /* "": none */
     size_t keep;
     struct runs *runs;
     struct run *run; /* NULL until it has events */
@@ -72,6 +73,7 @@ static void begin_run(struct protocol_case *tested)
                                  .log_budget = 256 * 1024 * 1024};
     struct run_request request = {.agent = "e2e_case",
                                   .subject = "",
+                                  .thread = *tested->thread ? tested->thread : NULL,
                                   .linger_ms = NEVER,
                                   .deadline_ms = NEVER,
                                   .grace_ms = NEVER};
@@ -397,6 +399,8 @@ static void check_file(const char *path)
             } else if (strncmp(line, "protocol ", 9) == 0) {
                 tested.encoder = encoder_find(line + 9);
                 ck_assert_msg(tested.encoder, "there is no encoder %s", line + 9);
+            } else if (strncmp(line, "thread ", 7) == 0) {
+                snprintf(tested.thread, sizeof tested.thread, "%s", line + 7);
             } else if (strncmp(line, "keep ", 5) == 0)
                 tested.keep = strtoul(line + 5, NULL, 10);
         } else if (block == BLOCK_EVENTS) {
