@@ -49,6 +49,7 @@ check_PROGRAMS = \
 	tests/unit/test_log_fact \
 	tests/unit/test_log_queue \
 	tests/unit/test_lookup \
+	tests/unit/test_mcp \
 	tests/unit/test_native \
 	tests/unit/test_pack \
 	tests/unit/test_patience \
@@ -501,6 +502,7 @@ E2E_TESTS = \
 	tests/e2e/test_loading.py \
 	tests/e2e/test_log.py \
 	tests/e2e/test_many.py \
+	tests/e2e/test_mcp_http.py \
 	tests/e2e/test_modes.py \
 	tests/e2e/test_names.py \
 	tests/e2e/test_openai_http.py \

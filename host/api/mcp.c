@@ -25,6 +25,7 @@
 #include "api/api.h"
 #include "api/lookup.h"
 #include "api/mcp_session.h"
+#include "api/question.h"
 #include "api/start.h"
 #include "base/json.h"
 #include "base/json_writer.h"
@@ -117,6 +118,10 @@ static unsigned write_problem(const struct problem *problem, const char *id, str
     }
     if (strcmp(code, "body_not_json") == 0)
         number = PARSE_ERROR;
+    if (strcmp(code, "no_answer") == 0 && id) {
+        number = INVALID_PARAMS;
+        status = 200;
+    }
     if (strcmp(code, "no_such_agent") == 0 || strcmp(code, "protocol_is_off") == 0) {
         number = INVALID_PARAMS;
         status = 200;
@@ -132,9 +137,10 @@ static void refuse_with(const struct exchange *exchange, unsigned status, int co
                         const char *message, const char *data)
 {
     const struct mcp_json *id = &exchange->message.id;
+    size_t id_length = exchange->message.kind == MCP_RESPONSE ? 0 : id->length;
     struct buf body = {0};
 
-    append_error(&body, id->at, id->length, code, message, data);
+    append_error(&body, id->at, id_length, code, message, data);
     http_reply(exchange->request, status, "application/json", &body);
 }
 
@@ -267,7 +273,8 @@ static void discover(const struct exchange *exchange)
 static bool is_tool(const struct deployment *deployment, struct deployment_snapshot *shot)
 {
     deployment_snapshot(deployment, shot);
-    return shot->serves && setting_has_word(deployment_settings(deployment)->protocols, "mcp");
+    return shot->serves && shot->current &&
+           setting_has_word(deployment_settings(deployment)->protocols, "mcp");
 }
 
 /* Return the tool with the first name after this one, or NULL; names come in their order. */
@@ -286,9 +293,14 @@ static const struct deployment *next_tool(const struct registry *registry, const
     return next;
 }
 
+static void append_schema(struct json_writer *json, const char *name, const char *schema)
+{
+    json_raw(json, name, schema, strlen(schema));
+}
+
 static void append_tool(const struct deployment *deployment, struct json_writer *json)
 {
-    static const char any[] = "{\"type\":\"object\"}";
+    const struct card *card = deployment_card(deployment);
     struct generation_snapshot current;
     struct deployment_snapshot shot;
 
@@ -296,9 +308,13 @@ static void append_tool(const struct deployment *deployment, struct json_writer 
     generation_snapshot(shot.current, &current);
     json_open(json, NULL, '{');
     json_text(json, "name", shot.name);
+    json_text(json, "title", card->title);
     if (*current.description)
         json_text(json, "description", current.description);
-    json_raw(json, "inputSchema", any, strlen(any));
+    append_schema(json, "inputSchema",
+                  card->input ? json_schema_text(card->input) : "{\"type\":\"object\"}");
+    if (card->output)
+        append_schema(json, "outputSchema", json_schema_text(card->output));
     json_close(json, '}');
 }
 
@@ -388,6 +404,27 @@ static char *set_key(const struct exchange *exchange, struct start *start)
     return key;
 }
 
+static const char *on_header(void *data, const char *name)
+{
+    return http_header(data, name);
+}
+
+/* The agent may want headers that repeat some of its input, for proxies to read. */
+static bool check_params(const struct exchange *exchange, const struct deployment *deployment)
+{
+    const struct card *card = deployment ? deployment_card(deployment) : NULL;
+    struct why why = {0};
+    bool fits = true;
+
+    if (card && card->input)
+        fits = mcp_params_match(json_schema_text(card->input), exchange->message.arguments,
+                                on_header, exchange->request, &why);
+    if (!fits)
+        refuse(exchange, 400, HEADER_MISMATCH, why_text(&why));
+    why_finish(&why);
+    return fits;
+}
+
 static void start_call(const struct exchange *exchange)
 {
     const struct mcp_message *message = &exchange->message;
@@ -398,6 +435,10 @@ static void start_call(const struct exchange *exchange)
 
     if (!start_begin(exchange->api, exchange->request, message->name, "mcp", linger, &start))
         return;
+    if (!(exchange->flags & MCP_LEGACY) && !check_params(exchange, start.deployment)) {
+        start_finish(&start);
+        return;
+    }
     if (message->arguments.length > 0)
         buf_append(&start.input, message->arguments.at, message->arguments.length);
     else
@@ -435,25 +476,26 @@ static struct answer *answer_create(uint64_t asked, struct mcp_json json, const 
     return answer;
 }
 
-/* Hand the client's answer to the agent. */
-static int give_answer(struct run *run, const struct question *question, struct mcp_json json)
+/*
+ * Hand the client's answer to the agent; null if the person declined, or, if the question's
+ * schema does not take that, cancel the run. False if the request was refused.
+ */
+static bool give_answer(const struct lookup *lookup, struct run *run,
+                        const struct question *question, struct mcp_json json)
 {
     struct buf content = {0};
-    int status;
+    struct why why = {0};
+    bool given = true;
 
-    mcp_answer(question->json, question->length, json.at, json.length, &content);
-    status = run_answer(run, question->id, buf_data(&content), buf_length(&content));
+    if (!mcp_answer(question->json, question->length, json.at, json.length, &content) &&
+        run_question_check(question, buf_data(&content), buf_length(&content), &why) < 0)
+        run_cancel(run);
+    else
+        given = question_give(lookup->api, lookup->request, run, question, buf_data(&content),
+                              buf_length(&content));
+    why_finish(&why);
     buf_finish(&content);
-    return status;
-}
-
-static void refuse_answer(const struct lookup *lookup, int status)
-{
-    bool is_busy = status == -EAGAIN || status == -EDQUOT;
-
-    problem_reply(lookup->request, is_busy ? 429 : 400,
-                  is_busy ? "the agent has not taken what it was sent before; try again later"
-                          : "this question is not open: it was answered, or the run has ended");
+    return given;
 }
 
 static void on_answered(const struct lookup *lookup, struct run *run)
@@ -461,17 +503,16 @@ static void on_answered(const struct lookup *lookup, struct run *run)
     const struct answer *answer = lookup->data;
     const struct question *question = run_question_at(run, answer->asked);
     struct buf nothing = {0};
-    int status = question ? give_answer(run, question, answer->json) : -EALREADY;
 
-    if (status < 0)
-        refuse_answer(lookup, status);
-    else
+    if (question == NULL)
+        admission_refuse(lookup->request, ADMISSION_no_open_question, NULL);
+    else if (give_answer(lookup, run, question, answer->json))
         http_reply(lookup->request, 202, NULL, &nothing);
 }
 
 static void no_question(const struct lookup *lookup)
 {
-    problem_reply(lookup->request, 400, "this server has not sent a request with this id");
+    admission_refuse(lookup->request, ADMISSION_no_open_question, NULL);
 }
 
 /* The client's response to elicitation/create. */
@@ -489,7 +530,7 @@ static void take_response(const struct exchange *exchange)
         id[message->id.length - 2] = '\0';
     }
     if (position_read(id, &position) < 0) {
-        refuse(exchange, 400, INVALID_REQUEST, "this server has not sent a request with this id");
+        admission_refuse(exchange->request, ADMISSION_no_open_question, NULL);
         return;
     }
     lookup = lookup_create(exchange->api, exchange->request, on_answered);
@@ -506,7 +547,6 @@ static void go_on(const struct lookup *lookup, struct run *run)
     const struct question *question = run_question_at(run, answer->asked);
     struct mcp_json given = {"", 0};
     uint64_t after = answer->asked;
-    int status = 0;
 
     if (strcmp(run_agent_name(run), lookup->name) != 0 || after > eventlog_last(run_log(run))) {
         problem_reply(lookup->request, 400, "requestState is not of a call of this tool");
@@ -515,14 +555,11 @@ static void go_on(const struct lookup *lookup, struct run *run)
     if (question)
         json_member_find(answer->json.at, answer->json.length, question->id, &given.at,
                          &given.length);
-    if (question && given.length > 0)
-        status = give_answer(run, question, given);
-    else if (question)
+    if (question && given.length > 0 && !give_answer(lookup, run, question, given))
+        return;
+    if (question && given.length == 0)
         after--;
-    if (status == -EAGAIN || status == -EDQUOT)
-        refuse_answer(lookup, status);
-    else
-        start_answer(lookup->api, lookup->request, run, &lookup->form, after);
+    start_answer(lookup->api, lookup->request, run, &lookup->form, after);
 }
 
 static void no_call(const struct lookup *lookup)
@@ -722,7 +759,7 @@ void api_mcp_post(const struct api *api, struct http_request *request, const cha
         return;
     }
     status = mcp_read(buf_data(view.body), buf_length(view.body), &exchange.message, &why);
-    if (exchange.message.id.length > 0) {
+    if (exchange.message.id.length > 0 && exchange.message.kind == MCP_REQUEST) {
         id = mem_printf("%.*s", (int)exchange.message.id.length, exchange.message.id.at);
         http_set_problem_shape(request, &api_mcp_problems, id);
         free(id);
@@ -792,7 +829,7 @@ void api_mcp_get(const struct api *api, struct http_request *request, const char
     (void)names;
     if (!begin_verb(&exchange, message))
         return;
-    if (event_id == NULL) {
+    if (event_id == NULL || strcmp(http_method(request), "GET") != 0) {
         refuse_verb(&exchange, message);
     } else if (position_read(event_id, &position) < 0) {
         refuse(&exchange, 400, INVALID_REQUEST,

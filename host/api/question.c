@@ -6,7 +6,7 @@
 #include "api/request.h"
 #include "api/start.h"
 #include "base/mem.h"
-#include "config/config.h"
+#include "base/why.h"
 #include "http/request.h"
 #include "run/questions.h"
 #include "run/run.h"
@@ -22,53 +22,62 @@ struct wanted {
     char bytes[]; /* the terms, then the JSON */
 };
 
-static void refuse(const struct lookup *lookup, enum admission refusal)
-{
-    admission_refuse(lookup->request, refusal,
-                     &(struct admission_facts){.max_body = lookup->api->config->max_body});
-}
-
 static void refuse_unknown(const struct lookup *lookup)
 {
-    refuse(lookup, ADMISSION_no_open_question);
+    admission_refuse(lookup->request, ADMISSION_no_open_question, NULL);
 }
 
-static enum admission give(const struct lookup *lookup, struct run *run)
+static enum admission give(const struct api *api, struct run *run, const struct question *question,
+                           const char *json, size_t length)
 {
-    const struct wanted *wanted = lookup->data;
-    const struct question *question = run_question_at(run, wanted->sequence);
-
-    if (strcmp(run_agent_name(run), lookup->name) != 0 || question == NULL)
+    if (question == NULL)
         return ADMISSION_no_open_question;
-    if (wanted->is_cancel) {
-        run_cancel(run);
-        return ADMISSION_granted;
-    }
-    if (!admission_has_memory(wanted->json_length))
+    if (!admission_has_memory(length))
         return ADMISSION_no_memory;
-    switch (
-        run_answer(run, question->id, wanted->bytes + wanted->terms_size, wanted->json_length)) {
+    switch (run_answer(run, question->id, json, length)) {
     case 0:
         return ADMISSION_granted;
+    case -EINVAL:
+        return ADMISSION_no_answer;
     case -EAGAIN:
         return ADMISSION_inputs_pending;
     case -EDQUOT:
-        return admission_no_room(lookup->api);
+        return admission_no_room(api);
     default:
         return ADMISSION_no_open_question;
     }
 }
 
+bool question_give(const struct api *api, struct http_request *request, struct run *run,
+                   const struct question *question, const char *json, size_t length)
+{
+    enum admission refusal = give(api, run, question, json, length);
+    struct why why = {0};
+
+    if (refusal == ADMISSION_granted)
+        return true;
+    if (refusal == ADMISSION_no_answer)
+        run_question_check(question, json, length, &why);
+    admission_refuse(request, refusal,
+                     &(struct admission_facts){.question = question ? question->id : NULL,
+                                               .reason = why_text(&why)});
+    why_finish(&why);
+    return false;
+}
+
 static void answer(const struct lookup *lookup, struct run *run)
 {
     const struct wanted *wanted = lookup->data;
+    const struct question *question = run_question_at(run, wanted->sequence);
     struct answer_form form = lookup->form;
-    enum admission refusal = give(lookup, run);
 
-    if (refusal != ADMISSION_granted) {
-        refuse(lookup, refusal);
+    if (strcmp(run_agent_name(run), lookup->name) != 0)
+        question = NULL;
+    if (question && wanted->is_cancel)
+        run_cancel(run);
+    else if (!question_give(lookup->api, lookup->request, run, question,
+                            wanted->bytes + wanted->terms_size, wanted->json_length))
         return;
-    }
     form.terms = wanted->terms_size > 0 ? wanted->bytes : NULL;
     form.terms_size = wanted->terms_size;
     start_answer(lookup->api, lookup->request, run, &form, wanted->sequence);

@@ -7,8 +7,19 @@
 
 #include "run/request.h"
 
+#include <stdbool.h>
+
 struct api;
 struct http_request;
+struct question;
+struct run;
+
+/*
+ * Hand the answer, JSON, to the agent that has asked; question NULL: it is not open. Return
+ * false if the request was refused.
+ */
+bool question_give(const struct api *api, struct http_request *request, struct run *run,
+                   const struct question *question, const char *json, size_t length);
 
 /*
  * id is the question's name on the wire, RUN.N, where N is the number of its event. json is the

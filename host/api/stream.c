@@ -238,7 +238,7 @@ static bool stream_send(struct stream *stream)
         stream_give_memory(stream);
     if (sent > 0 || blocked != stream->pace.blocked) {
         stream_stamp(stream, blocked);
-        if (feed->encoder->gathers && !blocked)
+        if (feed->encoder->gathers && !blocked && feed->cursor.sequence > 1) /* the host's first */
             stream_gather(stream);
     }
     if (blocked && feed_backlog(feed) >= BEHIND)

@@ -7,7 +7,7 @@
  *
  * Progress must grow: it is the event's number. Progress for each token of a model would be
  * too much for most clients, so text is gathered (encoder.h). The response is made of the
- * whole log, which the encoder recalls, so no state is kept.
+ * whole log, which the encoder recalls.
  *
  * In 2025, each frame has an id, RUN.N, by which the client resumes its stream; N is the
  * event's number. A question's frame has the same id as its request, so the client's answer
@@ -207,16 +207,19 @@ static void append_elicitation(struct buf *out, const char *json, size_t length)
     }
 }
 
-void mcp_answer(const char *question, size_t question_length, const char *answer,
+bool mcp_answer(const char *question, size_t question_length, const char *answer,
                 size_t answer_length, struct buf *out)
 {
-    struct text content = member(answer, answer_length, "content");
+    struct text content = {"", 0};
 
+    if (member_is(answer, answer_length, "action", "\"accept\""))
+        content = member(answer, answer_length, "content");
     if (wants_field(member(question, question_length, "schema")))
         content = member(content.at, content.length, FIELD);
-    if (content.length == 0 || !member_is(answer, answer_length, "action", "\"accept\""))
-        content = (struct text){"null", 4};
+    if (content.length == 0)
+        buf_puts(out, "null");
     append(out, content);
+    return content.length > 0;
 }
 
 /* ---- the response ---- */
@@ -429,12 +432,23 @@ static void ask(struct buf *out, const struct encoding *encoding, const struct c
     buf_puts(out, "}}" END);
 }
 
+/*
+ * A client of 2025 that has cancelled its call wants no response. One that has declined to answer
+ * does, though its run is cancelled, too: a response too many is ignored, so whoever was asked
+ * gets one.
+ */
+static bool wants_response(const struct call *call, bool was_asked, const struct event *event)
+{
+    return !(call->flags & MCP_LEGACY) || was_asked ||
+           !member_is(event->json, event->json_length, "reason", "\"client\"");
+}
+
 static void mcp_event(void *state, const struct encoding *encoding, const struct event *event,
                       struct buf *out)
 {
     struct call call = call_of(encoding);
+    bool *was_asked = state;
 
-    (void)state;
     if (call.token.length == 0 && event->kind != EVENT_input_request && event->kind != EVENT_done)
         return;
     switch (event->kind) {
@@ -453,11 +467,11 @@ static void mcp_event(void *state, const struct encoding *encoding, const struct
     case EVENT_usage:
         break;
     case EVENT_input_request:
+        *was_asked = true;
         ask(out, encoding, &call, event);
         break;
-    case EVENT_done: /* a client of 2025 that has cancelled wants no response */
-        if (!(call.flags & MCP_LEGACY) ||
-            !member_is(event->json, event->json_length, "reason", "\"client\""))
+    case EVENT_done:
+        if (wants_response(&call, *was_asked, event))
             respond(out, encoding, &call, event->sequence);
         break;
     default:
@@ -500,9 +514,13 @@ static const struct document_encoder document_mcp_asks = {
     .end = document_end,
 };
 
-#define STREAM                                                                                 \
-    .content_type = "text/event-stream", .recalls = true, .gathers = true, .begin = mcp_begin, \
-    .event = mcp_event, .gap = mcp_gap, .question = mcp_question
+/* None but x-request-id, which whoever says some gets. */
+static const char *const headers[] = {NULL};
+
+#define STREAM                                                                                \
+    .content_type = "text/event-stream", .headers = headers, .state_size = sizeof(bool),      \
+    .recalls = true, .gathers = true, .begin = mcp_begin, .event = mcp_event, .gap = mcp_gap, \
+    .question = mcp_question
 
 const struct encoder encoder_mcp = {.name = "mcp", STREAM, .document = &document_mcp};
 const struct encoder encoder_mcp_asks = {.name = "mcp", STREAM, .document = &document_mcp_asks};

@@ -26,9 +26,9 @@ void mcp_terms(struct buf *terms, unsigned flags, const char *id, size_t id_leng
 
 /*
  * Read the answer to a question, {"action","content"?}, and append what the agent gets: the
- * content, or null if the person declined. question is the event's JSON.
+ * content; null, and return false, if the person declined. question is the event's JSON.
  */
-void mcp_answer(const char *question, size_t question_length, const char *answer,
+bool mcp_answer(const char *question, size_t question_length, const char *answer,
                 size_t answer_length, struct buf *out);
 
 /* Append "io.modelcontextprotocol/serverInfo": and who this server is. */

@@ -5,8 +5,10 @@
 #include "base/why.h"
 #include "protocol/mcp.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define META "io.modelcontextprotocol/"
@@ -206,4 +208,75 @@ bool mcp_header_is(const char *header, const char *value)
         strcmp(header + length - strlen(after), after) == 0)
         return base64_is(header + strlen(before), length - around, value);
     return strcmp(header, value) == 0;
+}
+
+/* ---- headers that repeat arguments ---- */
+
+#define PARAM "x-mcp-header"
+
+struct params {
+    const char *(*header)(void *data, const char *name);
+    void *data;
+    struct why *why;
+};
+
+/* Numbers are the same if their values are: 42.0 is 42. */
+static bool says(const char *header, const cJSON *value)
+{
+    char *end;
+
+    if (cJSON_IsString(value))
+        return mcp_header_is(header, value->valuestring);
+    if (cJSON_IsBool(value))
+        return strcmp(header, cJSON_IsTrue(value) ? "true" : "false") == 0;
+    return cJSON_IsNumber(value) && *header && strtod(header, &end) == value->valuedouble &&
+           *end == '\0';
+}
+
+static bool param_matches(const struct params *params, const char *name, const cJSON *value)
+{
+    char field[MCP_NAME_MAX];
+    const char *header;
+
+    snprintf(field, sizeof field, "Mcp-Param-%s", name);
+    header = params->header(params->data, field);
+    if (value == NULL || cJSON_IsNull(value) || (header && says(header, value)))
+        return true;
+    why_set(params->why, 0, "Header mismatch: the header %s %s", field,
+            header ? "does not say what the argument does" : "is missing");
+    return false;
+}
+
+/* Only properties of properties are looked at, as the specification has it. */
+static bool object_matches(const struct params *params, const cJSON *schema, const cJSON *value)
+{
+    const cJSON *property, *name;
+
+    cJSON_ArrayForEach(property, cJSON_GetObjectItemCaseSensitive(schema, "properties")) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(value, property->string);
+        name = cJSON_GetObjectItemCaseSensitive(property, PARAM);
+        if (cJSON_IsString(name) && !param_matches(params, name->valuestring, item))
+            return false;
+        if (!object_matches(params, property, item))
+            return false;
+    }
+    return true;
+}
+
+bool mcp_params_match(const char *schema, struct mcp_json arguments,
+                      const char *(*header)(void *data, const char *name), void *data,
+                      struct why *why)
+{
+    const struct params params = {header, data, why};
+    cJSON *tree, *value;
+    bool matches;
+
+    if (strstr(schema, "\"" PARAM "\"") == NULL)
+        return true;
+    tree = cJSON_Parse(schema);
+    value = cJSON_ParseWithLength(arguments.at, arguments.length);
+    matches = object_matches(&params, tree, value);
+    cJSON_Delete(value);
+    cJSON_Delete(tree);
+    return matches;
 }

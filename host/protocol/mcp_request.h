@@ -58,4 +58,12 @@ bool mcp_speaks(const char *version);
 /* Return true if a header says this value, plain or as =?base64?...?=. */
 bool mcp_header_is(const char *header, const char *value);
 
+/*
+ * Check that each argument whose schema has x-mcp-header says the same as the header
+ * Mcp-Param-NAME; header() returns NULL for one that is absent. False, with the reason, if not.
+ */
+bool mcp_params_match(const char *schema, struct mcp_json arguments,
+                      const char *(*header)(void *data, const char *name), void *data,
+                      struct why *why);
+
 #endif
