@@ -118,7 +118,11 @@ protocol_sources = \
 	host/protocol/openai_request.c \
 	host/protocol/openai_request.h \
 	host/protocol/pieces.c \
-	host/protocol/pieces.h
+	host/protocol/pieces.h \
+	host/protocol/responses.c \
+	host/protocol/responses.h \
+	host/protocol/responses_request.c \
+	host/protocol/responses_request.h
 
 config_sources = \
 	host/config/config.c \
@@ -220,6 +224,8 @@ api_sources = \
 	host/api/openai.h \
 	host/api/pace.c \
 	host/api/pace.h \
+	host/api/responses.c \
+	host/api/responses.h \
 	host/api/question.c \
 	host/api/question.h \
 	host/api/lookup.c \

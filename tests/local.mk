@@ -515,6 +515,7 @@ E2E_TESTS = \
 	tests/e2e/test_rebuild.py \
 	tests/e2e/test_refused.py \
 	tests/e2e/test_reload.py \
+	tests/e2e/test_responses_http.py \
 	tests/e2e/test_resume.py \
 	tests/e2e/test_run_ask.py \
 	tests/e2e/test_run_input.py \

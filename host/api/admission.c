@@ -21,6 +21,7 @@
 #include "run/runs.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* Of a run's input, on its way to the worker, in buffers that double. */
 #define INPUT_COPIES 4
@@ -62,7 +63,8 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
         return ADMISSION_max_runs;
     if (!admission_has_memory(wanted->input_length))
         return ADMISSION_no_memory;
-    if (!runs_make_room(api->runs, wanted->client, wanted->input_length))
+    if (!runs_make_room(api->runs, wanted->client,
+                        wanted->input_length + (wanted->note ? strlen(wanted->note) : 0)))
         return admission_no_room(api);
     if (config->max_runs_per_client > 0 &&
         runs_live_of(api->runs, wanted->client) >= config->max_runs_per_client)

@@ -179,6 +179,7 @@ static unsigned collector_encode(struct collector *collector, struct buf *out)
 {
     const struct encoding encoding = {
         .run = run_identity(collector->subscriber.run),
+        .log = run_log(collector->subscriber.run),
         .terms = buf_length(&collector->terms) > 0 ? buf_data(&collector->terms) : NULL,
         .terms_size = buf_length(&collector->terms)};
 
@@ -324,8 +325,10 @@ void collect_read(struct run *run, unsigned keeps, uint64_t upto, struct documen
 void collect_now(struct http_request *request, struct run *run, const struct answer_form *form)
 {
     const struct document_encoder *encoder = form->encoder->document;
-    const struct encoding encoding = {
-        .run = run_identity(run), .terms = form->terms, .terms_size = form->terms_size};
+    const struct encoding encoding = {.run = run_identity(run),
+                                      .log = run_log(run),
+                                      .terms = form->terms,
+                                      .terms_size = form->terms_size};
     struct document document = {.truncated = false};
     struct buf body = {0};
     unsigned status;

@@ -800,10 +800,12 @@ static void resume(const struct lookup *lookup, struct run *run)
     struct buf nothing = {0};
     uint64_t after = 0;
     enum admission refusal = request_read_after(&view, run, &after);
+    const char *note = run_note(run);
+    bool is_ours = note && *note >= '0' && *note <= '9'; /* terms begin with their flags */
 
-    form.terms = run_note(run);
-    form.terms_size = form.terms ? strlen(form.terms) : 0;
-    if (refusal != ADMISSION_granted || form.terms == NULL)
+    form.terms = note;
+    form.terms_size = note ? strlen(note) : 0;
+    if (refusal != ADMISSION_granted || !is_ours)
         problem_reply(lookup->request, 400, "Last-Event-ID is not an id of this server's streams");
     else if (run_has_ended(run) && after == eventlog_last(run_log(run)))
         http_reply(lookup->request, 204, NULL, &nothing);

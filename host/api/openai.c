@@ -80,7 +80,7 @@ static void chat(const struct api *api, struct http_request *request, struct sta
     struct why why = {0};
 
     if (openai_request_read(body, &wanted, &why) < 0 ||
-        chat_write(&wanted.chat, NULL, &start->input, &why) < 0) {
+        start_set_chat(start, &wanted.chat, &why) < 0) {
         problem_reply(request, 400, why_text(&why));
         start_finish(start);
     } else {

@@ -26,6 +26,7 @@
 #include "api/card.h"
 #include "api/mcp.h"
 #include "api/openai.h"
+#include "api/responses.h"
 #include "api/runs.h"
 #include "base/buf.h"
 #include "base/why.h"
@@ -254,6 +255,9 @@ static const struct route {
     {"POST", "/mcp", api_mcp_post, BODY, "deadline", &api_mcp_problems},
     {"GET", "/mcp", api_mcp_get, 0, "", &api_mcp_problems},
     {"DELETE", "/mcp", api_mcp_delete, 0, "", &api_mcp_problems},
+    {"POST", "/v1/responses", api_responses_create, BODY, NULL, &openai_problems},
+    {"GET", "/v1/responses/{}", api_responses_show, 0, NULL, &openai_problems},
+    {"POST", "/v1/responses/{}/cancel", api_responses_cancel, 0, NULL, &openai_problems},
     {"GET", "/healthz", handle_health, OPEN, "", NULL},
     {"GET", "/readyz", handle_ready, OPEN, "agent", NULL},
 };

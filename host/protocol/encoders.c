@@ -5,11 +5,13 @@
 #include "protocol/mcp.h"
 #include "protocol/native.h"
 #include "protocol/openai.h"
+#include "protocol/responses.h"
 
 static const struct encoder *const encoders[] = {
     &encoder_native,
     &encoder_openai,
     &encoder_a2a,
+    &encoder_responses,
     &encoder_message,
     &encoder_agui,
     &encoder_mcp,

@@ -194,7 +194,7 @@ static void add_other(const struct encoding *encoding, const char *type, size_t 
 
 /* ---- the end ---- */
 
-static uint32_t count_of(const struct event *event, const char *name)
+uint32_t openai_count(const struct event *event, const char *name)
 {
     uint64_t count;
 
@@ -276,8 +276,8 @@ static void openai_event(void *data, const struct encoding *encoding, const stru
             text_chunk(encoding, REASONING, &inside, out);
         return;
     case EVENT_usage:
-        state->input_tokens = count_of(event, "input_tokens");
-        state->output_tokens = count_of(event, "output_tokens");
+        state->input_tokens = openai_count(event, "input_tokens");
+        state->output_tokens = openai_count(event, "output_tokens");
         return;
     case EVENT_run:
         return;
@@ -321,52 +321,50 @@ static enum encoder_question openai_question(const void *state, const struct enc
 
 /* ---- the document ---- */
 
-/* Append the calls that the client shall make, of those with commas between; return their number.
- */
-static unsigned append_calls(const struct buf *calls, struct buf *out)
+bool openai_next_call(struct piece *events, struct openai_call *call)
 {
-    struct piece left = {buf_data(calls), buf_length(calls)};
-    unsigned count = 0;
-
-    while (left.length > 0) {
-        struct piece event = {left.at, json_value_length(left.at, left.length)};
-        struct openai_call call;
-        size_t step = event.length + (event.length < left.length);
-        left = (struct piece){left.at + step, left.length - step};
-        if (!openai_read_call(&event, &call))
-            continue;
-        buf_puts(out, count++ > 0 ? ",{" : "{");
-        append_call(&call, out);
+    while (events->length > 0) {
+        struct piece event = {events->at, json_value_length(events->at, events->length)};
+        size_t step = event.length + (event.length < events->length); /* and the comma */
+        *events = (struct piece){events->at + step, events->length - step};
+        if (openai_read_call(&event, call))
+            return true;
     }
-    return count;
+    return false;
 }
 
-static void append_message(const struct document *document, const struct buf *calls,
-                           struct buf *out)
+void openai_append_message(const struct document *document, struct buf *out)
 {
     const struct piece done = {buf_data(&document->done), buf_length(&document->done)};
     struct piece inside = {buf_data(&document->text), buf_length(&document->text)};
+    struct piece events = {buf_data(&document->calls), buf_length(&document->calls)};
     struct buf scratch = {0};
-    bool has_content = inside.length > 0 || buf_length(calls) == 0;
+    struct openai_call call;
+    bool calls = openai_next_call(&events, &call);
 
-    if (inside.length == 0 && has_content && !openai_result(&done, &scratch, &inside))
+    if (inside.length == 0 && !calls && !openai_result(&done, &scratch, &inside))
         inside = (struct piece){"", 0};
     buf_puts(out, "{\"role\":\"assistant\",\"content\":");
-    buf_puts(out, has_content ? "\"" : "null");
-    piece_append(&inside, out);
-    buf_puts(out, has_content ? "\"" : "");
-    buf_finish(&scratch);
+    if (inside.length > 0 || !calls) {
+        buf_puts(out, "\"");
+        piece_append(&inside, out);
+        buf_puts(out, "\"");
+    } else {
+        buf_puts(out, "null");
+    }
     if (buf_length(&document->reasoning) > 0) {
         buf_puts(out, "," REASONING);
         buf_append(out, buf_data(&document->reasoning), buf_length(&document->reasoning));
         buf_puts(out, "\"");
     }
-    if (buf_length(calls) > 0) {
-        buf_puts(out, ",\"tool_calls\":[");
-        buf_append(out, buf_data(calls), buf_length(calls));
-        buf_puts(out, "]");
+    for (bool first = true; calls; first = false) {
+        buf_puts(out, first ? ",\"tool_calls\":[{" : ",{");
+        append_call(&call, out);
+        calls = openai_next_call(&events, &call);
+        buf_puts(out, calls ? "" : "]");
     }
     buf_puts(out, "}");
+    buf_finish(&scratch);
 }
 
 static void append_completion(const struct document *document, const struct encoding *encoding,
@@ -374,9 +372,11 @@ static void append_completion(const struct document *document, const struct enco
 {
     const struct event usage = {.json = buf_data(&document->usage),
                                 .json_length = buf_length(&document->usage)};
-    uint32_t input = count_of(&usage, "input_tokens"), output = count_of(&usage, "output_tokens");
-    struct buf calls = {0};
-    bool called = append_calls(&document->calls, &calls) > 0;
+    uint32_t input = openai_count(&usage, "input_tokens"),
+             output = openai_count(&usage, "output_tokens");
+    struct piece events = {buf_data(&document->calls), buf_length(&document->calls)};
+    struct openai_call call;
+    bool called = openai_next_call(&events, &call);
 
     buf_printf(out,
                "{\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion\",\"created\":%" PRId64
@@ -384,7 +384,7 @@ static void append_completion(const struct document *document, const struct enco
                encoding->run->id, encoding->run->created);
     json_append_string(out, encoding->run->agent);
     buf_puts(out, ",\"choices\":[{\"index\":0,\"message\":");
-    append_message(document, &calls, out);
+    openai_append_message(document, out);
     buf_printf(out, ",\"logprobs\":null,\"finish_reason\":\"%s\"}]",
                called                ? "tool_calls"
                : document->truncated ? "length"
@@ -393,29 +393,31 @@ static void append_completion(const struct document *document, const struct enco
         buf_puts(out, ",\"usage\":");
         append_usage(input, output, out);
     }
-    buf_puts(out, "}");
-    buf_finish(&calls);
+    buf_puts(out, "}\n");
+}
+
+unsigned openai_document_error(const struct document *document, const struct encoding *encoding,
+                               struct buf *out)
+{
+    const struct piece done = {buf_data(&document->done), buf_length(&document->done)};
+    const struct piece question = {buf_data(&document->question), buf_length(&document->question)};
+
+    buf_puts(out, "{\"error\":");
+    if (done.length > 0)
+        openai_append_end(&done, out);
+    else
+        openai_append_question(encoding, &question, out);
+    buf_puts(out, "}\n");
+    return done.length > 0 ? document_status(document) : 409;
 }
 
 static unsigned document_end(const struct document *document, const struct encoding *encoding,
                              struct buf *out)
 {
-    const struct piece done = {buf_data(&document->done), buf_length(&document->done)};
-    const struct piece question = {buf_data(&document->question), buf_length(&document->question)};
-    unsigned status = done.length > 0 ? document_status(document) : 409;
-
-    if (status == 200) {
-        append_completion(document, encoding, out);
-    } else {
-        buf_puts(out, "{\"error\":");
-        if (done.length > 0)
-            openai_append_end(&done, out);
-        else
-            openai_append_question(encoding, &question, out);
-        buf_puts(out, "}");
-    }
-    buf_puts(out, "\n");
-    return status;
+    if (buf_length(&document->done) == 0 || document_outcome(document) != DOCUMENT_FINISHED)
+        return openai_document_error(document, encoding, out);
+    append_completion(document, encoding, out);
+    return 200;
 }
 
 static const struct document_encoder document_openai = {
@@ -426,12 +428,12 @@ static const struct document_encoder document_openai = {
 };
 
 /* The official clients send a request again whose answer is an error, unless told not to. */
-static const char *const headers[] = {"x-should-retry", "false", NULL};
+const char *const openai_headers[] = {"x-should-retry", "false", NULL};
 
 const struct encoder encoder_openai = {
     .name = "openai",
     .content_type = "text/event-stream",
-    .headers = headers,
+    .headers = openai_headers,
     .state_size = sizeof(struct openai),
     .begin = openai_begin,
     .event = openai_event,

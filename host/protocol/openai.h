@@ -51,4 +51,20 @@ void openai_append_question(const struct encoding *encoding, const struct piece 
  */
 bool openai_result(const struct piece *done, struct buf *scratch, struct piece *inside);
 
+/* Take the first call that the client shall make off the events with commas between; false if
+ * there is none. */
+bool openai_next_call(struct piece *events, struct openai_call *call);
+
+/* Append the message of the assistant that the document is, in the shape of chat.h. */
+void openai_append_message(const struct document *document, struct buf *out);
+
+/* Append {"error":...} for a run that did not finish, or asks, and return the HTTP status. */
+unsigned openai_document_error(const struct document *document, const struct encoding *encoding,
+                               struct buf *out);
+
+/* Return the event's count with 1 added, 0 if it has none. */
+uint32_t openai_count(const struct event *event, const char *name);
+
+extern const char *const openai_headers[];
+
 #endif

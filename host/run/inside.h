@@ -48,7 +48,7 @@ struct run {
     struct quota *quota;
     bool is_retained;   /* it is in runs->retained */
     bool is_idle;       /* it is in quota->idle, else in quota->busy */
-    size_t texts_size;  /* bytes of its error's words */
+    size_t texts_size;  /* bytes of its note, and of its error's words */
     size_t inputs_size; /* bytes of the inputs that the agent has not taken */
     TAILQ_ENTRY(run) in_quota;
     char *key; /* what runs->by_key compares; NULL: none */

@@ -293,6 +293,7 @@ int run_create(struct runs *runs, struct run_request *request, struct run **out)
     questions_init(&run->questions);
     run->subject = mem_strdup(request->subject);
     run->note = request->note ? mem_strdup(request->note) : NULL;
+    run->texts_size = request->note ? strlen(request->note) : 0;
     if (request->input) {
         buf_append(&run->pairs, "input", sizeof "input");
         buf_append(&run->pairs, request->input, request->input_length);
@@ -494,7 +495,7 @@ static void end_with(struct run *run, enum run_state state, const struct wire_en
     if (state == RUN_failed) {
         run->error_code = mem_strdup(end->code);
         run->error_message = mem_strdup(end->message);
-        run->texts_size = strlen(end->code) + strlen(end->message);
+        run->texts_size += strlen(end->code) + strlen(end->message);
     }
     buf_puts(&json, "{\"status\":\"");
     buf_puts(&json, states[state].name);

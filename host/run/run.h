@@ -118,7 +118,8 @@ const struct run_identity *run_identity(const struct run *run);
 const char *run_agent_name(const struct run *run);
 const char *run_subject(const struct run *run);
 
-/* Return what the protocol that started the run has noted, or NULL. */
+/* Return what the protocol that started the run has noted, or NULL. Protocols tell their notes by
+ * the first character. */
 const char *run_note(const struct run *run);
 
 const unsigned char *run_digest(const struct run *run);

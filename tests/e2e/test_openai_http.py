@@ -60,7 +60,7 @@ class OpenaiTest(Test):
 
     def test_a_stream(self):
         self.start()
-        answer = self.chat("reason text tool client custom usage", stream=True,
+        answer = self.chat("reason text tool custom usage client", stream=True,
                            stream_options={"include_usage": True, "include_events": True},
                            unknown={"a": 1}, temperature=None)
         self.assertEqual(self.status_of(answer), "finished")
@@ -72,9 +72,9 @@ class OpenaiTest(Test):
         self.assertEqual([chunk["choices"][0]["delta"] for chunk in chunks[:-1]], [
             {"role": "assistant", "content": ""},
             {"reasoning_content": "Let me "}, {"reasoning_content": "think."},
-            {"content": "Hello"}, {"content": ", "}, {"content": "world"}, {}, {},
+            {"content": "Hello"}, {"content": ", "}, {"content": "world"}, {}, {}, {},
             {"tool_calls": [{"index": 0, "id": "call_2", "type": "function", "function": {
-                "name": "weather", "arguments": '{"city":"Oslo"}'}}]}, {}, {}])
+                "name": "weather", "arguments": '{"city":"Oslo"}'}}]}, {}])
         self.assertEqual([chunk["sluice"]["type"] for chunk in chunks if "sluice" in chunk],
                          ["tool_call", "tool_result", "progress"])
         self.assertEqual(chunks[-2]["choices"][0]["finish_reason"], "tool_calls")
@@ -92,7 +92,7 @@ class OpenaiTest(Test):
 
     def test_a_completion(self):
         self.start()
-        answer = self.chat("reason text client usage")
+        answer = self.chat("usage reason text client")
         self.assertEqual(self.status_of(answer), "finished")
         said = json.loads(answer.body)
         self.assertEqual(said["choices"], [{"index": 0, "message": {
@@ -192,8 +192,9 @@ class OpenaiTest(Test):
                              "authentication_error", "invalid_api_key", "")
         mine = {"Authorization": f"Bearer {TOKEN}"}
         self.assertEqual(self.ask("GET", "/v1/models", headers=mine).status, 200)
-        self.server.detach("kit", {"prompt": "slow:0"}, headers=mine)
+        run = self.server.detach("kit", {"prompt": "slow:0"}, headers=mine)
         answer = self.chat("text", mine)
+        self.ask("POST", f"/runs/{run}/cancel", headers=mine)
         self.check_error(answer, 429, "rate_limit_error", "max_runs_per_client", "live runs")
         self.assertEqual(answer.headers["retry-after"], "1")
 

@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+"""OpenAI's Responses: frames and their numbers, turns, errors and ends, as bytes on the wire."""
+
+import json
+
+from harness import Test, main, request_bytes, wait_for
+
+PATH = "/v1/responses"
+KEPT = [{"role": "user", "content": "client"},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "call_2", "type": "function",
+             "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}]}]
+
+
+def frames_of(body):
+    """Each frame's JSON; its event is its type."""
+    frames = []
+    for block in body.decode().split("\n\n")[:-1]:
+        if block != ":":
+            event, data = block.split("\n")
+            frames.append(json.loads(data.removeprefix("data: ")))
+            assert event == "event: " + frames[-1]["type"], block
+    return frames
+
+
+class ResponsesTest(Test):
+    on_disconnect = None
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.serve("kit")
+
+    def ask(self, method, path, value=None, headers=None):
+        body = None if value is None else json.dumps(value).encode()
+        with self.server.connect() as connection:
+            connection.send(request_bytes(method, path, body,
+                                          {"Content-Type": "application/json", **(headers or {})}))
+            return connection.response(method)
+
+    def create(self, input_, **more):
+        return self.ask("POST", PATH, {"model": "kit", "input": input_, **more})
+
+    def said(self, input_, **more):
+        """The text of a response, and its id."""
+        answer = self.create(input_, **more)
+        self.assertEqual(answer.status, 200, answer.body)
+        value = json.loads(answer.body)
+        return "".join(part["text"] for item in value["output"] if item["type"] == "message"
+                       for part in item["content"]), value["id"]
+
+    def check_error(self, answer, status, code, words):
+        self.assertEqual(answer.status, status, answer.body)
+        error = json.loads(answer.body)["error"]
+        self.assertEqual(error["code"], code)
+        self.assertIn(words, error["message"])
+
+    def test_a_stream_goes_on_after_each_frame(self):
+        """Also after a frame that is one of several of an event."""
+        answer = self.create("usage reason text client", stream=True)
+        self.assertEqual(answer.headers["x-should-retry"], "false")
+        frames = frames_of(answer.body)
+        self.assertEqual([frame["sequence_number"] for frame in frames], list(range(len(frames))))
+        self.assertEqual(frames[-1]["type"], "response.completed")
+        id_ = frames[0]["response"]["id"]
+        self.assertEqual(id_, "resp_" + answer.headers["x-request-id"])
+        for number in (None, *range(len(frames))):
+            after = "" if number is None else f"&starting_after={number}"
+            again = self.server.get(f"{PATH}/{id_}?stream=true{after}")
+            self.assertEqual(frames_of(again.body), frames[0 if number is None else number + 1:])
+        whole = json.loads(self.server.get(f"{PATH}/{id_}").body)
+        self.assertEqual(whole, frames[-1]["response"])
+        self.assertEqual([item["type"] for item in whole["output"]],
+                         ["reasoning", "message", "function_call"])
+        self.assertEqual(whole["usage"]["total_tokens"], 18)
+
+    def test_turns(self):
+        _, first = self.said("client")
+        text, second = self.said([{"type": "function_call_output", "call_id": "call_2",
+                                   "output": [{"type": "input_text", "text": "rain"}]},
+                                  {"role": "user", "content": "messages"}],
+                                 previous_response_id=first, instructions="be brief")
+        self.assertEqual(json.loads(text[text.index("["):]), [
+            {"role": "system", "content": "be brief"}, *KEPT,
+            {"role": "tool", "content": "rain", "tool_call_id": "call_2"},
+            {"role": "user", "content": "messages"}])
+        text, _ = self.said("messages", previous_response_id=second)
+        self.assertEqual([message["role"] for message in json.loads(text)],
+                         ["user", "assistant", "tool", "user", "assistant", "user"])
+        for id_ in ("resp_0", "nothing", self.said("text", store=False)[1]):
+            self.check_error(self.create("text", previous_response_id=id_), 400,
+                             "previous_response_not_found", "kept")
+
+    def test_items(self):
+        text, _ = self.said([
+            {"role": "developer", "content": "be brief"},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+            {"type": "reasoning", "summary": []},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "5"},
+            {"role": "user", "content": [{"type": "input_text", "text": "messages"},
+                                         {"type": "input_image", "image_url": "data:image/png;base64,AA=="}]}])
+        messages = json.loads(text)
+        self.assertEqual(messages[1], {"role": "assistant", "content": "a", "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]})
+        self.assertEqual(messages[3]["content"][1],
+                         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}})
+
+    def test_bad_requests(self):
+        for value, words in ((7, "input must be"), ([{"type": "computer_call"}], "computer_call"),
+                             ([{"type": "item_reference", "id": "msg_1"}], "store: false"),
+                             ([{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}],
+                              "input_file"),
+                             ([{"type": "function_call", "call_id": "c"}], "arguments"), ([], "messages")):
+            self.check_error(self.create(value), 400, None, words)
+        self.check_error(self.ask("POST", PATH, {"model": "no", "input": "a"}), 404, "model_not_found", "no")
+        for method, path in (("GET", "/none"), ("GET", "/resp_none"), ("POST", "/resp_none/cancel")):
+            self.check_error(self.ask(method, PATH + path), 404, "not_found", "no such response")
+        id_ = self.said("text")[1]
+        self.check_error(self.server.get(f"{PATH}/{id_}?stream=true&starting_after=-1"), 400, None,
+                         "sequence_number")
+
+    def test_a_run_that_fails(self):
+        answer = self.create("text fail", stream=True)
+        last = frames_of(answer.body)[-1]
+        self.assertEqual((last["type"], last["response"]["status"]), ("response.failed", "failed"))
+        self.assertEqual(last["response"]["error"]["code"], "broken")
+        self.assertEqual(len(last["response"]["output"]), 1)
+        id_ = last["response"]["id"]
+        self.assertEqual(json.loads(self.server.get(f"{PATH}/{id_}").body), last["response"])
+        self.check_error(self.create("text fail"), 500, "broken", "it broke")
+
+    def test_in_the_background(self):
+        answer = self.create("slow:0", background=True)
+        self.assertEqual(answer.status, 200)
+        value = json.loads(answer.body)
+        self.assertIn(value["status"], ("queued", "in_progress"))
+        path = f"{PATH}/{value['id']}"
+        wait_for(lambda: json.loads(self.server.get(path).body)["output"], "it says something")
+        self.check_error(self.create("text", previous_response_id=value["id"]), 400,
+                         "previous_response_in_progress", "wait")
+        self.assertIn(json.loads(self.ask("POST", path + "/cancel").body)["status"],
+                      ("in_progress", "cancelled"))
+        wait_for(lambda: json.loads(self.server.get(path).body)["status"] == "cancelled", "it ends")
+        last = frames_of(self.server.get(path + "?stream=true").body)[-1]
+        self.assertEqual((last["type"], last["response"]["status"]), ("response.failed", "cancelled"))
+
+    def test_a_log_that_has_not_all(self):
+        """The first events are dropped: the response is what is left, and cannot be streamed."""
+        server = self.server = self.serve("kit", settings={"host.log_size": "1K"})
+        answer = self.create(" ".join(["say:" + 500 * "x"] * 4), background=True)
+        path = f"{PATH}/{json.loads(answer.body)['id']}"
+        wait_for(lambda: json.loads(server.get(path).body)["status"] == "incomplete", "it ends")
+        self.check_error(server.get(path + "?stream=true"), 404, "no_longer_streamable", "no longer kept")
+        self.check_error(self.create("text", previous_response_id=path.rpartition("/")[2]), 400,
+                         "previous_response_not_found", "kept")
+
+
+if __name__ == "__main__":
+    main()
