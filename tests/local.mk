@@ -159,6 +159,7 @@ tests_unit_test_index_LDADD = \
 # Each runs over tests/fuzz/corpus/NAME as a test. With --enable-fuzzers each is a fuzzer, which
 # writes new inputs into the folder that is its first argument.
 FUZZ_TARGETS = \
+	tests/fuzz/fuzz_a2a \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_document \
 	tests/fuzz/fuzz_front \
@@ -209,6 +210,9 @@ FUZZ_FRONT_LIBS = \
 	$(UV_LIBS) \
 	$(CJSON_LIBS) \
 	$(INIH_LIBS)
+tests_fuzz_fuzz_a2a_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_a2a.c
+tests_fuzz_fuzz_a2a_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_a2a_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_config_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_config.c
 tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_config_LDADD = $(FUZZ_FRONT_LIBS)

@@ -129,11 +129,35 @@ static void subscribe_to_task(struct call *call, struct run *run)
 }
 
 /*
+ * Whoever can only say text answers a question for an object by the text of one: replace the
+ * string by the JSON that it has, if that is an answer.
+ */
+static bool read_again(struct wish *wish, const struct question *question)
+{
+    struct why why = {0};
+    size_t length;
+    char *text;
+    bool fits;
+
+    if (wish->said[0] != '"')
+        return false;
+    text = mem_alloc(wish->length);
+    length = json_unescape(text, wish->said + 1, wish->length - 2);
+    fits = json_check(text, length) > 0 && run_question_check(question, text, length, &why) == 0;
+    if (fits) {
+        memcpy(wish->said, text, length);
+        wish->length = length;
+    }
+    free(text);
+    why_finish(&why);
+    return fits;
+}
+
+/*
  * Give the run what the client said; *after is the number of the event that this follows, why
  * says why it is no answer.
  */
-static enum admission give(const struct wish *wish, struct run *run, uint64_t *after,
-                           struct why *why)
+static enum admission give(struct wish *wish, struct run *run, uint64_t *after, struct why *why)
 {
     const struct question *question =
         *wish->question ? run_question_find(run, wish->question) : run_question_next(run, NULL);
@@ -143,7 +167,8 @@ static enum admission give(const struct wish *wish, struct run *run, uint64_t *a
         return ADMISSION_no_memory;
     if (question == NULL && *wish->question)
         return ADMISSION_no_open_question;
-    if (question && run_question_check(question, wish->said, wish->length, why) < 0)
+    if (question && run_question_check(question, wish->said, wish->length, why) < 0 &&
+        !read_again(wish, question))
         return ADMISSION_no_answer;
     *after = question ? question->sequence : eventlog_last(run_log(run));
     status = question ? run_answer(run, question->id, wish->said, wish->length)

@@ -289,6 +289,14 @@ class QuestionTest(A2ATest):
         self.check_error(self.rpc("SendMessage", {"message": message("x", taskId=task)}), -32004,
                          "UNSUPPORTED_OPERATION")
 
+    def test_answers_that_the_schema_does_not_take(self):
+        task = self.send("ask")["id"]
+        for said in (message(data={"ok": 1}, taskId=task), message("yes", taskId=task)):
+            self.check_error(self.rpc("SendMessage", {"message": said}), -32602)
+        answered = self.result("SendMessage", {"message": message('{"ok": true}', taskId=task)})
+        self.assertEqual(answered["task"]["status"]["state"], "TASK_STATE_COMPLETED")
+        self.assertEqual(json.loads(answered["task"]["artifacts"][0]["parts"][0]["text"]), {"ok": True})
+
     def test_send(self):
         task = self.send("ask")
         self.assertEqual(task["status"]["state"], "TASK_STATE_INPUT_REQUIRED")

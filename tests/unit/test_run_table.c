@@ -140,3 +140,102 @@ CASE(ended_run_does_not_count)
     ck_assert_int_eq(finish(), 0);
     ck_assert_uint_eq(runs_live_of(runs, "alice"), 0);
 }
+
+CASES("lists", .setup = setup_runs, .teardown = teardown);
+
+/* The runs of a client that ask as the query does, as letters from a on in the order of names. */
+static void expect_listed(const struct runs_query *query, struct run *const *names, unsigned most,
+                          const char *letters, size_t total)
+{
+    struct run *found[4];
+    char got[5] = "";
+    size_t counted;
+    unsigned count = runs_list(runs, query, found, most, &counted);
+
+    for (unsigned i = 0; i < count; i++) {
+        for (char at = 0; at < 3; at++) {
+            if (found[i] == names[(int)at])
+                got[i] = (char)('a' + at);
+        }
+    }
+    ck_assert_str_eq(got, letters);
+    ck_assert_uint_eq(counted, total);
+}
+
+CASE(lists)
+{
+    struct runs_query query = {.client = "10.0.0.1",
+                               .subject = "",
+                               .agent = "echo",
+                               .states = ~0u,
+                               .before = UINT64_MAX,
+                               .age_ms = UINT64_MAX};
+    struct run *names[3];
+
+    request.client = "10.0.0.1";
+    names[0] = create_run();
+    request.thread = "t";
+    names[1] = create_run();
+    run = names[2] = create_run();
+    expect_listed(&query, names, 4, "cba", 3);
+    run_cancel(names[0]);
+    expect_listed(&query, names, 4, "acb", 3);
+    expect_listed(&query, names, 2, "ac", 3);
+    query.before = run_changed(names[2]);
+    expect_listed(&query, names, 2, "b", 3);
+    query.before = UINT64_MAX;
+    query.states = 1u << RUN_cancelled;
+    expect_listed(&query, names, 4, "a", 1);
+    query.states = ~query.states;
+    expect_listed(&query, names, 4, "cb", 2);
+    query.states = ~0u;
+    query.thread = "t";
+    expect_listed(&query, names, 4, "cb", 2);
+    query.thread = run_id(names[0]); /* without a thread, it is its own */
+    expect_listed(&query, names, 4, "a", 1);
+    run_cancel(names[1]);
+    run_unref(names[0]);
+    run_unref(names[1]);
+}
+
+CASE(lists_what_is_ones_own)
+{
+    struct runs_query query = {.client = "10.0.0.1",
+                               .subject = "",
+                               .agent = "echo",
+                               .states = ~0u,
+                               .before = UINT64_MAX,
+                               .age_ms = UINT64_MAX};
+
+    request.client = "10.0.0.1";
+    run = create_run();
+    expect_listed(&query, (struct run *[]){run, NULL, NULL}, 4, "a", 1);
+    query.agent = "other";
+    expect_listed(&query, (struct run *[]){run, NULL, NULL}, 4, "", 0);
+    query.agent = "echo";
+    query.subject = "10.0.0.1";
+    expect_listed(&query, (struct run *[]){run, NULL, NULL}, 4, "", 0);
+    query.subject = "";
+    query.client = "10.0.0.2";
+    expect_listed(&query, (struct run *[]){run, NULL, NULL}, 4, "", 0);
+}
+
+CASE(lists_by_age)
+{
+    struct runs_query query = {.client = "10.0.0.1",
+                               .subject = "",
+                               .agent = "echo",
+                               .states = ~0u,
+                               .before = UINT64_MAX,
+                               .age_ms = 0};
+    struct run *names[3];
+
+    request.client = "10.0.0.1";
+    names[0] = create_ended();
+    run = names[1] = names[2] = create_run();
+    pass(5);
+    expect_listed(&query, names, 4, "c", 1);
+    query.age_ms = HOUR_MS;
+    expect_listed(&query, names, 4, "ca", 2);
+    run_unref(names[0]);
+}
