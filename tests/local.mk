@@ -473,6 +473,7 @@ E2E_TESTS = \
 	tests/e2e/test_chat.py \
 	tests/e2e/test_cli.py \
 	tests/e2e/test_clients.py \
+	tests/e2e/test_clients_page.py \
 	tests/e2e/test_context.py \
 	tests/e2e/test_crash.py \
 	tests/e2e/test_crash_report.py \
