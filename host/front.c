@@ -41,6 +41,7 @@
 #include "api/access.h"
 #include "api/api.h"
 #include "api/collect.h"
+#include "api/mcp_session.h"
 #include "api/routes.h"
 #include "api/stream.h"
 #include "base/capacity.h"
@@ -168,6 +169,7 @@ static void front_close(void *data)
     runs_destroy(front->api.runs);
     streams_destroy(front->api.streams);
     collectors_destroy(front->api.collectors);
+    mcp_sessions_destroy(front->api.mcp_sessions);
     access_destroy(front->api.access);
     uv_close((uv_handle_t *)&front->turn, NULL);
     front_enter(front, FRONT_rest, REST_MS);
@@ -658,6 +660,7 @@ static int front_open(struct front *front)
     front->api.runs = runs_create(&front->loop, &limits);
     front->api.streams = streams_create(&front->loop, &times);
     front->api.collectors = collectors_create(&front->loop, &times);
+    front->api.mcp_sessions = mcp_sessions_create();
     front->api.registry = registry_create(&front->loop, front->config, on_settled, front);
     front->orphans = orphans_open(&front->loop, front->api.registry);
     if ((status = front_open_access(front)) < 0 || (status = front_open_http(front)) < 0 ||

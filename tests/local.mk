@@ -165,6 +165,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_front \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_llm \
+	tests/fuzz/fuzz_mcp \
 	tests/fuzz/fuzz_request \
 	tests/fuzz/fuzz_roff \
 	tests/fuzz/fuzz_schema \
@@ -219,6 +220,9 @@ tests_fuzz_fuzz_config_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_json_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_json.c
 tests_fuzz_fuzz_json_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_mcp_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_mcp.c
+tests_fuzz_fuzz_mcp_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_mcp_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_request_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_request.c
 tests_fuzz_fuzz_request_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_request_LDADD = $(FUZZ_FRONT_LIBS)

@@ -11,6 +11,7 @@ struct registry;
 struct runs;
 struct streams;
 struct collectors;
+struct mcp_sessions;
 struct deployment;
 
 struct api {
@@ -20,6 +21,7 @@ struct api {
     struct registry *registry;
     struct streams *streams;
     struct collectors *collectors;
+    struct mcp_sessions *mcp_sessions;
     /* Appends what GET /agents answers. */
     void (*report_agents)(const struct registry *registry, struct buf *out);
     /* Appends what GET /agents/NAME answers. */

@@ -650,7 +650,8 @@ static bool find_session(struct exchange *exchange)
 
     if (id == NULL || strcmp(exchange->message.method, "initialize") == 0)
         return true;
-    if (!mcp_session_read(id, http_subject(exchange->request), &exchange->flags)) {
+    if (!mcp_session_read(exchange->api->mcp_sessions, id, http_subject(exchange->request),
+                          &exchange->flags)) {
         refuse(exchange, 404, INVALID_REQUEST, "there is no such session; initialize a new one");
         return false;
     }
@@ -853,8 +854,10 @@ void api_mcp_delete(const struct api *api, struct http_request *request, const c
     (void)names;
     if (!begin_verb(&exchange, message))
         return;
-    if (exchange.session)
-        http_reply(request, 204, NULL, &nothing);
-    else
+    if (exchange.session == NULL) {
         refuse_verb(&exchange, message);
+        return;
+    }
+    mcp_session_end(api->mcp_sessions, exchange.session);
+    http_reply(request, 204, NULL, &nothing);
 }

@@ -2,9 +2,11 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -12,6 +14,35 @@
 #define NONCE_BYTES 16
 #define CHECK_BYTES 8
 #define CHECK_AT    (1 + 2 * NONCE_BYTES)
+
+struct mcp_sessions {
+    char ended[MCP_SESSIONS_ENDED][MCP_SESSION_LENGTH + 1]; /* a ring */
+    unsigned next;
+};
+
+struct mcp_sessions *mcp_sessions_create(void)
+{
+    return mem_alloc(sizeof(struct mcp_sessions));
+}
+
+void mcp_sessions_destroy(struct mcp_sessions *sessions)
+{
+    free(sessions);
+}
+
+void mcp_session_end(struct mcp_sessions *sessions, const char *id)
+{
+    memcpy(sessions->ended[sessions->next++ % MCP_SESSIONS_ENDED], id, MCP_SESSION_LENGTH);
+}
+
+static bool has_ended(const struct mcp_sessions *sessions, const char *id)
+{
+    for (unsigned i = 0; i < MCP_SESSIONS_ENDED; i++) {
+        if (strcmp(sessions->ended[i], id) == 0)
+            return true;
+    }
+    return false;
+}
 
 static void put_hex(char *to, const unsigned char *bytes, size_t count)
 {
@@ -44,7 +75,8 @@ int mcp_session_make(const char *subject, unsigned flags, char id[MCP_SESSION_LE
     return 0;
 }
 
-bool mcp_session_read(const char *id, const char *subject, unsigned *flags)
+bool mcp_session_read(const struct mcp_sessions *sessions, const char *id, const char *subject,
+                      unsigned *flags)
 {
     char wanted[MCP_SESSION_LENGTH + 1];
 
@@ -53,5 +85,5 @@ bool mcp_session_read(const char *id, const char *subject, unsigned *flags)
     memcpy(wanted, id, sizeof wanted);
     put_check(wanted, subject);
     *flags = (unsigned)(id[0] - '0');
-    return strcmp(wanted, id) == 0;
+    return strcmp(wanted, id) == 0 && !has_ended(sessions, id);
 }

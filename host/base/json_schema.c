@@ -394,6 +394,7 @@ static const struct keyword {
     {"description", SHAPE_note, 0},
     {"else", SHAPE_schema, AT(otherwise)},
     {"enum", SHAPE_values, 0},
+    {"enumNames", SHAPE_note, 0},
     {"examples", SHAPE_note, 0},
     {"exclusiveMaximum", SHAPE_number, AT(below)},
     {"exclusiveMinimum", SHAPE_number, AT(above)},

@@ -12,8 +12,8 @@
  *     objects      properties additionalProperties required propertyNames
  *                  minProperties maxProperties dependentRequired dependentSchemas
  *     not checked  title description default examples deprecated readOnly writeOnly format
- *                  contentEncoding contentMediaType contentSchema $comment, names that begin
- *                  with x-, and in the outermost schema $id, and $schema of 2020-12
+ *                  contentEncoding contentMediaType contentSchema enumNames $comment, names
+ *                  that begin with x-, and in the outermost schema $id, and $schema of 2020-12
  *
  * Not among them: pattern and patternProperties, for ECMA-262's regular expressions are nothing
  * that the C library can match; unevaluatedItems and unevaluatedProperties; $anchor,

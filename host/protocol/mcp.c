@@ -106,7 +106,8 @@ void mcp_server_info(struct buf *out, const char *name)
 /* ---- frames ---- */
 
 #define EVENT_FIELD "event: message\nid: "
-#define DATA_FIELD  "\ndata: "
+#define DATA        "data: "
+#define DATA_FIELD  "\n" DATA
 #define END         "\n\n"
 
 #define PROGRESS_TOKEN \
@@ -135,7 +136,7 @@ static char *put_frame(char *to, const struct encoding *encoding, const struct c
                        uint64_t sequence)
 {
     if (!(call->flags & MCP_LEGACY))
-        return put(to, DATA_FIELD + 1, strlen(DATA_FIELD) - 1);
+        return put(to, DATA, strlen(DATA));
     to = put(to, EVENT_FIELD, strlen(EVENT_FIELD));
     to = put_event_id(to, encoding->run, sequence);
     return put(to, DATA_FIELD, strlen(DATA_FIELD));

@@ -266,12 +266,18 @@ class LegacyTest(McpTest):
             headers = {"Mcp-Session-Id": wrong}
             self.check_error(self.post("ping", headers=headers), 404, -32600)
             self.check_error(self.request("DELETE", headers=headers), 404, -32600, None)
-        self.assertEqual(self.request("DELETE", headers={"Mcp-Session-Id": session}).status, 204)
         for method in ("GET", "DELETE"):
             answer = self.request(method)
             self.check_error(answer, 405, -32600, None)
             self.assertEqual(answer.headers["allow"], "POST")
-        self.assertEqual(self.request("GET", headers={"Mcp-Session-Id": session}).status, 405)
+        other = self.session()
+        ours = {"Mcp-Session-Id": session}
+        self.assertEqual(self.request("GET", headers=ours).status, 405)
+        self.assertEqual(self.request("DELETE", headers=ours).status, 204)
+        for answer in (self.request("DELETE", headers=ours), self.request("GET", headers=ours)):
+            self.check_error(answer, 404, -32600, None)
+        self.check_error(self.post("ping", headers=ours), 404, -32600)
+        self.assertEqual(self.result(self.post("ping", headers=other)), {})
 
     def test_errors(self):
         for body, status, code, id in (
