@@ -96,6 +96,10 @@ protocol_sources = \
 	host/protocol/agui.h \
 	host/protocol/agui_request.c \
 	host/protocol/agui_request.h \
+	host/protocol/aisdk.c \
+	host/protocol/aisdk.h \
+	host/protocol/aisdk_request.c \
+	host/protocol/aisdk_request.h \
 	host/protocol/chat.c \
 	host/protocol/chat.h \
 	host/protocol/chat_parts.c \
@@ -215,6 +219,8 @@ api_sources = \
 	host/api/admission.h \
 	host/api/agui.c \
 	host/api/agui.h \
+	host/api/aisdk.c \
+	host/api/aisdk.h \
 	host/api/api.h \
 	host/api/card.c \
 	host/api/card.h \

@@ -470,6 +470,7 @@ E2E_TESTS = \
 	tests/e2e/test_access.py \
 	tests/e2e/test_agui.py \
 	tests/e2e/test_agui_http.py \
+	tests/e2e/test_aisdk_http.py \
 	tests/e2e/test_ask.py \
 	tests/e2e/test_bench.py \
 	tests/e2e/test_bodies.py \
@@ -590,6 +591,9 @@ PROTOCOL_CASES = \
 	tests/protocols/ag-ui-ends.case \
 	tests/protocols/ag-ui-events.case \
 	tests/protocols/ag-ui-gap.case \
+	tests/protocols/ai-sdk-ends.case \
+	tests/protocols/ai-sdk-events.case \
+	tests/protocols/ai-sdk-gap.case \
 	tests/protocols/native-document.case \
 	tests/protocols/native-ends.case \
 	tests/protocols/native-events.case \

@@ -18,7 +18,7 @@
  * has one to answer.
  */
 static void go_on(const struct api *api, struct http_request *request, struct start *start,
-                  const struct agui_request *wanted, const struct answer_form *form)
+                  const struct agui_request *wanted)
 {
     const cJSON *payload = cJSON_GetObjectItemCaseSensitive(wanted->resume, "payload");
     const char *id = chat_string(wanted->resume, "interruptId");
@@ -26,26 +26,9 @@ static void go_on(const struct api *api, struct http_request *request, struct st
 
     if (strcmp(chat_string(wanted->resume, "status"), "resolved") == 0)
         json = payload ? cJSON_PrintUnformatted(payload) : mem_strdup("null");
-    question_answer(api, request, start->wanted.agent, id, json, form);
+    question_answer(api, request, start->wanted.agent, id, json, &start->wanted.form);
     start_finish(start);
     free(json);
-}
-
-/* Start the run that the client wants. */
-static void start_wanted(const struct api *api, struct http_request *request, struct start *start,
-                         const struct agui_request *wanted, const struct answer_form *form)
-{
-    struct why why = {0};
-
-    if (start_set_chat(start, &wanted->chat, &why) < 0) {
-        problem_reply(request, 400, why_text(&why));
-        start_finish(start);
-    } else {
-        start->wanted.thread = wanted->chat.thread;
-        start->wanted.form = *form;
-        start_run(api, request, start);
-    }
-    why_finish(&why);
 }
 
 void api_agui(const struct api *api, struct http_request *request, const char *const *names)
@@ -67,7 +50,11 @@ void api_agui(const struct api *api, struct http_request *request, const char *c
         agui_terms(wanted.run, &terms);
         form.terms = buf_data(&terms);
         form.terms_size = buf_length(&terms);
-        (wanted.resume ? go_on : start_wanted)(api, request, &start, &wanted, &form);
+        start.wanted.form = form;
+        if (wanted.resume)
+            go_on(api, request, &start, &wanted);
+        else
+            start_run_chat(api, request, &start, &wanted.chat);
     }
     buf_finish(&terms);
     cJSON_Delete(body);

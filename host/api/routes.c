@@ -22,6 +22,7 @@
 #include "api/access.h"
 #include "api/admission.h"
 #include "api/agui.h"
+#include "api/aisdk.h"
 #include "api/api.h"
 #include "api/card.h"
 #include "api/mcp.h"
@@ -218,6 +219,8 @@ static const struct route {
     {"POST", "/agents/{}/runs", api_runs_start, BODY,
      "mode as on_disconnect deadline last_event_id lastEventId", NULL},
     {"POST", "/agents/{}/ag-ui", api_agui, BODY, NULL, NULL},
+    {"POST", "/agents/{}/ai-sdk", api_aisdk, BODY, NULL, &aisdk_problems},
+    {"GET", "/agents/{}/ai-sdk/{}/stream", api_aisdk_resume, 0, NULL, &aisdk_problems},
     {"GET", "/agents", handle_agents, 0, "", NULL},
     {"GET", "/agents/{}", handle_agent, 0, "", NULL},
     {"GET", "/agents/{}/.well-known/agent-card.json", api_card_show, OPEN, NULL, NULL},

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "fleet/registry.h"
 #include "http/answer.h"
+#include "http/problem.h"
 #include "http/request.h"
 #include "protocol/chat.h"
 #include "run/runs.h"
@@ -121,6 +122,21 @@ int start_set_chat(struct start *start, const struct chat *chat, struct why *why
 
     cJSON_Delete(schema);
     return status;
+}
+
+void start_run_chat(const struct api *api, struct http_request *request, struct start *start,
+                    const struct chat *chat)
+{
+    struct why why = {0};
+
+    if (start_set_chat(start, chat, &why) < 0) {
+        problem_reply(request, 400, why_text(&why));
+        start_finish(start);
+    } else {
+        start->wanted.thread = chat->thread;
+        start_run(api, request, start);
+    }
+    why_finish(&why);
 }
 
 /* Say to the agent how its client speaks. */

@@ -46,6 +46,10 @@ bool start_begin(const struct api *api, struct http_request *request, const char
  */
 int start_set_chat(struct start *start, const struct chat *chat, struct why *why);
 
+/* Run the conversation in its thread: start_set_chat(), then start_run() or a refusal. */
+void start_run_chat(const struct api *api, struct http_request *request, struct start *start,
+                    const struct chat *chat);
+
 /* The start is finished, and the request is answered. */
 void start_run(const struct api *api, struct http_request *request, struct start *start);
 

@@ -110,6 +110,16 @@ static void begin_run_frame(const struct encoding *encoding, const char *type, s
     append_run_id(encoding, out);
 }
 
+/* ---- the begin ---- */
+
+static void agui_begin(void *data, const struct encoding *encoding, uint64_t after, struct buf *out)
+{
+    (void)data;
+    (void)after;
+    begin_run_frame(encoding, "RUN_STARTED", out);
+    buf_puts(out, FRAME_END);
+}
+
 /* ---- messages ---- */
 
 /* Append a frame of the open message: its type and what follows its id. */
@@ -332,7 +342,10 @@ static void append_usage(const struct agui_state *state, struct buf *out)
     buf_puts(out, "}]");
 }
 
-/* The answer ends with a question; the next one begins after it, and counts anew. */
+/*
+ * The answer ends with a question; the next one begins after it, and counts anew. Who asked for
+ * nothing is shown all answers.
+ */
 static void end_with_question(struct agui_state *state, const struct encoding *encoding,
                               const struct event *event, struct buf *out)
 {
@@ -354,6 +367,8 @@ static void end_with_question(struct agui_state *state, const struct encoding *e
     append_usage(state, out);
     buf_puts(out, FRAME_END);
     state->input_tokens = state->output_tokens = 0;
+    if (encoding->terms == NULL)
+        agui_begin(state, encoding, event->sequence, out);
 }
 
 static void end_with_done(const struct agui_state *state, const struct encoding *encoding,
@@ -384,14 +399,6 @@ static void end_with_done(const struct agui_state *state, const struct encoding 
 }
 
 /* ---- the encoder ---- */
-
-static void agui_begin(void *data, const struct encoding *encoding, uint64_t after, struct buf *out)
-{
-    (void)data;
-    (void)after;
-    begin_run_frame(encoding, "RUN_STARTED", out);
-    buf_puts(out, FRAME_END);
-}
 
 /* Append the event's frames; false if its members are not what its type says. */
 static bool add_event(struct agui_state *state, const struct encoding *encoding,
@@ -480,8 +487,7 @@ static void agui_gap(void *data, const struct encoding *encoding, const struct r
 static enum encoder_question agui_question(const void *state, const struct encoding *encoding)
 {
     (void)state;
-    (void)encoding;
-    return QUESTION_ENDS;
+    return encoding->terms ? QUESTION_ENDS : QUESTION_GOES_ON;
 }
 
 const struct encoder encoder_agui = {

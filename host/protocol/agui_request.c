@@ -66,10 +66,11 @@ int agui_request_read(cJSON *body, struct agui_request *request, struct why *why
 {
     cJSON *messages = cJSON_GetObjectItemCaseSensitive(body, "messages"), *message, *next;
     const cJSON *resume = cJSON_GetObjectItemCaseSensitive(body, "resume");
-    const char *thread = chat_string(body, "threadId"), *run = chat_string(body, "runId");
+    const char *thread = chat_name(body, "threadId"), *run = chat_name(body, "runId");
 
-    if (thread == NULL || *thread == '\0' || run == NULL || *run == '\0')
-        return why_set(why, -EINVAL, "send threadId and runId, strings that are not empty");
+    if (thread == NULL || run == NULL)
+        return why_set(why, -EINVAL, "send threadId and runId, strings of 1 to %d bytes",
+                       CHAT_NAME_MAX);
     *request = (struct agui_request){
         .chat = {.messages = messages,
                  .tools = cJSON_GetObjectItemCaseSensitive(body, "tools"),

@@ -50,3 +50,10 @@ const char *chat_string(const cJSON *object, const char *name)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
 }
+
+const char *chat_name(const cJSON *object, const char *name)
+{
+    const char *text = chat_string(object, name);
+
+    return text && *text && strlen(text) <= CHAT_NAME_MAX ? text : NULL;
+}

@@ -4,6 +4,9 @@
 
 #include <cjson/cJSON.h>
 
+/* Maximum bytes of names that clients give to threads, runs and messages. */
+#define CHAT_NAME_MAX 255
+
 /* Add {"type":"text"} to the parts. */
 void chat_part_text(cJSON *parts, const char *text);
 
@@ -15,5 +18,8 @@ void chat_part_file(cJSON *parts, const char *url, const char *media_type, const
 
 /* Return the string that is the object's member, or NULL. */
 const char *chat_string(const cJSON *object, const char *name);
+
+/* Likewise, if it is a name of 1 to CHAT_NAME_MAX bytes. */
+const char *chat_name(const cJSON *object, const char *name);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "protocol/a2a.h"
 #include "protocol/agui.h"
+#include "protocol/aisdk.h"
 #include "protocol/mcp.h"
 #include "protocol/native.h"
 #include "protocol/openai.h"
@@ -15,6 +16,7 @@ static const struct encoder *const encoders[] = {
     &encoder_message,
     &encoder_agui,
     &encoder_mcp,
+    &encoder_aisdk,
 };
 
 const struct encoder *encoder_find(const char *name)

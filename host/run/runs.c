@@ -65,6 +65,7 @@ struct runs {
     struct runs_limits limits;
     struct run *by_id; /* uthash */
     void *by_key;      /* of tsearch(): whatever keys clients choose, it stays balanced */
+    void *by_thread;   /* likewise: the newest live run of each thread */
     unsigned char random[RANDOM_BYTES];
     size_t random_left;
     struct quotas quotas;
@@ -190,6 +191,42 @@ unsigned runs_list(const struct runs *runs, const struct runs_query *query, stru
         }
     }
     return count;
+}
+
+/* Compare two runs' threads. */
+static int compare_threads(const void *a, const void *b)
+{
+    const struct run *one = a, *other = b;
+    int order = strcmp(one->subject, other->subject);
+
+    if (order == 0)
+        order = strcmp(one->identity.agent, other->identity.agent);
+    return order ? order : strcmp(one->identity.thread, other->identity.thread);
+}
+
+struct run *runs_find_thread(const struct runs *runs, const char *subject, const char *agent,
+                             const char *thread)
+{
+    const struct run wanted = {.subject = (char *)subject,
+                               .identity = {.agent = agent, .thread = thread}};
+    struct run *const *found = tfind(&wanted, &runs->by_thread, compare_threads);
+
+    return found ? *found : NULL;
+}
+
+static void enter_thread(struct runs *runs, struct run *run)
+{
+    if (run->identity.thread == NULL)
+        return;
+    tdelete(run, &runs->by_thread, compare_threads);
+    tsearch(run, &runs->by_thread, compare_threads);
+}
+
+static void leave_thread(struct runs *runs, struct run *run)
+{
+    if (run->identity.thread &&
+        runs_find_thread(runs, run->subject, run->identity.agent, run->identity.thread) == run)
+        tdelete(run, &runs->by_thread, compare_threads);
 }
 
 /* ---- memory ---- */
@@ -508,6 +545,7 @@ void runs_enter(struct runs *runs, struct run *run, const struct run_request *re
     }
     TAILQ_INSERT_TAIL(&runs->live, run, in_list);
     runs_note_change(runs, run);
+    enter_thread(runs, run);
     runs->live_count++;
     account(runs, run);
 }
@@ -515,6 +553,7 @@ void runs_enter(struct runs *runs, struct run *run, const struct run_request *re
 void runs_retain(struct runs *runs, struct run *run)
 {
     TAILQ_REMOVE(&runs->live, run, in_list);
+    leave_thread(runs, run);
     runs->live_count--;
     run->quota->live--;
     run->ended_at = uv_now(runs->loop);

@@ -74,6 +74,13 @@ unsigned runs_list(const struct runs *runs, const struct runs_query *query, stru
 /* Return a number that grows with each change of a run's state, among all runs. */
 uint64_t run_changed(const struct run *run);
 
+/*
+ * Return the subject's run of the agent that began last in this thread, if it is live, or
+ * NULL.
+ */
+struct run *runs_find_thread(const struct runs *runs, const char *subject, const char *agent,
+                             const char *thread);
+
 /* Return the number of runs that have not ended: all, and those of a client. */
 size_t runs_live(const struct runs *runs);
 unsigned runs_live_of(const struct runs *runs, const char *client);

@@ -54,7 +54,7 @@ class AguiTest(SupervisionTest):
 class RequestTest(AguiTest):
     def test_ids_are_the_clients(self):
         for run in ("r", "7fcef68f-0282-4db2-b10e-49b8a557c06b", "16 bytes exactly",
-                    "7FCEF68F-0282-4db2-b10e-49b8a557c06b", 'é"\n', "x" * 300):
+                    "7FCEF68F-0282-4db2-b10e-49b8a557c06b", 'é"\n', "x" * 253):
             answer = self.post(self.body("text", threadId="t-" + run, runId=run))
             frames = self.frames(answer)
             for frame in (frames[0], frames[-1]):
@@ -86,10 +86,10 @@ class RequestTest(AguiTest):
 
     def test_refusals(self):
         for body, detail in (
-                ({}, "send threadId and runId, strings that are not empty"),
-                ([], "send threadId and runId, strings that are not empty"),
-                ({**self.body("text"), "runId": ""},
-                 "send threadId and runId, strings that are not empty"),
+                ({}, "send threadId and runId, strings of 1 to 255 bytes"),
+                ([], "send threadId and runId, strings of 1 to 255 bytes"),
+                ({**self.body("text"), "runId": "x" * 256},
+                 "send threadId and runId, strings of 1 to 255 bytes"),
                 ({**self.body("text"), "messages": "text"},
                  "messages must be a list of at least one message"),
                 (self.body("", resume=[{"status": "resolved"}]),

@@ -1,4 +1,4 @@
-/* The table of runs: keys of idempotency, and the live runs of a client. */
+/* The table of runs: keys of idempotency, threads, and the live runs of a client. */
 #include "../case.h"
 #include "run_fixture.h"
 
@@ -97,6 +97,39 @@ CASE(many_keys)
         run_cancel(made[i]);
         run_unref(made[i]);
     }
+}
+
+static struct run *create_in_thread(const char *subject, const char *thread)
+{
+    request.subject = subject;
+    request.thread = thread;
+    return create_run();
+}
+
+CASES("threads", .setup = setup_runs, .teardown = teardown);
+
+CASE(newest_of_a_thread)
+{
+    struct run *older = create_in_thread("alice", "t"), *bobs = create_in_thread("bob", "t");
+    struct run *other = create_in_thread("alice", "T\n"), *none = create_in_thread("alice", NULL);
+
+    run = create_in_thread("alice", "t");
+    ck_assert_ptr_eq(runs_find_thread(runs, "alice", "echo", "t"), run);
+    ck_assert_ptr_eq(runs_find_thread(runs, "bob", "echo", "t"), bobs);
+    ck_assert_ptr_eq(runs_find_thread(runs, "alice", "echo", "T\n"), other);
+    ck_assert_ptr_null(runs_find_thread(runs, "alice", "other", "t"));
+    ck_assert_ptr_null(runs_find_thread(runs, "alice", "echo", ""));
+    run_cancel(older);
+    ck_assert_ptr_eq(runs_find_thread(runs, "alice", "echo", "t"), run);
+    run_cancel(run);
+    ck_assert_ptr_null(runs_find_thread(runs, "alice", "echo", "t"));
+    run_cancel(bobs);
+    run_cancel(other);
+    run_cancel(none);
+    run_unref(older);
+    run_unref(bobs);
+    run_unref(other);
+    run_unref(none);
 }
 
 CASES("clients", .setup = setup_runs, .teardown = teardown);
