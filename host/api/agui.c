@@ -13,10 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * Go on with the run that has asked. An answer ends with its first question, so the client
- * has one to answer.
- */
+/* Go on with the run that has asked. */
 static void go_on(const struct api *api, struct http_request *request, struct start *start,
                   const struct agui_request *wanted)
 {

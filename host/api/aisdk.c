@@ -1,9 +1,11 @@
 #include "api/aisdk.h"
 
+#include "api/admission.h"
 #include "api/api.h"
 #include "api/question.h"
 #include "api/start.h"
 #include "config/config.h"
+#include "fleet/registry.h"
 #include "http/answer.h"
 #include "http/request.h"
 #include "protocol/aisdk.h"
@@ -82,9 +84,15 @@ static uint64_t answered_upto(const struct run *run)
 void api_aisdk_resume(const struct api *api, struct http_request *request, const char *const *names)
 {
     struct answer_form form = {.answer = ANSWER_STREAM, .encoder = &encoder_aisdk};
+    const struct deployment *deployment = registry_find(api->registry, names[0]);
     struct run *run = runs_find_thread(api->runs, http_subject(request), names[0], names[1]);
     struct buf terms = {0}, nothing = {0};
 
+    if (deployment && !setting_has_word(deployment_settings(deployment)->protocols, "ai-sdk")) {
+        admission_refuse(request, ADMISSION_protocol_is_off,
+                         &(struct admission_facts){.agent = names[0]});
+        return;
+    }
     if (run == NULL) {
         http_reply(request, 204, NULL, &nothing);
         return;

@@ -25,7 +25,7 @@ bool question_give(const struct api *api, struct http_request *request, struct r
  * id is the question's name on the wire, RUN.N, where N is the number of its event. json is the
  * answer, NULL if the person wants the run to be cancelled. The run must be one of the agent
  * that the request's subject may see; else, and if the question is not open, the request is
- * refused with 409. All is copied.
+ * refused with 409; with 422 if the question's schema does not take the answer. All is copied.
  */
 void question_answer(const struct api *api, struct http_request *request, const char *agent,
                      const char *id, const char *json, const struct answer_form *form);

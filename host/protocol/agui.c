@@ -18,8 +18,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum part { PART_NONE, PART_TEXT, PART_REASONING };
-
 /* Numbers are of events, of which the low bits suffice. Counts have 1 added; 0 is unknown. */
 struct agui_state {
     uint32_t last;    /* the last event that is no text */
@@ -122,40 +120,44 @@ static void agui_begin(void *data, const struct encoding *encoding, uint64_t aft
 
 /* ---- messages ---- */
 
-/* Append a frame of the open message: its type and what follows its id. */
-static inline void message_frame(const struct encoding *encoding, const struct agui_state *state,
-                                 const char *type, const char *rest, const struct piece *inside,
-                                 const char *end, struct buf *out)
+/* Append a frame of the open message; more are members after its id. */
+static void message_frame(const struct encoding *encoding, const struct agui_state *state,
+                          const char *type, const char *more, struct buf *out)
 {
-    static const char id[] = "\",\"messageId\":\"";
-    size_t length = strlen(FRAME_BEGIN) + strlen(type) + strlen(id) + RUN_ID_LENGTH + 1 +
-                    BUF_DIGITS_MAX + strlen(rest) + inside->length + strlen(end);
-    char *begin = buf_reserve(out, length), *to = begin;
+    buf_printf(out, FRAME_BEGIN "%s\",\"messageId\":\"%s-%" PRIu32 "\"%s" FRAME_END, type,
+               encoding->run->id, state->message, more);
+}
 
-    to = put(to, FRAME_BEGIN, strlen(FRAME_BEGIN));
-    to = put(to, type, strlen(type));
-    to = put(to, id, strlen(id));
+static const char text_head[] = FRAME_BEGIN "TEXT_MESSAGE_CONTENT\",\"messageId\":\"";
+static const char reasoning_head[] = FRAME_BEGIN "REASONING_MESSAGE_CONTENT\",\"messageId\":\"";
+
+/* Append a delta of the open message; head is all up to its id. */
+static inline void delta_frame(const struct encoding *encoding, const struct agui_state *state,
+                               const char *head, size_t head_length, const struct piece *inside,
+                               struct buf *out)
+{
+    static const char delta[] = "\",\"delta\":\"", end[] = "\"" FRAME_END;
+    char *begin = buf_reserve(out, head_length + RUN_ID_LENGTH + 1 + BUF_DIGITS_MAX + sizeof delta +
+                                       inside->length + sizeof end);
+    char *to = put(begin, head, head_length);
+
     to = put(to, encoding->run->id, RUN_ID_LENGTH);
     *to++ = '-';
     to = buf_digits(to, state->message);
-    to = put(to, rest, strlen(rest));
+    to = PUT_LITERAL(to, delta);
     to = put(to, inside->at, inside->length);
-    to = put(to, end, strlen(end));
+    to = PUT_LITERAL(to, end);
     buf_commit(out, (size_t)(to - begin));
 }
-
-static const struct piece nothing = {.at = ""};
 
 static void close_message(struct agui_state *state, const struct encoding *encoding,
                           struct buf *out)
 {
-    static const char end[] = "\"" FRAME_END;
-
     if (state->part == PART_TEXT) {
-        message_frame(encoding, state, "TEXT_MESSAGE_END", end, &nothing, "", out);
+        message_frame(encoding, state, "TEXT_MESSAGE_END", "", out);
     } else if (state->part == PART_REASONING) {
-        message_frame(encoding, state, "REASONING_MESSAGE_END", end, &nothing, "", out);
-        message_frame(encoding, state, "REASONING_END", end, &nothing, "", out);
+        message_frame(encoding, state, "REASONING_MESSAGE_END", "", out);
+        message_frame(encoding, state, "REASONING_END", "", out);
     }
     state->part = PART_NONE;
 }
@@ -167,13 +169,11 @@ static void open_message(struct agui_state *state, const struct encoding *encodi
     state->part = (uint8_t)part;
     state->message = number;
     if (part == PART_TEXT) {
-        message_frame(encoding, state, "TEXT_MESSAGE_START", "\",\"role\":\"assistant\"" FRAME_END,
-                      &nothing, "", out);
+        message_frame(encoding, state, "TEXT_MESSAGE_START", ",\"role\":\"assistant\"", out);
         return;
     }
-    message_frame(encoding, state, "REASONING_START", "\"" FRAME_END, &nothing, "", out);
-    message_frame(encoding, state, "REASONING_MESSAGE_START", "\",\"role\":\"reasoning\"" FRAME_END,
-                  &nothing, "", out);
+    message_frame(encoding, state, "REASONING_START", "", out);
+    message_frame(encoding, state, "REASONING_MESSAGE_START", ",\"role\":\"reasoning\"", out);
 }
 
 /* ---- steps ---- */
@@ -374,7 +374,7 @@ static void end_with_question(struct agui_state *state, const struct encoding *e
 static void end_with_done(const struct agui_state *state, const struct encoding *encoding,
                           const struct event *event, struct buf *out)
 {
-    struct piece status = nothing, member = nothing, detail;
+    struct piece status = {.at = ""}, member = status, detail;
 
     piece_find(event, "status", &status);
     if (piece_is(&status, "\"failed\"")) {
@@ -414,8 +414,7 @@ static bool add_event(struct agui_state *state, const struct encoding *encoding,
             return true;
         if (state->part != PART_REASONING)
             open_message(state, encoding, PART_REASONING, (uint32_t)event->sequence, out);
-        message_frame(encoding, state, "REASONING_MESSAGE_CONTENT", "\",\"delta\":\"", &piece,
-                      "\"" FRAME_END, out);
+        delta_frame(encoding, state, reasoning_head, sizeof reasoning_head - 1, &piece, out);
         return true;
     case EVENT_step:
         if (!piece_find_kind(event, "name", '"', &piece))
@@ -461,8 +460,7 @@ static void agui_event(void *data, const struct encoding *encoding, const struct
         } else if (piece.length > 0) {
             if (state->part != PART_TEXT)
                 open_message(state, encoding, PART_TEXT, state->last + 1, out);
-            message_frame(encoding, state, "TEXT_MESSAGE_CONTENT", "\",\"delta\":\"", &piece,
-                          "\"" FRAME_END, out);
+            delta_frame(encoding, state, text_head, sizeof text_head - 1, &piece, out);
         }
         return;
     }

@@ -49,16 +49,16 @@ static void change_message(cJSON *message)
 
 static int read_resume(const cJSON *resume, struct why *why)
 {
-    const cJSON *entry;
+    const char *status = chat_string(resume->child, "status");
 
-    cJSON_ArrayForEach(entry, resume) {
-        const char *status = chat_string(entry, "status");
-        if (chat_string(entry, "interruptId") == NULL)
-            return why_set(why, -EINVAL, "resume has an entry without an interruptId");
-        if (status == NULL || (strcmp(status, "resolved") != 0 && strcmp(status, "cancelled") != 0))
-            return why_set(why, -EINVAL,
-                           "resume has an entry whose status is not resolved or cancelled");
-    }
+    if (resume->child->next)
+        return why_set(why, -EINVAL,
+                       "resume has one entry here, since a run ends with one interrupt");
+    if (chat_string(resume->child, "interruptId") == NULL)
+        return why_set(why, -EINVAL, "resume has an entry without an interruptId");
+    if (status == NULL || (strcmp(status, "resolved") != 0 && strcmp(status, "cancelled") != 0))
+        return why_set(why, -EINVAL,
+                       "resume has an entry whose status is not resolved or cancelled");
     return 0;
 }
 
@@ -88,5 +88,5 @@ int agui_request_read(cJSON *body, struct agui_request *request, struct why *why
         else
             change_message(message);
     }
-    return read_resume(request->resume ? resume : NULL, why);
+    return request->resume ? read_resume(resume, why) : 0;
 }

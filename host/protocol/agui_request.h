@@ -15,7 +15,7 @@
 struct agui_request {
     struct chat chat; /* with the thread */
     const char *run;
-    const cJSON *resume; /* the answers to a run's questions; NULL: the client wants a new run */
+    const cJSON *resume; /* the answer to a run's question; NULL: the client wants a new run */
 };
 
 /*

@@ -17,8 +17,6 @@
 #define CALL_BITS 3
 #define CALLS     256
 
-enum part { PART_NONE, PART_TEXT, PART_REASONING };
-
 /* Numbers are of events, of which the low bits suffice. */
 struct aisdk_state {
     uint32_t last;   /* the last event that is no text */

@@ -10,6 +10,9 @@
 #define FRAME_BEGIN "data: {\"type\":\""
 #define FRAME_END   "}\n\n"
 
+/* What part of a message is open. */
+enum part { PART_NONE, PART_TEXT, PART_REASONING };
+
 /* A piece of JSON as it stands in an event. */
 struct piece {
     const char *at;

@@ -92,6 +92,8 @@ class RequestTest(AguiTest):
                  "send threadId and runId, strings of 1 to 255 bytes"),
                 ({**self.body("text"), "messages": "text"},
                  "messages must be a list of at least one message"),
+                (self.body("", resume=[{}, {}]),
+                 "resume has one entry here, since a run ends with one interrupt"),
                 (self.body("", resume=[{"status": "resolved"}]),
                  "resume has an entry without an interruptId"),
                 (self.body("", resume=[{"interruptId": "x", "status": "done"}]),
@@ -140,6 +142,9 @@ class QuestionTest(AguiTest):
             self.check_problem(answer, 409, "Conflict",
                                "no question of this id waits for an answer: it was answered before, "
                                "or the run has ended")
+        answer = self.resume(interrupt, headers=self.headers("anna"), payload={"ok": 1})
+        self.assertEqual(answer.status, 422)
+        self.assertIn("this is no answer to the question 'q1': ", answer.json()["detail"])
         self.assertEqual(self.resume(interrupt, headers=self.headers("anna"), **ok).status, 200)
         self.assertEqual(self.resume(interrupt, headers=self.headers("anna"), **ok).status, 409)
 
