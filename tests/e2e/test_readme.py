@@ -122,6 +122,8 @@ class Readme(ListingsTest):
         documents = re.findall(r'^\{"run":.*"text":"hello hello".*$', output, re.M)
         self.assertEqual(len(documents), 2)
         self.assertEqual(documents[0], documents[1])
+        self.assertRegex(output, r'\{"object":"list","data":\[\{"id":"hello",')
+        self.assertEqual(re.findall(r'^data: .*"content":"(hello ?)"', output, re.M), ["hello ", "hello"])
         self.assertTrue((self.path / "root").is_dir())
         if CHROMIUM:
             self.assertIn('<pre id="out">hello hello</pre>', (self.path / "page.seen").read_text())
