@@ -17,8 +17,9 @@
  *
  *     {"messages": [{"role": "user", "content": "..."}, ...]}
  *
- * and emits text, reasoning and usage while the model sends them. When the model
- * calls tools, the calls of one answer run at the same time, each as a task:
+ * in the shape of OpenAI: a content may be a list of parts, and calls of tools and their results
+ * may be among the messages. The run emits text, reasoning and usage while the model sends them.
+ * When the model calls tools, the calls of one answer run at the same time, each as a task:
  *
  *     tool_call    {scope, id, name, arguments}
  *     tool_result  {scope, id, content}          scope is the call's id
@@ -54,7 +55,46 @@ struct chat {
 static int is_role(const struct chat *chat, const char *role)
 {
     return strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0 ||
-           (strcmp(role, "system") == 0 && *chat->system == '\0');
+           strcmp(role, "tool") == 0 || (strcmp(role, "system") == 0 && *chat->system == '\0');
+}
+
+/* Return 1 if the content is one that models take: a text, or parts each of which has a type. */
+static int is_content(const cJSON *content)
+{
+    const cJSON *part;
+
+    if (!cJSON_IsArray(content))
+        return cJSON_IsString(content);
+    cJSON_ArrayForEach(part, content) {
+        if (json_string(part, "type", NULL) == NULL)
+            return 0;
+    }
+    return cJSON_GetArraySize(content) > 0;
+}
+
+/* Add the message with the members that models know. An assistant that calls may say nothing. */
+static int add_message(const struct chat *chat, const cJSON *message, cJSON *messages)
+{
+    const char *role = json_string(message, "role", "");
+    const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content");
+    const cJSON *calls = cJSON_GetObjectItemCaseSensitive(message, "tool_calls");
+    const char *call_id = json_string(message, "tool_call_id", NULL);
+    int calling =
+        strcmp(role, "assistant") == 0 && cJSON_IsArray(calls) && cJSON_GetArraySize(calls) > 0;
+    cJSON *added;
+
+    if (!is_role(chat, role) || (strcmp(role, "tool") == 0 && call_id == NULL) ||
+        !(is_content(content) || (calling && (content == NULL || cJSON_IsNull(content)))))
+        return -EINVAL;
+    added = cJSON_CreateObject();
+    cJSON_AddStringToObject(added, "role", role);
+    cJSON_AddItemToObject(added, "content",
+                          content ? cJSON_Duplicate(content, 1) : cJSON_CreateNull());
+    if (calling)
+        cJSON_AddItemToObject(added, "tool_calls", cJSON_Duplicate(calls, 1));
+    if (strcmp(role, "tool") == 0)
+        cJSON_AddStringToObject(added, "tool_call_id", call_id);
+    return cJSON_AddItemToArray(messages, added) ? 0 : -ENOMEM;
 }
 
 static int add_messages(const struct chat *chat, const cJSON *list, cJSON *messages)
@@ -63,23 +103,21 @@ static int add_messages(const struct chat *chat, const cJSON *list, cJSON *messa
     int status = 0;
 
     cJSON_ArrayForEach(message, list) {
-        const char *role = json_string(message, "role", "");
-        const char *content = json_string(message, "content", NULL);
-        if (!is_role(chat, role) || content == NULL)
-            return -EINVAL;
         if (status == 0)
-            status = agent_llm_say(messages, role, content);
+            status = add_message(chat, message, messages);
     }
     return status;
 }
 
-/* Return 1 if the last message is the user's, so that there is something to answer. */
-static int ends_with_user(const cJSON *messages)
+/* Return 1 if the last message is the user's, or a call's result, so that there is something to
+ * answer. */
+static int asks(const cJSON *messages)
 {
     int count = cJSON_GetArraySize(messages);
     const cJSON *last = count > 0 ? cJSON_GetArrayItem(messages, count - 1) : NULL;
+    const char *role = json_string(last, "role", "");
 
-    return strcmp(json_string(last, "role", ""), "user") == 0;
+    return strcmp(role, "user") == 0 || strcmp(role, "tool") == 0;
 }
 
 static int read_input(const struct chat *chat, const cJSON *input, cJSON *messages)
@@ -93,13 +131,14 @@ static int read_input(const struct chat *chat, const cJSON *input, cJSON *messag
         status = add_messages(chat, cJSON_GetObjectItemCaseSensitive(input, "messages"), messages);
     if (status == 0 && prompt)
         status = agent_llm_say(messages, "user", prompt);
-    if (status == 0 && !ends_with_user(messages))
+    if (status == 0 && !asks(messages))
         status = -EINVAL;
     if (status == -EINVAL)
         run_fail("bad_input",
                  "send {\"prompt\": \"...\"} or {\"messages\": [{\"role\": \"user\", "
-                 "\"content\": \"...\"}]}; a role is user or assistant%s, a content "
-                 "is a string, and the last message is the user's",
+                 "\"content\": \"...\"}]}; a role is user, assistant, tool (with tool_call_id)%s, "
+                 "a content is a string or a list of parts (null beside tool_calls), and the last "
+                 "message is the user's or a tool's",
                  *chat->system ? "" : " or system");
     return status;
 }

@@ -68,6 +68,25 @@ class ConversationTest(ChatTest):
         self.assertEqual(self.model.bodies()[1]["messages"],
                          [*messages[:3], {"role": "user", "content": "four"}])
 
+    def test_messages_of_tools_and_parts(self):
+        self.start("chat")
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        messages = [{"role": "user", "content": [{"type": "text", "text": "look"},
+                                                 {"type": "image_url", "image_url": {"url": "data:,"}}]},
+                    {"role": "user", "content": "what is this"},
+                    {"role": "assistant", "content": None, "tool_calls": [call]},
+                    {"role": "tool", "content": "5", "tool_call_id": "c"},
+                    {"role": "assistant", "content": "so", "tool_calls": [call]},
+                    {"role": "tool", "content": [{"type": "text", "text": "6"}], "tool_call_id": "c"}]
+        for count in (2, 4, 6):
+            events = self.server.run("chat", {"messages": messages[:count]})
+            self.assertEqual(events[-1].json()["status"], "finished")
+            self.assertEqual(self.model.bodies()[-1]["messages"], messages[:count])
+        del messages[2]["content"]
+        self.server.run("chat", {"messages": messages[:4]})
+        self.assertEqual(self.model.bodies()[-1]["messages"][2],
+                         {"role": "assistant", "content": None, "tool_calls": [call]})
+
     def test_system(self):
         self.start("chat", system="Be kind.")
         self.server.run("chat", {"prompt": "hello"})
@@ -75,7 +94,7 @@ class ConversationTest(ChatTest):
             {"role": "system", "content": "Be kind."}, {"role": "user", "content": "hello"}])
         events = self.server.run("chat", {"messages": [
             {"role": "system", "content": "Be rude."}, {"role": "user", "content": "hello"}]})
-        self.check_failed(events, "bad_input", "a role is user or assistant,")
+        self.check_failed(events, "bad_input", "a role is user, assistant, tool (with tool_call_id),")
 
     def test_bad_input(self):
         self.start("chat")
@@ -89,6 +108,9 @@ class ConversationTest(ChatTest):
         for value in ({}, {"messages": []}, {"messages": [{"role": "user"}]},
                       {"messages": [{"role": "tool", "content": "x"}, user]},
                       {"messages": [{**user, "content": ["x"]}]},
+                      {"messages": [{**user, "content": []}]}, {"messages": [{**user, "content": None}]},
+                      {"messages": [user, {"role": "assistant", "tool_calls": []}, user]},
+                      {"messages": [user, {"role": "assistant", "content": None}, user]},
                       {"messages": [user, {"role": "assistant", "content": "y"}]},
                       {"messages": [user, {"role": "user"}]}):
             with self.subTest(value=value):
