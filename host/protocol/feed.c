@@ -20,9 +20,9 @@
  * should ask for one block after the other for all readers, not for all blocks for each
  * reader.
  *
- * A block has an index, the end of each frame, so that a short send moves the
- * cursor without encoding. Frames of an encoder with state are encoded once more
- * then, from the cursor, to get the state at the new place.
+ * A block has an index, the end of each frame and the state after it, so that a short send
+ * moves the cursor without encoding. Most events do not change the state: a state is kept
+ * once for all frames that leave it as it is.
  */
 #include "protocol/feed.h"
 
@@ -42,6 +42,7 @@
 struct frame {
     uint32_t end;    /* offset in the block's bytes */
     uint32_t events; /* that it stands for */
+    uint32_t state;  /* after it: offset in the block's states */
 };
 
 struct block {
@@ -53,7 +54,8 @@ struct block {
     uint64_t limit;
     struct log_cursor to;
     size_t terms_size;
-    struct buf keys; /* the encoder's state at `to`, the state before the first event, the terms */
+    struct buf keys;   /* the state before the first event, the terms */
+    struct buf states; /* of the encoder, in the order of the frames */
     struct buf bytes;
     unsigned count;
     struct frame frames[FRAMES_MAX];
@@ -66,6 +68,7 @@ struct feed_blocks {
     struct block *current; /* of the last view; NULL: it had only the feed's own bytes */
     size_t viewed;         /* bytes of the last view */
     struct pack pack;
+    struct buf state; /* of the encoder whose block is made */
     struct block blocks[BLOCKS];
 };
 
@@ -79,20 +82,23 @@ void feed_blocks_destroy(struct feed_blocks *blocks)
     for (unsigned i = 0; i < BLOCKS; i++) {
         buf_finish(&blocks->blocks[i].bytes);
         buf_finish(&blocks->blocks[i].keys);
+        buf_finish(&blocks->blocks[i].states);
     }
     pack_finish(&blocks->pack);
+    buf_finish(&blocks->state);
     free(blocks);
 }
 
-/* Fold the events from the cursor to the offset into the state. */
-static void fold(const struct feed *feed, void *state, struct log_cursor cursor, uint64_t to)
+/* Fold the events from the log's start to the feed's cursor into its state. */
+static void fold(struct feed *feed)
 {
+    struct log_cursor cursor = feed->encoding.log->start;
     struct buf scratch = {0}, nothing = {0};
     struct event event;
 
-    while (feed->encoder->state_size > 0 && cursor.at < to) {
+    while (feed->encoder->state_size > 0 && cursor.at < feed->cursor.at) {
         eventlog_read(feed->encoding.log, &cursor, &scratch, &event);
-        feed->encoder->event(state, &feed->encoding, &event, &nothing);
+        feed->encoder->event(feed->state, &feed->encoding, &event, &nothing);
         buf_consume(&nothing, buf_length(&nothing));
     }
     buf_finish(&scratch);
@@ -115,7 +121,7 @@ void feed_open(struct feed *feed, const struct encoder *encoder, const struct en
         memcpy((char *)feed->state + encoder->state_size, encoding->terms, terms_size);
     }
     encoder->begin(feed->state, &feed->encoding, after, &feed->own);
-    fold(feed, feed->state, log->start, cursor->at);
+    fold(feed);
     if (gap->to > 0)
         encoder->gap(feed->state, &feed->encoding, gap, &feed->own);
 }
@@ -140,19 +146,19 @@ void feed_beat(struct feed *feed)
 
 static bool block_is(const struct block *block, const struct feed *feed)
 {
-    size_t state_size = feed->encoder->state_size, size = state_size + feed->encoding.terms_size;
+    size_t size = feed->encoder->state_size + feed->encoding.terms_size;
 
     return block->limit == feed->limit && block->packing == feed->packing &&
            block->encoder == feed->encoder &&
            memcmp(block->run, feed->encoding.run->id, RUN_ID_LENGTH) == 0 &&
            block->terms_size == feed->encoding.terms_size &&
-           (size == 0 || memcmp(buf_data(&block->keys) + state_size, feed->state, size) == 0);
+           (size == 0 || memcmp(buf_data(&block->keys), feed->state, size) == 0);
 }
 
 /* Take over what the block is found by, and the state. */
 static void block_begin(struct block *block, const struct feed *feed)
 {
-    size_t state_size = feed->encoder->state_size, size = state_size + feed->encoding.terms_size;
+    size_t size = feed->encoder->state_size + feed->encoding.terms_size;
 
     memcpy(block->run, feed->encoding.run->id, RUN_ID_LENGTH);
     block->encoder = feed->encoder;
@@ -163,10 +169,21 @@ static void block_begin(struct block *block, const struct feed *feed)
     block->terms_size = feed->encoding.terms_size;
     buf_consume(&block->bytes, buf_length(&block->bytes));
     buf_consume(&block->keys, buf_length(&block->keys));
-    if (size > 0) {
-        buf_append(&block->keys, feed->state, state_size);
+    buf_consume(&block->states, buf_length(&block->states));
+    if (size > 0)
         buf_append(&block->keys, feed->state, size);
+}
+
+/* Return where the block has this state, which is that after its newest frame. */
+static uint32_t block_keep(struct block *block, const void *state, size_t size)
+{
+    size_t kept = buf_length(&block->states);
+
+    if (kept == 0 || memcmp(buf_data(&block->states) + kept - size, state, size) != 0) {
+        buf_append(&block->states, state, size);
+        kept += size;
     }
+    return (uint32_t)(kept - size);
 }
 
 /* Encode events from the feed's cursor on, about `most` bytes and at least one event. */
@@ -174,12 +191,16 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
                        size_t most)
 {
     const struct encoder *encoder = feed->encoder;
+    size_t size = encoder->state_size;
     struct log_cursor cursor = feed->cursor;
     struct event event;
     void *state;
 
     block_begin(block, feed);
-    state = (char *)buf_data(&block->keys);
+    buf_consume(&blocks->state, buf_length(&blocks->state));
+    if (size > 0)
+        buf_append(&blocks->state, feed->state, size);
+    state = (char *)buf_data(&blocks->state);
     while (cursor.at < feed->limit && block->count < FRAMES_MAX && !block->over) {
         struct log_cursor next = cursor;
         if (feed->packing)
@@ -198,7 +219,8 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
         }
         block->frames[block->count++] =
             (struct frame){.end = (uint32_t)buf_length(&block->bytes),
-                           .events = (uint32_t)(next.sequence - cursor.sequence)};
+                           .events = (uint32_t)(next.sequence - cursor.sequence),
+                           .state = size > 0 ? block_keep(block, state, size) : 0};
         cursor = next;
     }
     block->to = cursor;
@@ -259,25 +281,24 @@ static void feed_advance(struct feed *feed, const struct block *block)
 {
     struct log_cursor cursor = feed->cursor;
     uint64_t events = 0;
-    size_t passed = 0;
+    unsigned passed = 0;
 
     if (feed->sent == buf_length(&block->bytes)) {
+        passed = block->count;
         feed->cursor = block->to;
         feed->sent = 0;
         feed->over = block->over;
         feed->cancels = block->over && block->cancels;
-        if (feed->encoder->state_size > 0)
-            memcpy(feed->state, buf_data(&block->keys), feed->encoder->state_size);
-        return;
+    } else {
+        while (passed < block->count && block->frames[passed].end <= feed->sent)
+            events += block->frames[passed++].events;
+        eventlog_skip(feed->encoding.log, &cursor, events);
+        feed->cursor = cursor;
+        feed->sent -= passed > 0 ? block->frames[passed - 1].end : 0;
     }
-    for (unsigned i = 0; i < block->count && block->frames[i].end <= feed->sent; i++) {
-        passed = block->frames[i].end;
-        events += block->frames[i].events;
-    }
-    eventlog_skip(feed->encoding.log, &cursor, events);
-    fold(feed, feed->state, feed->cursor, cursor.at);
-    feed->cursor = cursor;
-    feed->sent -= passed;
+    if (passed > 0 && feed->encoder->state_size > 0)
+        memcpy(feed->state, buf_data(&block->states) + block->frames[passed - 1].state,
+               feed->encoder->state_size);
 }
 
 size_t feed_lose(struct feed *feed, struct feed_blocks *blocks, size_t most)

@@ -34,6 +34,8 @@ void run_identity_describe(const struct run_identity *run, struct buf *json)
 /* Return true if no quote ends the text before its end, and no escape goes beyond it. */
 static bool is_one_string(const char *at, const char *end)
 {
+    if (memchr(at, '"', (size_t)(end - at)) == NULL && (at == end || end[-1] != '\\'))
+        return true; /* so it is in most texts */
     while (at < end) {
         const char *escape = memchr(at, '\\', (size_t)(end - at));
 
