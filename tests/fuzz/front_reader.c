@@ -363,6 +363,7 @@ struct reader *reader_create(const struct run *run, const struct reader_form *fo
     reader->truth = truth_of(run_log(run));
     reader->after = after;
     reader->encoding.run = run_identity(run);
+    reader->encoding.log = run_log(run);
     if (form->terms) {
         buf_append(&reader->terms, form->terms, form->terms_size);
         reader->encoding.terms = buf_data(&reader->terms);
