@@ -331,6 +331,12 @@ static void list_tools(const struct exchange *exchange)
         refuse(exchange, 200, INVALID_PARAMS, "cursor is not one that tools/list gave");
         return;
     }
+    if (next_tool(registry, NULL) == NULL && !registry_is_settled(registry)) {
+        problem_reply_busy(
+            exchange->request,
+            &(struct problem){.status = 503, .detail = "the server is still starting its plugins"});
+        return;
+    }
     if (*cursor)
         after = cursor + strlen(CURSOR);
     json = open_result(exchange, &body);
@@ -404,27 +410,6 @@ static char *set_key(const struct exchange *exchange, struct start *start)
     return key;
 }
 
-static const char *on_header(void *data, const char *name)
-{
-    return http_header(data, name);
-}
-
-/* The agent may want headers that repeat some of its input, for proxies to read. */
-static bool check_params(const struct exchange *exchange, const struct deployment *deployment)
-{
-    const struct card *card = deployment ? deployment_card(deployment) : NULL;
-    struct why why = {0};
-    bool fits = true;
-
-    if (card && card->input)
-        fits = mcp_params_match(json_schema_text(card->input), exchange->message.arguments,
-                                on_header, exchange->request, &why);
-    if (!fits)
-        refuse(exchange, 400, HEADER_MISMATCH, why_text(&why));
-    why_finish(&why);
-    return fits;
-}
-
 static void start_call(const struct exchange *exchange)
 {
     const struct mcp_message *message = &exchange->message;
@@ -435,10 +420,6 @@ static void start_call(const struct exchange *exchange)
 
     if (!start_begin(exchange->api, exchange->request, message->name, "mcp", linger, &start))
         return;
-    if (!(exchange->flags & MCP_LEGACY) && !check_params(exchange, start.deployment)) {
-        start_finish(&start);
-        return;
-    }
     if (message->arguments.length > 0)
         buf_append(&start.input, message->arguments.at, message->arguments.length);
     else
@@ -592,9 +573,36 @@ static void go_on_call(const struct exchange *exchange)
     lookup_start(lookup, position.run);
 }
 
+static const char *on_header(void *data, const char *name)
+{
+    return http_header(data, name);
+}
+
+/* The agent may want headers that repeat some of its input, for proxies to read. */
+static bool check_params(const struct exchange *exchange)
+{
+    const struct deployment *deployment =
+        registry_find(exchange->api->registry, exchange->message.name);
+    const struct card *card = deployment ? deployment_card(deployment) : NULL;
+    struct why why = {0};
+    bool fits = true;
+
+    if (card && card->input)
+        fits = mcp_params_match(json_schema_text(card->input), exchange->message.arguments,
+                                on_header, exchange->request, &why);
+    if (!fits)
+        refuse(exchange, 400, HEADER_MISMATCH, why_text(&why));
+    why_finish(&why);
+    return fits;
+}
+
 static void call_tool(const struct exchange *exchange)
 {
-    if (*exchange->message.state && !(exchange->flags & MCP_LEGACY))
+    bool legacy = exchange->flags & MCP_LEGACY;
+
+    if (!legacy && !check_params(exchange))
+        return;
+    if (*exchange->message.state && !legacy)
         go_on_call(exchange);
     else
         start_call(exchange);
@@ -655,6 +663,7 @@ static bool find_session(struct exchange *exchange)
         refuse(exchange, 404, INVALID_REQUEST, "there is no such session; initialize a new one");
         return false;
     }
+    exchange->flags |= MCP_LEGACY;
     exchange->session = id;
     return true;
 }

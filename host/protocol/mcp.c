@@ -371,11 +371,13 @@ static void say_delta(struct buf *out, const struct encoding *encoding, const st
 static void say_step(struct buf *out, const struct encoding *encoding, const struct call *call,
                      const struct event *event)
 {
+    struct text status = member(event->json, event->json_length, "status");
     struct buf said = {0};
 
     append_quoted(&said, member(event->json, event->json_length, "name"));
-    buf_puts(&said, " ");
-    append_quoted(&said, member(event->json, event->json_length, "status"));
+    if (status.length > 0)
+        buf_puts(&said, " ");
+    append_quoted(&said, status);
     progress(out, encoding, call, event->sequence,
              (struct text){buf_data(&said), buf_length(&said)});
     buf_finish(&said);

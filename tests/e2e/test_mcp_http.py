@@ -185,6 +185,20 @@ class LegacyTest(McpTest):
         answer = self.request("GET", headers={"Last-Event-ID": f"{native}.1"})
         self.check_error(answer, 400, -32600, None)
 
+    def test_long_text_to_a_client_that_reads_slowly(self):
+        """The last frame has all of the text; it is sent in many pieces, and stays whole."""
+        text = " ".join(f"word{number:05}" for number in range(20000))
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+            "name": "echo", "arguments": {"text": text}, "_meta": {"progressToken": 1}}}).encode()
+        with self.server.connect(receive_buffer=4096) as connection:
+            connection.send(request_bytes("POST", "/mcp", body, {"Content-Type": "application/json"}))
+            connection.expect("POST")
+            while not connection.parser.done:
+                connection.parser.feed(connection.socket.recv(3000))
+            messages, _ = frames_of(bytes(connection.parser.body))
+        self.check_text(messages[-1]["result"], text)
+        self.assertEqual("".join(m["params"]["message"] for m in messages[:-1]).removeprefix("say"), text)
+
     def test_leaving_is_no_cancel(self):
         connection, run = self.open_call("slow:4", self.session(), 1, b"tick 1")
         connection.close()
@@ -430,6 +444,8 @@ class SubjectTest(McpTest):
     def test_subjects(self):
         anna, bert = ({"Authorization": f"Bearer {name}"} for name in self.tokens)
         self.check_error(self.post("ping"), 401, -32600, None)
+        for path in ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-authorization-server"):
+            self.assertEqual(self.server.get(path).status, 404, "clients must not look for a sign-in")
         hello = {"protocolVersion": LEGACY, "capabilities": {"elicitation": {}}}
         session = {"Mcp-Session-Id": self.post("initialize", hello, anna).headers["mcp-session-id"]}
         self.check_error(self.post("ping", headers={**bert, **session}), 404, -32600)
