@@ -588,6 +588,7 @@ soak: all
 PROTOCOL_CASES = \
 	tests/protocols/README.md \
 	tests/protocols/a2a-events.case \
+	tests/protocols/a2a-questions.case \
 	tests/protocols/ag-ui-ends.case \
 	tests/protocols/ag-ui-events.case \
 	tests/protocols/ag-ui-gap.case \

@@ -25,8 +25,9 @@
 /* A tree takes at most about this many times its text. */
 #define TREE_COPIES 48
 
-/* A page of a list ends after about this many bytes. */
+/* A page of a list ends after about this many bytes of what is written, or read for it. */
 #define LIST_SIZE (1024u * 1024)
+#define LIST_READ (16u * 1024 * 1024)
 
 /* A method that a client has called. */
 struct call {
@@ -86,6 +87,7 @@ static void stream_from(struct call *call, struct run *run, uint64_t after)
     struct a2a_status status;
 
     collect_read(run, 0, after, &document);
+    document.waits &= call->method == A2A_SubscribeToTask; /* else it was just told something */
     status = a2a_status(&document);
     a2a_task_frame(&encoding, &status, &document, &first);
     document_finish(&document);
@@ -426,6 +428,7 @@ static void reply_list(const struct call *call, const struct a2a_list *list, str
                        unsigned count, size_t total)
 {
     struct buf body = {0};
+    uint64_t read = 0;
     unsigned done = 0;
     bool is_rpc = call->terms[0] & A2A_RPC;
 
@@ -433,12 +436,16 @@ static void reply_list(const struct call *call, const struct a2a_list *list, str
         buf_printf(&body, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,\"result\":", (int)call->terms_size - 1,
                    (const char *)call->terms + 1);
     buf_puts(&body, "{\"tasks\":[");
-    for (; done < count && done < list->page && buf_length(&body) < LIST_SIZE; done++) {
+    for (; done < count && done < list->page && buf_length(&body) < LIST_SIZE && read < LIST_READ;
+         done++) {
+        const struct eventlog *log = run_log(runs[done]);
         buf_puts(&body, done > 0 ? "," : "");
-        if (list->has_artifacts)
+        if (list->has_artifacts) {
             append_whole(runs[done], &body);
-        else
+            read += log->end.at - log->start.at;
+        } else {
             append_brief(runs[done], &body);
+        }
     }
     buf_puts(&body, "],\"nextPageToken\":\"");
     if (done < count)

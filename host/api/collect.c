@@ -318,6 +318,7 @@ void collect_read(struct run *run, unsigned keeps, uint64_t upto, struct documen
         eventlog_read(log, &cursor, &scratch, &event);
         add_event(document, keeps, run, &event, &room);
     }
+    document->waits = run_get_state(run) == RUN_waiting && !run_question_next(run, NULL);
     buf_finish(&scratch);
     run_give_memory(run, charge.taken);
 }

@@ -336,7 +336,9 @@ struct a2a_status a2a_status(const struct document *document)
                                    .event = document->asked,
                                    .reason = buf_data(&document->question),
                                    .reason_length = buf_length(&document->question)};
-    return (struct a2a_status){.state = document->events > 0 ? A2A_WORKING : A2A_SUBMITTED};
+    return (struct a2a_status){.state = document->waits        ? A2A_INPUT_REQUIRED
+                                        : document->events > 0 ? A2A_WORKING
+                                                               : A2A_SUBMITTED};
 }
 
 static void append_artifacts(const struct document *document, struct buf *out)

@@ -37,6 +37,7 @@ struct document {
     uint64_t asked;       /* the number of that event */
     struct buf done;      /* JSON of the event done, or empty */
     uint64_t events;      /* number of the last event that was added, 0 for none */
+    bool waits;           /* for an input that was not asked for by an event */
     size_t usage_charge;
     bool truncated;
 };
