@@ -435,23 +435,12 @@ static void ask(struct buf *out, const struct encoding *encoding, const struct c
     buf_puts(out, "}}" END);
 }
 
-/*
- * A client of 2025 that has cancelled its call wants no response. One that has declined to answer
- * does, though its run is cancelled, too: a response too many is ignored, so whoever was asked
- * gets one.
- */
-static bool wants_response(const struct call *call, bool was_asked, const struct event *event)
-{
-    return !(call->flags & MCP_LEGACY) || was_asked ||
-           !member_is(event->json, event->json_length, "reason", "\"client\"");
-}
-
 static void mcp_event(void *state, const struct encoding *encoding, const struct event *event,
                       struct buf *out)
 {
     struct call call = call_of(encoding);
-    bool *was_asked = state;
 
+    (void)state;
     if (call.token.length == 0 && event->kind != EVENT_input_request && event->kind != EVENT_done)
         return;
     switch (event->kind) {
@@ -470,12 +459,10 @@ static void mcp_event(void *state, const struct encoding *encoding, const struct
     case EVENT_usage:
         break;
     case EVENT_input_request:
-        *was_asked = true;
         ask(out, encoding, &call, event);
         break;
-    case EVENT_done:
-        if (wants_response(&call, *was_asked, event))
-            respond(out, encoding, &call, event->sequence);
+    case EVENT_done: /* also after a cancel: the client may not be the one who did it */
+        respond(out, encoding, &call, event->sequence);
         break;
     default:
         say_json(out, encoding, &call, event);
@@ -520,10 +507,9 @@ static const struct document_encoder document_mcp_asks = {
 /* None but x-request-id, which whoever says some gets. */
 static const char *const headers[] = {NULL};
 
-#define STREAM                                                                                \
-    .content_type = "text/event-stream", .headers = headers, .state_size = sizeof(bool),      \
-    .recalls = true, .gathers = true, .begin = mcp_begin, .event = mcp_event, .gap = mcp_gap, \
-    .question = mcp_question
+#define STREAM                                                                                 \
+    .content_type = "text/event-stream", .headers = headers, .recalls = true, .gathers = true, \
+    .begin = mcp_begin, .event = mcp_event, .gap = mcp_gap, .question = mcp_question
 
 const struct encoder encoder_mcp = {.name = "mcp", STREAM, .document = &document_mcp};
 const struct encoder encoder_mcp_asks = {.name = "mcp", STREAM, .document = &document_mcp_asks};
