@@ -399,6 +399,15 @@ TEST_PLUGINS = \
 	tests/plugins/thread_late.so \
 	tests/plugins/unit_probe.so \
 	tests/plugins/unit_probe_fiber.so
+# Of one source, tests/plugins/mcp_tool.c.
+MCP_TOOLS = \
+	tests/plugins/mcp/json_schema_2020_12_tool.so \
+	tests/plugins/mcp/test_elicitation.so \
+	tests/plugins/mcp/test_elicitation_sep1034_defaults.so \
+	tests/plugins/mcp/test_elicitation_sep1330_enums.so \
+	tests/plugins/mcp/test_error_handling.so \
+	tests/plugins/mcp/test_simple_text.so \
+	tests/plugins/mcp/test_tool_with_progress.so
 TEST_PLUGINS_LLM = \
 	tests/plugins/e2e_chat.so \
 	tests/plugins/e2e_chat_fiber.so \
@@ -408,12 +417,15 @@ TEST_PLUGINS_CXX = \
 	tests/plugins/fault_cxx.so \
 	tests/plugins/fiber_catch.so
 check_DATA = \
+	$(MCP_TOOLS) \
 	$(TEST_PLUGINS) \
 	$(TEST_PLUGINS_CXX)
 CLEANFILES += \
+	$(MCP_TOOLS) \
 	$(TEST_PLUGINS) \
 	$(TEST_PLUGINS_CXX) \
 	tests/plugins/*.d \
+	tests/plugins/mcp/*.d \
 	tests/plugins/*.o
 
 # The clients that people use, as tests/clients/package-lock.json has them, and a Node that is new
@@ -440,6 +452,8 @@ TEST_PLUGIN_COMPILE = $(MKDIR_P) $(@D) && $(CC) $(PLUGIN_CPPFLAGS) $(CPPFLAGS) \
 TEST_PLUGIN_LIBS = $(CJSON_LIBS) -lpthread
 tests/plugins/%.so: tests/plugins/%.c
 	$(AM_V_CC)$(TEST_PLUGIN_COMPILE) $< $(filter %.o %.a,$^) -o $@ $(TEST_PLUGIN_LIBS)
+tests/plugins/mcp/%.so: tests/plugins/mcp_tool.c
+	$(AM_V_CC)$(TEST_PLUGIN_COMPILE) -DTOOL='"$*"' $< -o $@ $(TEST_PLUGIN_LIBS)
 tests/plugins/%_fiber.so: tests/plugins/%.c
 	$(AM_V_CC)$(TEST_PLUGIN_COMPILE) -DPLUGIN_MODE=AGENT_FIBER $< $(filter %.o %.a,$^) -o $@ \
 		$(TEST_PLUGIN_LIBS)
@@ -462,7 +476,7 @@ tests/plugins/origin.so: TEST_PLUGIN_LIBS = $(CJSON_LIBS) -Ltests/plugins/lib -l
 tests/plugins/lib/liborigin_help.so: tests/plugins/origin_help.c
 	$(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(CFLAGS) -shared -fPIC $< -o $@
 CLEANFILES += tests/plugins/lib/liborigin_help.so
--include $(wildcard tests/plugins/*.d)
+-include $(wildcard tests/plugins/*.d tests/plugins/mcp/*.d)
 
 E2E_TESTS = \
 	tests/e2e/test_abi.py \
@@ -512,9 +526,11 @@ E2E_TESTS = \
 	tests/e2e/test_loading.py \
 	tests/e2e/test_log.py \
 	tests/e2e/test_many.py \
+	tests/e2e/test_mcp.py \
 	tests/e2e/test_mcp_http.py \
 	tests/e2e/test_modes.py \
 	tests/e2e/test_names.py \
+	tests/e2e/test_openai.py \
 	tests/e2e/test_openai_http.py \
 	tests/e2e/test_origin.py \
 	tests/e2e/test_payload.py \
@@ -628,7 +644,10 @@ EXTRA_DIST += \
 	tests/clients/cases.mjs \
 	tests/clients/clients.mjs \
 	tests/clients/host.mjs \
+	tests/clients/mcp.mjs \
+	tests/clients/mcp_conformance.yml \
 	tests/clients/node.mjs \
+	tests/clients/openai.mjs \
 	tests/clients/page.html \
 	tests/clients/page.mjs \
 	tests/clients/speak.html \
@@ -659,6 +678,7 @@ EXTRA_DIST += \
 	tests/e2e/swarm.py \
 	tests/e2e/upstream.py \
 	tests/plugins/buggy.c \
+	tests/plugins/mcp_tool.c \
 	tests/plugins/mode.h \
 	tests/plugins/origin_help.c \
 	tests/plugins/swap.h \

@@ -4,8 +4,8 @@ import {speakAll} from "./speak.mjs";
 
 const job = await (await fetch("/jobs")).json();
 const heard = await speakAll(job);
-const answer = await fetch(`${job.host.base}/agents/kit/runs`, {
-  method: "POST", body: '{"prompt":"text"}',
+const answer = await fetch(`${job.host.base}/v1/chat/completions`, {
+  method: "POST", body: '{"model":"kit","messages":[{"role":"user","content":"text"}]}',
   headers: {"Content-Type": "application/json", Authorization: `Bearer ${job.host.token}`}});
 await answer.text();
 await fetch("/results", {method: "POST", body: JSON.stringify({
