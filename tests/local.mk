@@ -479,6 +479,7 @@ CLEANFILES += tests/plugins/lib/liborigin_help.so
 -include $(wildcard tests/plugins/*.d tests/plugins/mcp/*.d)
 
 E2E_TESTS = \
+	tests/e2e/test_a2a.py \
 	tests/e2e/test_abi.py \
 	tests/e2e/test_a2a_http.py \
 	tests/e2e/test_access.py \
@@ -640,6 +641,7 @@ EXTRA_DIST += \
 	tests/abi/plugin-1.1.c \
 	tests/abi/plugin-1.1.x86_64.so \
 	tests/agents/transcript.c \
+	tests/clients/a2a.mjs \
 	tests/clients/agui.mjs \
 	tests/clients/cases.mjs \
 	tests/clients/clients.mjs \
