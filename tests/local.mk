@@ -485,6 +485,7 @@ E2E_TESTS = \
 	tests/e2e/test_access.py \
 	tests/e2e/test_agui.py \
 	tests/e2e/test_agui_http.py \
+	tests/e2e/test_aisdk.py \
 	tests/e2e/test_aisdk_http.py \
 	tests/e2e/test_ask.py \
 	tests/e2e/test_bench.py \
@@ -542,6 +543,7 @@ E2E_TESTS = \
 	tests/e2e/test_rebuild.py \
 	tests/e2e/test_refused.py \
 	tests/e2e/test_reload.py \
+	tests/e2e/test_responses.py \
 	tests/e2e/test_responses_http.py \
 	tests/e2e/test_resume.py \
 	tests/e2e/test_run_ask.py \
@@ -643,6 +645,7 @@ EXTRA_DIST += \
 	tests/agents/transcript.c \
 	tests/clients/a2a.mjs \
 	tests/clients/agui.mjs \
+	tests/clients/aisdk.mjs \
 	tests/clients/cases.mjs \
 	tests/clients/clients.mjs \
 	tests/clients/host.mjs \
@@ -652,6 +655,7 @@ EXTRA_DIST += \
 	tests/clients/openai.mjs \
 	tests/clients/page.html \
 	tests/clients/page.mjs \
+	tests/clients/responses.mjs \
 	tests/clients/speak.html \
 	tests/clients/speak.mjs \
 	tests/clients/speak_node.mjs \

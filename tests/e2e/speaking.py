@@ -10,8 +10,8 @@ from browser import MODULES, run_in_chromium, run_in_node
 from kit import TOKEN, ClientCases
 
 # As speakers in speak.mjs has them.
-SPEAKERS = ["eventSource", "openai", "langchain", "aiCompatible", "agui", "a2a", "a2aRest", "mcp2025",
-            "mcp2026"]
+SPEAKERS = ["eventSource", "openai", "responses", "langchain", "aiCompatible", "aiOpenai", "agui", "aisdk",
+            "a2a", "a2aRest", "mcp2025", "mcp2026"]
 
 
 class SpeakingTest(ClientCases):
