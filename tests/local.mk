@@ -160,6 +160,7 @@ tests_unit_test_index_LDADD = \
 # writes new inputs into the folder that is its first argument.
 FUZZ_TARGETS = \
 	tests/fuzz/fuzz_a2a \
+	tests/fuzz/fuzz_chats \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_document \
 	tests/fuzz/fuzz_front \
@@ -214,6 +215,9 @@ FUZZ_FRONT_LIBS = \
 tests_fuzz_fuzz_a2a_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_a2a.c
 tests_fuzz_fuzz_a2a_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_a2a_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_chats_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_chats.c
+tests_fuzz_fuzz_chats_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_chats_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_config_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_config.c
 tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_config_LDADD = $(FUZZ_FRONT_LIBS)

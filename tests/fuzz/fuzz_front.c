@@ -23,6 +23,8 @@
 #include "front_image.h"
 #include "front_truth.h"
 #include "front_worker.h"
+#include "protocol/agui.h"
+#include "protocol/aisdk.h"
 #include "protocol/encoders.h"
 #include "run/inside.h"
 #include "run/questions.h"
@@ -223,9 +225,10 @@ static const struct encoder *choose_encoder(unsigned index)
 /* What a client may have said in its request; empty if the encoder has no terms. */
 static void make_terms(const struct encoder *encoder, unsigned which, struct buf *terms)
 {
-    (void)encoder;
-    (void)which;
-    (void)terms;
+    if (encoder == &encoder_agui && which > 0)
+        agui_terms(which & 1 ? "r" : "7fcef68f-0282-4db2-b10e-49b8a557c06b", terms);
+    else if (encoder == &encoder_aisdk && which > 0)
+        aisdk_terms(which & 1 ? 0 : 3, which & 2 ? "m" : NULL, terms);
 }
 
 /* Read a run: how says from where, and its bits from 3 on in which protocol. */
