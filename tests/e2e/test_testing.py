@@ -62,7 +62,13 @@ class TestingTest(unittest.TestCase):
 
     def test_echo(self):
         self.check_same("echo", {"text": "to be"}, config={"separator": "-"})
-        self.check_same("echo", {"nothing": "to say"})
+
+    def test_input_that_is_refused(self):
+        """No run begins on the host; the harness has one, which says the same."""
+        self.assertEqual(self.under_host("echo", {"nothing": "to say"}, {}), [])
+        self.assertEqual(self.under_harness("echo", {"nothing": "to say"}, {}), [
+            'done {"status":"failed","error":{"code":"bad_input","message":"the input does not match '
+            'input_schema: at \\"\\": the member \\"text\\" is missing"}}'])
 
     def test_ticker(self):
         lines = self.check_same("ticker", {"count": 3, "period_ms": 1}, but=r'"ns":\d+')
