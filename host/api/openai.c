@@ -87,8 +87,8 @@ static void chat(const struct api *api, struct http_request *request, struct sta
         start->wanted.form =
             (struct answer_form){.answer = wanted.stream ? ANSWER_STREAM : ANSWER_WAIT,
                                  .encoder = &encoder_openai,
-                                 .terms = &wanted.flags,
-                                 .terms_size = sizeof wanted.flags};
+                                 .terms = &wanted.terms,
+                                 .terms_size = sizeof wanted.terms};
         start_run(api, request, start);
     }
     openai_request_finish(&wanted);

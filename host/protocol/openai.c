@@ -34,7 +34,8 @@ struct openai {
 
 static unsigned flags_of(const struct encoding *encoding)
 {
-    return encoding->terms ? *(const unsigned char *)encoding->terms : 0;
+    return encoding->terms ? (unsigned)(*(const char *)encoding->terms - '0')
+                           : OPENAI_USAGE | OPENAI_EVENTS;
 }
 
 /* ---- for both protocols ---- */

@@ -18,7 +18,7 @@
 #include "protocol/encoder.h"
 #include "protocol/pieces.h"
 
-/* The encoder's terms: one byte, of these. */
+/* The encoder's terms: one digit, the sum of these. Without terms, all is shown. */
 #define OPENAI_USAGE  1u /* stream_options.include_usage */
 #define OPENAI_EVENTS 2u /* stream_options.include_events */
 

@@ -56,8 +56,8 @@ int openai_request_read(const cJSON *body, struct openai_request *request, struc
     if (cJSON_IsNumber(n) && n->valuedouble != 1)
         return why_set(why, -EINVAL, "n must be 1: an agent answers once");
     request->stream = is_true(body, "stream");
-    request->flags = (is_true(stream_options, "include_usage") ? OPENAI_USAGE : 0) |
-                     (is_true(stream_options, "include_events") ? OPENAI_EVENTS : 0);
+    request->terms = (char)('0' + (is_true(stream_options, "include_usage") ? OPENAI_USAGE : 0) +
+                            (is_true(stream_options, "include_events") ? OPENAI_EVENTS : 0));
     request->options = openai_options(body);
     request->chat = (struct chat){.messages = cJSON_GetObjectItemCaseSensitive(body, "messages"),
                                   .tools = cJSON_GetObjectItemCaseSensitive(body, "tools"),

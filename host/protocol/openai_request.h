@@ -9,7 +9,7 @@
 struct openai_request {
     struct chat chat; /* its parts are the body's, or options */
     bool stream;
-    unsigned char flags; /* the encoder's terms */
+    char terms; /* of the encoder */
     cJSON *options;
 };
 

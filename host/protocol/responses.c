@@ -22,7 +22,7 @@ enum item_kind { ITEM_NONE, ITEM_TEXT, ITEM_REASONING, ITEM_CALL };
 /* Counts of tokens have 1 added; 0 is unknown. */
 struct responses {
     uint32_t next;  /* number of the next frame */
-    uint32_t last;  /* number of the last event */
+    uint32_t last;  /* number of the last event; 0 if those before are dropped, too */
     uint32_t first; /* number of the open item's first event */
     uint32_t items; /* that were begun; an item's index is in its id */
     uint32_t input_tokens, output_tokens;
@@ -529,6 +529,7 @@ static void responses_event(void *data, const struct encoding *encoding, const s
     struct openai_call call;
     struct piece inside;
     enum item_kind part = part_of(event, &inside, &call);
+    uint32_t events = state->last ? (uint32_t)event->sequence - state->last : 1;
 
     if (part == ITEM_TEXT || part == ITEM_REASONING) {
         if (state->part != part) {
@@ -536,7 +537,7 @@ static void responses_event(void *data, const struct encoding *encoding, const s
             open_item(state, encoding, part, out);
         }
         state->has_text |= part == ITEM_TEXT && inside.length > 0;
-        delta_frame(state, encoding, (uint32_t)event->sequence - state->last, &inside, out);
+        delta_frame(state, encoding, events, &inside, out);
     } else if (part == ITEM_CALL) {
         close_item(state, encoding, out);
         call_frames(state, encoding, &call, out);

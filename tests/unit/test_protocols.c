@@ -149,6 +149,7 @@ static void expect_bytes(const struct protocol_case *tested, const char *what,
 static struct encoding encoding_of(const struct protocol_case *tested)
 {
     return (struct encoding){.run = run_identity(tested->run),
+                             .log = run_log(tested->run),
                              .terms =
                                  buf_length(&tested->terms) > 0 ? buf_data(&tested->terms) : NULL,
                              .terms_size = buf_length(&tested->terms)};
