@@ -57,6 +57,7 @@ check_PROGRAMS = \
 	tests/unit/test_quota \
 	tests/unit/test_refused \
 	tests/unit/test_request \
+	tests/unit/test_openai_request \
 	tests/unit/test_protocols \
 	tests/unit/test_proxies \
 	tests/unit/test_ring \
@@ -167,6 +168,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_llm \
 	tests/fuzz/fuzz_mcp \
+	tests/fuzz/fuzz_openai \
 	tests/fuzz/fuzz_request \
 	tests/fuzz/fuzz_roff \
 	tests/fuzz/fuzz_schema \
@@ -224,6 +226,9 @@ tests_fuzz_fuzz_config_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_json_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_json.c
 tests_fuzz_fuzz_json_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_openai_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_openai.c
+tests_fuzz_fuzz_openai_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_openai_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_mcp_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_mcp.c
 tests_fuzz_fuzz_mcp_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_mcp_LDADD = $(FUZZ_FRONT_LIBS)
