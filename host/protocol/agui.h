@@ -22,6 +22,9 @@
  *
  * The terms are the client's name for the run (agui_terms()); without them it is the run's id.
  * The thread is that of the run, or the run's id.
+ *
+ * Who has no terms is shown the run as a client sees it that comes again: after the interrupt
+ * follows RUN_STARTED.
  */
 #ifndef PROTOCOL_AGUI_H
 #define PROTOCOL_AGUI_H

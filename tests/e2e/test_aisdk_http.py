@@ -19,12 +19,15 @@ def user(text):
 class AiSdkTest(SupervisionTest):
     on_disconnect = "continue"  # which the protocol overrules
 
+    settings = {}
+
     def setUp(self):
         super().setUp()
         with open(self.path("tokens"), "w", encoding="utf-8") as file:
             for name in ("anna", "bert"):
                 file.write(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n")
-        self.server = self.serve(AGENT, settings={"host.tokens": self.path("tokens")})
+        self.server = self.serve(AGENT, settings={"host.tokens": self.path("tokens"),
+                                                  **self.settings})
 
     def ask(self, method, path, body=None, name="anna"):
         with self.server.connect() as connection:
@@ -114,6 +117,16 @@ class RequestTest(AiSdkTest):
         self.assertRegex(self.chunks(answer)[0]["messageId"], "^msg-[0-9a-z]{26}$")
         answer = self.post(user("text"), {"id": "m", "role": "assistant", "parts": [part]})
         self.assertEqual(self.chunks(answer)[0]["messageId"], "m")
+
+
+class SwitchedOffTest(AiSdkTest):
+    settings = {"plugin.kit.protocols": "native, ag-ui"}
+
+    def test_no_route(self):
+        for answer in (self.post(user("text")), self.ask("GET", f"{PATH}/c/stream")):
+            self.assertEqual((answer.status, answer.headers["content-type"], answer.body),
+                             (404, "text/plain", b"the agent 'kit' is not served in this protocol; "
+                                                 b"its operator says so with protocols"))
 
 
 class QuestionTest(AiSdkTest):
