@@ -235,7 +235,8 @@ CASE(notes_are_not_checked)
         "{\"$schema\":\"https://json-schema.org/draft/2020-12/schema\",\"$id\":\"a:b\","
         "\"title\":1,\"description\":\"\",\"default\":[],\"examples\":[],\"format\":\"date\","
         "\"deprecated\":true,\"readOnly\":true,\"writeOnly\":true,\"x-mine\":{\"type\":1},"
-        "\"$comment\":\"\",\"contentEncoding\":\"\",\"contentMediaType\":\"\",\"enumNames\":[\"a\"],"
+        "\"$comment\":\"\",\"contentEncoding\":\"\",\"contentMediaType\":\"\",\"enumNames\":[\"a\"]"
+        ","
         "\"contentSchema\":{\"pattern\":1}}",
         "\"no date\"");
 }
