@@ -1,5 +1,5 @@
-// Each client in its shortest form: says a prompt to kit and returns the text of the answer. For
-// pages and Node alike.
+// Each client in its shortest form: says a prompt to kit and returns the text of the answer, and
+// after that what went wrong, if the client does not throw. For pages and Node alike.
 //
 //     speakers[NAME](host, prompt)  ->  text        host = {base, token}
 import {createOpenAICompatible} from "@ai-sdk/openai-compatible";
@@ -51,7 +51,8 @@ async function openai(host, prompt) {
 
 async function responses(host, prompt) {
   const stream = openaiOf(host).responses.stream({model: "kit", input: prompt});
-  return (await stream.finalResponse()).output_text;
+  const {output_text: text, error} = await stream.finalResponse();
+  return text + (error?.message ?? "");
 }
 
 async function langchain(host, prompt) {
@@ -63,22 +64,31 @@ async function langchain(host, prompt) {
   return text;
 }
 
-async function aiCompatible(host, prompt) {
-  const provider = createOpenAICompatible({name: "sluice", baseURL: `${host.base}/v1`,
-                                           apiKey: host.token});
-  return streamText({model: provider("kit"), prompt, maxRetries: 0}).text;
+async function textOfModel(model, prompt) {
+  let failure = "";
+  const {text} = streamText({model, prompt, maxRetries: 0,
+                             onError: ({error}) => failure = error.message ?? JSON.stringify(error)});
+  return await text + failure;
 }
 
-async function aiOpenai(host, prompt) {
+function aiCompatible(host, prompt) {
+  const provider = createOpenAICompatible({name: "sluice", baseURL: `${host.base}/v1`,
+                                           apiKey: host.token});
+  return textOfModel(provider("kit"), prompt);
+}
+
+function aiOpenai(host, prompt) {
   const provider = createOpenAI({baseURL: `${host.base}/v1`, apiKey: host.token});
-  return streamText({model: provider("kit"), prompt, maxRetries: 0}).text;
+  return textOfModel(provider("kit"), prompt);
 }
 
 async function agui(host, prompt) {
   const agent = new HttpAgent({url: `${host.base}/agents/kit/ag-ui`, headers: bearer(host),
                                initialMessages: [{id: "1", role: "user", content: prompt}]});
-  const {newMessages} = await agent.runAgent();
-  return newMessages.map((message) => message.content).join("");
+  let failure = "";
+  const {newMessages} = await agent.runAgent({}, {
+    onRunErrorEvent: ({event}) => void (failure = event.message)});
+  return newMessages.map((message) => message.content).join("") + failure;
 }
 
 let chats = 0;
@@ -89,9 +99,10 @@ async function aisdk(host, prompt) {
   const stream = await transport.sendMessages({
     chatId: `spoken-${++chats}-${Math.random()}`, trigger: "submit-message",
     messages: [{id: "1", role: "user", parts: [{type: "text", text: prompt}]}]});
-  let last;
-  for await (const message of readUIMessageStream({stream})) last = message;
-  return last.parts.filter((part) => part.type === "text").map((part) => part.text).join("");
+  let last, failure = "";
+  const onError = (error) => failure = error.message;
+  for await (const message of readUIMessageStream({stream, onError})) last = message;
+  return last.parts.filter((part) => part.type === "text").map((part) => part.text).join("") + failure;
 }
 
 function a2aOver(binding) {
@@ -113,6 +124,8 @@ function a2aOver(binding) {
                                                             configuration: undefined, message}))
       if (payload.$case === "artifactUpdate" && payload.value.artifact.artifactId === "text")
         text += payload.value.artifact.parts[0].content.value;
+      else if (payload.$case === "statusUpdate")
+        text += payload.value.status.message?.parts[0].content.value ?? "";
     return text;
   };
 }

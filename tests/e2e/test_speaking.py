@@ -16,6 +16,24 @@ from speaking import SPEAKERS, SpeakingTest
 
 
 class EveryClientTest(SpeakingTest):
+    def agent(self, server):
+        with server.connect() as connection:
+            answer = connection.exchange("GET", "/agents", None, {"Authorization": f"Bearer {TOKEN}"})
+        return next(one for one in answer.json()["agents"] if one["name"] == "kit")
+
+    def say_meanwhile(self, server, prompt, do):
+        """What all hear if do() is done while they are at the gate that the prompt has for {}."""
+        gate = self.path("gate")
+        os.chmod(self.folder, 0o755)
+        with ThreadPoolExecutor(1) as pool:
+            heard = pool.submit(self.say, server.url, prompt.format(gate), 2 * PATIENCE_S)
+            wait_for(lambda: heard.done() or self.agent(server)["live_runs"] == len(SPEAKERS),
+                     "all of them listen")
+            do()
+            with open(gate, "w"):
+                pass
+            return heard.result()
+
     @needs_node
     @needs_nginx
     def test_silence_through_a_proxy(self):
@@ -32,28 +50,24 @@ class EveryClientTest(SpeakingTest):
         """The agent is replaced while all have an answer open: each goes on to its end."""
         server = self.serve_kit()
         file = os.path.join(server.plugin_folder, "kit.so")
-        gate = self.path("gate")
-        os.chmod(self.folder, 0o755)
 
-        def agent():
-            with server.connect() as connection:
-                answer = connection.exchange("GET", "/agents", None,
-                                             {"Authorization": f"Bearer {TOKEN}"})
-            return next(one for one in answer.json()["agents"] if one["name"] == "kit")
-
-        with ThreadPoolExecutor(1) as pool:
-            heard = pool.submit(self.say, server.url, f"slow:3 gate:{gate} slow:3", 2 * PATIENCE_S)
-            wait_for(lambda: heard.done() or agent()["live_runs"] == len(SPEAKERS), "all of them listen",
-                     PATIENCE_S)
+        def swap():
             shutil.copy(plugin_path("kit"), file + ".new")
             with open(file + ".new", "ab") as new:
                 new.write(b"another image")
             os.rename(file + ".new", file)
-            wait_for(lambda: agent()["generation"] == 2, "the new one serves")
-            with open(gate, "w"):
-                pass
-            self.check_heard(heard.result(), "tick 1 tick 2 tick 3 " * 2)
+            wait_for(lambda: self.agent(server)["generation"] == 2, "the new one serves")
+
+        self.check_heard(self.say_meanwhile(server, "slow:3 gate:{} slow:3", swap),
+                         "tick 1 tick 2 tick 3 " * 2)
         self.check_heard(self.say(server.url, "text", PATIENCE_S), "Hello, world")
+
+    @needs_node
+    def test_crash(self):
+        """The agent's process dies under all open answers: each client is told, and none waits."""
+        heard = self.say_meanwhile(self.serve_kit(), "text gate:{} crash", lambda: None)
+        for speaker, end in zip(SPEAKERS, heard):
+            self.assertIn("the agent crashed", str(end), speaker)
 
     @needs_chromium
     def test_page_of_a_foreign_origin(self):
