@@ -1576,8 +1576,10 @@ static int read_text(struct json_tree *tree, const char *text, size_t length, st
     int status = json_tree_read(tree, text, length, JSON_SCHEMA_VALUES);
 
     if (status == -E2BIG)
-        why_set(why, 0, "it has more than %u values, too many to check against the schema",
-                JSON_SCHEMA_VALUES);
+        why_set(why, 0,
+                "it has more than %u values, or more than %u levels, too many to check against the "
+                "schema",
+                JSON_SCHEMA_VALUES, JSON_DEPTH_MAX);
     else if (status < 0)
         why_set(why, 0, "there is no memory to check it against the schema");
     return status;

@@ -101,6 +101,8 @@ static int read_open(struct reading *r, enum json_kind kind)
 {
     int status = 0;
 
+    if (r->depth == JSON_DEPTH_MAX)
+        return -E2BIG;
     if (add(r, kind, &status) == NULL)
         return status;
     r->open[r->depth++] = r->tree->count - 1;

@@ -43,8 +43,9 @@ struct json_tree {
 };
 
 /*
- * Read a text that json_check() takes, of less than 4 GiB; the tree points into it. -E2BIG: it
- * has more values than `most`, names of members among them. -ENOMEM: there is no memory for it.
+ * Read valid JSON of less than 4 GiB; the tree points into it. -E2BIG: it has more values than
+ * `most`, names of members among them, or more than JSON_DEPTH_MAX levels. -ENOMEM: there is no
+ * memory for it.
  */
 int json_tree_read(struct json_tree *tree, const char *text, size_t length, uint32_t most);
 

@@ -336,6 +336,23 @@ CASE(a_text_may_be_as_deep_as_json)
     free(whole);
 }
 
+/* What the host makes of a text may be deeper than what json_check() takes. */
+CASE(a_deeper_text_is_refused)
+{
+    char *text = repeated("", "[", JSON_DEPTH_MAX + 8, "");
+    char *whole = repeated(text, "]", JSON_DEPTH_MAX + 8, "");
+    struct json_schema *schema;
+    struct why why = {0};
+
+    ck_assert_int_eq(json_schema_read("{}", 2, &schema, &why), 0);
+    ck_assert_int_eq(json_schema_check(schema, whole, strlen(whole), &why), -E2BIG);
+    ck_assert_ptr_nonnull(strstr(why_text(&why), "512 levels"));
+    why_finish(&why);
+    json_schema_destroy(schema);
+    free(text);
+    free(whole);
+}
+
 CASE(parts_inside_parts_are_bounded)
 {
     char *text = repeated("", "[", JSON_DEPTH_MAX, "");
@@ -352,7 +369,8 @@ CASE(many_values_are_refused_before_they_are_checked)
     char *text = repeated("[0", ",0", JSON_SCHEMA_VALUES, "]");
 
     expect_words("true", text, -E2BIG,
-                 "it has more than 250000 values, too many to check against the schema");
+                 "it has more than 250000 values, or more than 512 levels, too many to check "
+                 "against the schema");
     free(text);
 }
 
