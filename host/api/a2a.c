@@ -22,9 +22,6 @@
 #include <string.h>
 #include <time.h>
 
-/* A tree takes at most about this many times its text. */
-#define TREE_COPIES 48
-
 /* A page of a list ends after about this many bytes of what is written, or read for it. */
 #define LIST_SIZE (1024u * 1024)
 #define LIST_READ (16u * 1024 * 1024)
@@ -543,12 +540,10 @@ static cJSON *read_body(const struct api *api, struct http_request *request)
     enum admission refusal = request_check_body(&view);
     cJSON *root = NULL;
 
-    if (refusal == ADMISSION_granted && !mem_has(MEM_SPARE + TREE_COPIES * buf_length(view.body)))
-        refusal = ADMISSION_no_memory;
     if (refusal == ADMISSION_granted)
-        root = cJSON_ParseWithLength(buf_data(view.body), buf_length(view.body));
-    if (root == NULL)
-        admission_refuse(request, refusal == ADMISSION_granted ? ADMISSION_body_not_json : refusal,
+        refusal = request_read_tree(view.body, &root);
+    if (refusal != ADMISSION_granted)
+        admission_refuse(request, refusal,
                          &(struct admission_facts){.max_body = api->config->max_body});
     return root;
 }

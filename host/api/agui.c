@@ -39,7 +39,9 @@ void api_agui(const struct api *api, struct http_request *request, const char *c
 
     if (!start_begin(api, request, names[0], "ag-ui", DISCONNECT_CANCEL, &start))
         return;
-    body = cJSON_ParseWithLength(buf_data(start.view.body), buf_length(start.view.body));
+    body = start_read_tree(request, &start);
+    if (body == NULL)
+        return;
     if (agui_request_read(body, &wanted, &why) < 0) {
         problem_reply(request, 400, why_text(&why));
         start_finish(&start);

@@ -75,10 +75,12 @@ char *openai_model(struct http_request *request)
 /* Start the run that the body asks for; the start is finished. */
 static void chat(const struct api *api, struct http_request *request, struct start *start)
 {
-    cJSON *body = cJSON_ParseWithLength(buf_data(start->view.body), buf_length(start->view.body));
+    cJSON *body = start_read_tree(request, start);
     struct openai_request wanted;
     struct why why = {0};
 
+    if (body == NULL)
+        return;
     if (openai_request_read(body, &wanted, &why) < 0 ||
         start_set_chat(start, &wanted.chat, &why) < 0) {
         problem_reply(request, 400, why_text(&why));

@@ -1,6 +1,7 @@
 #include "api/request.h"
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "config/config.h"
 #include "protocol/native.h"
 #include "wire/frames.h"
@@ -13,6 +14,9 @@
 #include <strings.h>
 
 #define NUMBER_DIGITS 18
+
+/* A tree and what is made of it take at most about this many times the text. */
+#define TREE_COPIES 48
 
 static const char *view_header(const struct request_view *view, const char *name)
 {
@@ -131,6 +135,14 @@ enum admission request_check_body(const struct request_view *view)
     if (buf_length(body) == 0 || json_check(buf_data(body), buf_length(body)) < 0)
         return ADMISSION_body_not_json;
     return ADMISSION_granted;
+}
+
+enum admission request_read_tree(const struct buf *body, cJSON **tree)
+{
+    if (!mem_has(MEM_SPARE + TREE_COPIES * buf_length(body)))
+        return ADMISSION_no_memory;
+    *tree = cJSON_ParseWithLength(buf_data(body), buf_length(body));
+    return *tree ? ADMISSION_granted : ADMISSION_body_not_json;
 }
 
 /* W3C Trace Context, 3.2: version, trace id, parent id, flags; no id all zero, no version ff. */

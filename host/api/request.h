@@ -23,6 +23,8 @@
 #include "run/request.h"
 #include "run/run.h"
 
+#include <cjson/cJSON.h>
+
 #define REQUEST_KEY_MAX 255
 
 struct config_plugin;
@@ -54,6 +56,9 @@ enum admission request_read_input(const struct request_view *view, const char *f
 
 /* Check that the body is one JSON value and that its Content-Type says so. */
 enum admission request_check_body(const struct request_view *view);
+
+/* Read a body that request_check_body() took as a tree, which is the caller's if it is granted. */
+enum admission request_read_tree(const struct buf *body, cJSON **tree);
 
 /* ---- where to read on ---- */
 

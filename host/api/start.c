@@ -114,6 +114,18 @@ bool start_begin(const struct api *api, struct http_request *request, const char
     return refusal == ADMISSION_granted;
 }
 
+cJSON *start_read_tree(struct http_request *request, struct start *start)
+{
+    cJSON *tree = NULL;
+    enum admission refusal = request_read_tree(start->view.body, &tree);
+
+    if (refusal == ADMISSION_granted)
+        return tree;
+    admission_refuse(request, refusal, NULL);
+    start_finish(start);
+    return NULL;
+}
+
 int start_set_chat(struct start *start, const struct chat *chat, struct why *why)
 {
     const struct card *card = start->deployment ? deployment_card(start->deployment) : NULL;

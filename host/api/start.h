@@ -40,6 +40,9 @@ struct request_view start_view(struct http_request *request);
 bool start_begin(const struct api *api, struct http_request *request, const char *agent,
                  const char *protocol, unsigned linger_s, struct start *start);
 
+/* Return the request's body as a tree; NULL if the request was answered and the start finished. */
+cJSON *start_read_tree(struct http_request *request, struct start *start);
+
 /*
  * Set the input to what the agent takes of the conversation (protocol/chat.h). -EINVAL, and
  * why, if there is no conversation or the agent takes none.
