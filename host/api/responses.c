@@ -14,6 +14,7 @@
 #include "api/stream.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "config/config.h"
 #include "http/request.h"
 #include "protocol/openai.h"
 #include "protocol/responses.h"
@@ -92,15 +93,21 @@ static void begin(const struct api *api, struct http_request *request, const cJS
 static void create(const struct api *api, struct http_request *request, const char *before)
 {
     const struct buf *bytes = http_body(request);
-    cJSON *body = bytes ? cJSON_ParseWithLength(buf_data(bytes), buf_length(bytes)) : NULL;
-    bool background = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(body, "background"));
+    const char *background = NULL;
     char *model = openai_model(request);
     struct start start;
+    cJSON *body;
+    size_t length;
 
+    if (bytes)
+        json_member_find(buf_data(bytes), buf_length(bytes), "background", &background, &length);
     if (start_begin(api, request, model, "responses",
-                    background ? DISCONNECT_CONTINUE : DISCONNECT_CANCEL, &start))
+                    background && *background == 't' ? DISCONNECT_CONTINUE : DISCONNECT_CANCEL,
+                    &start) &&
+        (body = start_read_tree(request, &start))) {
         begin(api, request, body, before, &start);
-    cJSON_Delete(body);
+        cJSON_Delete(body);
+    }
     free(model);
 }
 
@@ -126,6 +133,12 @@ static void go_on(const struct lookup *lookup, struct run *run)
         return;
     }
     before = turns_of(run);
+    if (strlen(before) > lookup->api->config->max_body) {
+        refuse(lookup->request, 400, "context_length_exceeded",
+               "the conversation has more bytes than a body may have; begin a new one");
+        free(before);
+        return;
+    }
     create(lookup->api, lookup->request, before);
     free(before);
 }

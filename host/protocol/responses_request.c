@@ -183,8 +183,13 @@ int responses_request_read(const cJSON *body, const char *before, struct respons
     request->stream = cJSON_IsTrue(member(body, "stream"));
     request->background = cJSON_IsTrue(member(body, "background"));
     request->store = !cJSON_IsFalse(member(body, "store"));
-    request->thread =
-        cJSON_IsString(conversation) ? conversation->valuestring : chat_string(conversation, "id");
+    request->thread = cJSON_IsObject(conversation) ? chat_name(conversation, "id")
+                                                   : chat_name(body, "conversation");
+    if (conversation && !cJSON_IsNull(conversation) && request->thread == NULL)
+        return why_set(why, -EINVAL,
+                       "conversation is a string of 1 to %d bytes, or an object with "
+                       "such an id",
+                       CHAT_NAME_MAX);
     request->messages = before ? cJSON_Parse(before) : NULL;
     if (request->messages == NULL)
         request->messages = cJSON_CreateArray();

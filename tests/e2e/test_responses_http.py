@@ -119,6 +119,20 @@ class ResponsesTest(Test):
         self.check_error(self.server.get(f"{PATH}/{id_}?stream=true&starting_after=-1"), 400, None,
                          "sequence_number")
 
+    def test_conversations_are_bounded(self):
+        for name in ("", "x" * 256, {"id": "x" * 256}, {}, 7):
+            self.check_error(self.create("text", conversation=name), 400, None, "conversation")
+        self.assertEqual(self.said("ctx:request.thread", conversation={"id": "c"})[0], "c")
+        half = "say:" + "x" * 600000
+        _, first = self.said(half)
+        self.check_error(self.create("text", previous_response_id=first), 400,
+                         "context_length_exceeded", "begin a new one")
+
+    def test_an_unknown_model_is_told_in_short(self):
+        answer = self.ask("POST", PATH, {"model": "x" * 9000, "input": "text"})
+        self.check_error(answer, 404, "model_not_found", "x" * 128)
+        self.assertLess(len(answer.body), 1000)
+
     def test_a_run_that_fails(self):
         answer = self.create("text fail", stream=True)
         last = frames_of(answer.body)[-1]
