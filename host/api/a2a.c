@@ -562,12 +562,12 @@ void api_a2a_call(const struct api *api, struct http_request *request, const cha
     http_set_problem_shape(request, &a2a_rpc_problems, read.id);
     call.method = read.method;
     set_terms(&call, read.id);
-    if (!check_call(&call))
-        error = A2A_ok;
-    else if (error != A2A_ok)
-        a2a_problem_reply(request, error, why_text(&why));
-    else
-        perform(&call, read.params);
+    if (check_call(&call)) {
+        if (error == A2A_ok)
+            perform(&call, read.params);
+        else
+            a2a_problem_reply(request, error, why_text(&why));
+    }
     why_finish(&why);
     cJSON_Delete(root);
 }

@@ -23,6 +23,7 @@
 #include "front_image.h"
 #include "front_truth.h"
 #include "front_worker.h"
+#include "protocol/a2a.h"
 #include "protocol/agui.h"
 #include "protocol/aisdk.h"
 #include "protocol/encoders.h"
@@ -229,6 +230,8 @@ static void make_terms(const struct encoder *encoder, unsigned which, struct buf
         agui_terms(which & 1 ? "r" : "7fcef68f-0282-4db2-b10e-49b8a557c06b", terms);
     else if (encoder == &encoder_aisdk && which > 0)
         aisdk_terms(which & 1 ? 0 : 3, which & 2 ? "m" : NULL, terms);
+    else if (encoder == &encoder_a2a && which > 0) /* with or without the first frame */
+        buf_printf(terms, "%c\"x-1\"", (int)(A2A_TERMS | A2A_RPC | (which & 2 ? A2A_GIVEN : 0)));
 }
 
 /* Read a run: how says from where, and its bits from 3 on in which protocol. */
