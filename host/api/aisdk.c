@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- problems ---- */
 
@@ -83,11 +84,31 @@ static uint64_t answered_upto(const struct run *run)
     return open ? open->sequence - 1 : eventlog_last(run_log(run));
 }
 
+/* Return the chat's live run. The path has each '/' of the chat's name as %2F (http/target.h). */
+static struct run *find_chat(const struct api *api, const struct http_request *request,
+                             const char *agent, const char *name)
+{
+    struct run *run = runs_find_thread(api->runs, http_subject(request), agent, name);
+    struct buf chat = {0};
+
+    for (const char *at = name; run == NULL && *at; at++) {
+        bool is_slash = strncasecmp(at, "%2f", 3) == 0;
+        buf_append(&chat, is_slash ? "/" : at, 1);
+        at += is_slash ? 2 : 0;
+    }
+    if (buf_length(&chat) > 0) {
+        buf_append(&chat, "", 1);
+        run = runs_find_thread(api->runs, http_subject(request), agent, buf_data(&chat));
+    }
+    buf_finish(&chat);
+    return run;
+}
+
 void api_aisdk_resume(const struct api *api, struct http_request *request, const char *const *names)
 {
     struct answer_form form = {.answer = ANSWER_STREAM, .encoder = &encoder_aisdk};
     const struct deployment *deployment = registry_find(api->registry, names[0]);
-    struct run *run = runs_find_thread(api->runs, http_subject(request), names[0], names[1]);
+    struct run *run = find_chat(api, request, names[0], names[1]);
     struct buf terms = {0}, nothing = {0};
 
     if (deployment && !setting_has_word(deployment_settings(deployment)->protocols, "ai-sdk")) {

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import urllib.parse
 
 from harness import main, request_bytes, wait_for
 from supervising import SupervisionTest
@@ -204,6 +205,12 @@ class ResumeTest(AiSdkTest):
             self.ask("POST", f"/runs/{id}/cancel")
             self.wait_state(id, "cancelled")
         self.assertEqual(self.ask("GET", f"{PATH}/c/stream").status, 204)
+
+    def test_names_of_chats(self):
+        for name in ("a/b c", "%2F", "é?#", "100%"):
+            run = self.chunks(self.post(user("ask"), id=name))[0]["messageId"][4:]
+            answer = self.ask("GET", f"{PATH}/{urllib.parse.quote(name, safe='')}/stream")
+            self.assertEqual(answer.headers["x-request-id"], run, name)
 
     def test_leaving_cancels(self):
         connection, run = self.open("slow:0")
