@@ -18,6 +18,7 @@ struct http_request {
     struct truth *truth;
     struct reader *reader;
     const char *content_type;
+    bool recalls;  /* what its encoder makes may not be made again, so that the front keeps it */
     bool document; /* it waits for the run's document */
     const struct http_stream_handler *handler;
     void *data;
@@ -81,8 +82,9 @@ static void check_due(struct http_request *request, const struct iovec *pieces, 
         buf_append(&rest, (char *)pieces[i].iov_base + length, pieces[i].iov_len - length);
     }
     LAW(buf_length(&request->due) == 0, "a send does not go on with all that was left");
-    /* TLS takes the same bytes again, no more; only frames of dropped events are added. */
-    LAW(!goes_on || buf_length(&rest) == 0 || request->document || dropped > request->dropped,
+    /* TLS takes the same bytes again, no more; only the rest of frames that are kept is added. */
+    LAW(!goes_on || buf_length(&rest) == 0 || request->document || request->recalls ||
+            dropped > request->dropped,
         "a send goes on with more than what was left");
     request->dropped = dropped;
     if (!request->document)
@@ -220,6 +222,7 @@ struct http_request *client_open(struct run *run, bool document, const struct re
         client = clients[i] = calloc(1, sizeof *client);
         client->truth = truth_of(run_log(run));
         client->reader = reader_create(run, form, after);
+        client->recalls = form->encoder->recalls;
         client->content_type =
             document ? form->encoder->document->content_type : form->encoder->content_type;
         client->document = document;
