@@ -47,6 +47,8 @@ struct encoding {
     const struct eventlog *log; /* the run's, for an encoder that recalls */
     const void *terms;          /* NULL: none */
     size_t terms_size;
+    struct buf *memo; /* empty before the first of some events in a row: what their frames have
+                         alike may be kept there; or NULL */
 };
 
 /* What becomes of an answer after a question's frames. */

@@ -13,16 +13,15 @@
  * Blocks. A block is the frames of the events from a cursor on, about as much as one send
  * takes. It is made when a feed needs it and stays until its place is needed. Readers that
  * are up to date ask for the same bytes one after the other: 100 readers of a run cost one
- * encoding of its events. A block is found by the run's id, the encoder, its terms, its state
- * before the first event and the two choices; what a log has at an offset never changes, so a
- * block is never stale. Two readers at one place may have different states, for example if
- * one of them came after the oldest events were dropped: they share no block. The callers
- * should ask for one block after the other for all readers, not for all blocks for each
- * reader.
+ * encoding of its events. A reader whose send was short finds the rest of its block. A block is
+ * found by the run's id, the encoder, its terms, its state before the first event and the two
+ * choices; what a log has at an offset never changes, so a block is never stale. Two readers at one
+ * place may have different states, for example if one of them came after the oldest events were
+ * dropped: they share no block. The callers should ask for one block after the other for all
+ * readers, not for all blocks for each reader.
  *
- * A block has an index, the end of each frame and the state after it, so that a short send
- * moves the cursor without encoding. Most events do not change the state: a state is kept
- * once for all frames that leave it as it is.
+ * A block has an index, the end of each frame and the state before it, so that a short send
+ * moves the cursor without encoding.
  */
 #include "protocol/feed.h"
 
@@ -30,11 +29,13 @@
 #include "run/pack.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BLOCKS     4
 #define FRAMES_MAX 1024
+#define BLOCK_NONE UINT_MAX /* no frame of the block */
 
 /* Frames of an event take about this more than its JSON. */
 #define FRAME_SIZE 128
@@ -42,7 +43,7 @@
 struct frame {
     uint32_t end;    /* offset in the block's bytes */
     uint32_t events; /* that it stands for */
-    uint32_t state;  /* after it: offset in the block's states */
+    uint64_t at;     /* offset in the log of the event that follows */
 };
 
 struct block {
@@ -54,8 +55,8 @@ struct block {
     uint64_t limit;
     struct log_cursor to;
     size_t terms_size;
-    struct buf keys;   /* the state before the first event, the terms */
-    struct buf states; /* of the encoder, in the order of the frames */
+    struct buf terms;
+    struct buf states; /* of the encoder: before each frame, and after the last */
     struct buf bytes;
     unsigned count;
     struct frame frames[FRAMES_MAX];
@@ -66,9 +67,10 @@ struct feed_blocks {
     unsigned next;         /* the block to be made next */
     unsigned last;         /* the block that was found last: most feeds ask for it again */
     struct block *current; /* of the last view; NULL: it had only the feed's own bytes */
+    unsigned first;        /* the feed's first frame in the block that was found last */
     size_t viewed;         /* bytes of the last view */
     struct pack pack;
-    struct buf state; /* of the encoder whose block is made */
+    struct buf memo; /* of the encoder whose block is made */
     struct block blocks[BLOCKS];
 };
 
@@ -81,11 +83,11 @@ void feed_blocks_destroy(struct feed_blocks *blocks)
 {
     for (unsigned i = 0; i < BLOCKS; i++) {
         buf_finish(&blocks->blocks[i].bytes);
-        buf_finish(&blocks->blocks[i].keys);
+        buf_finish(&blocks->blocks[i].terms);
         buf_finish(&blocks->blocks[i].states);
     }
     pack_finish(&blocks->pack);
-    buf_finish(&blocks->state);
+    buf_finish(&blocks->memo);
     free(blocks);
 }
 
@@ -144,21 +146,76 @@ void feed_beat(struct feed *feed)
     buf_puts(&feed->own, ENCODER_HEARTBEAT);
 }
 
-static bool block_is(const struct block *block, const struct feed *feed)
+/* Return the bytes of events' frames with which the next view must begin. */
+static size_t feed_begun(const struct feed *feed)
 {
-    size_t size = feed->encoder->state_size + feed->encoding.terms_size;
+    size_t own = buf_length(&feed->own);
 
-    return block->limit == feed->limit && block->packing == feed->packing &&
-           block->encoder == feed->encoder &&
-           memcmp(block->run, feed->encoding.run->id, RUN_ID_LENGTH) == 0 &&
-           block->terms_size == feed->encoding.terms_size &&
-           (size == 0 || memcmp(buf_data(&block->keys), feed->state, size) == 0);
+    return feed->begun > own ? feed->begun - own : 0;
+}
+
+/* Where the block has the bytes of this frame. */
+static size_t frame_begin(const struct block *block, unsigned frame)
+{
+    return frame > 0 ? block->frames[frame - 1].end : 0;
+}
+
+/* Return the encoder's state before this frame, or after the last. */
+static void *state_before(const struct block *block, unsigned frame)
+{
+    return (char *)buf_data(&block->states) + frame * block->encoder->state_size;
+}
+
+static bool is_same(const void *one, const void *other, size_t size)
+{
+    return size == 0 || memcmp(one, other, size) == 0;
+}
+
+/* Return the frame of the event at this offset of the log, or BLOCK_NONE. */
+static unsigned frame_at(const struct block *block, uint64_t from, uint64_t at)
+{
+    unsigned low = 0, high = block->count;
+
+    if (at == from)
+        return 0;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (block->frames[middle].at < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low + 1 < block->count && block->frames[low].at == at ? low + 1 : BLOCK_NONE;
+}
+
+/*
+ * Return the frame from which on the block, whose first event is at from, is the feed's; or
+ * BLOCK_NONE. Blocks that other feeds had made may end before what is begun.
+ */
+static unsigned block_find(const struct block *block, uint64_t from, const struct feed *feed)
+{
+    size_t terms_size = feed->encoding.terms_size;
+    unsigned frame;
+
+    if (feed->cursor.at < from || feed->cursor.at >= block->to.at || block->limit != feed->limit ||
+        block->packing != feed->packing || block->encoder != feed->encoder ||
+        block->terms_size != terms_size ||
+        memcmp(block->run, feed->encoding.run->id, RUN_ID_LENGTH) != 0 ||
+        !is_same(buf_data(&block->terms), feed->encoding.terms, terms_size))
+        return BLOCK_NONE;
+    frame = frame_at(block, from, feed->cursor.at);
+    return frame != BLOCK_NONE &&
+                   is_same(state_before(block, frame), feed->state, feed->encoder->state_size) &&
+                   buf_length(&block->bytes) - frame_begin(block, frame) >=
+                       feed->sent + feed_begun(feed)
+               ? frame
+               : BLOCK_NONE;
 }
 
 /* Take over what the block is found by, and the state. */
 static void block_begin(struct block *block, const struct feed *feed)
 {
-    size_t size = feed->encoder->state_size + feed->encoding.terms_size;
+    size_t state_size = feed->encoder->state_size;
 
     memcpy(block->run, feed->encoding.run->id, RUN_ID_LENGTH);
     block->encoder = feed->encoder;
@@ -168,22 +225,15 @@ static void block_begin(struct block *block, const struct feed *feed)
     block->count = 0;
     block->terms_size = feed->encoding.terms_size;
     buf_consume(&block->bytes, buf_length(&block->bytes));
-    buf_consume(&block->keys, buf_length(&block->keys));
-    buf_consume(&block->states, buf_length(&block->states));
-    if (size > 0)
-        buf_append(&block->keys, feed->state, size);
-}
-
-/* Return where the block has this state, which is that after its newest frame. */
-static uint32_t block_keep(struct block *block, const void *state, size_t size)
-{
-    size_t kept = buf_length(&block->states);
-
-    if (kept == 0 || memcmp(buf_data(&block->states) + kept - size, state, size) != 0) {
-        buf_append(&block->states, state, size);
-        kept += size;
+    buf_consume(&block->terms, buf_length(&block->terms));
+    if (block->terms_size > 0)
+        buf_append(&block->terms, feed->encoding.terms, block->terms_size);
+    if (buf_length(&block->states) < (FRAMES_MAX + 1) * state_size) {
+        buf_reserve(&block->states, (FRAMES_MAX + 1) * state_size);
+        buf_commit(&block->states, (FRAMES_MAX + 1) * state_size);
     }
-    return (uint32_t)(kept - size);
+    if (state_size > 0)
+        memcpy(state_before(block, 0), feed->state, state_size);
 }
 
 /* Encode events from the feed's cursor on, about `most` bytes and at least one event. */
@@ -191,16 +241,14 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
                        size_t most)
 {
     const struct encoder *encoder = feed->encoder;
-    size_t size = encoder->state_size;
+    struct encoding encoding = feed->encoding;
     struct log_cursor cursor = feed->cursor;
     struct event event;
     void *state;
 
     block_begin(block, feed);
-    buf_consume(&blocks->state, buf_length(&blocks->state));
-    if (size > 0)
-        buf_append(&blocks->state, feed->state, size);
-    state = (char *)buf_data(&blocks->state);
+    buf_consume(&blocks->memo, buf_length(&blocks->memo));
+    encoding.memo = &blocks->memo;
     while (cursor.at < feed->limit && block->count < FRAMES_MAX && !block->over) {
         struct log_cursor next = cursor;
         if (feed->packing)
@@ -209,38 +257,41 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
             eventlog_read(feed->encoding.log, &next, &blocks->pack.scratch, &event);
         if (block->count > 0 && buf_length(&block->bytes) + event.json_length + FRAME_SIZE > most)
             break;
-        encoder->event(state, &feed->encoding, &event, &block->bytes);
+        state = state_before(block, block->count + 1);
+        if (encoder->state_size > 0)
+            memcpy(state, state_before(block, block->count), encoder->state_size);
+        encoder->event(state, &encoding, &event, &block->bytes);
         if (event.kind == EVENT_done && encoder->end)
-            encoder->end(state, &feed->encoding, &block->bytes);
+            encoder->end(state, &encoding, &block->bytes);
         if (event.kind == EVENT_input_request && encoder->question) {
-            enum encoder_question what = encoder->question(state, &feed->encoding);
+            enum encoder_question what = encoder->question(state, &encoding);
             block->over = what != QUESTION_GOES_ON;
             block->cancels = what == QUESTION_CANCELS;
         }
         block->frames[block->count++] =
             (struct frame){.end = (uint32_t)buf_length(&block->bytes),
                            .events = (uint32_t)(next.sequence - cursor.sequence),
-                           .state = size > 0 ? block_keep(block, state, size) : 0};
+                           .at = next.at};
         cursor = next;
     }
     block->to = cursor;
 }
 
-/* Return the block with the frames from the feed's cursor on, which are not none. */
+/* Return the block with the frames from the feed's cursor on, which are not none, and set first. */
 static struct block *find_block(const struct feed *feed, struct feed_blocks *blocks, size_t most)
 {
     unsigned i = blocks->last;
 
-    if (blocks->from[i] == feed->cursor.at && block_is(&blocks->blocks[i], feed))
-        return &blocks->blocks[i];
-    for (i = 0; i < BLOCKS; i++) {
-        if (blocks->from[i] == feed->cursor.at && block_is(&blocks->blocks[i], feed))
-            break;
+    blocks->first = block_find(&blocks->blocks[i], blocks->from[i], feed);
+    for (unsigned n = 0; n < BLOCKS && blocks->first == BLOCK_NONE; n++) {
+        i = n;
+        blocks->first = block_find(&blocks->blocks[i], blocks->from[i], feed);
     }
-    if (i == BLOCKS) {
+    if (blocks->first == BLOCK_NONE) {
         i = blocks->next;
         blocks->next = (i + 1) % BLOCKS;
         blocks->from[i] = feed->cursor.at;
+        blocks->first = 0;
         block_fill(&blocks->blocks[i], feed, blocks, most);
     }
     blocks->last = i;
@@ -251,7 +302,7 @@ int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, bool e
               struct iovec pieces[2], bool *last)
 {
     uint64_t end = feed->encoding.log->end.at;
-    size_t own = buf_length(&feed->own), left = 0, length;
+    size_t own = buf_length(&feed->own), from = 0, left = 0, length;
     struct block *block = NULL;
     int count = 0;
 
@@ -259,10 +310,11 @@ int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, bool e
         feed->limit = feed->over ? feed->cursor.at : end;
     if (feed->cursor.at < feed->limit && (feed->begun == 0 || feed->begun > own)) {
         block = find_block(feed, blocks, most);
-        left = buf_length(&block->bytes) - feed->sent;
+        from = frame_begin(block, blocks->first) + feed->sent;
+        left = buf_length(&block->bytes) - from;
     }
     if (feed->begun > 0)
-        length = feed->begun > own ? feed->begun - own : 0;
+        length = feed_begun(feed);
     else
         length = left < most ? left : most;
     *last = length == left && ((block ? block->over : feed->over) ||
@@ -270,54 +322,51 @@ int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, bool e
     if (own > 0)
         pieces[count++] = (struct iovec){(void *)buf_data(&feed->own), own};
     if (length > 0)
-        pieces[count++] = (struct iovec){(char *)buf_data(&block->bytes) + feed->sent, length};
+        pieces[count++] = (struct iovec){(char *)buf_data(&block->bytes) + from, length};
     blocks->current = block;
     blocks->viewed = own + length;
     return count;
 }
 
-/* Move the feed past the frames of the block that are sent. */
-static void feed_advance(struct feed *feed, const struct block *block)
+/* Move the feed, whose frames in the block begin with this one, past those that are sent. */
+static void feed_advance(struct feed *feed, const struct block *block, unsigned first)
 {
-    struct log_cursor cursor = feed->cursor;
-    uint64_t events = 0;
-    unsigned passed = 0;
+    size_t upto = frame_begin(block, first) + feed->sent; /* in the block's bytes */
+    unsigned frame = first;
 
-    if (feed->sent == buf_length(&block->bytes)) {
-        passed = block->count;
+    if (upto == buf_length(&block->bytes)) {
+        frame = block->count;
         feed->cursor = block->to;
-        feed->sent = 0;
         feed->over = block->over;
         feed->cancels = block->over && block->cancels;
     } else {
-        while (passed < block->count && block->frames[passed].end <= feed->sent)
-            events += block->frames[passed++].events;
-        eventlog_skip(feed->encoding.log, &cursor, events);
-        feed->cursor = cursor;
-        feed->sent -= passed > 0 ? block->frames[passed - 1].end : 0;
+        uint64_t events = 0;
+        while (frame < block->count && block->frames[frame].end <= upto)
+            events += block->frames[frame++].events;
+        eventlog_skip(feed->encoding.log, &feed->cursor, events);
     }
-    if (passed > 0 && feed->encoder->state_size > 0)
-        memcpy(feed->state, buf_data(&block->states) + block->frames[passed - 1].state,
-               feed->encoder->state_size);
+    feed->sent = upto - frame_begin(block, frame);
+    if (feed->encoder->state_size > 0)
+        memcpy(feed->state, state_before(block, frame), feed->encoder->state_size);
 }
 
 size_t feed_lose(struct feed *feed, struct feed_blocks *blocks, size_t most)
 {
-    size_t own = buf_length(&feed->own), kept;
-    size_t begun = feed->begun > own ? feed->begun - own : 0; /* of events' frames */
+    size_t begun = feed_begun(feed), from, upto, kept;
     struct block *block;
-    unsigned i = 0;
+    unsigned i;
 
     if (begun == 0 && feed->sent == 0)
         return 0;
     block = find_block(feed, blocks, most);
-    while (block->frames[i].end < feed->sent + begun || block->frames[i].end <= feed->sent)
-        i++;
-    assert(i < block->count);
-    kept = block->frames[i].end - feed->sent;
-    buf_append(&feed->own, (char *)buf_data(&block->bytes) + feed->sent, kept);
+    from = frame_begin(block, blocks->first) + feed->sent;
+    upto = from + begun;
+    for (i = blocks->first; block->frames[i].end < upto || block->frames[i].end <= from; i++)
+        assert(i + 1 < block->count);
+    kept = block->frames[i].end - from;
+    buf_append(&feed->own, (char *)buf_data(&block->bytes) + from, kept);
     feed->sent += kept;
-    feed_advance(feed, block);
+    feed_advance(feed, block, blocks->first);
     return kept;
 }
 
@@ -339,6 +388,6 @@ void feed_sent(struct feed *feed, struct feed_blocks *blocks, size_t sent)
         buf_finish(&feed->own);
     if (blocks->current) {
         feed->sent += sent - own;
-        feed_advance(feed, blocks->current);
+        feed_advance(feed, blocks->current, blocks->first);
     }
 }

@@ -136,10 +136,19 @@ static void begin_chunk(const struct encoding *encoding, struct buf *out)
 static inline void text_chunk(const struct encoding *encoding, const char *name,
                               const struct piece *inside, struct buf *out)
 {
-    char *begin = buf_reserve(out, names_length(encoding) + strlen(CHUNK_DELTA) + strlen(name) +
-                                       inside->length + strlen("\"" CHUNK_END));
-    char *to = put_names(begin, encoding);
+    struct buf *names = encoding->memo;
+    size_t rest = strlen(CHUNK_DELTA) + strlen(name) + inside->length + strlen("\"" CHUNK_END);
+    char *begin, *to;
 
+    if (names) {
+        if (buf_length(names) == 0)
+            begin_chunk(encoding, names);
+        begin = buf_reserve(out, buf_length(names) + rest);
+        to = put(begin, buf_data(names), buf_length(names));
+    } else {
+        begin = buf_reserve(out, names_length(encoding) + rest);
+        to = put_names(begin, encoding);
+    }
     to = PUT_LITERAL(to, CHUNK_DELTA);
     to = put(to, name, strlen(name));
     to = put(to, inside->at, inside->length);
