@@ -16,6 +16,7 @@ and the charts in docs/benchmarks.
 
     contestants.py   who takes part and how they are started
     cells.py         how each workload is measured
+    protocols.py     what the protocols cost
     results.py       what was measured, over all rounds
     targets.py       what is to be reached
     report.py        the page; chart.py draws

@@ -26,6 +26,7 @@ import tempfile
 import time
 import urllib.request
 
+import protocols
 from contestants import LIVE, PATIENCE_S, Server, Unfit, free_ports
 
 INTERVAL_MS = 100     # live: 10 events a second of each agent
@@ -52,13 +53,18 @@ class Scale:
     swap_streams: int
     swaps: int
     cost_batches: int
+    open_streams: int      # protocols
+    texts: dict            # protocols: events of a stream, by its pace
+    protocols: tuple = protocols.PROTOCOLS
     held: float = 0.95     # of the events offered; who delivers less does not hold the load
 
 
 FULL = Scale((100, 1000, 5000, 10000, 18000), 3, 300, 1000, 4000, 1000, 3000, 2, 100, 10000, 1000,
-             10, 200)
-QUICK = Scale((50, 200), 1, 300, 300, 1000, 500, 1000, 0.5, 20, 200, 100, 5, 20)
-TINY = Scale((20,), 1, 100, 100, 300, 1000, 200, 0.1, 5, 20, 20, 2, 3, 0.5)
+             10, 200, 2000, {"flood": 20000, "paced": 300})
+QUICK = Scale((50, 200), 1, 300, 300, 1000, 500, 1000, 0.5, 20, 200, 100, 5, 20, 200,
+              {"flood": 2000, "paced": 100})
+TINY = Scale((20,), 1, 100, 100, 300, 1000, 200, 0.1, 5, 20, 20, 2, 3, 20,
+             {"flood": 500}, ("native", "message"), 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,6 +244,11 @@ def measure_cost(bench, contestant, workload, n):
     return results
 
 
+def measure_protocols(bench, contestant, workload, n):
+    return protocols.measure(bench, contestant, Job(workload, n, 0, 0), n,
+                             bench.scale.protocols, bench.scale.texts)
+
+
 class Swapper:
     """Renames builds of an agent over the one that serves, and sees when the new one does."""
 
@@ -321,14 +332,14 @@ def measure_swap(bench, contestant, workload, n):
 
 MEASURES = {"sleeping": measure_live, "woken": measure_live, "short-fresh": measure_short,
             "short-kept": measure_short, "flood": measure_flood, "flood-many": measure_flood,
-            "cost": measure_cost, "idle": measure_idle, "swap": measure_swap}
+            "cost": measure_cost, "protocols": measure_protocols, "idle": measure_idle, "swap": measure_swap}
 
 
 def sizes(workload, scale):
     """The numbers of agents, streams or readers that a workload is measured with."""
     return {"sleeping": scale.sizes, "woken": scale.sizes, "short-fresh": (IN_FLIGHT,),
             "short-kept": (IN_FLIGHT,), "flood": (1,), "flood-many": (scale.readers,),
-            "cost": (1,), "idle": (scale.idle,), "swap": (scale.swap_streams,)}[workload]
+            "cost": (1,), "protocols": (scale.open_streams,), "idle": (scale.idle,), "swap": (scale.swap_streams,)}[workload]
 
 
 def measure(bench, contestant, workload, n):

@@ -269,9 +269,10 @@ class BoundEvent(Bound):
 
 class Sluice(Contestant):
     label = "sluice"
-    workloads = (*Contestant.workloads, "flood-many", "cost", "swap")
+    workloads = (*Contestant.workloads, "flood-many", "cost", "protocols", "swap")
     processes = 2
-    agents = {"woken": ("relay",), "cost": ("cost", "cost_fiber")}
+    agents = {"woken": ("relay",), "cost": ("cost", "cost_fiber"),
+              "protocols": ("prose",)}
     code = ("agents/tick.c", "agents/relay.c")
     runs_as = "two processes, a front and a worker"
     hands_over = "the worker to the front at once when it is quiet, else once a millisecond or " \
@@ -280,6 +281,11 @@ class Sluice(Contestant):
     def prepare(self):
         if not os.access(self.places.sluice, os.X_OK):
             raise Unfit("sluice is not built")
+
+    def why_not(self, workload, n):
+        if workload == "protocols" and not shutil.which("valgrind"):
+            return NOT_DONE
+        return super().why_not(workload, n)
 
     def version(self):
         return first_line(self.places.sluice, "--version")

@@ -48,6 +48,7 @@ bench-programs: $(EXTRA_PROGRAMS)
 BENCH_AGENTS = \
 	tests/bench/agents/cost.so \
 	tests/bench/agents/cost_fiber.so \
+	tests/bench/agents/prose.so \
 	tests/bench/agents/relay.so \
 	tests/bench/agents/tick.so \
 	tests/bench/agents/tick_next.so
@@ -78,6 +79,7 @@ bench: all $(BENCH_AGENTS) bench-programs
 
 EXTRA_DIST += \
 	tests/bench/agents/cost.c \
+	tests/bench/agents/prose.c \
 	tests/bench/agents/relay.c \
 	tests/bench/agents/tick.c \
 	tests/bench/bench.py \
@@ -89,6 +91,7 @@ EXTRA_DIST += \
 	tests/bench/peers/server.go \
 	tests/bench/peers/server.mjs \
 	tests/bench/peers/server.py \
+	tests/bench/protocols.py \
 	tests/bench/report.py \
 	tests/bench/results.py \
 	tests/bench/targets.py

@@ -10,6 +10,7 @@ import contestants
 from cells import INTERVAL_MS
 from chart import Bars, Lines, Series
 from contestants import LABELS
+from protocols import PROTOCOLS
 from results import spread
 from targets import REASONS, verdicts
 
@@ -265,6 +266,21 @@ class Report:
                             "`fprintf()` of the same event to `/dev/null`, by turns in the same "
                             "run.", ["cost"], body)
 
+    def protocols(self):
+        rows = [["", name, *(self.figure("protocols", "sluice", n, f"{name} {metric}")
+                             for metric in ("flood", "flood ratio", "paced", "paced ratio", "bytes",
+                                            "memory more"))]
+                for n in self.results.sizes("protocols") for name in PROTOCOLS
+                if self.results.figure("protocols", "sluice", n, f"{name} flood")]
+        if not rows:
+            return ""
+        heads = ["", "protocol", "flood, instructions/text", "× native", "one at a time", "× native",
+                 "bytes/text", "memory beyond native, bytes/stream"]
+        return self.section("Protocols", "What the front executes for a text event of 64 bytes, "
+                            "counted by callgrind without the kernel, and the memory that an open "
+                            "stream takes there, for each protocol in which a run can be read.", [],
+                            table(heads, rows))
+
     def idle(self):
         columns = [("KiB/stream", "memory", None), ("× bound", "memory", "bound"),
                    ("× sluice", "memory", "sluice")]
@@ -343,7 +359,7 @@ class Report:
             self.live("woken", "Agents woken from outside", "Each agent reads lines from another "
                       "server, 10 a second, each at a microsecond of its own, and passes them on: "
                       "what an agent does that streams a model's answer."),
-            self.short(), self.flood(), self.cost(), self.idle(), self.swap(), self.wrong(),
+            self.short(), self.flood(), self.cost(), self.protocols(), self.idle(), self.swap(), self.wrong(),
             self.contestants(), self.method(), self.setting()) if part)
 
     def method(self):

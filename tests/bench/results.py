@@ -20,6 +20,7 @@ import json
 import statistics
 
 from contestants import LIVE
+from protocols import PACES, PROTOCOLS
 
 # What a figure is, of a cell's result. One that was not measured is a KeyError or a TypeError.
 METRICS = {
@@ -44,6 +45,21 @@ METRICS = {
     "swap": lambda r: statistics.median(r["swap_ms"]),
     "swap-max": lambda r: max(r["swap_ms"]),
 }
+
+
+def of_protocol(name, key, ratio=False, less=False):
+    """The metric of a protocol, or what it is beside that of the native stream."""
+    def read(result):
+        value, native = result["protocols"][name][key], result["protocols"]["native"][key]
+        return value / native if ratio else value - native if less else value
+    return read
+
+
+for of in PROTOCOLS:
+    for figure in (*PACES, "bytes", "memory"):
+        METRICS[f"{of} {figure}"] = of_protocol(of, figure)
+        METRICS[f"{of} {figure} ratio"] = of_protocol(of, figure, ratio=True)
+    METRICS[f"{of} memory more"] = of_protocol(of, "memory", less=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import dataclasses
 import operator
 
 from contestants import LABELS
+from protocols import PROTOCOLS
 from results import number, spread
 
 COMPARE = {"≤": operator.le, "≥": operator.ge}
@@ -187,6 +188,10 @@ TARGETS = (
         1.5),
     Own("`emit_event()` on a fiber, as a multiple of `fprintf()`", "cost", "emit-ratio-fiber", None,
         "≤", 1.5),
+    *(Own(f"a text through {name}, instructions as a multiple of the native stream's", "protocols",
+          f"{name} flood ratio", None, "≤", 1.2) for name in PROTOCOLS[1:]),
+    *(Own(f"an open stream of {name}, memory beyond a native one's", "protocols",
+          f"{name} memory more", None, "≤", 64, " bytes") for name in PROTOCOLS[1:]),
     Own("the largest hole while swapping, beyond the period", "swap", "hole", None, "≤", 20, " ms"),
 )
 

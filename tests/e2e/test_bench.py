@@ -15,7 +15,7 @@ import unittest
 import unittest.mock
 import xml.etree.ElementTree as ElementTree
 
-from harness import BINARY, PATIENCE_S, SRCDIR, main
+from harness import BINARY, PATIENCE_S, SANITIZED, SRCDIR, main
 
 BENCH = os.path.join(SRCDIR, "tests", "bench", "bench.py")
 sys.path.insert(0, os.path.dirname(BENCH))
@@ -23,7 +23,10 @@ import report    # noqa: E402
 import results   # noqa: E402
 import targets   # noqa: E402
 
-PARTS = ("sleeping,idle", "woken,cost", "short-fresh,short-kept,flood,flood-many", "swap")
+# A sanitized front cannot be counted.
+PROTOCOLS = ",protocols" if shutil.which("valgrind") and not SANITIZED else ""
+PARTS = ("sleeping,idle", "woken,cost", "short-fresh,short-kept,flood,flood-many",
+         "swap" + PROTOCOLS)
 OURS = "bound-ms,bound-event,bound,sluice"
 
 
@@ -108,6 +111,14 @@ class BenchTest(unittest.TestCase):
         self.assertRegex(sections["Sleeping agents"],
                          r"(?m)^\| 20 \| sluice \| [\d.]+ \| [\d.]+ \| 1 \|")
         self.assertRegex(sections["Flood"], r"(?m)^\| 1 \| sluice \| [\d,]+ \|")
+
+    @unittest.skipUnless(PROTOCOLS, "no valgrind, or a sanitized front")
+    def test_protocols_are_counted(self):
+        """Encoders without a state cost about the same, whatever the machine does."""
+        rows = re.findall(r"(?m)^\|  \| (\S+) \| ([\d,]+) \| ([\d.]+) \|",
+                          self.sections()["Protocols"])
+        self.assertEqual([name for name, _, _ in rows], ["native", "message"])
+        self.assertLess(float(rows[1][2]), 1.2)
 
     def test_targets_are_judged(self):
         targets = self.sections()["Targets"]
