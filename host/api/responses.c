@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "http/request.h"
+#include "protocol/chat_parts.h"
 #include "protocol/openai.h"
 #include "protocol/responses.h"
 #include "protocol/responses_request.h"
@@ -23,6 +24,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Maximum bytes of logs that are read for the references of one request. */
+#define REFERENCES_ROOM (4u * 1024 * 1024)
 
 static void refuse(struct http_request *request, unsigned status, const char *code,
                    const char *detail)
@@ -49,8 +53,56 @@ static char *turns_of(const struct run *run)
     return buf_steal(&messages);
 }
 
+/* Return the item that the reference names, of a run of this subject that is kept; else NULL. */
+static cJSON *find_item(const struct api *api, const struct http_request *request, const char *id,
+                        size_t *room)
+{
+    char run_id[RUN_ID_LENGTH + 1];
+    const struct run *run = responses_item_run(id, run_id) ? runs_find(api->runs, run_id) : NULL;
+    struct buf json = {0};
+    cJSON *item = NULL;
+
+    if (run == NULL || strcmp(run_subject(run), http_subject(request)) != 0 ||
+        run_log(run)->start.sequence > 0 || eventlog_memory(run_log(run)) > *room)
+        return NULL;
+    *room -= eventlog_memory(run_log(run));
+    if (responses_append_item(run_identity(run), run_log(run), id, &json))
+        item = cJSON_ParseWithLength(buf_data(&json), buf_length(&json));
+    buf_finish(&json);
+    return item;
+}
+
+/*
+ * Put items in the place of references to them; false, and why, if one is not kept. All together
+ * read no more than REFERENCES_ROOM bytes of logs.
+ */
+static bool resolve(const struct api *api, const struct http_request *request, cJSON *body,
+                    struct why *why)
+{
+    cJSON *input = cJSON_GetObjectItemCaseSensitive(body, "input"), *item, *next;
+    size_t room = REFERENCES_ROOM;
+
+    for (item = cJSON_IsArray(input) ? input->child : NULL; item; item = next) {
+        const char *type = chat_string(item, "type"), *id = chat_string(item, "id");
+        cJSON *whole;
+        next = item->next;
+        if (type == NULL || id == NULL || strcmp(type, "item_reference") != 0)
+            continue;
+        whole = find_item(api, request, id, &room);
+        if (whole == NULL) {
+            why_set(why, 0,
+                    "input refers to the item '%.64s', which is no longer kept; send whole items "
+                    "(store: false in most clients)",
+                    id);
+            return false;
+        }
+        cJSON_ReplaceItemViaPointer(input, item, whole);
+    }
+    return true;
+}
+
 /* Start the run that the body asks for, after the messages before; the start is finished. */
-static void begin(const struct api *api, struct http_request *request, const cJSON *body,
+static void begin(const struct api *api, struct http_request *request, cJSON *body,
                   const char *before, struct start *start)
 {
     struct responses_request wanted;
@@ -59,7 +111,15 @@ static void begin(const struct api *api, struct http_request *request, const cJS
     char *note = NULL;
     struct why why = {0};
     struct chat chat;
-    int status = responses_request_read(body, before, &wanted, &why);
+    int status;
+
+    if (!resolve(api, request, body, &why)) {
+        refuse(request, 404, "item_not_found", why_text(&why));
+        start_finish(start);
+        why_finish(&why);
+        return;
+    }
+    status = responses_request_read(body, before, &wanted, &why);
 
     if (status == 0 && wanted.store)
         status = chat_write_messages(wanted.messages, &messages, &why);

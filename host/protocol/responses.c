@@ -597,6 +597,84 @@ uint64_t responses_event_before(const struct run_identity *run, const struct eve
     return before;
 }
 
+/* ---- one item ---- */
+
+bool responses_item_run(const char *id, char run[RUN_ID_LENGTH + 1])
+{
+    const char *at = strchr(id, '_');
+
+    if (at == NULL || strlen(at) < RUN_ID_LENGTH + 2 || at[RUN_ID_LENGTH + 1] != '_')
+        return false;
+    memcpy(run, at + 1, RUN_ID_LENGTH);
+    run[RUN_ID_LENGTH] = '\0';
+    return true;
+}
+
+/* The items of a response, of which one is wanted. */
+struct choice {
+    struct output output;
+    const char *id;
+    uint32_t count; /* of all items */
+    bool speaks;    /* one of them is a message or a call */
+    bool found;
+};
+
+static bool is_chosen(const struct choice *choice, enum item_kind part, uint32_t index)
+{
+    size_t length = strlen(choice->id);
+    struct buf id = {0};
+    bool is;
+
+    append_id(choice->output.encoding, part, index, &id);
+    is = buf_length(&id) == length + 2 && memcmp(buf_data(&id) + 1, choice->id, length) == 0;
+    buf_finish(&id);
+    return is;
+}
+
+static void choose_item(void *data, const struct item *item)
+{
+    struct choice *choice = data;
+
+    choice->count++;
+    choice->speaks |= item->part != ITEM_REASONING;
+    if (!is_chosen(choice, item->part, item->index))
+        return;
+    output_item(&choice->output, item);
+    choice->found = true;
+}
+
+/* The message of a run without text is its result. */
+static void choose_result(struct choice *choice, const struct eventlog *log)
+{
+    struct log_cursor cursor = eventlog_seek(log, eventlog_last(log) - 1);
+    struct buf scratch = {0}, escaped = {0}, text = {0};
+    struct event event;
+    struct piece result;
+
+    eventlog_read(log, &cursor, &scratch, &event);
+    if (event.kind == EVENT_done && is_chosen(choice, ITEM_TEXT, choice->count) &&
+        openai_result(&(struct piece){event.json, event.json_length}, &escaped, &result)) {
+        piece_append(&result, &text);
+        append_item(choice->output.encoding, ITEM_TEXT, choice->count, &text, choice->output.out);
+        choice->found = true;
+    }
+    buf_finish(&scratch);
+    buf_finish(&escaped);
+    buf_finish(&text);
+}
+
+bool responses_append_item(const struct run_identity *run, const struct eventlog *log,
+                           const char *id, struct buf *out)
+{
+    const struct encoding encoding = {.run = run, .log = log};
+    struct choice choice = {.output = {.encoding = &encoding, .out = out}, .id = id};
+
+    walk_items(log, UINT64_MAX, choose_item, &choice);
+    if (!choice.speaks && eventlog_last(log) > 0)
+        choose_result(&choice, log);
+    return choice.found;
+}
+
 /* ---- the document ---- */
 
 /* Append items of a document whose events are not all kept any longer. */

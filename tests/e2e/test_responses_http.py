@@ -90,6 +90,24 @@ class ResponsesTest(Test):
             self.check_error(self.create("text", previous_response_id=id_), 400,
                              "previous_response_not_found", "kept")
 
+    def test_references(self):
+        """Items that are kept need not be sent again."""
+        first = json.loads(self.create("reason text client").body)
+        items = [{"type": "item_reference", "id": item["id"]} for item in first["output"]]
+        result = json.loads(self.create("result").body)["output"][0]["id"]
+        text, _ = self.said([{"role": "user", "content": "a"}, *items,
+                             {"type": "function_call_output", "call_id": "call_2", "output": "rain"},
+                             {"type": "item_reference", "id": result},
+                             {"role": "user", "content": "messages"}])
+        self.assertEqual(json.loads(text), [
+            {"role": "user", "content": "a"}, {**KEPT[1], "content": "Hello, world"},
+            {"role": "tool", "content": "rain", "tool_call_id": "call_2"},
+            {"role": "assistant", "content": '{"answer":42}'}, {"role": "user", "content": "messages"}])
+        run = first["id"].removeprefix("resp_")
+        for id_ in (f"msg_{run}_7", f"msg_{run}", f"msg_{run[::-1]}_0", "msg_1", "", items[1]["id"] + "0"):
+            self.check_error(self.create([{"type": "item_reference", "id": id_}]), 404,
+                             "item_not_found", "store: false")
+
     def test_items(self):
         text, _ = self.said([
             {"role": "developer", "content": "be brief"},
@@ -107,7 +125,6 @@ class ResponsesTest(Test):
 
     def test_bad_requests(self):
         for value, words in ((7, "input must be"), ([{"type": "computer_call"}], "computer_call"),
-                             ([{"type": "item_reference", "id": "msg_1"}], "store: false"),
                              ([{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}],
                               "input_file"),
                              ([{"type": "function_call", "call_id": "c"}], "arguments"), ([], "messages")):
