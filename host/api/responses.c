@@ -264,7 +264,7 @@ static void answer_now(const struct lookup *lookup, struct run *run)
 static void answer_stream(const struct lookup *lookup, struct run *run)
 {
     const uint32_t *from = lookup->data;
-    const struct responses_terms terms = {.from = *from};
+    const struct responses_terms terms = {.from = *from, .retrieved = 1};
     const struct answer_form form = {.answer = ANSWER_STREAM,
                                      .encoder = &encoder_responses,
                                      .terms = &terms,

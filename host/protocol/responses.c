@@ -571,7 +571,7 @@ static void responses_gap(void *data, const struct encoding *encoding, const str
 static enum encoder_question responses_question(const void *state, const struct encoding *encoding)
 {
     (void)state;
-    return encoding->terms ? QUESTION_CANCELS : QUESTION_ENDS;
+    return encoding->terms && !terms_of(encoding).retrieved ? QUESTION_CANCELS : QUESTION_ENDS;
 }
 
 uint64_t responses_event_before(const struct run_identity *run, const struct eventlog *log,

@@ -22,7 +22,8 @@
 /* The encoder's terms, 8 bytes of any alignment. */
 struct responses_terms {
     uint32_t from;      /* the number of the first frame that the client wants */
-    uint32_t retrieved; /* not 0: a document is the response, whatever became of the run */
+    uint32_t retrieved; /* not 0: the client looks at a response that is there. A document is that
+                           response, whatever became of the run, and a question cancels nothing. */
 };
 
 extern const struct encoder encoder_responses;

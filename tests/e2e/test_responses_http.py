@@ -175,6 +175,18 @@ class ResponsesTest(Test):
         last = frames_of(self.server.get(path + "?stream=true").body)[-1]
         self.assertEqual((last["type"], last["response"]["status"]), ("response.failed", "cancelled"))
 
+    def test_who_looks_at_a_run_does_not_end_it(self):
+        """A run of another protocol, which asks and waits for its answer."""
+        with self.server.connect() as connection:
+            answer = connection.exchange(
+                "POST", "/agents/kit/runs?mode=wait", json.dumps({"prompt": "ask"}).encode(),
+                {"Content-Type": "application/json"})
+        self.assertEqual(answer.status, 202, answer.body)
+        run = json.loads(answer.body)["run"]
+        last = frames_of(self.server.get(f"{PATH}/resp_{run}?stream=true").body)[-1]
+        self.assertEqual(last["response"]["error"]["code"], "input_required")
+        self.assertEqual(json.loads(self.server.get(f"/runs/{run}").body)["status"], "waiting")
+
     def test_a_log_that_has_not_all(self):
         """The first events are dropped: the response is what is left, and cannot be streamed."""
         server = self.server = self.serve("kit", settings={"host.log_size": "1K"})
