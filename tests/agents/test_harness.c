@@ -542,7 +542,7 @@ struct steps {
 static int take_steps(void *arg)
 {
     const struct steps *steps = arg;
-    char json[8];
+    char json[16];
 
     task_scope(steps->name);
     ck_assert_str_eq(ctx_get("mine"), "parent");
