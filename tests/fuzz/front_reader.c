@@ -7,6 +7,7 @@
 
 #include "protocol/document.h"
 #include "run/pack.h"
+#include "run/questions.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,7 +36,10 @@ struct reader {
     const struct truth *truth;
     uint64_t after;
     uint64_t dropped; /* events that were, when it began */
-    bool heard;       /* something was offered */
+    uint64_t seen;    /* events that there were then */
+    uint64_t asked;   /* the first question that was open then; 0: none was */
+    const struct run *run;
+    bool heard; /* something was offered */
     struct buf terms;
     struct guess guesses[GUESSES];
 };
@@ -331,6 +335,11 @@ bool reader_check_document(const struct reader *reader, unsigned status, const s
         document_add_gap(&wanted);
     for (uint64_t n = reader->dropped + 1; n <= reader->truth->count && !is_over; n++) {
         struct event event = event_at(reader->truth, n);
+        if (event.kind == EVENT_input_request &&
+            (buf_length(&wanted.question) > 0 || (n <= reader->seen && n != reader->asked))) {
+            wanted.events = n;
+            continue;
+        }
         document_add(&wanted, encoder->keeps, &event, &room);
         asks = event.kind == EVENT_input_request && encoder->question != QUESTION_GOES_ON;
         is_over = asks || event.kind == EVENT_done;
@@ -362,6 +371,7 @@ struct reader *reader_create(const struct run *run, const struct reader_form *fo
     reader->encoder = form->encoder;
     reader->truth = truth_of(run_log(run));
     reader->after = after;
+    reader->run = run;
     reader->encoding.run = run_identity(run);
     reader->encoding.log = run_log(run);
     if (form->terms) {
@@ -375,11 +385,14 @@ struct reader *reader_create(const struct run *run, const struct reader_form *fo
 void reader_begin(struct reader *reader)
 {
     const struct encoder *encoder = reader->encoder;
+    const struct question *question = run_question_next(reader->run, NULL);
     struct guess *guess = reader->guesses;
     uint64_t after = reader->after;
 
     if (guess->lives)
         return;
+    reader->seen = reader->truth->count;
+    reader->asked = question ? question->sequence : 0;
     reader->dropped = reader->truth->log->start.sequence;
     guess->lives = true;
     guess->number = after > reader->dropped ? after : reader->dropped;

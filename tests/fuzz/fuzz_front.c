@@ -27,6 +27,9 @@
 #include "protocol/agui.h"
 #include "protocol/aisdk.h"
 #include "protocol/encoders.h"
+#include "protocol/mcp.h"
+#include "protocol/openai.h"
+#include "protocol/responses.h"
 #include "run/inside.h"
 #include "run/questions.h"
 #include "run/runs.h"
@@ -223,15 +226,35 @@ static const struct encoder *choose_encoder(unsigned index)
     return encoders[index % count];
 }
 
-/* What a client may have said in its request; empty if the encoder has no terms. */
+/*
+ * What a client may have said in its request, in two ways that differ. Some clients say nothing;
+ * the native encoders have no terms.
+ */
 static void make_terms(const struct encoder *encoder, unsigned which, struct buf *terms)
 {
-    if (encoder == &encoder_agui && which > 0)
-        agui_terms(which & 1 ? "r" : "7fcef68f-0282-4db2-b10e-49b8a557c06b", terms);
-    else if (encoder == &encoder_aisdk && which > 0)
-        aisdk_terms(which & 1 ? 0 : 3, which & 2 ? "m" : NULL, terms);
-    else if (encoder == &encoder_a2a && which > 0) /* with or without the first frame */
-        buf_printf(terms, "%c\"x-1\"", (int)(A2A_TERMS | A2A_RPC | (which & 2 ? A2A_GIVEN : 0)));
+    static const char *const names[] = {"r-1", "0f0e0d0c-0b0a-0908-0706-050403020100"};
+    const char *id = which == 1 ? "1" : "\"a-2\"";
+    struct responses_terms responses = {.from = which == 1 ? 0 : 3};
+    unsigned char byte = which == 1 ? 0 : OPENAI_USAGE | OPENAI_EVENTS;
+
+    if (which == 0 || which == 3)
+        return;
+    if (strcmp(encoder->name, "openai") == 0) {
+        buf_append(terms, &byte, sizeof byte);
+    } else if (strcmp(encoder->name, "responses") == 0) {
+        buf_append(terms, &responses, sizeof responses);
+    } else if (strcmp(encoder->name, "ag-ui") == 0) {
+        agui_terms(names[which - 1], terms);
+    } else if (strcmp(encoder->name, "ai-sdk") == 0) {
+        aisdk_terms(which == 1 ? 0 : 5, names[which - 1], terms);
+    } else if (strcmp(encoder->name, "a2a") == 0) {
+        byte = A2A_TERMS | (which == 1 ? A2A_BARE : A2A_RPC);
+        buf_append(terms, &byte, sizeof byte);
+        if (byte & A2A_RPC)
+            buf_puts(terms, id);
+    } else if (strcmp(encoder->name, "mcp") == 0) {
+        mcp_terms(terms, which == 1 ? MCP_LEGACY | MCP_ASKS : 0, id, strlen(id), id, strlen(id));
+    }
 }
 
 /* Read a run: how says from where, and its bits from 3 on in which protocol. */
