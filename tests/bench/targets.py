@@ -49,6 +49,10 @@ REASONS = {
         "the loop; `fprintf()` copies.",
     "cost emit-ratio-fiber":
         "it checks every byte of the JSON and takes the worker's lock; `fprintf()` copies.",
+    "protocols responses flood ratio":
+        "each of its frames names its type twice, its number, its item and its place, which makes "
+        "them twice as long; the event counts and the item's number are its state, which each text "
+        "changes.",
     "short-fresh runs fastapi":
         "connecting costs all the same: the bound itself is not so far from FastAPI.",
     "short-kept runs fastapi":
