@@ -584,7 +584,7 @@ static void happen_to_client(struct http_request *client, uint8_t what)
 
 static void step(void)
 {
-    uint8_t what = take();
+    uint8_t what = take(), how;
     struct worker *worker;
     uint64_t held_ms;
     unsigned index;
@@ -603,8 +603,10 @@ static void step(void)
         submit();
         break;
     case 4:
-        if (take_run(&index))
-            open_reader(index, take(), take() & 1 ? take_size() : ROOM_ALL);
+        if (take_run(&index) == NULL)
+            break;
+        how = take();
+        open_reader(index, how, take() & 1 ? take_size() : ROOM_ALL);
         break;
     case 5:
     case 6:
