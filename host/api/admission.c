@@ -19,6 +19,7 @@
 #include "fleet/deployment.h"
 #include "http/problem.h"
 #include "run/runs.h"
+#include "wire/frames.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static const struct {
 
 bool admission_has_memory(size_t length)
 {
-    return mem_has(MEM_SPARE + INPUT_COPIES * length);
+    return length <= WIRE_BODY_MAX && mem_has(MEM_SPARE + INPUT_COPIES * length);
 }
 
 enum admission admission_no_room(const struct api *api)
@@ -59,6 +60,8 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
     status = deployment_admit(deployment);
     if (status < 0)
         return status == -EAGAIN ? ADMISSION_max_queued : ADMISSION_unavailable;
+    if (wanted->input_length > WIRE_BODY_MAX) /* made of a body, it may be longer than that */
+        return ADMISSION_body_too_large;
     if (runs_live(api->runs) >= config->max_runs)
         return ADMISSION_max_runs;
     if (!admission_has_memory(wanted->input_length))

@@ -117,7 +117,7 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
 enum admission admission_check_input(const struct deployment *deployment,
                                      const struct run_request *wanted, struct why *why);
 
-/* Return true if there is memory to hand an input of this length to a worker. */
+/* Return true if there is memory to hand an input of this length to a worker, and one takes it. */
 bool admission_has_memory(size_t length);
 
 /* Return what a client is told that may not hold more: who alone uses the budget fills it. */

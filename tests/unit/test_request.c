@@ -348,6 +348,12 @@ static void expect_after(const struct run *run, enum admission refusal, uint64_t
         ck_assert_uint_eq(number, after);
 }
 
+CASE(an_input_is_no_longer_than_a_worker_takes)
+{
+    ck_assert(admission_has_memory(1));
+    ck_assert(!admission_has_memory(WIRE_BODY_MAX + (size_t)1));
+}
+
 CASE(where_to_read_on)
 {
     char id[64];
