@@ -39,7 +39,7 @@ struct admission_facts {
     X(bad_on_disconnect, 400, false, "on_disconnect is " DISCONNECT_WANTS)                         \
     X(bad_deadline, 400, false, "deadline is 1 to 86400 seconds")                                  \
     X(protocol_is_off, 404, false,                                                                 \
-      "the agent '%.128s' is not served in this protocol; its operator says so with protocols",    \
+      "the agent '%.255s' is not served in this protocol; its operator says so with protocols",    \
       facts->agent)                                                                                \
     X(bad_key, 400, false, "an Idempotency-Key has 1 to 255 printable ASCII characters")           \
     X(key_reused, 422, false,                                                                      \
@@ -79,7 +79,7 @@ struct admission_facts {
       facts->question)                                                                             \
     X(stopping, 503, true, "the server is stopping")                                               \
     X(no_such_agent, 404, false,                                                                   \
-      "there is no agent '%.128s' here; GET /agents lists those there are", facts->agent)          \
+      "there is no agent '%.255s' here; GET /agents lists those there are", facts->agent)          \
     X(unavailable, 503, true, "the agent '%s' is not available: %s", facts->agent, facts->reason)  \
     X(max_queued, 503, true, "the agent '%s' has too many runs waiting; try again later",          \
       facts->agent)                                                                                \
