@@ -1,6 +1,5 @@
 #include "protocol/a2a_request.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +35,10 @@ static bool read_number(const cJSON *object, const char *name, int least, int mo
 
     if (item == NULL)
         return true;
-    if (!cJSON_IsNumber(item) || item->valuedouble != floor(item->valuedouble) ||
-        item->valuedouble < least || item->valuedouble > most)
+    if (!cJSON_IsNumber(item) || item->valuedouble < least || item->valuedouble > most)
         return false;
     *out = (unsigned)item->valuedouble;
-    return true;
+    return item->valuedouble == *out;
 }
 
 /* A history is not kept, so its length need only be valid. */
