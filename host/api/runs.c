@@ -25,7 +25,9 @@
 /*
  * Clients that repeat their POST differ in what ends that: an empty stream for some
  * (fetch-event-source takes 204 for an error), 204 for the others, which would ask for ever.
- * So the first to ask after the end gets the stream, and later ones 204.
+ * So the first to ask after the end gets the stream, and later ones 204. That answer may be lost,
+ * or there may be two clients of the first kind: the stream comes again, ever more rarely, for
+ * those of the other kind back off while they get 204, and begin anew after a stream.
  */
 static void read_on(const struct lookup *lookup, struct run *run)
 {

@@ -58,13 +58,13 @@ struct run {
     TAILQ_ENTRY(run) in_list; /* in runs->live or runs->retained */
     /* run.c */
     char *subject;
-    char *note; /* see run_note() */
+    char *note;                 /* see run_note() */
     struct questions questions; /* questions.c */
     uint32_t awaiting;          /* tasks that wait for an input */
     bool takes_inputs;          /* a task has waited for one, or has taken one */
     uint32_t inputs_sent, inputs_taken;
     uint32_t input_sizes[RUN_INPUTS_MAX]; /* of those between, by their numbers */
-    bool told;                            /* see run_tell_end() */
+    uint32_t end_asked;                   /* see run_tell_end() */
     bool cancelling;
     enum run_canceller canceller; /* of a run that is, or was, cancelling or cancelled */
     bool held;                    /* tasks of its agent wait for credit */

@@ -131,10 +131,11 @@ bool run_has_ended(const struct run *run)
 
 bool run_tell_end(struct run *run)
 {
-    bool is_first = !run->told;
+    uint32_t asked = ++run->end_asked;
 
-    run->told = true;
-    return is_first;
+    while (asked > 0 && asked % 8 == 0)
+        asked /= 8;
+    return asked == 1;
 }
 
 const struct eventlog *run_log(const struct run *run)

@@ -127,7 +127,8 @@ enum run_state run_get_state(const struct run *run);
 bool run_has_ended(const struct run *run);
 const struct eventlog *run_log(const struct run *run);
 
-/* Return true the first time a client that has all events of an ended run is told so. */
+/* Count that a client which has all events of an ended run asks for more. Return true the 1st, 8th,
+ * 64th, ... time. */
 bool run_tell_end(struct run *run);
 
 /* Append the answer of GET /runs/{id}. */

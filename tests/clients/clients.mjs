@@ -1,7 +1,7 @@
 // Clients that read one run each to its end, over as many connections as it takes, and tell what
 // they were given. For pages and for Node alike.
 //
-//     job    = {client, server, agent, input, key?}
+//     job    = {client, server, agent, input, key?, retry_ms?}
 //     result = {events: [{id, type, data}], errors, ...}
 
 const RETRY_MS = 1000; // what the server tells its clients
@@ -32,14 +32,11 @@ async function startDetached(job) {
 }
 
 /** An EventSource that is left alone: it has to find the end by itself, and to stay closed then. */
-export async function readWithEventSource(EventSource, job) {
-  const source = new EventSource(`${await startDetached(job)}/events`);
+async function leaveAlone(EventSource, url, listen) {
+  const source = new EventSource(url);
   const result = {events: [], opens: 0, errors: 0};
 
-  for (const type of ["message", "run", "tick", "step", "text", "gap", "done"]) {
-    source.addEventListener(type, (event) =>
-      result.events.push({id: event.lastEventId, type, data: event.data}));
-  }
+  listen(source, result.events);
   source.addEventListener("open", () => result.opens++);
   await new Promise((closed) => {
     source.addEventListener("error", () => {
@@ -50,6 +47,26 @@ export async function readWithEventSource(EventSource, job) {
   await sleep(1.5 * RETRY_MS);
   result.closed = source.readyState === EventSource.CLOSED;
   return result;
+}
+
+export async function readWithEventSource(EventSource, job) {
+  return leaveAlone(EventSource, `${await startDetached(job)}/events`, (source, events) => {
+    for (const type of ["message", "run", "tick", "step", "text", "gap", "done"]) {
+      source.addEventListener(type, (event) =>
+        events.push({id: event.lastEventId, type, data: event.data}));
+    }
+  });
+}
+
+/** The same, of a page that knows no names of events. */
+export async function readWithOnmessage(EventSource, job) {
+  return leaveAlone(EventSource, `${await startDetached(job)}/events?as=message`,
+    (source, events) => {
+      source.onmessage = (event) => {
+        const {type, data} = JSON.parse(event.data);
+        events.push({id: event.lastEventId, type, data: JSON.stringify(data)});
+      };
+    });
 }
 
 /** fetchEventSource(), whose run begins with its own POST. */
@@ -66,7 +83,42 @@ export async function readWithFetch(fetchEventSource, job) {
     },
     onerror() {
       result.errors++;
+      return job.retry_ms;
     },
+  });
+  return result;
+}
+
+/** createEventSource() of eventsource-client, whose run begins with its own POST. */
+export async function readWithClient(createEventSource, job) {
+  const source = createEventSource({url: runsOf(job), method: "POST", headers: headersOf(job),
+                                    body: JSON.stringify(job.input)});
+  const result = {events: []};
+
+  // It ends when the client is closed, which nobody does here.
+  for await (const {id, event, data} of source) result.events.push({id, type: event, data});
+  return result;
+}
+
+const BACKED_OFF_MS = 500;
+
+/**
+ * EventSourcePlus, whose run begins with its own POST. By itself it never stops asking, whatever
+ * it is answered, but waits twice as long after each error: this ends when it does so.
+ */
+export async function readWithPlus(EventSourcePlus, job) {
+  const source = new EventSourcePlus(runsOf(job), {method: "POST", headers: headersOf(job),
+                                                   body: JSON.stringify(job.input)});
+  const result = {events: []};
+
+  await new Promise((aborted) => {
+    const controller = source.listen({
+      onMessage: ({id, event, data}) => result.events.push({id, type: event, data}),
+      onResponseError() {
+        if (source.retryInterval >= BACKED_OFF_MS) controller.abort();
+      },
+    });
+    controller.onAbort(aborted);
   });
   return result;
 }

@@ -1,8 +1,11 @@
 // Does the jobs of standard input, side by side, and prints their results.
 import {readFileSync} from "node:fs";
 import {fetchEventSource} from "@microsoft/fetch-event-source";
+import {EventSourcePlus} from "event-source-plus";
 import {EventSource} from "eventsource";
-import {readWithEventSource, readWithFetch, resultOf} from "./clients.mjs";
+import {createEventSource} from "eventsource-client";
+import {readWithClient, readWithEventSource, readWithFetch, readWithOnmessage, readWithPlus,
+        resultOf} from "./clients.mjs";
 
 // What fetch-event-source needs of a browser.
 globalThis.window = globalThis;
@@ -10,7 +13,10 @@ globalThis.document = {hidden: false, addEventListener() {}, removeEventListener
 
 const readers = {
   "EventSource": (job) => readWithEventSource(EventSource, job),
+  "onmessage": (job) => readWithOnmessage(EventSource, job),
   "fetch-event-source": (job) => readWithFetch(fetchEventSource, job),
+  "event-source-plus": (job) => readWithPlus(EventSourcePlus, job),
+  "eventsource-client": (job) => readWithClient(createEventSource, job),
 };
 
 // While an EventSource waits to come back, nothing of its own keeps Node from ending.

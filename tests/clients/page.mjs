@@ -1,9 +1,10 @@
 // Does the jobs that the page's server has, side by side, and posts it their results.
 import {fetchEventSource} from "@microsoft/fetch-event-source";
-import {readWithEventSource, readWithFetch, resultOf} from "./clients.mjs";
+import {readWithEventSource, readWithFetch, readWithOnmessage, resultOf} from "./clients.mjs";
 
 const readers = {
   "EventSource": (job) => readWithEventSource(EventSource, job),
+  "onmessage": (job) => readWithOnmessage(EventSource, job),
   "fetch-event-source": (job) => readWithFetch(fetchEventSource, job),
 };
 

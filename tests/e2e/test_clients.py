@@ -17,7 +17,10 @@ from proxy import (Cut, Proxy, at, before_any_byte, behind_begin, behind_done, b
 from supervising import SupervisionTest
 
 EVENT_SOURCE = "EventSource"
+ON_MESSAGE = "onmessage"  # of an EventSource
 FETCH = "fetch-event-source"
+CLIENT = "eventsource-client"
+PLUS = "event-source-plus"
 
 # Long enough for a client that comes back after a second to find the port closed.
 REFUSE_S = 1.2
@@ -26,7 +29,7 @@ REFUSE_S = 1.2
 class Reading:
     """One client with one run, behind a proxy of its own."""
 
-    def __init__(self, test, client, value, cuts, agent="ticker", key=True):
+    def __init__(self, test, client, value, cuts, agent="ticker", key=True, **more):
         self.test = test
         self.cuts = [cut for cut in cuts if cut]
         self.agent = agent
@@ -34,7 +37,7 @@ class Reading:
         self.proxy = Proxy(test.server.address, cuts)
         test.addCleanup(self.proxy.close)
         self.job = {"client": client, "server": self.proxy.url, "agent": agent, "input": value,
-                    "key": str(uuid.uuid4()) if key else None}
+                    "key": str(uuid.uuid4()) if key else None, **more}
 
     def was_cut(self):
         """Whether all the cuts were made."""
@@ -52,14 +55,15 @@ class Reading:
         self.test.assertEqual([event["id"] for event in events],
                               [f"{self.run}.{number + 1}" for number in range(len(events))])
         self.test.assertEqual({request.parser.headers["location"] for request in self.proxy.requests
-                               if request.method == "POST"}, {f"/runs/{self.run}"})
+                               if request.method == "POST" and request.parser.status != 204},
+                              {f"/runs/{self.run}"})
         data = [json.loads(event["data"]) for event in events]
         self.test.assertEqual(data[0]["run"], self.run)
         self.test.assertEqual(data[-1], {"status": "finished"})
         self.check_agent([event["type"] for event in events], data)
         state = self.test.server.state(self.run)
         self.test.assertEqual((state["status"], state["events"]), ("finished", len(events)))
-        if self.job["client"] == EVENT_SOURCE:
+        if self.job["client"] in (EVENT_SOURCE, ON_MESSAGE):
             self.check_closed(result)
 
     def check_agent(self, types, data):
@@ -131,6 +135,7 @@ class ClientsTest(SupervisionTest):
         self.reading(EVENT_SOURCE, value, cuts)
         self.reading(EVENT_SOURCE, {"text": " ".join(["to be or not"] * 20)}, cuts, agent="echo")
         self.reading(FETCH, value, [Cut(place) for place in [*begin, *within]] + end)
+        self.reading(ON_MESSAGE, value, [])
         self.check(self.read_all())
 
     def check_many_cuts(self):
@@ -195,6 +200,17 @@ class NodeTest(ClientsTest):
 
     def test_queued(self):
         self.check_queued()
+
+    def test_end(self):
+        """Left alone at the end of their run they stop, or ask ever more rarely."""
+        self.start()
+        for client in (EVENT_SOURCE, FETCH, CLIENT, PLUS):
+            self.reading(client, {"count": 3, "period_ms": 10}, [])
+        self.reading(FETCH, {"count": 3, "period_ms": 10}, [Cut(behind_done), Cut(before_any_byte)],
+                     retry_ms=10)  # the answer that would stop it is lost
+        self.check(self.read_all())
+        for reading in self.readings:
+            self.assertLess(len(reading.proxy.requests), 25, reading.proxy.requests)
 
 
 if __name__ == "__main__":

@@ -273,12 +273,11 @@ class PositionTest(ResumeTest):
         for answer in (self.get(f"?after={self.last}"), self.get(f"?last_event_id={last_id}"),
                        self.get(headers={"Last-Event-ID": last_id})):
             self.assertEqual((answer.status, answer.body), (204, b""))
-        answer = self.post(last_id)
-        self.assertEqual((answer.status, answer.body),
-                         (200, f"retry: 1000\nid: {last_id}\n\n".encode()))
-        for _ in range(2):  # clients that take an empty answer for a cut ask again, and get this
+        stream = f"retry: 1000\nid: {last_id}\n\n".encode()
+        for number in range(1, 66):  # clients that take an empty answer for a cut ask again
             answer = self.post(last_id)
-            self.assertEqual((answer.status, answer.body), (204, b""))
+            self.assertEqual((answer.status, answer.body),
+                             (200, stream) if number in (1, 8, 64) else (204, b""))
         self.assertEqual(self.started_runs(self.server, "ticker"), 1)
 
     def test_live_run_is_read_from_its_last_event_on(self):
