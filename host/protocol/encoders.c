@@ -9,14 +9,8 @@
 #include "protocol/responses.h"
 
 static const struct encoder *const encoders[] = {
-    &encoder_native,
-    &encoder_openai,
-    &encoder_a2a,
-    &encoder_responses,
-    &encoder_message,
-    &encoder_agui,
-    &encoder_mcp,
-    &encoder_aisdk,
+    &encoder_native,  &encoder_openai, &encoder_a2a, &encoder_responses,
+    &encoder_message, &encoder_agui,   &encoder_mcp, &encoder_aisdk,
 };
 
 const struct encoder *encoder_find(const char *name)
