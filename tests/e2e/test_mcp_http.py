@@ -359,7 +359,8 @@ class ModernTest(McpTest):
         messages, ids = frames_of(answer.body)
         self.assertEqual(set(ids), {None})
         self.assertNotIn("mcp-session-id", answer.headers)
-        self.assertEqual([message["params"]["progressToken"] for message in messages[:-1]], [7, 7])
+        # into how many notices the texts are joined is a matter of time
+        self.assertEqual({message["params"]["progressToken"] for message in messages[:-1]}, {7})
         result = self.result(answer)
         self.check_text(result, "Hello, world")
         self.assertEqual((result["resultType"], result["structuredContent"]), ("complete", {"answer": 42}))
