@@ -1,6 +1,7 @@
 #include "protocol/a2a.h"
 
 #include "base/json.h"
+#include "protocol/pieces.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static unsigned flags_of(const struct encoding *encoding)
 /* ---- text: bytes around those of the log ---- */
 
 #define FRAME         "data: "
-#define FRAME_END     "\n\n"
+#define BLOCK_END     "\n\n"
 #define ARTIFACT_TASK "{\"artifactUpdate\":{\"taskId\":\""
 #define CONTEXT       "\",\"contextId\":\""
 #define TEXT_ARTIFACT \
@@ -48,14 +49,8 @@ static unsigned flags_of(const struct encoding *encoding)
 
 #define TEXT_MAX                                                                      \
     (strlen(FRAME RPC_BEGIN RPC_RESULT ARTIFACT_TASK CONTEXT TEXT_ARTIFACT TEXT_FIRST \
-            "}" FRAME_END) +                                                          \
+            "}" BLOCK_END) +                                                          \
      RUN_ID_LENGTH)
-
-static char *put(char *to, const char *text, size_t length)
-{
-    memcpy(to, text, length);
-    return to + length;
-}
 
 static void text_frame(struct a2a *a2a, const struct encoding *encoding, const char *inside,
                        size_t length, struct buf *out)
@@ -85,22 +80,9 @@ static void text_frame(struct a2a *a2a, const struct encoding *encoding, const c
         to = put(to, TEXT_FIRST, strlen(TEXT_FIRST));
     if (is_rpc)
         *to++ = '}';
-    to = put(to, FRAME_END, strlen(FRAME_END));
+    to = put(to, BLOCK_END, strlen(BLOCK_END));
     buf_commit(out, (size_t)(to - begin));
     a2a->has_text = true;
-}
-
-/* Set what is between the quotes of the event's delta; false if the event has none. */
-static bool find_delta(const struct event *event, const char **inside, size_t *length)
-{
-    if (event_delta(event, inside, length))
-        return true;
-    if (!json_member_find(event->json, event->json_length, "delta", inside, length) ||
-        **inside != '"')
-        return false;
-    *inside += 1;
-    *length -= 2;
-    return true;
 }
 
 /* ---- parts of frames and documents ---- */
@@ -129,7 +111,7 @@ static void begin_frame(const struct encoding *encoding, struct buf *out)
 static void end_frame(const struct encoding *encoding, struct buf *out)
 {
     end_result(encoding, out);
-    buf_puts(out, FRAME_END);
+    buf_puts(out, BLOCK_END);
 }
 
 static void append_ids(const struct run_identity *run, struct buf *out)
@@ -284,15 +266,14 @@ static void done_frames(const struct encoding *encoding, const struct event *eve
 static void a2a_event(void *state, const struct encoding *encoding, const struct event *event,
                       struct buf *out)
 {
-    const char *inside;
-    size_t length;
+    struct piece inside;
 
     switch (event->kind) {
     case EVENT_text:
-        if (!find_delta(event, &inside, &length))
+        if (!piece_delta(event, &inside))
             other_frame(encoding, event, out);
-        else if (length > 0)
-            text_frame(state, encoding, inside, length, out);
+        else if (inside.length > 0)
+            text_frame(state, encoding, inside.at, inside.length, out);
         break;
     case EVENT_run:
         break;

@@ -322,13 +322,6 @@ static void add_custom(const struct event *event, struct buf *out)
 
 /* ---- the end ---- */
 
-static uint32_t count_of(const struct event *event, const char *name)
-{
-    uint64_t count;
-
-    return piece_count(event, name, &count) && count < UINT32_MAX ? (uint32_t)count + 1 : 0;
-}
-
 static void append_usage(const struct agui_state *state, struct buf *out)
 {
     if (state->input_tokens == 0 && state->output_tokens == 0)
@@ -429,8 +422,8 @@ static bool add_event(struct agui_state *state, const struct encoding *encoding,
         add_value(FRAME_BEGIN "STATE_SNAPSHOT\",\"snapshot\":", event, out);
         return true;
     case EVENT_usage:
-        state->input_tokens = count_of(event, "input_tokens");
-        state->output_tokens = count_of(event, "output_tokens");
+        state->input_tokens = piece_tokens(event, "input_tokens");
+        state->output_tokens = piece_tokens(event, "output_tokens");
         return state->input_tokens > 0 || state->output_tokens > 0;
     case EVENT_input_request:
     case EVENT_done:

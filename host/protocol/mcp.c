@@ -16,6 +16,7 @@
 #include "protocol/mcp.h"
 
 #include "base/json.h"
+#include "protocol/pieces.h"
 #include "run/eventlog.h"
 
 #include <inttypes.h>
@@ -117,12 +118,6 @@ void mcp_server_info(struct buf *out, const char *name)
 #define PROGRESS_END  "\"}}"
 
 #define FRAME_MAX (strlen(EVENT_FIELD "." DATA_FIELD END) + RUN_ID_LENGTH + BUF_DIGITS_MAX)
-
-static char *put(char *to, const char *text, size_t length)
-{
-    memcpy(to, text, length);
-    return to + length;
-}
 
 static char *put_event_id(char *to, const struct run_identity *run, uint64_t sequence)
 {

@@ -1,5 +1,7 @@
 #include "protocol/native.h"
 
+#include "protocol/pieces.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -12,12 +14,6 @@
 #define RETRY       "retry: 1000"
 
 #define ID_MAX (strlen(ID_FIELD "." END) + RUN_ID_LENGTH + BUF_DIGITS_MAX)
-
-static char *put(char *to, const char *text, size_t length)
-{
-    memcpy(to, text, length);
-    return to + length;
-}
 
 static char *put_id(char *to, const struct run_identity *run, uint64_t sequence)
 {

@@ -204,13 +204,6 @@ static void add_other(const struct encoding *encoding, const char *type, size_t 
 
 /* ---- the end ---- */
 
-uint32_t openai_count(const struct event *event, const char *name)
-{
-    uint64_t count;
-
-    return piece_count(event, name, &count) && count < UINT32_MAX ? (uint32_t)count + 1 : 0;
-}
-
 /* Append the value of `usage`, of counts with 1 added. */
 static void append_usage(uint32_t input, uint32_t output, struct buf *out)
 {
@@ -286,8 +279,8 @@ static void openai_event(void *data, const struct encoding *encoding, const stru
             text_chunk(encoding, REASONING, &inside, out);
         return;
     case EVENT_usage:
-        state->input_tokens = openai_count(event, "input_tokens");
-        state->output_tokens = openai_count(event, "output_tokens");
+        state->input_tokens = piece_tokens(event, "input_tokens");
+        state->output_tokens = piece_tokens(event, "output_tokens");
         return;
     case EVENT_run:
         return;
@@ -382,8 +375,8 @@ static void append_completion(const struct document *document, const struct enco
 {
     const struct event usage = {.json = buf_data(&document->usage),
                                 .json_length = buf_length(&document->usage)};
-    uint32_t input = openai_count(&usage, "input_tokens"),
-             output = openai_count(&usage, "output_tokens");
+    uint32_t input = piece_tokens(&usage, "input_tokens"),
+             output = piece_tokens(&usage, "output_tokens");
     struct piece events = {buf_data(&document->calls), buf_length(&document->calls)};
     struct openai_call call;
     bool called = openai_next_call(&events, &call);

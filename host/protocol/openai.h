@@ -62,9 +62,6 @@ void openai_append_message(const struct document *document, struct buf *out);
 unsigned openai_document_error(const struct document *document, const struct encoding *encoding,
                                struct buf *out);
 
-/* Return the event's count with 1 added, 0 if it has none. */
-uint32_t openai_count(const struct event *event, const char *name);
-
 extern const char *const openai_headers[];
 
 #endif

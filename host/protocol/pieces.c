@@ -75,3 +75,10 @@ bool piece_count(const struct event *event, const char *name, uint64_t *count)
     }
     return true;
 }
+
+uint32_t piece_tokens(const struct event *event, const char *name)
+{
+    uint64_t count;
+
+    return piece_count(event, name, &count) && count < UINT32_MAX ? (uint32_t)count + 1 : 0;
+}

@@ -54,4 +54,7 @@ void piece_append_text(const struct piece *piece, struct buf *out);
 /* Set the number if the member is a whole number; false otherwise. */
 bool piece_count(const struct event *event, const char *name, uint64_t *count);
 
+/* Return that number with 1 added; 0 if there is none, or it is too large. */
+uint32_t piece_tokens(const struct event *event, const char *name);
+
 #endif

@@ -546,8 +546,8 @@ static void responses_event(void *data, const struct encoding *encoding, const s
         call_frames(state, encoding, &call, out);
         state->has_calls = true;
     } else if (event->kind == EVENT_usage) {
-        state->input_tokens = openai_count(event, "input_tokens");
-        state->output_tokens = openai_count(event, "output_tokens");
+        state->input_tokens = piece_tokens(event, "input_tokens");
+        state->output_tokens = piece_tokens(event, "output_tokens");
     } else if (event->kind == EVENT_input_request) {
         end_with_question(state, encoding, event, out);
     } else if (event->kind == EVENT_done) {
@@ -710,8 +710,8 @@ static void append_whole(const struct document *document, const struct encoding 
 {
     const struct event event = {.json = buf_data(&document->usage),
                                 .json_length = buf_length(&document->usage)};
-    const struct usage usage = {openai_count(&event, "input_tokens"),
-                                openai_count(&event, "output_tokens")};
+    const struct usage usage = {piece_tokens(&event, "input_tokens"),
+                                piece_tokens(&event, "output_tokens")};
     const struct piece done = {buf_data(&document->done), buf_length(&document->done)};
     struct piece calls = {buf_data(&document->calls), buf_length(&document->calls)}, result;
     enum document_outcome outcome = document_outcome(document);
