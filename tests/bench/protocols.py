@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import urllib.request
 
 from contestants import PATIENCE_S, Server, Unfit, free_port
 
@@ -77,6 +78,14 @@ def read_stream(port, run, protocol, patience_s):
 
 # ---- instructions ----
 
+def has_agent(port):
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz?agent=prose", timeout=5).close()
+        return True
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def counted(bench, contestant, job):
     """A server whose front callgrind counts; gives the Server and where its count will be."""
@@ -91,7 +100,8 @@ def counted(bench, contestant, job):
                    f"--callgrind-out-file={path}", front, *contestant.command(port, job)[1:],
                    "--set", "host.log_size=64K"]
         with Server(command, folder, port) as server:
-            server.wait_for(lambda: contestant.is_ready(port), "it is ready", SLOWER * PATIENCE_S)
+            server.wait_for(lambda: contestant.is_ready(port) and has_agent(port), "it is ready",
+                            SLOWER * PATIENCE_S)
             yield server, path
 
 
