@@ -164,6 +164,7 @@ FUZZ_TARGETS = \
 	tests/fuzz/fuzz_chats \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_document \
+	tests/fuzz/fuzz_events \
 	tests/fuzz/fuzz_front \
 	tests/fuzz/fuzz_json \
 	tests/fuzz/fuzz_llm \
@@ -205,6 +206,7 @@ tests_fuzz_fuzz_document_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_document.c
 tests_fuzz_fuzz_document_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_fuzz_document_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_document_LDADD = plugins/libask.la
+FUZZ_TERMS = tests/fuzz/terms.c tests/fuzz/terms.h
 # What parses what comes from outside.
 FUZZ_FRONT_LIBS = \
 	libfront.la \
@@ -223,6 +225,9 @@ tests_fuzz_fuzz_chats_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_config_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_config.c
 tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_config_LDADD = $(FUZZ_FRONT_LIBS)
+tests_fuzz_fuzz_events_SOURCES = $(FUZZ_MAIN) $(FUZZ_TERMS) tests/fuzz/fuzz_events.c
+tests_fuzz_fuzz_events_LDFLAGS = $(FUZZ_LINK)
+tests_fuzz_fuzz_events_LDADD = $(FUZZ_FRONT_LIBS)
 tests_fuzz_fuzz_json_SOURCES = $(FUZZ_MAIN) tests/fuzz/fuzz_json.c
 tests_fuzz_fuzz_json_LDFLAGS = $(FUZZ_LINK)
 tests_fuzz_fuzz_json_LDADD = $(FUZZ_FRONT_LIBS)
@@ -259,6 +264,7 @@ tests_fuzz_fuzz_sse_LDADD = \
 # The front, but for what these files define or wrap.
 tests_fuzz_fuzz_front_SOURCES = \
 	$(FUZZ_MAIN) \
+	$(FUZZ_TERMS) \
 	tests/fuzz/front_client.c \
 	tests/fuzz/front_client.h \
 	tests/fuzz/front_image.c \

@@ -282,7 +282,7 @@ static void append_input_required(struct buf *out, const struct encoding *encodi
     size_t length = buf_length(&document->question);
 
     buf_puts(out, "\"inputRequests\":{\"");
-    append(out, inside(member(json, length, "id")));
+    append_quoted(out, member(json, length, "id"));
     buf_puts(out, "\":{\"method\":\"elicitation/create\",\"params\":{\"mode\":\"form\",");
     append_elicitation(out, json, length);
     buf_puts(out, "}}},\"requestState\":\"");

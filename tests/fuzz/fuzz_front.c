@@ -23,16 +23,10 @@
 #include "front_image.h"
 #include "front_truth.h"
 #include "front_worker.h"
-#include "protocol/a2a.h"
-#include "protocol/agui.h"
-#include "protocol/aisdk.h"
-#include "protocol/encoders.h"
-#include "protocol/mcp.h"
-#include "protocol/openai.h"
-#include "protocol/responses.h"
 #include "run/inside.h"
 #include "run/questions.h"
 #include "run/runs.h"
+#include "terms.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -212,57 +206,12 @@ static const char *make_json(bool is_text, size_t length, size_t *json_length)
     return json;
 }
 
-/* Return one of the encoders that there are. */
-static const struct encoder *choose_encoder(unsigned index)
-{
-    const struct encoder *encoders[32];
-    char names[] = ENCODER_NAMES, *rest = names, *name;
-    unsigned count = 0;
-
-    while ((name = strsep(&rest, ", ")) && count < 32) {
-        if (*name != '\0')
-            LAW((encoders[count++] = encoder_find(name)), "an encoder with a name is not found");
-    }
-    return encoders[index % count];
-}
-
-/*
- * What a client may have said in its request, in two ways that differ. Some clients say nothing;
- * the native encoders have no terms.
- */
-static void make_terms(const struct encoder *encoder, unsigned which, struct buf *terms)
-{
-    static const char *const names[] = {"r-1", "0f0e0d0c-0b0a-0908-0706-050403020100"};
-    const char *id = which == 1 ? "1" : "\"a-2\"";
-    struct responses_terms responses = {.from = which == 1 ? 0 : 3};
-    unsigned char byte = which == 1 ? 0 : OPENAI_USAGE | OPENAI_EVENTS;
-
-    if (which == 0 || which == 3)
-        return;
-    if (strcmp(encoder->name, "openai") == 0) {
-        buf_append(terms, &byte, sizeof byte);
-    } else if (strcmp(encoder->name, "responses") == 0) {
-        buf_append(terms, &responses, sizeof responses);
-    } else if (strcmp(encoder->name, "ag-ui") == 0) {
-        agui_terms(names[which - 1], terms);
-    } else if (strcmp(encoder->name, "ai-sdk") == 0) {
-        aisdk_terms(which == 1 ? 0 : 5, names[which - 1], terms);
-    } else if (strcmp(encoder->name, "a2a") == 0) {
-        byte = A2A_TERMS | (which == 1 ? A2A_BARE : A2A_RPC);
-        buf_append(terms, &byte, sizeof byte);
-        if (byte & A2A_RPC)
-            buf_puts(terms, id);
-    } else if (strcmp(encoder->name, "mcp") == 0) {
-        mcp_terms(terms, which == 1 ? MCP_LEGACY | MCP_ASKS : 0, id, strlen(id), id, strlen(id));
-    }
-}
-
 /* Read a run: how says from where, and its bits from 3 on in which protocol. */
 static void open_reader(unsigned index, uint8_t how, size_t room)
 {
     struct run *run = held[index].run;
     uint64_t after = how & 1 ? 0 : held[index].last, last = eventlog_last(run_log(run));
-    const struct encoder *encoder = choose_encoder(how >> 3 & 15);
+    const struct encoder *encoder = terms_encoder(how >> 3 & 15);
     bool document = how & 4 && encoder->document;
     struct answer_form form = {.encoder = encoder};
     struct reader_form wanted = {.encoder = encoder};
@@ -275,7 +224,7 @@ static void open_reader(unsigned index, uint8_t how, size_t room)
         after = last;
     if (run_has_ended(run) && after == last)
         after = 0;
-    make_terms(encoder, how >> 6, &terms);
+    terms_make(encoder, how >> 6, &terms);
     if (buf_length(&terms) > 0) {
         form.terms = wanted.terms = buf_data(&terms);
         form.terms_size = wanted.terms_size = buf_length(&terms);
