@@ -1,7 +1,8 @@
 // Clients that read one run each to its end, over as many connections as it takes, and tell what
 // they were given. For pages and for Node alike.
 //
-//     job    = {client, server, agent, input, key?, retry_ms?}
+//     job    = {client, server, agent, input, key?, retry_ms?, told?}
+//     told: asked for whenever the page has read a stream's beginning
 //     result = {events: [{id, type, data}], errors, ...}
 
 const RETRY_MS = 1000; // what the server tells its clients
@@ -79,7 +80,8 @@ export async function readWithFetch(fetchEventSource, job) {
     body: JSON.stringify(job.input),
     openWhenHidden: true,
     onmessage({id, event, data}) {
-      if (event) result.events.push({id, type: event, data}); // else it is the stream's beginning
+      if (event) result.events.push({id, type: event, data});
+      else if (job.told) fetch(job.told, {mode: "no-cors"});
     },
     onerror() {
       result.errors++;

@@ -5,7 +5,8 @@ A TCP proxy that cuts connections, for tests of clients that must survive it.
 
 Each request but CORS preflights takes the next cut, which may be None; when there are none
 left, all goes through. A cut is a reset (RST) of both sides, when the client has been sent the
-answer up to a place and no byte further. A place is a function of the answer's bytes so far:
+answer up to a place and no byte further; a Cut that is told waits until the client has asked for
+TOLD, too, which the proxy answers itself. A place is a function of the answer's bytes so far:
 the position that it stands for, None if that is still to come. It is found when its event is
 whole, so it may be within one.
 """
@@ -20,6 +21,9 @@ from harness import PATIENCE_S, ResponseParser
 
 # So long a client has for reading what came before a reset.
 READING_S = 0.02
+
+# By asking for this a client says that it has read so far.
+TOLD = "/told"
 
 # ---- places in an answer ----
 
@@ -100,9 +104,10 @@ def beside_ids(place):
 class Cut:
     """A place, and for how long new connections are refused then."""
 
-    def __init__(self, place, refuse_s=0):
+    def __init__(self, place, refuse_s=0, told=False):
         self.place = place
         self.refuse_s = refuse_s
+        self.told = told
 
 
 # ---- the proxy ----
@@ -166,6 +171,10 @@ class Relay:
                 self.request = Request()
             self.request.received += data
             if self.request.read_head():
+                if self.request.path == TOLD:
+                    self.proxy.told.set()
+                    self.client[1].write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                    return
                 self.proxy.take(self.request)
             self.server[1].write(data)
 
@@ -194,7 +203,10 @@ class Relay:
             return False
         self.client[1].write(request.answer[request.sent:place])
         request.sent = request.was_cut_at = place
-        if place > 0:
+        if request.cut.told:
+            await asyncio.wait_for(self.proxy.told.wait(), PATIENCE_S)
+            self.proxy.told.clear()
+        elif place > 0:
             await asyncio.sleep(READING_S)
         if request.cut.refuse_s > 0:
             self.proxy.refuse(request.cut.refuse_s)
@@ -215,6 +227,7 @@ class Proxy:
         self.listener = None
         self.refusing = None
         self.relays = set()
+        self.told = asyncio.Event()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
