@@ -75,19 +75,21 @@ static const char pairs[] = "0001020304050607080910111213141516171819"
 
 char *buf_digits(char *to, uint64_t number)
 {
-    char digits[BUF_DIGITS_MAX];
-    size_t at = sizeof digits;
+    uint64_t limit = 10;
+    unsigned length = 1;
+    char *end, *at;
 
+    for (; length < BUF_DIGITS_MAX && number >= limit; limit *= 10)
+        length++;
+    end = at = to + length;
     while (number >= 10) { /* two at a time, since divisions take long */
-        const char *pair = pairs + number % 100 * 2;
-        digits[--at] = pair[1];
-        digits[--at] = pair[0];
+        at -= 2;
+        memcpy(at, pairs + number % 100 * 2, 2);
         number /= 100;
     }
-    if (number > 0 || at == sizeof digits)
-        digits[--at] = (char)('0' + number);
-    memcpy(to, digits + at, sizeof digits - at);
-    return to + sizeof digits - at;
+    if (at > to)
+        *to = (char)('0' + number);
+    return end;
 }
 
 void buf_number(struct buf *buf, uint64_t number)

@@ -359,6 +359,7 @@ const struct encoder encoder_aisdk = {
     .content_type = "text/event-stream",
     .headers = (const char *const[]){"x-vercel-ai-ui-message-stream", "v1", NULL},
     .state_size = sizeof(struct aisdk_state),
+    .terms_kept = sizeof(uint64_t),
     .begin = aisdk_begin,
     .event = aisdk_event,
     .gap = aisdk_gap,

@@ -40,19 +40,25 @@ static struct responses_terms terms_of(const struct encoding *encoding)
     return terms;
 }
 
+/* Return the part that the event's text is of, and set the text; ITEM_NONE if it has none. */
+static inline enum item_kind text_part(const struct event *event, struct piece *inside)
+{
+    if (event->kind != EVENT_text && event->kind != EVENT_reasoning)
+        return ITEM_NONE;
+    if (!piece_delta(event, inside))
+        return ITEM_NONE;
+    return event->kind == EVENT_text ? ITEM_TEXT : ITEM_REASONING;
+}
+
 /* Return the part that the event is of. inside: its text, for text and reasoning. */
 static enum item_kind part_of(const struct event *event, struct piece *inside,
                               struct openai_call *call)
 {
     const struct piece json = {event->json, event->json_length};
 
-    if (event->kind == EVENT_text && piece_delta(event, inside))
-        return ITEM_TEXT;
-    if (event->kind == EVENT_reasoning && piece_delta(event, inside))
-        return ITEM_REASONING;
     if (event->kind == EVENT_tool_call && openai_read_call(&json, call))
         return ITEM_CALL;
-    return ITEM_NONE;
+    return text_part(event, inside);
 }
 
 /* ---- items, as the log has them ---- */
@@ -525,23 +531,24 @@ static void responses_begin(void *data, const struct encoding *encoding, uint64_
     }
 }
 
-static void responses_event(void *data, const struct encoding *encoding, const struct event *event,
-                            struct buf *out)
+static void add_text(struct responses *state, const struct encoding *encoding, enum item_kind part,
+                     uint32_t events, const struct piece *inside, struct buf *out)
 {
-    struct responses *state = data;
-    struct openai_call call;
-    struct piece inside;
-    enum item_kind part = part_of(event, &inside, &call);
-    uint32_t events = state->last ? (uint32_t)event->sequence - state->last : 1;
+    if (state->part != part) {
+        close_item(state, encoding, out);
+        open_item(state, encoding, part, out);
+    }
+    state->has_text |= part == ITEM_TEXT && inside->length > 0;
+    delta_frame(state, encoding, events, inside, out);
+}
 
-    if (part == ITEM_TEXT || part == ITEM_REASONING) {
-        if (state->part != part) {
-            close_item(state, encoding, out);
-            open_item(state, encoding, part, out);
-        }
-        state->has_text |= part == ITEM_TEXT && inside.length > 0;
-        delta_frame(state, encoding, events, &inside, out);
-    } else if (part == ITEM_CALL) {
+static void add_other(struct responses *state, const struct encoding *encoding,
+                      const struct event *event, struct buf *out)
+{
+    const struct piece json = {event->json, event->json_length};
+    struct openai_call call;
+
+    if (event->kind == EVENT_tool_call && openai_read_call(&json, &call)) {
         close_item(state, encoding, out);
         call_frames(state, encoding, &call, out);
         state->has_calls = true;
@@ -553,6 +560,20 @@ static void responses_event(void *data, const struct encoding *encoding, const s
     } else if (event->kind == EVENT_done) {
         end_with_done(state, encoding, event, out);
     }
+}
+
+static void responses_event(void *data, const struct encoding *encoding, const struct event *event,
+                            struct buf *out)
+{
+    struct responses *state = data;
+    uint32_t events = state->last ? (uint32_t)event->sequence - state->last : 1;
+    struct piece inside;
+    enum item_kind part = text_part(event, &inside);
+
+    if (part != ITEM_NONE)
+        add_text(state, encoding, part, events, &inside, out);
+    else
+        add_other(state, encoding, event, out);
     state->last = (uint32_t)event->sequence;
 }
 
