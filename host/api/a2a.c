@@ -160,10 +160,11 @@ static enum admission give(struct wish *wish, struct run *run, uint64_t *after, 
 {
     const struct question *question =
         *wish->question ? run_question_find(run, wish->question) : run_question_next(run, NULL);
+    enum admission size = admission_check_size(wish->length);
     int status;
 
-    if (!admission_has_memory(wish->length))
-        return ADMISSION_no_memory;
+    if (size != ADMISSION_granted)
+        return size;
     if (question == NULL && *wish->question)
         return ADMISSION_no_open_question;
     if (question && run_question_check(question, wish->said, wish->length, why) < 0 &&

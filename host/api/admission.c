@@ -37,9 +37,11 @@ static const struct {
 #undef X
 };
 
-bool admission_has_memory(size_t length)
+enum admission admission_check_size(size_t length)
 {
-    return length <= WIRE_BODY_MAX && mem_has(MEM_SPARE + INPUT_COPIES * length);
+    if (length > WIRE_BODY_MAX) /* made of a body, it may be longer than that */
+        return ADMISSION_input_too_large;
+    return mem_has(MEM_SPARE + INPUT_COPIES * length) ? ADMISSION_granted : ADMISSION_no_memory;
 }
 
 enum admission admission_no_room(const struct api *api)
@@ -51,6 +53,7 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
                                const struct run_request *wanted)
 {
     const struct config *config = api->config;
+    enum admission size = admission_check_size(wanted->input_length);
     int status;
 
     if (*api->stopping)
@@ -60,12 +63,10 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
     status = deployment_admit(deployment);
     if (status < 0)
         return status == -EAGAIN ? ADMISSION_max_queued : ADMISSION_unavailable;
-    if (wanted->input_length > WIRE_BODY_MAX) /* made of a body, it may be longer than that */
-        return ADMISSION_body_too_large;
     if (runs_live(api->runs) >= config->max_runs)
         return ADMISSION_max_runs;
-    if (!admission_has_memory(wanted->input_length))
-        return ADMISSION_no_memory;
+    if (size != ADMISSION_granted)
+        return size;
     if (!runs_make_room(api->runs, wanted->client,
                         wanted->input_length + (wanted->note ? strlen(wanted->note) : 0)))
         return admission_no_room(api);

@@ -53,6 +53,10 @@ struct admission_facts {
       facts->event, facts->last)                                                                   \
     X(body_too_large, 413, false, "the body has more than %zu bytes, the limit of this host",      \
       facts->max_body)                                                                             \
+    X(input_too_large, 413, false,                                                                 \
+      "what the run would be given has more than %u bytes, the "                                   \
+      "limit of an input",                                                                         \
+      WIRE_BODY_MAX)                                                                               \
     X(body_of_other_type, 415, false,                                                              \
       "send the input as JSON, with Content-Type: application/json")                               \
     X(bad_input, 422, false, "the input does not match the input_schema of the agent '%s': %s",    \
@@ -117,8 +121,8 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
 enum admission admission_check_input(const struct deployment *deployment,
                                      const struct run_request *wanted, struct why *why);
 
-/* Return true if there is memory to hand an input of this length to a worker, and one takes it. */
-bool admission_has_memory(size_t length);
+/* Check that a worker takes an input of this length, and that there is memory to hand it over. */
+enum admission admission_check_size(size_t length);
 
 /* Return what a client is told that may not hold more: who alone uses the budget fills it. */
 enum admission admission_no_room(const struct api *api);

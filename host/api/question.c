@@ -30,10 +30,12 @@ static void refuse_unknown(const struct lookup *lookup)
 static enum admission give(const struct api *api, struct run *run, const struct question *question,
                            const char *json, size_t length)
 {
+    enum admission size = admission_check_size(length);
+
     if (question == NULL)
         return ADMISSION_no_open_question;
-    if (!admission_has_memory(length))
-        return ADMISSION_no_memory;
+    if (size != ADMISSION_granted)
+        return size;
     switch (run_answer(run, question->id, json, length)) {
     case 0:
         return ADMISSION_granted;

@@ -181,8 +181,8 @@ static void give_input(const struct lookup *lookup, struct run *run)
     enum admission refusal = request_check_body(&view);
     struct why why = {0};
 
-    if (refusal == ADMISSION_granted && !admission_has_memory(buf_length(view.body)))
-        refusal = ADMISSION_no_memory;
+    if (refusal == ADMISSION_granted)
+        refusal = admission_check_size(buf_length(view.body));
     if (refusal == ADMISSION_granted)
         refusal = input_refusal(
             lookup, run,

@@ -5,15 +5,15 @@
 
 #include <string.h>
 
-/* Return room for this many bytes more; NULL, and the document is truncated, if there is none. */
+/* Return room for this many bytes more; NULL, and the document is full, if there is none. */
 static char *reserve(struct document *document, struct buf *to, const struct document_room *room,
                      size_t length)
 {
     char *at;
 
-    if (document->truncated || buf_length(to) + length > DOCUMENT_TEXT_MAX ||
+    if (document->full || buf_length(to) + length > DOCUMENT_TEXT_MAX ||
         !buf_try_reserve(to, length) || !room->take(room->data, length)) {
-        document->truncated = true;
+        document->full = document->truncated = true;
         return NULL;
     }
     at = buf_reserve(to, length);
@@ -82,6 +82,7 @@ static void keep_usage(struct document *document, const struct document_room *ro
 void document_add_gap(struct document *document)
 {
     document->truncated = true;
+    document->full = document->events > 0; /* no text has a hole */
 }
 
 void document_add(struct document *document, unsigned keeps, const struct event *event,
@@ -138,7 +139,7 @@ void document_recall(struct document *document, unsigned keeps, const struct eve
         eventlog_read(log, &cursor, &scratch, &event);
         document_add(document, keeps, &event, &room);
     }
-    if (log->start.sequence > 0) /* what is left is told, other than of a document from the start */
+    if (log->start.sequence > 0)
         document_add_gap(document);
     buf_finish(&scratch);
 }

@@ -3,8 +3,8 @@
  * Each protocol words its answer from one (struct document_encoder).
  *
  * The texts take at most DOCUMENT_TEXT_MAX bytes each, and all together no more than
- * there is room for; if more came, or the first events are no longer kept, the document
- * is truncated.
+ * there is room for; if more came, the document has what came first. If the first events are no
+ * longer kept, it has what came after them. In both cases it is truncated.
  */
 #ifndef PROTOCOL_DOCUMENT_H
 #define PROTOCOL_DOCUMENT_H
@@ -39,7 +39,8 @@ struct document {
     uint64_t events;      /* number of the last event that was added, 0 for none */
     bool waits;           /* for an input that was not asked for by an event */
     size_t usage_charge;
-    bool truncated;
+    bool full;      /* there was no room: nothing more is kept of texts and calls */
+    bool truncated; /* events are missing, at the begin or because it is full */
 };
 
 void document_add_gap(struct document *document);

@@ -37,6 +37,9 @@
 #define FRAMES_MAX 1024
 #define BLOCK_NONE UINT_MAX /* no frame of the block */
 
+/* Memory for a block's bytes that is kept for the next; larger is freed. */
+#define BYTES_KEPT (1024 * 1024)
+
 /* Frames of an event take about this more than its JSON. */
 #define FRAME_SIZE 128
 
@@ -228,6 +231,8 @@ static void block_begin(struct block *block, const struct feed *feed)
     block->over = false;
     block->count = 0;
     block->terms_size = feed->encoding.terms_size;
+    if (block->bytes.capacity > BYTES_KEPT) /* what is said again at an end may be very long */
+        buf_finish(&block->bytes);
     buf_consume(&block->bytes, buf_length(&block->bytes));
     buf_consume(&block->terms, buf_length(&block->terms));
     if (block->terms_size > 0)

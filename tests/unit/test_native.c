@@ -198,12 +198,20 @@ CASE(text_has_a_limit)
     ck_assert_uint_eq(taken, DOCUMENT_TEXT_MAX - 1);
 }
 
-CASE(after_a_gap_it_is_truncated)
+CASE(after_a_gap_it_has_what_came_then)
 {
     document_add_gap(&document);
     add("text", "{\"delta\":\"abc\"}");
-    ck_assert_uint_eq(taken, 0);
-    expect_document("\"text\":\"\",\"truncated\":true");
+    ck_assert_uint_eq(taken, 3);
+    expect_document("\"text\":\"abc\",\"truncated\":true");
+}
+
+CASE(a_gap_leaves_no_hole)
+{
+    add("text", "{\"delta\":\"a\"}");
+    document_add_gap(&document);
+    add("text", "{\"delta\":\"c\"}");
+    expect_document("\"text\":\"a\",\"truncated\":true");
 }
 
 CASE(queued_run_has_no_version)

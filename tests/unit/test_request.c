@@ -350,8 +350,8 @@ static void expect_after(const struct run *run, enum admission refusal, uint64_t
 
 CASE(an_input_is_no_longer_than_a_worker_takes)
 {
-    ck_assert(admission_has_memory(1));
-    ck_assert(!admission_has_memory(WIRE_BODY_MAX + (size_t)1));
+    ck_assert_int_eq(admission_check_size(1), ADMISSION_granted);
+    ck_assert_int_eq(admission_check_size(WIRE_BODY_MAX + (size_t)1), ADMISSION_input_too_large);
 }
 
 CASE(where_to_read_on)
