@@ -100,6 +100,8 @@ protocol_sources = \
 	host/protocol/aisdk.h \
 	host/protocol/aisdk_request.c \
 	host/protocol/aisdk_request.h \
+	host/protocol/body.c \
+	host/protocol/body.h \
 	host/protocol/chat.c \
 	host/protocol/chat.h \
 	host/protocol/chat_parts.c \

@@ -32,6 +32,7 @@ check_PROGRAMS = \
 	tests/agents/test_tools \
 	tests/unit/test_a2a_request \
 	tests/unit/test_base \
+	tests/unit/test_body \
 	tests/unit/test_buf \
 	tests/unit/test_capacity \
 	tests/unit/test_chat_input \

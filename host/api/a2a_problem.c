@@ -26,6 +26,7 @@ static const struct {
     {"no_such_run", A2A_task_not_found},          {"run_has_ended", A2A_unsupported_operation},
     {"run_is_queued", A2A_unsupported_operation}, {"no_open_question", A2A_unsupported_operation},
     {"no_such_question", A2A_invalid_params},     {"body_not_json", A2A_parse_error},
+    {"body_has_nul", A2A_invalid_request},
 };
 
 /* What is left, by its HTTP status. keeps: the status is that of the answer over JSON-RPC, too. */

@@ -61,6 +61,7 @@ struct admission_facts {
       "send the input as JSON, with Content-Type: application/json")                               \
     X(bad_input, 422, false, "the input does not match the input_schema of the agent '%s': %s",    \
       facts->agent, facts->reason)                                                                 \
+    X(body_has_nul, 400, false, "a string of the body has the character U+0000; leave it out")     \
     X(body_not_json, 400, false, "the body is not JSON; send one JSON value in UTF-8, such as {}") \
     X(no_such_run, 404, false,                                                                     \
       "there is no such run, or it ended so long ago that it is forgotten")                        \

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "protocol/body.h"
 #include "protocol/native.h"
 #include "wire/frames.h"
 
@@ -141,8 +142,14 @@ enum admission request_read_tree(const struct buf *body, cJSON **tree)
 {
     if (!mem_has(MEM_SPARE + TREE_COPIES * buf_length(body)))
         return ADMISSION_no_memory;
-    *tree = cJSON_ParseWithLength(buf_data(body), buf_length(body));
-    return *tree ? ADMISSION_granted : ADMISSION_body_not_json;
+    switch (body_read(buf_data(body), buf_length(body), tree)) {
+    case 0:
+        return ADMISSION_granted;
+    case -EILSEQ:
+        return ADMISSION_body_has_nul;
+    default:
+        return ADMISSION_body_not_json;
+    }
 }
 
 /* W3C Trace Context, 3.2: version, trace id, parent id, flags; no id all zero, no version ff. */

@@ -57,7 +57,8 @@ enum admission request_read_input(const struct request_view *view, const char *f
 /* Check that the body is one JSON value and that its Content-Type says so. */
 enum admission request_check_body(const struct request_view *view);
 
-/* Read a body that request_check_body() took as a tree, which is the caller's if it is granted. */
+/* Read a body that request_check_body() took as a tree of protocol/body.h, the caller's if it is
+ * granted. */
 enum admission request_read_tree(const struct buf *body, cJSON **tree);
 
 /* ---- where to read on ---- */

@@ -1,5 +1,7 @@
 #include "protocol/a2a_request.h"
 
+#include "protocol/body.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,13 +34,14 @@ static bool read_string(const cJSON *object, const char *name, const char **out)
 static bool read_number(const cJSON *object, const char *name, int least, int most, unsigned *out)
 {
     const cJSON *item = member(object, name);
+    double number;
 
     if (item == NULL)
         return true;
-    if (!cJSON_IsNumber(item) || item->valuedouble < least || item->valuedouble > most)
+    if (!body_number(item, &number) || number < least || number > most)
         return false;
-    *out = (unsigned)item->valuedouble;
-    return item->valuedouble == *out;
+    *out = (unsigned)number;
+    return number == *out;
 }
 
 /* A history is not kept, so its length need only be valid. */
@@ -64,12 +67,13 @@ static bool is_context(const char *context)
 static bool read_id(const cJSON *root, char id[A2A_ID_MAX + 1])
 {
     const cJSON *item = member(root, "id");
+    double number;
     char *text;
     bool fits;
 
     if (item == NULL)
         return true;
-    if (!cJSON_IsString(item) && !cJSON_IsNumber(item))
+    if (!cJSON_IsString(item) && !body_number(item, &number))
         return false;
     text = cJSON_PrintUnformatted(item);
     fits = text && strlen(text) <= A2A_ID_MAX;

@@ -1,5 +1,6 @@
 #include "protocol/openai_request.h"
 
+#include "protocol/body.h"
 #include "protocol/openai.h"
 
 #include <errno.h>
@@ -47,13 +48,14 @@ int openai_request_read(const cJSON *body, struct openai_request *request, struc
 {
     const cJSON *n = cJSON_GetObjectItemCaseSensitive(body, "n");
     const cJSON *stream_options = cJSON_GetObjectItemCaseSensitive(body, "stream_options");
+    double count;
 
     *request = (struct openai_request){.options = NULL};
     if (!cJSON_IsObject(body))
         return why_set(why, -EINVAL, "the body must be an object");
     if (!cJSON_IsString(cJSON_GetObjectItemCaseSensitive(body, "model")))
         return why_set(why, -EINVAL, "model is missing; GET /v1/models lists those there are");
-    if (cJSON_IsNumber(n) && n->valuedouble != 1)
+    if (body_number(n, &count) && count != 1)
         return why_set(why, -EINVAL, "n must be 1: an agent answers once");
     request->stream = is_true(body, "stream");
     request->terms = (char)('0' + (is_true(stream_options, "include_usage") ? OPENAI_USAGE : 0) +

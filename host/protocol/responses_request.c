@@ -4,6 +4,7 @@
  */
 #include "protocol/responses_request.h"
 
+#include "protocol/body.h"
 #include "protocol/chat_parts.h"
 #include "protocol/openai_request.h"
 #include "protocol/responses.h"
@@ -190,8 +191,7 @@ int responses_request_read(const cJSON *body, const char *before, struct respons
                        "conversation is a string of 1 to %d bytes, or an object with "
                        "such an id",
                        CHAT_NAME_MAX);
-    request->messages = before ? cJSON_Parse(before) : NULL;
-    if (request->messages == NULL)
+    if (before == NULL || body_read(before, strlen(before), &request->messages) < 0)
         request->messages = cJSON_CreateArray();
     request->tools = tools_of(member(body, "tools"));
     request->options = openai_options(body);

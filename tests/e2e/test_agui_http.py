@@ -84,6 +84,17 @@ class RequestTest(AguiTest):
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}},
                 {"type": "file", "file": {"file_url": "http://x/y.pdf"}}]}])
 
+    def test_nothing_is_lost(self):
+        state = b'{"ids":[9007199254740993,-1],"f":0.10}'
+        body = json.dumps(self.body("input", state="STATE")).encode()
+        with self.server.connect() as connection:
+            answer = connection.exchange("POST", f"/agents/{AGENT}/ag-ui",
+                                         body.replace(b'"STATE"', state),
+                                         {"Content-Type": "application/json"})
+        self.assertIn(b'"state":' + state, self.text(self.frames(answer)).encode())
+        self.check_problem(self.post(self.body("text\0")), 400, "Bad Request",
+                           "a string of the body has the character U+0000; leave it out")
+
     def test_refusals(self):
         for body, detail in (
                 ({}, "send threadId and runId, strings of 1 to 255 bytes"),

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "protocol/a2a_request.h"
+#include "protocol/body.h"
 
 #include <assert.h>
 #include <string.h>
@@ -57,8 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0 || json_check(text, size) < 0)
         return 0;
-    root = cJSON_ParseWithLength(text, size);
-    if (root == NULL)
+    if (body_read(text, size, &root) < 0)
         return 0;
     check_why(a2a_read_call(root, &call, &why), &why);
     assert(json_check(call.id, strlen(call.id)) > 0);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "protocol/agui_request.h"
 #include "protocol/aisdk_request.h"
+#include "protocol/body.h"
 
 #include <assert.h>
 #include <string.h>
@@ -26,22 +27,28 @@ static void check_input(int status, const struct chat *chat, struct why *why)
 
 static void read_agui(const char *text, size_t size)
 {
-    cJSON *body = cJSON_ParseWithLength(text, size);
+    cJSON *body = NULL;
     struct agui_request request;
     struct why why = {0};
-    int status = agui_request_read(body, &request, &why);
+    int status;
 
+    if (body_read(text, size, &body) < 0)
+        return;
+    status = agui_request_read(body, &request, &why);
     check_input(status, &request.chat, &why);
     cJSON_Delete(body);
 }
 
 static void read_aisdk(const char *text, size_t size)
 {
-    cJSON *body = cJSON_ParseWithLength(text, size);
+    cJSON *body = NULL;
     struct aisdk_request request;
     struct why why = {0};
-    int status = aisdk_request_read(body, &request, &why);
+    int status;
 
+    if (body_read(text, size, &body) < 0)
+        return;
+    status = aisdk_request_read(body, &request, &why);
     check_input(status, &request.chat, &why);
     aisdk_request_finish(&request);
     cJSON_Delete(body);

@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include "base/json.h"
+#include "protocol/body.h"
 #include "protocol/openai_request.h"
 #include "protocol/responses_request.h"
 
@@ -85,7 +86,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0 || json_check(text, size) < 0)
         return 0;
-    body = cJSON_ParseWithLength(text, size);
+    if (body_read(text, size, &body) < 0)
+        return 0;
     check_completion(body);
     check_response(body, NULL);
     cJSON_Delete(body);

@@ -20,6 +20,7 @@
  *     slow:N      N texts, "tick 1 " and so on, one each 50 ms; 0: until it is cancelled
  *     ctx:KEY     the variable as a text
  *     messages    the messages as they came, as a text
+ *     input       the input as it came, as a text
  *     fail        fails with the code "broken"
  *     crash       its process ends
  *
@@ -42,7 +43,8 @@
 
 /* What the words of one run work on. */
 struct kit {
-    const cJSON *input;
+    const char *text;
+    const cJSON *input;   /* the same */
     const char *argument; /* after the word's colon, or "" */
 };
 
@@ -187,6 +189,11 @@ static int do_messages(const struct kit *kit)
     return status;
 }
 
+static int do_input(const struct kit *kit)
+{
+    return emit_text(kit->text);
+}
+
 static int do_fail(const struct kit *kit)
 {
     (void)kit;
@@ -203,11 +210,11 @@ static const struct word {
     const char *name;
     int (*act)(const struct kit *kit);
 } words[] = {
-    {"ask", do_ask},       {"client", do_client}, {"crash", do_crash}, {"ctx", do_ctx},
-    {"custom", do_custom}, {"fail", do_fail},     {"gate", do_gate},   {"messages", do_messages},
-    {"reason", do_reason}, {"result", do_result}, {"say", do_say},     {"silence", do_silence},
-    {"slow", do_slow},     {"state", do_state},   {"step", do_step},   {"text", do_text},
-    {"tool", do_tool},     {"usage", do_usage},
+    {"ask", do_ask},           {"client", do_client}, {"crash", do_crash},   {"ctx", do_ctx},
+    {"custom", do_custom},     {"fail", do_fail},     {"gate", do_gate},     {"input", do_input},
+    {"messages", do_messages}, {"reason", do_reason}, {"result", do_result}, {"say", do_say},
+    {"silence", do_silence},   {"slow", do_slow},     {"state", do_state},   {"step", do_step},
+    {"text", do_text},         {"tool", do_tool},     {"usage", do_usage},
 };
 
 static int do_word(struct kit *kit, char *word)
@@ -237,7 +244,7 @@ static const char *prompt_of(const cJSON *input)
 static int handle(void *self, const char *input)
 {
     cJSON *json = cJSON_Parse(input);
-    struct kit kit = {.input = json};
+    struct kit kit = {.text = input, .input = json};
     char *prompt = strdup(prompt_of(json));
     char *rest = NULL;
     int status = prompt ? 0 : -ENOMEM;
