@@ -240,8 +240,12 @@ api_sources = \
 	host/api/lookup.h \
 	host/api/mcp.c \
 	host/api/mcp.h \
+	host/api/mcp_exchange.c \
+	host/api/mcp_exchange.h \
 	host/api/mcp_session.c \
 	host/api/mcp_session.h \
+	host/api/mcp_tools.c \
+	host/api/mcp_tools.h \
 	host/api/request.c \
 	host/api/request.h \
 	host/api/routes.c \

@@ -5,12 +5,8 @@
 #ifndef API_MCP_H
 #define API_MCP_H
 
-#include "http/problem.h"
-
 struct api;
-
-/* Errors of JSON-RPC. */
-extern const struct problem_shape api_mcp_problems;
+struct http_request;
 
 /* POST /mcp: a request, a notification, or the answer to a question. */
 void api_mcp_post(const struct api *api, struct http_request *request, const char *const *names);

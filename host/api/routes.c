@@ -26,6 +26,7 @@
 #include "api/api.h"
 #include "api/card.h"
 #include "api/mcp.h"
+#include "api/mcp_exchange.h"
 #include "api/openai.h"
 #include "api/responses.h"
 #include "api/runs.h"
@@ -255,9 +256,9 @@ static const struct route {
     {"POST", "/v1/chat/completions", api_openai_chat, BODY, NULL, &openai_problems},
     {"GET", "/v1/models", api_openai_models, 0, NULL, &openai_problems},
     {"GET", "/v1/models/{}", api_openai_model, 0, NULL, &openai_problems},
-    {"POST", "/mcp", api_mcp_post, BODY, "deadline", &api_mcp_problems},
-    {"GET", "/mcp", api_mcp_get, 0, "", &api_mcp_problems},
-    {"DELETE", "/mcp", api_mcp_delete, 0, "", &api_mcp_problems},
+    {"POST", "/mcp", api_mcp_post, BODY, "deadline", &mcp_problems},
+    {"GET", "/mcp", api_mcp_get, 0, "", &mcp_problems},
+    {"DELETE", "/mcp", api_mcp_delete, 0, "", &mcp_problems},
     {"POST", "/v1/responses", api_responses_create, BODY, NULL, &openai_problems},
     {"GET", "/v1/responses/{}", api_responses_show, 0, NULL, &openai_problems},
     {"POST", "/v1/responses/{}/cancel", api_responses_cancel, 0, NULL, &openai_problems},
