@@ -73,15 +73,25 @@ static const char pairs[] = "0001020304050607080910111213141516171819"
                             "6061626364656667686970717273747576777879"
                             "8081828384858687888990919293949596979899";
 
+static unsigned count_digits(uint64_t number)
+{
+    for (unsigned count = 1;; count += 4) {
+        if (number < 10)
+            return count;
+        if (number < 100)
+            return count + 1;
+        if (number < 1000)
+            return count + 2;
+        if (number < 10000)
+            return count + 3;
+        number /= 10000;
+    }
+}
+
 char *buf_digits(char *to, uint64_t number)
 {
-    uint64_t limit = 10;
-    unsigned length = 1;
-    char *end, *at;
+    char *end = to + count_digits(number), *at = end;
 
-    for (; length < BUF_DIGITS_MAX && number >= limit; limit *= 10)
-        length++;
-    end = at = to + length;
     while (number >= 10) { /* two at a time, since divisions take long */
         at -= 2;
         memcpy(at, pairs + number % 100 * 2, 2);

@@ -2,10 +2,8 @@
 
 #include "base/json.h"
 
-bool piece_delta(const struct event *event, struct piece *inside)
+bool piece_delta_among(const struct event *event, struct piece *inside)
 {
-    if (event_delta(event, &inside->at, &inside->length))
-        return true;
     if (!piece_find_kind(event, "delta", '"', inside))
         return false;
     inside->at++;

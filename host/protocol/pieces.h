@@ -28,8 +28,14 @@ static inline char *put(char *to, const char *text, size_t length)
 
 #define PUT_LITERAL(to, text) put(to, text, sizeof(text) - 1)
 
+/* The same as piece_delta(), for an event that has other members, too. */
+bool piece_delta_among(const struct event *event, struct piece *inside);
+
 /* Set the inside of the event's member delta; false if that is no string. */
-bool piece_delta(const struct event *event, struct piece *inside);
+static inline bool piece_delta(const struct event *event, struct piece *inside)
+{
+    return event_delta(event, &inside->at, &inside->length) || piece_delta_among(event, inside);
+}
 
 /* Set the value of a member of the event; false if it has none. */
 bool piece_find(const struct event *event, const char *name, struct piece *value);

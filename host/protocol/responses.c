@@ -396,8 +396,7 @@ static void delta_frame(struct responses *state, const struct encoding *encoding
 {
     bool is_text = state->part == ITEM_TEXT;
     uint32_t number = state->next + events - 1, index = state->items - 1;
-    char *begin, *to, *digits;
-    size_t digits_length;
+    char *begin, *to;
 
     state->next = number + 1;
     if (number < terms_of(encoding).from)
@@ -408,11 +407,9 @@ static void delta_frame(struct responses *state, const struct encoding *encoding
     to = is_text ? PUT_LITERAL(to, DELTA_MSG) : PUT_LITERAL(to, DELTA_RS);
     to = put(to, encoding->run->id, RUN_ID_LENGTH);
     *to++ = '_';
-    digits = to;
     to = buf_digits(to, index);
-    digits_length = (size_t)(to - digits);
     to = PUT_LITERAL(to, DELTA_INDEX);
-    to = put(to, digits, digits_length);
+    to = buf_digits(to, index);
     to = is_text ? PUT_LITERAL(to, DELTA_CONTENT) : PUT_LITERAL(to, DELTA_SUMMARY);
     to = put(to, inside->at, inside->length);
     to = PUT_LITERAL(to, DELTA_END);

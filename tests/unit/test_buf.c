@@ -1,7 +1,9 @@
 #include "../case.h"
 #include "base/buf.h"
 
+#include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +70,24 @@ CASE(numbers_are_decimal)
     buf_puts(&buf, " ");
     buf_number(&buf, UINT64_MAX);
     expect("0 1090 18446744073709551615");
+}
+
+/* The least and the greatest number of each length. */
+CASE(numbers_of_every_length)
+{
+    uint64_t least = 1;
+    char wanted[BUF_DIGITS_MAX + 1];
+
+    for (unsigned digits = 1; digits < BUF_DIGITS_MAX; digits++, least *= 10) {
+        snprintf(wanted, sizeof wanted, "%" PRIu64, least);
+        buf_number(&buf, least);
+        expect(wanted);
+        buf_consume(&buf, buf_length(&buf));
+        snprintf(wanted, sizeof wanted, "%" PRIu64, least * 10 - 1);
+        buf_number(&buf, least * 10 - 1);
+        expect(wanted);
+        buf_consume(&buf, buf_length(&buf));
+    }
 }
 
 CASE(printf_leaves_out_the_nul)
