@@ -127,6 +127,8 @@ protocol_sources = \
 	host/protocol/pieces.h \
 	host/protocol/responses.c \
 	host/protocol/responses.h \
+	host/protocol/responses_item.c \
+	host/protocol/responses_item.h \
 	host/protocol/responses_request.c \
 	host/protocol/responses_request.h
 

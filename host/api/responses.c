@@ -19,6 +19,7 @@
 #include "protocol/chat_parts.h"
 #include "protocol/openai.h"
 #include "protocol/responses.h"
+#include "protocol/responses_item.h"
 #include "protocol/responses_request.h"
 #include "run/runs.h"
 

@@ -12,12 +12,11 @@
 #include "base/json.h"
 #include "protocol/openai.h"
 #include "protocol/pieces.h"
+#include "protocol/responses_item.h"
 #include "run/eventlog.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-enum item_kind { ITEM_NONE, ITEM_TEXT, ITEM_REASONING, ITEM_CALL };
 
 /* Counts of tokens have 1 added; 0 is unknown. */
 struct responses {
@@ -38,178 +37,6 @@ static struct responses_terms terms_of(const struct encoding *encoding)
     if (encoding->terms)
         memcpy(&terms, encoding->terms, sizeof terms);
     return terms;
-}
-
-/* Return the part that the event's text is of, and set the text; ITEM_NONE if it has none. */
-static inline enum item_kind text_part(const struct event *event, struct piece *inside)
-{
-    if (event->kind != EVENT_text && event->kind != EVENT_reasoning)
-        return ITEM_NONE;
-    if (!piece_delta(event, inside))
-        return ITEM_NONE;
-    return event->kind == EVENT_text ? ITEM_TEXT : ITEM_REASONING;
-}
-
-/* Return the part that the event is of. inside: its text, for text and reasoning. */
-static enum item_kind part_of(const struct event *event, struct piece *inside,
-                              struct openai_call *call)
-{
-    const struct piece json = {event->json, event->json_length};
-
-    if (event->kind == EVENT_tool_call && openai_read_call(&json, call))
-        return ITEM_CALL;
-    return text_part(event, inside);
-}
-
-/* ---- items, as the log has them ---- */
-
-/* A row of events that make one item. */
-struct item {
-    enum item_kind part;
-    uint32_t index;
-    uint64_t first, last; /* numbers of events */
-    struct openai_call call;
-};
-
-static void append_id(const struct encoding *encoding, enum item_kind part, uint32_t index,
-                      struct buf *out)
-{
-    buf_printf(out, "\"%s_%s_%" PRIu32 "\"",
-               part == ITEM_TEXT        ? "msg"
-               : part == ITEM_REASONING ? "rs"
-                                        : "fc",
-               encoding->run->id, index);
-}
-
-/* Append the text of an item, the inside of a JSON string, as far as the log has it. */
-static void recall_text(const struct encoding *encoding, const struct item *item, struct buf *out)
-{
-    struct log_cursor cursor;
-    struct buf scratch = {0};
-    struct event event;
-
-    if (encoding->log == NULL)
-        return;
-    cursor = eventlog_seek(encoding->log, item->first - 1);
-    while (cursor.sequence < item->last) {
-        struct piece inside;
-        struct openai_call call;
-        eventlog_read(encoding->log, &cursor, &scratch, &event);
-        if (part_of(&event, &inside, &call) == item->part)
-            piece_append(&inside, out);
-    }
-    buf_finish(&scratch);
-}
-
-static void append_content(enum item_kind part, const struct buf *text, struct buf *out)
-{
-    buf_puts(out, part == ITEM_TEXT ? "{\"type\":\"output_text\",\"text\":\""
-                                    : "{\"type\":\"summary_text\",\"text\":\"");
-    buf_append(out, buf_data(text), buf_length(text));
-    buf_puts(out, part == ITEM_TEXT ? "\",\"annotations\":[],\"logprobs\":[]}" : "\"}");
-}
-
-/* Append a message or reasoning; with text NULL, it is only begun. */
-static void append_item(const struct encoding *encoding, enum item_kind part, uint32_t index,
-                        const struct buf *text, struct buf *out)
-{
-    buf_puts(out, "{\"id\":");
-    append_id(encoding, part, index, out);
-    buf_puts(out, part == ITEM_TEXT ? ",\"type\":\"message\",\"role\":\"assistant\""
-                                    : ",\"type\":\"reasoning\"");
-    buf_printf(out, ",\"status\":\"%s\"", text ? "completed" : "in_progress");
-    buf_puts(out, part == ITEM_TEXT ? ",\"content\":[" : ",\"summary\":[");
-    if (text)
-        append_content(part, text, out);
-    buf_puts(out, "]}");
-}
-
-/* begun: without its arguments. */
-static void append_call(const struct encoding *encoding, uint32_t index,
-                        const struct openai_call *call, bool begun, struct buf *out)
-{
-    buf_puts(out, "{\"id\":");
-    append_id(encoding, ITEM_CALL, index, out);
-    buf_printf(out, ",\"type\":\"function_call\",\"status\":\"%s\",\"call_id\":",
-               begun ? "in_progress" : "completed");
-    piece_append(&call->id, out);
-    buf_puts(out, ",\"name\":");
-    piece_append(&call->name, out);
-    buf_puts(out, ",\"arguments\":");
-    if (begun)
-        buf_puts(out, "\"\"");
-    else
-        piece_append_text(&call->arguments, out);
-    buf_puts(out, "}");
-}
-
-/* Call visit() for each item of the events up to this number. */
-static void walk_items(const struct eventlog *log, uint64_t upto,
-                       void (*visit)(void *data, const struct item *item), void *data)
-{
-    struct log_cursor cursor = log->start;
-    struct item item = {.part = ITEM_NONE};
-    struct buf scratch = {0};
-    struct event event;
-
-    while (cursor.sequence < upto && cursor.at < log->end.at) {
-        struct piece inside;
-        enum item_kind part;
-        eventlog_read(log, &cursor, &scratch, &event);
-        part = part_of(&event, &inside, &item.call);
-        if (part == ITEM_NONE || (part == item.part && part != ITEM_CALL)) {
-            item.last = part == ITEM_NONE ? item.last : event.sequence;
-            continue;
-        }
-        if (item.part == ITEM_TEXT || item.part == ITEM_REASONING)
-            visit(data, &item);
-        item.index += item.part != ITEM_NONE;
-        item.part = part;
-        item.first = item.last = event.sequence;
-        if (part == ITEM_CALL)
-            visit(data, &item);
-    }
-    if (item.part == ITEM_TEXT || item.part == ITEM_REASONING)
-        visit(data, &item);
-    buf_finish(&scratch);
-}
-
-/* What the items are appended to. */
-struct output {
-    const struct encoding *encoding;
-    struct buf *out;
-    unsigned count;
-};
-
-static void output_item(void *data, const struct item *item)
-{
-    struct output *output = data;
-    struct buf text = {0};
-
-    buf_puts(output->out, output->count++ > 0 ? "," : "");
-    if (item->part == ITEM_CALL) {
-        append_call(output->encoding, item->index, &item->call, false, output->out);
-        return;
-    }
-    recall_text(output->encoding, item, &text);
-    append_item(output->encoding, item->part, item->index, &text, output->out);
-    buf_finish(&text);
-}
-
-/* Append the items of the events up to this number; result stands for a message, or is NULL. */
-static void append_output(const struct encoding *encoding, uint64_t upto,
-                          const struct piece *result, struct buf *out)
-{
-    struct output output = {.encoding = encoding, .out = out};
-    struct buf text = {0};
-
-    walk_items(encoding->log, upto, output_item, &output);
-    if (result) {
-        piece_append(result, &text);
-        buf_puts(out, output.count > 0 ? "," : "");
-        append_item(encoding, ITEM_TEXT, output.count, &text, out);
-    }
-    buf_finish(&text);
 }
 
 /* ---- the response object ---- */
@@ -287,7 +114,7 @@ static void append_place(const struct encoding *encoding, enum item_kind part, u
                          struct buf *out)
 {
     buf_puts(out, ",\"item_id\":");
-    append_id(encoding, part, index, out);
+    item_append_id(encoding, part, index, out);
     buf_printf(out, ",\"output_index\":%" PRIu32, index);
     if (part != ITEM_CALL)
         buf_puts(out, part == ITEM_TEXT ? ",\"content_index\":0" : ",\"summary_index\":0");
@@ -312,7 +139,7 @@ static void part_frame(struct responses *state, const struct encoding *encoding,
         return;
     append_place(encoding, part, state->items - 1, out);
     buf_puts(out, ",\"part\":");
-    append_content(part, text, out);
+    item_append_content(part, text, out);
     end_frame(out);
 }
 
@@ -325,7 +152,7 @@ static void open_item(struct responses *state, const struct encoding *encoding, 
     state->first = state->last + 1;
     state->items++;
     if (begin_item_frame(state, encoding, "response.output_item.added", state->items - 1, out)) {
-        append_item(encoding, part, state->items - 1, NULL, out);
+        item_append(encoding, part, state->items - 1, NULL, out);
         end_frame(out);
     }
     part_frame(state, encoding,
@@ -354,7 +181,7 @@ static void close_with(struct responses *state, const struct encoding *encoding,
                is_text ? "response.content_part.done" : "response.reasoning_summary_part.done",
                text, out);
     if (begin_item_frame(state, encoding, "response.output_item.done", state->items - 1, out)) {
-        append_item(encoding, part, state->items - 1, text, out);
+        item_append(encoding, part, state->items - 1, text, out);
         end_frame(out);
     }
     state->part = ITEM_NONE;
@@ -367,7 +194,7 @@ static void close_item(struct responses *state, const struct encoding *encoding,
 
     if (state->part == ITEM_NONE)
         return;
-    recall_text(encoding, &item, &text);
+    item_recall(encoding, &item, &text);
     close_with(state, encoding, &text, out);
     buf_finish(&text);
 }
@@ -424,7 +251,7 @@ static void call_frames(struct responses *state, const struct encoding *encoding
     uint32_t index = state->items++;
 
     if (begin_item_frame(state, encoding, "response.output_item.added", index, out)) {
-        append_call(encoding, index, call, true, out);
+        item_append_call(encoding, index, call, true, out);
         end_frame(out);
     }
     for (unsigned i = 0; i < 2; i++) {
@@ -440,7 +267,7 @@ static void call_frames(struct responses *state, const struct encoding *encoding
         end_frame(out);
     }
     if (begin_item_frame(state, encoding, "response.output_item.done", index, out)) {
-        append_call(encoding, index, call, false, out);
+        item_append_call(encoding, index, call, false, out);
         end_frame(out);
     }
 }
@@ -459,7 +286,7 @@ static void last_frame(struct responses *state, const struct encoding *encoding,
     if (!begin_frame(state, encoding, type, out))
         return;
     if (is_whole)
-        append_output(encoding, state->last, result, &output);
+        items_append(encoding, state->last, result, &output);
     buf_puts(out, ",\"response\":");
     append_response(encoding, status, error, is_whole ? &output : NULL, &usage, out);
     end_frame(out);
@@ -565,7 +392,7 @@ static void responses_event(void *data, const struct encoding *encoding, const s
     struct responses *state = data;
     uint32_t events = state->last ? (uint32_t)event->sequence - state->last : 1;
     struct piece inside;
-    enum item_kind part = text_part(event, &inside);
+    enum item_kind part = item_text(event, &inside);
 
     if (part != ITEM_NONE)
         add_text(state, encoding, part, events, &inside, out);
@@ -615,84 +442,6 @@ uint64_t responses_event_before(const struct run_identity *run, const struct eve
     return before;
 }
 
-/* ---- one item ---- */
-
-bool responses_item_run(const char *id, char run[RUN_ID_LENGTH + 1])
-{
-    const char *at = strchr(id, '_');
-
-    if (at == NULL || strlen(at) < RUN_ID_LENGTH + 2 || at[RUN_ID_LENGTH + 1] != '_')
-        return false;
-    memcpy(run, at + 1, RUN_ID_LENGTH);
-    run[RUN_ID_LENGTH] = '\0';
-    return true;
-}
-
-/* The items of a response, of which one is wanted. */
-struct choice {
-    struct output output;
-    const char *id;
-    uint32_t count; /* of all items */
-    bool speaks;    /* one of them is a message or a call */
-    bool found;
-};
-
-static bool is_chosen(const struct choice *choice, enum item_kind part, uint32_t index)
-{
-    size_t length = strlen(choice->id);
-    struct buf id = {0};
-    bool is;
-
-    append_id(choice->output.encoding, part, index, &id);
-    is = buf_length(&id) == length + 2 && memcmp(buf_data(&id) + 1, choice->id, length) == 0;
-    buf_finish(&id);
-    return is;
-}
-
-static void choose_item(void *data, const struct item *item)
-{
-    struct choice *choice = data;
-
-    choice->count++;
-    choice->speaks |= item->part != ITEM_REASONING;
-    if (!is_chosen(choice, item->part, item->index))
-        return;
-    output_item(&choice->output, item);
-    choice->found = true;
-}
-
-/* The message of a run without text is its result. */
-static void choose_result(struct choice *choice, const struct eventlog *log)
-{
-    struct log_cursor cursor = eventlog_seek(log, eventlog_last(log) - 1);
-    struct buf scratch = {0}, escaped = {0}, text = {0};
-    struct event event;
-    struct piece result;
-
-    eventlog_read(log, &cursor, &scratch, &event);
-    if (event.kind == EVENT_done && is_chosen(choice, ITEM_TEXT, choice->count) &&
-        openai_result(&(struct piece){event.json, event.json_length}, &escaped, &result)) {
-        piece_append(&result, &text);
-        append_item(choice->output.encoding, ITEM_TEXT, choice->count, &text, choice->output.out);
-        choice->found = true;
-    }
-    buf_finish(&scratch);
-    buf_finish(&escaped);
-    buf_finish(&text);
-}
-
-bool responses_append_item(const struct run_identity *run, const struct eventlog *log,
-                           const char *id, struct buf *out)
-{
-    const struct encoding encoding = {.run = run, .log = log};
-    struct choice choice = {.output = {.encoding = &encoding, .out = out}, .id = id};
-
-    walk_items(log, UINT64_MAX, choose_item, &choice);
-    if (!choice.speaks && eventlog_last(log) > 0)
-        choose_result(&choice, log);
-    return choice.found;
-}
-
 /* ---- the document ---- */
 
 /* Append items of a document whose events are not all kept any longer. */
@@ -714,11 +463,11 @@ static void append_joined(const struct document *document, const struct encoding
         if (buf_length(texts[part]) == 0)
             continue;
         buf_puts(out, index > 0 ? "," : "");
-        append_item(encoding, part, index++, texts[part], out);
+        item_append(encoding, part, index++, texts[part], out);
     }
     while (openai_next_call(&calls, &call)) {
         buf_puts(out, index > 0 ? "," : "");
-        append_call(encoding, index++, &call, false, out);
+        item_append_call(encoding, index++, &call, false, out);
     }
     buf_finish(&message);
 }
@@ -740,7 +489,7 @@ static void append_whole(const struct document *document, const struct encoding 
                       outcome == DOCUMENT_FINISHED && openai_result(&done, &scratch, &result);
 
     if (encoding->log && encoding->log->start.sequence == 0)
-        append_output(encoding, UINT64_MAX, has_result ? &result : NULL, &output);
+        items_append(encoding, UINT64_MAX, has_result ? &result : NULL, &output);
     else
         append_joined(document, encoding, has_result ? &result : NULL, &output);
     if (done.length == 0)

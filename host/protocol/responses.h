@@ -35,14 +35,4 @@ extern const struct encoder encoder_responses;
 uint64_t responses_event_before(const struct run_identity *run, const struct eventlog *log,
                                 uint32_t frame);
 
-/* Set the id of the run that an item's id names; false if it cannot be one. */
-bool responses_item_run(const char *id, char run[RUN_ID_LENGTH + 1]);
-
-/*
- * Append the output item of this id as JSON; false if the run has none. The log must have all
- * events.
- */
-bool responses_append_item(const struct run_identity *run, const struct eventlog *log,
-                           const char *id, struct buf *out);
-
 #endif
