@@ -22,15 +22,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* A text in a buffer of somebody else. */
-struct text {
-    const char *at;
-    size_t length;
-};
-
 struct call {
     unsigned flags;
-    struct text id, token; /* JSON */
+    struct piece id, token; /* JSON */
 };
 
 void mcp_terms(struct buf *terms, unsigned flags, const char *id, size_t id_length,
@@ -57,9 +51,9 @@ static struct call call_of(const struct encoding *encoding)
 }
 
 /* Return the member's value as it stands in the JSON; of length 0 if there is none. */
-static struct text member(const char *json, size_t length, const char *name)
+static struct piece member(const char *json, size_t length, const char *name)
 {
-    struct text value = {"", 0};
+    struct piece value = {"", 0};
 
     json_member_find(json, length, name, &value.at, &value.length);
     return value;
@@ -67,26 +61,26 @@ static struct text member(const char *json, size_t length, const char *name)
 
 static bool member_is(const char *json, size_t length, const char *name, const char *wanted)
 {
-    struct text value = member(json, length, name);
+    struct piece value = member(json, length, name);
 
-    return value.length == strlen(wanted) && memcmp(value.at, wanted, value.length) == 0;
+    return piece_is(&value, wanted);
 }
 
 /* Return what is between the quotes of a string; any other value is as it is. */
-static struct text inside(struct text value)
+static struct piece inside(struct piece value)
 {
     if (value.length >= 2 && value.at[0] == '"')
-        return (struct text){value.at + 1, value.length - 2};
+        return (struct piece){value.at + 1, value.length - 2};
     return value;
 }
 
-static void append(struct buf *out, struct text text)
+static void append(struct buf *out, struct piece piece)
 {
-    buf_append(out, text.at, text.length);
+    piece_append(&piece, out);
 }
 
 /* Append JSON as the inside of a JSON string; that of a string as it is. */
-static void append_quoted(struct buf *out, struct text json)
+static void append_quoted(struct buf *out, struct piece json)
 {
     ssize_t length;
 
@@ -155,7 +149,7 @@ static void append_event_id(struct buf *out, const struct run_identity *run, uin
 
 /* said: the inside of a JSON string. */
 static void progress(struct buf *out, const struct encoding *encoding, const struct call *call,
-                     uint64_t sequence, struct text said)
+                     uint64_t sequence, struct piece said)
 {
     char *begin, *to;
 
@@ -180,7 +174,7 @@ static void progress(struct buf *out, const struct encoding *encoding, const str
 #define FIELD "answer"
 
 /* Return true if the question's schema is no form. */
-static bool wants_field(struct text schema)
+static bool wants_field(struct piece schema)
 {
     return !member_is(schema.at, schema.length, "type", "\"object\"");
 }
@@ -188,15 +182,15 @@ static bool wants_field(struct text schema)
 /* Append the members of an elicitation's params. */
 static void append_elicitation(struct buf *out, const char *json, size_t length)
 {
-    struct text message = member(json, length, "message");
-    struct text schema = member(json, length, "schema");
+    struct piece message = member(json, length, "message");
+    struct piece schema = member(json, length, "schema");
 
     buf_puts(out, "\"message\":\"");
     append_quoted(out, message);
     buf_puts(out, "\",\"requestedSchema\":");
     if (wants_field(schema)) {
         buf_puts(out, "{\"type\":\"object\",\"properties\":{\"" FIELD "\":");
-        append(out, schema.length > 0 ? schema : (struct text){"{\"type\":\"string\"}", 17});
+        append(out, schema.length > 0 ? schema : (struct piece){"{\"type\":\"string\"}", 17});
         buf_puts(out, "},\"required\":[\"" FIELD "\"]}");
     } else {
         append(out, schema);
@@ -206,7 +200,7 @@ static void append_elicitation(struct buf *out, const char *json, size_t length)
 bool mcp_answer(const char *question, size_t question_length, const char *answer,
                 size_t answer_length, struct buf *out)
 {
-    struct text content = {"", 0};
+    struct piece content = {"", 0};
 
     if (member_is(answer, answer_length, "action", "\"accept\""))
         content = member(answer, answer_length, "content");
@@ -234,7 +228,7 @@ static void close_content(struct buf *out, bool is_error)
 /* The text, or else the result, which is beside it too if it is an object. */
 static void append_success(struct buf *out, const struct document *document)
 {
-    struct text result = member(buf_data(&document->done), buf_length(&document->done), "result");
+    struct piece result = member(buf_data(&document->done), buf_length(&document->done), "result");
 
     open_content(out);
     if (buf_length(&document->text) > 0)
@@ -250,8 +244,8 @@ static void append_success(struct buf *out, const struct document *document)
 
 static void append_failure(struct buf *out, const struct document *document)
 {
-    struct text error = member(buf_data(&document->done), buf_length(&document->done), "error");
-    struct text message = member(error.at, error.length, "message");
+    struct piece error = member(buf_data(&document->done), buf_length(&document->done), "error");
+    struct piece message = member(error.at, error.length, "message");
 
     open_content(out);
     if (document_outcome(document) == DOCUMENT_CANCELLED)
@@ -348,25 +342,19 @@ static void mcp_begin(void *state, const struct encoding *encoding, uint64_t aft
     }
 }
 
-/* A delta that stands alone is copied as it is. */
 static void say_delta(struct buf *out, const struct encoding *encoding, const struct call *call,
                       const struct event *event)
 {
-    struct text said;
+    struct piece said;
 
-    if (!event_delta(event, &said.at, &said.length)) {
-        said = member(event->json, event->json_length, "delta");
-        if (said.length < 2 || said.at[0] != '"')
-            return;
-        said = inside(said);
-    }
-    progress(out, encoding, call, event->sequence, said);
+    if (piece_delta(event, &said))
+        progress(out, encoding, call, event->sequence, said);
 }
 
 static void say_step(struct buf *out, const struct encoding *encoding, const struct call *call,
                      const struct event *event)
 {
-    struct text status = member(event->json, event->json_length, "status");
+    struct piece status = member(event->json, event->json_length, "status");
     struct buf said = {0};
 
     append_quoted(&said, member(event->json, event->json_length, "name"));
@@ -374,7 +362,7 @@ static void say_step(struct buf *out, const struct encoding *encoding, const str
         buf_puts(&said, " ");
     append_quoted(&said, status);
     progress(out, encoding, call, event->sequence,
-             (struct text){buf_data(&said), buf_length(&said)});
+             (struct piece){buf_data(&said), buf_length(&said)});
     buf_finish(&said);
 }
 
@@ -383,9 +371,9 @@ static void say_json(struct buf *out, const struct encoding *encoding, const str
 {
     struct buf said = {0};
 
-    append_quoted(&said, (struct text){event->json, event->json_length});
+    append_quoted(&said, (struct piece){event->json, event->json_length});
     progress(out, encoding, call, event->sequence,
-             (struct text){buf_data(&said), buf_length(&said)});
+             (struct piece){buf_data(&said), buf_length(&said)});
     buf_finish(&said);
 }
 
@@ -401,7 +389,7 @@ static void say_call(struct buf *out, const struct encoding *encoding, const str
     buf_puts(&said, "calls ");
     append_quoted(&said, member(event->json, event->json_length, "name"));
     progress(out, encoding, call, event->sequence,
-             (struct text){buf_data(&said), buf_length(&said)});
+             (struct piece){buf_data(&said), buf_length(&said)});
     buf_finish(&said);
 }
 
