@@ -160,6 +160,7 @@ static enum admission give(struct wish *wish, struct run *run, uint64_t *after, 
 {
     const struct question *question =
         *wish->question ? run_question_find(run, wish->question) : run_question_next(run, NULL);
+    const struct question *next;
     enum admission size = admission_check_size(wish->length);
     int status;
 
@@ -179,6 +180,9 @@ static enum admission give(struct wish *wish, struct run *run, uint64_t *after, 
         return admission_no_room(wish->call.api);
     if (status < 0)
         return run_has_ended(run) ? ADMISSION_run_has_ended : ADMISSION_run_is_queued;
+    next = run_question_next(run, NULL);
+    if (next && next->sequence <= *after) /* asked before, and still open */
+        *after = next->sequence - 1;
     return ADMISSION_granted;
 }
 

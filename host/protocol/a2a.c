@@ -278,7 +278,8 @@ static void a2a_event(void *state, const struct encoding *encoding, const struct
     case EVENT_run:
         break;
     case EVENT_input_request:
-        question_frame(encoding, event, out);
+        if (!event->closed)
+            question_frame(encoding, event, out);
         break;
     case EVENT_done:
         done_frames(encoding, event, out);
@@ -301,8 +302,7 @@ static void a2a_gap(void *state, const struct encoding *encoding, const struct r
 static enum encoder_question a2a_question(const void *state, const struct encoding *encoding)
 {
     (void)state;
-    (void)encoding;
-    return QUESTION_ENDS;
+    return encoding->terms ? QUESTION_ENDS : QUESTION_GOES_ON;
 }
 
 /* ---- the task ---- */

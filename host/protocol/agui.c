@@ -431,7 +431,7 @@ static bool add_event(struct agui_state *state, const struct encoding *encoding,
         close_steps(state, out);
         if (event->kind == EVENT_done)
             end_with_done(state, encoding, event, out);
-        else
+        else if (!event->closed || encoding->terms == NULL)
             end_with_question(state, encoding, event, out);
         return true;
     case EVENT_run:

@@ -208,7 +208,7 @@ static void add_question(struct aisdk_state *state, const struct encoding *encod
     buf_puts(out, ",\"toolName\":\"input\",\"input\":");
     buf_append(out, event->json, event->json_length);
     buf_puts(out, ",\"dynamic\":true" FRAME_END);
-    state->asks = event->sequence > answered(encoding);
+    state->asks = !event->closed && event->sequence > answered(encoding);
     if (state->asks) {
         end_step("tool-calls", out);
     } else if (encoding->terms) {

@@ -22,7 +22,8 @@
  *
  * A question to a person (`input_request`) ends the answer in most protocols: the
  * client comes again with the person's answer, and gets a stream that begins after
- * the question.
+ * the question. One that is closed (event.h) ends nothing, and is not asked again. The state
+ * after it must be that after an open one, but for what an end resets.
  *
  * Some protocols repeat at the end what was said before, such as the whole text. Their encoders
  * recall it: the frames of `done` and of questions are made of the events that the log still

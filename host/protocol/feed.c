@@ -2,19 +2,22 @@
  * How a send is resumed. A reader's place is the cursor of an event and the bytes
  * of that event's frames that are sent. Encoders are pure, so the frames need not
  * be kept: they are encoded again from the cursor. The second time, the events
- * must be cut into frames at the same places. That depends on two choices:
- * whether text is packed, and up to which offset (limit), since a packed event
- * grows with the log. Both are made when nothing is begun, and stay until the
- * reader is between two frames again:
+ * must be cut into frames at the same places, and say the same. That depends on choices:
+ * whether text is packed, up to which offset (limit), since a packed event grows with
+ * the log, and which questions are closed (closings), since only open ones end a
+ * stream. They are made when nothing is begun, and stay until the reader is between two
+ * frames again:
  *
  *     begun == 0 and sent == 0     choose: limit is the log's end
- *     else                         the limit and packing of before
+ *     else                         the limit, closings and packing of before
+ *
+ * To fold in silence, all questions are open: an answer ended with each.
  *
  * Blocks. A block is the frames of the events from a cursor on, about as much as one send
  * takes. It is made when a feed needs it and stays until its place is needed. Readers that
  * are up to date ask for the same bytes one after the other: 100 readers of a run cost one
  * encoding of its events. A reader whose send was short finds the rest of its block. A block is
- * found by the run's id, the encoder, its terms, its state before the first event and the two
+ * found by the run's id, the encoder, its terms, its state before the first event and the
  * choices; what a log has at an offset never changes, so a block is never stale. Two readers at one
  * place may have different states, for example if one of them came after the oldest events were
  * dropped: they share no block. The callers should ask for one block after the other for all
@@ -56,6 +59,7 @@ struct block {
     bool over; /* its last event is a question that ends the stream */
     bool cancels;
     uint64_t limit;
+    uint32_t closings;
     struct log_cursor to;
     size_t terms_size;
     struct buf terms;
@@ -205,8 +209,8 @@ static unsigned block_find(const struct block *block, uint64_t from, const struc
     unsigned frame;
 
     if (feed->cursor.at < from || feed->cursor.at >= block->to.at || block->limit != feed->limit ||
-        block->packing != feed->packing || block->encoder != feed->encoder ||
-        block->terms_size != terms_size ||
+        block->closings != feed->closings || block->packing != feed->packing ||
+        block->encoder != feed->encoder || block->terms_size != terms_size ||
         memcmp(block->run, feed->encoding.run->id, RUN_ID_LENGTH) != 0 ||
         !is_same(buf_data(&block->terms), feed->encoding.terms, terms_size))
         return BLOCK_NONE;
@@ -228,6 +232,7 @@ static void block_begin(struct block *block, const struct feed *feed)
     block->encoder = feed->encoder;
     block->packing = feed->packing;
     block->limit = feed->limit;
+    block->closings = feed->closings;
     block->over = false;
     block->count = 0;
     block->terms_size = feed->encoding.terms_size;
@@ -269,10 +274,12 @@ static void block_fill(struct block *block, const struct feed *feed, struct feed
         state = state_before(block, block->count + 1);
         if (encoder->state_size > 0)
             memcpy(state, state_before(block, block->count), encoder->state_size);
+        event.closed = event.kind == EVENT_input_request &&
+                       eventlog_is_closed(encoding.log, event.sequence, feed->closings);
         encoder->event(state, &encoding, &event, &block->bytes);
         if (event.kind == EVENT_done && encoder->end)
             encoder->end(state, &encoding, &block->bytes);
-        if (event.kind == EVENT_input_request && encoder->question) {
+        if (event.kind == EVENT_input_request && !event.closed && encoder->question) {
             enum encoder_question what = encoder->question(state, &encoding);
             block->over = what != QUESTION_GOES_ON;
             block->cancels = what == QUESTION_CANCELS;
@@ -315,8 +322,10 @@ int feed_view(struct feed *feed, struct feed_blocks *blocks, size_t most, bool e
     struct block *block = NULL;
     int count = 0;
 
-    if (feed->begun == 0 && feed->sent == 0)
+    if (feed->begun == 0 && feed->sent == 0) {
         feed->limit = feed->over ? feed->cursor.at : end;
+        feed->closings = feed->encoding.log->closings;
+    }
     if (feed->cursor.at < feed->limit && (feed->begun == 0 || feed->begun > own)) {
         block = find_block(feed, blocks, most);
         from = frame_begin(block, blocks->first) + feed->sent;

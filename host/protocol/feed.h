@@ -32,6 +32,7 @@ struct feed {
     struct log_cursor cursor; /* before the event whose frames are not all sent */
     size_t sent;              /* bytes of those frames that are sent */
     uint64_t limit;           /* the frames to be sent are of events before this offset */
+    uint32_t closings;        /* those of the log that the frames know of */
     bool packing;             /* they are of packed events */
     bool over;                /* a question ends the stream: nothing follows what is sent */
     bool cancels;             /* and the run */

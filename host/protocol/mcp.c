@@ -442,7 +442,8 @@ static void mcp_event(void *state, const struct encoding *encoding, const struct
     case EVENT_usage:
         break;
     case EVENT_input_request:
-        ask(out, encoding, &call, event);
+        if (!event->closed || encoding->terms == NULL)
+            ask(out, encoding, &call, event);
         break;
     case EVENT_done: /* also after a cancel: the client may not be the one who did it */
         respond(out, encoding, &call, event->sequence);

@@ -285,6 +285,8 @@ static void openai_event(void *data, const struct encoding *encoding, const stru
     case EVENT_run:
         return;
     case EVENT_input_request:
+        if (event->closed)
+            return;
         buf_puts(out, "data: {\"error\":");
         openai_append_question(encoding, &json, out);
         buf_puts(out, "}\n\n");

@@ -329,6 +329,10 @@ static void end_with_question(struct responses *state, const struct encoding *en
     struct buf error = {0};
 
     close_item(state, encoding, out);
+    if (event->closed) {
+        state->next++; /* later frames have the same numbers whether it is open or not */
+        return;
+    }
     openai_append_question(encoding, &question, &error);
     last_frame(state, encoding, "response.failed", "failed", &error, NULL, out);
     buf_finish(&error);

@@ -42,6 +42,7 @@ struct event {
     size_t type_length;
     const char *json;
     size_t json_length;
+    bool closed; /* an input_request: nobody is asked any longer. Set by who shows it. */
 };
 
 /* The events from..to are no longer kept; to is 0 if there is no gap. */

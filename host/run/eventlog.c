@@ -16,6 +16,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MARK_EVERY 64
 #define MARK_SIZE  sizeof(struct log_cursor)
@@ -25,6 +26,14 @@ struct log {
     struct ring ring;
     struct ring marks;
     struct record_types types;
+    struct closing *closed; /* by their numbers; of events before the start some may be left */
+    unsigned closed_count, closed_room;
+};
+
+/* A question that is closed. */
+struct closing {
+    uint64_t sequence; /* of its event */
+    uint32_t order;    /* of closings, from 0 */
 };
 
 struct eventlog *eventlog_create(void)
@@ -48,6 +57,7 @@ void eventlog_destroy(struct eventlog *ends)
     ring_finish(&log->ring);
     ring_finish(&log->marks);
     record_types_finish(&log->types);
+    free(log->closed);
     free(log);
 }
 
@@ -150,6 +160,61 @@ void eventlog_read(const struct eventlog *ends, struct log_cursor *cursor, struc
     event->sequence = cursor->sequence;
 }
 
+/* ---- closed questions ---- */
+
+/* Return how many of them are before the event of this number. */
+static unsigned closed_before(const struct log *log, uint64_t sequence)
+{
+    unsigned low = 0, high = log->closed_count;
+
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        if (log->closed[middle].sequence < sequence)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Forget those of events that are dropped. */
+static void closed_drop(struct log *log)
+{
+    unsigned dropped = closed_before(log, log->ends.start.sequence + 1);
+
+    if (dropped == 0)
+        return;
+    log->closed_count -= dropped;
+    memmove(log->closed, log->closed + dropped, log->closed_count * sizeof *log->closed);
+}
+
+void eventlog_close(struct eventlog *ends, uint64_t sequence)
+{
+    struct log *log = (struct log *)ends;
+    unsigned at;
+
+    closed_drop(log);
+    at = closed_before(log, sequence);
+    if (log->closed_count == log->closed_room) {
+        log->closed_room = log->closed_room ? 2 * log->closed_room : 4;
+        log->closed = mem_realloc(log->closed, log->closed_room * sizeof *log->closed);
+    }
+    memmove(log->closed + at + 1, log->closed + at, (log->closed_count - at) * sizeof *log->closed);
+    log->closed[at] = (struct closing){.sequence = sequence, .order = ends->closings++};
+    log->closed_count++;
+}
+
+bool eventlog_is_closed(const struct eventlog *ends, uint64_t sequence, uint32_t closings)
+{
+    const struct log *log = whole(ends);
+    unsigned at = closed_before(log, sequence);
+
+    return at < log->closed_count && log->closed[at].sequence == sequence &&
+           log->closed[at].order < closings;
+}
+
+/* ---- what is kept ---- */
+
 struct log_cursor eventlog_surplus(const struct eventlog *ends, size_t keep, uint64_t upto)
 {
     const struct log *log = whole(ends);
@@ -187,5 +252,6 @@ size_t eventlog_memory(const struct eventlog *ends)
 {
     const struct log *log = whole(ends);
 
-    return log->ring.capacity + log->marks.capacity + record_types_memory(&log->types);
+    return log->ring.capacity + log->marks.capacity + record_types_memory(&log->types) +
+           log->closed_room * sizeof *log->closed;
 }

@@ -24,6 +24,7 @@ struct log_cursor {
 struct eventlog {
     struct log_cursor start; /* before the oldest event that is kept */
     struct log_cursor end;   /* after the newest event */
+    uint32_t closings;       /* questions that were closed */
 };
 
 struct eventlog *eventlog_create(void);
@@ -34,6 +35,13 @@ bool eventlog_reserve(struct eventlog *log, const struct event *event);
 
 /* Number an event and append it. */
 void eventlog_append(struct eventlog *log, struct event *event);
+
+/*
+ * Note that the question of the event of this number is closed: answered, or no longer asked. So
+ * that a reader can show events again as it did before, it says how many closings it knew of.
+ */
+void eventlog_close(struct eventlog *log, uint64_t sequence);
+bool eventlog_is_closed(const struct eventlog *log, uint64_t sequence, uint32_t closings);
 
 /* Return the place after the event of this number, at least the start and at most the end. */
 struct log_cursor eventlog_seek(const struct eventlog *log, uint64_t sequence);

@@ -120,8 +120,12 @@ int questions_open(struct run *run, const struct event *event, uint64_t sequence
     return 0;
 }
 
-static void drop(struct questions *questions, struct question *question)
+static void drop(struct run *run, struct question *question)
 {
+    struct questions *questions = &run->questions;
+
+    if (question->answer_size == 0)
+        eventlog_close(run->log, question->sequence);
     TAILQ_REMOVE(&questions->list, question, in_run);
     questions->count--;
     questions->open -= question->answer_size == 0;
@@ -137,7 +141,7 @@ int questions_close(struct run *run, uint32_t number)
 
     if (question == NULL)
         return -EPROTO;
-    drop(&run->questions, question);
+    drop(run, question);
     runs_account(run->runs, run);
     return 0;
 }
@@ -145,7 +149,7 @@ int questions_close(struct run *run, uint32_t number)
 void questions_clear(struct run *run)
 {
     while (!TAILQ_EMPTY(&run->questions.list))
-        drop(&run->questions, TAILQ_FIRST(&run->questions.list));
+        drop(run, TAILQ_FIRST(&run->questions.list));
 }
 
 /* A schema that is none was refused when the agent asked; a worker that lies gets any answer. */
@@ -192,6 +196,7 @@ int run_answer(struct run *run, const char *id, const char *json, size_t length)
         return status;
     run_hear(run);
     question->answer_size = length;
+    eventlog_close(run->log, question->sequence);
     questions->open--;
     questions->size += length;
     questions->answers += length;

@@ -23,8 +23,9 @@
 struct guess {
     bool lives;
     bool packing;
-    uint64_t limit;  /* the last event that the front has looked at */
-    uint64_t number; /* the last event whose frames are in frame, or were */
+    uint64_t limit;    /* the last event that the front has looked at */
+    uint32_t closings; /* that it knows of */
+    uint64_t number;   /* the last event whose frames are in frame, or were */
     bool over, cancels;
     struct buf frame; /* bytes that come next */
     char state[STATE_MAX];
@@ -112,6 +113,8 @@ static bool guess_next(const struct reader *reader, struct guess *guess)
         join(reader->truth, first, guess->packing ? guess->limit : first, &json);
     event.json = buf_data(&json);
     event.json_length = buf_length(&json);
+    event.closed = event.kind == EVENT_input_request &&
+                   eventlog_is_closed(reader->truth->log, event.sequence, guess->closings);
     encoder->event(guess->state, &reader->encoding, &event, &guess->frame);
     if (guess->number > first)
         check_packed(reader, guess, state, first);
@@ -120,7 +123,7 @@ static bool guess_next(const struct reader *reader, struct guess *guess)
             encoder->end(guess->state, &reader->encoding, &guess->frame);
         guess->over = true;
     }
-    if (event.kind == EVENT_input_request && encoder->question) {
+    if (event.kind == EVENT_input_request && !event.closed && encoder->question) {
         enum encoder_question what = encoder->question(guess->state, &reader->encoding);
         guess->over = what != QUESTION_GOES_ON;
         guess->cancels = what == QUESTION_CANCELS;
@@ -171,7 +174,8 @@ static size_t guess_gap(const struct reader *reader, struct guess *guess, const 
 static bool is_same(const struct guess *one, const struct guess *other)
 {
     return one->lives && other->lives && one->packing == other->packing &&
-           one->limit == other->limit && one->number == other->number && one->over == other->over &&
+           one->limit == other->limit && one->closings == other->closings &&
+           one->number == other->number && one->over == other->over &&
            buf_length(&one->frame) == buf_length(&other->frame) &&
            memcmp(one->state, other->state, sizeof one->state) == 0;
 }
@@ -192,6 +196,7 @@ static void guess_part(struct reader *reader, struct guess *guess, const char *b
 
     guess->packing = false;
     guess->limit = reader->truth->count;
+    guess->closings = reader->truth->log->closings;
     while (other < reader->guesses + GUESSES && other->lives)
         other++;
     LAW(other < reader->guesses + GUESSES, "a reader has too many guesses");
