@@ -35,6 +35,7 @@ struct admission_facts {
 #define ADMISSION_REFUSALS(X)                                                                      \
     X(bad_mode, 400, false, "mode is 'stream', 'wait' or 'detach'")                                \
     X(bad_as, 400, false, "as is 'message', or left out")                                          \
+    X(as_with_protocol, 400, false, "as is of the protocol native; leave one of both out")         \
     X(bad_protocol, 400, false, "protocol is one of " ENCODER_NAMES)                               \
     X(bad_on_disconnect, 400, false, "on_disconnect is " DISCONNECT_WANTS)                         \
     X(bad_deadline, 400, false, "deadline is 1 to 86400 seconds")                                  \

@@ -14,6 +14,7 @@
 #include "http/answer.h"
 #include "http/request.h"
 #include "protocol/encoders.h"
+#include "protocol/native.h"
 #include "run/questions.h"
 #include "run/runs.h"
 
@@ -119,6 +120,21 @@ static void read_events(const struct lookup *lookup, struct run *run)
         stream_open(lookup->api->streams, request, run, &lookup->form, after);
 }
 
+/* as=message, which the form has already, is of the protocol native. */
+static enum admission choose_encoder(const char *protocol, struct answer_form *form)
+{
+    const struct encoder *encoder = encoder_find(protocol);
+    bool as_message = form->encoder == &encoder_message;
+
+    if (encoder == NULL)
+        return ADMISSION_bad_protocol;
+    if (as_message && encoder != &encoder_native && encoder != &encoder_message)
+        return ADMISSION_as_with_protocol;
+    if (!as_message)
+        form->encoder = encoder;
+    return ADMISSION_granted;
+}
+
 void api_runs_events(const struct api *api, struct http_request *request, const char *const *names)
 {
     const char *protocol = http_query(request, "protocol");
@@ -127,10 +143,8 @@ void api_runs_events(const struct api *api, struct http_request *request, const 
     enum admission refusal = request_read_form(&view, &form);
     struct lookup *lookup;
 
-    if (refusal == ADMISSION_granted && protocol) {
-        form.encoder = encoder_find(protocol);
-        refusal = form.encoder ? ADMISSION_granted : ADMISSION_bad_protocol;
-    }
+    if (refusal == ADMISSION_granted && protocol)
+        refusal = choose_encoder(protocol, &form);
     if (refusal != ADMISSION_granted) {
         admission_refuse(request, refusal, NULL);
         return;

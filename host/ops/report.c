@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "config/setting.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,20 @@ static void report_schema(struct json_writer *json, const char *name,
         json_raw(json, name, json_schema_text(schema), strlen(json_schema_text(schema)));
 }
 
+static void report_protocols(const struct deployment *deployment, struct json_writer *json)
+{
+    const char *names = deployment_settings(deployment)->protocols;
+    size_t length;
+
+    json_open(json, "protocols", '[');
+    for (; (length = setting_word(&names)) > 0; names += length) {
+        char *name = mem_copy(names, length);
+        json_text(json, NULL, name);
+        free(name);
+    }
+    json_close(json, ']');
+}
+
 void report_agent_card(const struct deployment *deployment, struct buf *out)
 {
     struct json_writer json = {.out = out};
@@ -192,6 +207,7 @@ void report_agent_card(const struct deployment *deployment, struct buf *out)
     json_text(&json, "state", shot.state);
     if (!shot.serves)
         report_text(&json, "reason", deployment_reason(deployment));
+    report_protocols(deployment, &json);
     if (shot.current) {
         generation_snapshot(shot.current, &current);
         report_text(&json, "version", current.version);

@@ -28,6 +28,8 @@ SCHEMA = """.title = "Greeter",
     .tags = "greeting, words"
 """
 
+PROTOCOLS = ["native", "openai", "responses", "ag-ui", "ai-sdk", "a2a", "mcp"]
+
 OTHER = """.input_schema = AGENT_JSON({"type": "object", "required": ["whom"]})"""
 
 
@@ -68,7 +70,7 @@ class Declared(Test):
                 "additionalProperties": False},
             "output_schema": {"type": "object"},
             "examples": [{"who": "world"}, {"who": "you", "loud": True}],
-            "tags": ["greeting", "words"]})
+            "tags": ["greeting", "words"], "protocols": PROTOCOLS})
         self.check_problem(server.get("/agents/nobody"), 404, "Not Found",
                            "there is no agent 'nobody' here; GET /agents lists those there are")
 

@@ -249,6 +249,19 @@ class PositionTest(ResumeTest):
     def post(self, last_id, query="", agent="ticker"):
         return self.server.post(agent, self.value, query, {"Last-Event-ID": last_id})
 
+    def test_protocol_of_a_stream(self):
+        for query, first in (("protocol=native", b"retry: "), ("protocol=message", b"retry: "),
+                             ("protocol=native&as=message", b"retry: "),
+                             ("protocol=ag-ui", b'data: {"type":"RUN_STARTED"')):
+            answer = self.get("?" + query)
+            self.assertEqual(answer.status, 200)
+            self.assertTrue(answer.body.startswith(first), answer.body)
+            self.assertEqual(b"event: done" in answer.body, query == "protocol=native", answer.body)
+        self.check_problem(self.get("?protocol=ag-ui&as=message"), 400, "Bad Request",
+                           "as is of the protocol native; leave one of both out")
+        self.check_problem(self.get("?protocol=soap"), 400, "Bad Request",
+                           "protocol is one of native, message, openai, responses, ag-ui, ai-sdk, a2a, mcp")
+
     def test_every_position(self):
         events = events_of(self.body)
         for after in range(self.last):

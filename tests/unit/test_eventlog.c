@@ -396,3 +396,46 @@ CASE_LOOP(random_use, 0, 4)
             break;
     }
 }
+
+/* ---- closed questions ---- */
+
+CASES("closed questions", .setup = setup, .teardown = teardown);
+
+/* Who knew of fewer closings sees the others as open, in whatever order they were closed. */
+CASE(closings_are_known_one_by_one)
+{
+    static const uint64_t closed[] = {5, 2, 9, 7};
+
+    for (unsigned i = 0; i < 10; i++)
+        append(10);
+    for (uint32_t i = 0; i < 4; i++) {
+        ck_assert_uint_eq(eventlog->closings, i);
+        eventlog_close(eventlog, closed[i]);
+    }
+    for (uint32_t known = 0; known <= 4; known++) {
+        for (uint64_t number = 1; number <= 10; number++) {
+            bool is_closed = false;
+            for (uint32_t i = 0; i < known; i++)
+                is_closed |= closed[i] == number;
+            ck_assert(eventlog_is_closed(eventlog, number, known) == is_closed);
+        }
+    }
+}
+
+/* They take no memory for events that are dropped. */
+CASE(closings_go_with_their_events)
+{
+    size_t memory = 0;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        append(10);
+        eventlog_close(eventlog, eventlog_last(eventlog));
+        eventlog_drop(eventlog, 100, eventlog->end.at);
+        if (i == 100)
+            memory = eventlog_memory(eventlog);
+    }
+    ck_assert_uint_le(eventlog_memory(eventlog), memory);
+    ck_assert_uint_eq(eventlog->closings, 1000);
+    ck_assert(eventlog_is_closed(eventlog, 1000, 1000));
+    ck_assert(!eventlog_is_closed(eventlog, 1000, 999));
+}

@@ -591,3 +591,30 @@ CASE(terms_that_only_begin_needs_are_not_kept)
     ck_assert_uint_eq(buf_length(&got), 15);
     ck_assert_mem_eq(buf_data(&got), "kept, beginkept", 15);
 }
+
+/* A question that is closed ends nothing; who has begun its frame is sent the rest of it. */
+CASE_LOOP(closed_question_ends_nothing, 1, 30)
+{
+    struct encoder asking = encoder_native;
+    const char *question = "{\"id\":\"q1\"}", *text = "{\"delta\":\"b\"}";
+
+    asking.question = ends;
+    encoder = &asking;
+    append("input_request", question, strlen(question));
+    append("text", text, strlen(text));
+    open_after(&feed, 0);
+    send_once((size_t)_i);
+    eventlog_close(eventlog, 1);
+    while (!feed.over && buf_length(&got) < 4096 &&
+           memmem(buf_data(&got), buf_length(&got), text, strlen(text)) == NULL)
+        send_once((size_t)_i);
+    ck_assert(feed.over);
+    ck_assert_ptr_nonnull(memmem(buf_data(&got), buf_length(&got), question, strlen(question)));
+    feed_close(&feed);
+    buf_finish(&got);
+    open_after(&feed, 0);
+    while (memmem(buf_data(&got), buf_length(&got), text, strlen(text)) == NULL) {
+        ck_assert(!feed.over);
+        send_once(SIZE_MAX);
+    }
+}
