@@ -70,6 +70,12 @@ static cJSON *content_of(const cJSON *content, struct why *why)
 
 /* ---- items ---- */
 
+/* Return the last of the list, NULL if it is empty. A list of cJSON is a ring backwards. */
+static cJSON *last_of(const cJSON *list)
+{
+    return list->child ? list->child->prev : NULL;
+}
+
 static int add_message(cJSON *messages, const char *role, const cJSON *content, struct why *why)
 {
     cJSON *parts = content_of(content, why), *message;
@@ -85,8 +91,7 @@ static int add_call(cJSON *messages, const cJSON *item, struct why *why)
 {
     const char *id = chat_string(item, "call_id"), *name = chat_string(item, "name");
     const char *arguments = chat_string(item, "arguments");
-    int count = cJSON_GetArraySize(messages);
-    cJSON *last = count > 0 ? cJSON_GetArrayItem(messages, count - 1) : NULL;
+    cJSON *last = last_of(messages);
     const char *role = chat_string(last, "role");
 
     if (id == NULL || name == NULL || arguments == NULL)
@@ -107,8 +112,7 @@ static int add_result(cJSON *messages, const cJSON *item, struct why *why)
         return why_set(why, -EINVAL, "input has a function_call_output without a call_id");
     status = add_message(messages, "tool", member(item, "output"), why);
     if (status == 0)
-        cJSON_AddStringToObject(cJSON_GetArrayItem(messages, cJSON_GetArraySize(messages) - 1),
-                                "tool_call_id", id);
+        cJSON_AddStringToObject(last_of(messages), "tool_call_id", id);
     return status;
 }
 

@@ -118,6 +118,28 @@ CASE(calls_without_a_text)
                     "\"arguments\":\"{}\"}}]}]}");
 }
 
+/* Work that grows with the square of the items would take this body minutes: the case times out. */
+CASE(a_body_of_many_calls)
+{
+    static const char pair[] = "{\"type\":\"function_call_output\",\"call_id\":\"\",\"output\":"
+                               "\"\"},{\"type\":\"function_call\",\"call_id\":\"\",\"name\":"
+                               "\"\",\"arguments\":\"\"},";
+    unsigned pairs = 8 * 1024 * 1024 / (sizeof pair - 1);
+    struct responses_request request;
+    cJSON *body;
+
+    buf_puts(&out, "{\"model\":\"a\",\"input\":[");
+    for (unsigned i = 0; i < pairs; i++)
+        buf_puts(&out, pair);
+    buf_append(&out, "{\"type\":\"reasoning\"}]}", sizeof "{\"type\":\"reasoning\"}]}");
+    body = parse(buf_data(&out));
+    buf_finish(&out);
+    ck_assert_msg(responses_request_read(body, NULL, &request, &why) == 0, "%s", why_text(&why));
+    ck_assert_int_eq(cJSON_GetArraySize(request.messages), 2 * (int)pairs);
+    responses_request_finish(&request);
+    cJSON_Delete(body);
+}
+
 CASE(files)
 {
     expect_response(
