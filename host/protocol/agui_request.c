@@ -71,6 +71,8 @@ int agui_request_read(cJSON *body, struct agui_request *request, struct why *why
     if (thread == NULL || run == NULL)
         return why_set(why, -EINVAL, "send threadId and runId, strings of 1 to %d bytes",
                        CHAT_NAME_MAX);
+    if (resume && !cJSON_IsNull(resume) && !cJSON_IsArray(resume))
+        return why_set(why, -EINVAL, "resume must be a list");
     *request = (struct agui_request){
         .chat = {.messages = messages,
                  .tools = cJSON_GetObjectItemCaseSensitive(body, "tools"),

@@ -21,7 +21,8 @@ void openai_request_finish(struct openai_request *request);
 
 /*
  * For both of OpenAI's protocols: return an object of the body's members that say how a
- * model is to answer, NULL if there are none. It refers to the body.
+ * model is to answer, by the names of chat completions, NULL if there are none. It refers to the
+ * body.
  */
 cJSON *openai_options(const cJSON *body);
 

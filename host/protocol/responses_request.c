@@ -153,6 +153,17 @@ static int add_input(cJSON *messages, const cJSON *input, struct why *why)
 
 /* ---- the request ---- */
 
+/* {"type", members} becomes {"type", name: {members}}, as chat completions have it. */
+static cJSON *nest(const cJSON *flat, const char *name)
+{
+    cJSON *nested = cJSON_CreateObject(), *members = cJSON_Duplicate(flat, true);
+
+    cJSON_DeleteItemFromObjectCaseSensitive(members, "type");
+    cJSON_AddStringToObject(nested, "type", chat_string(flat, "type"));
+    cJSON_AddItemToObject(nested, name, members);
+    return nested;
+}
+
 /* Functions are nested in chat completions; other tools are as they are. */
 static cJSON *tools_of(const cJSON *tools)
 {
@@ -163,22 +174,53 @@ static cJSON *tools_of(const cJSON *tools)
         return NULL;
     out = cJSON_CreateArray();
     cJSON_ArrayForEach(tool, tools) {
-        cJSON *copy = cJSON_Duplicate(tool, true), *nested = copy;
-        if (is_type(tool, "function") && member(tool, "function") == NULL) {
-            nested = cJSON_CreateObject();
-            cJSON_DeleteItemFromObjectCaseSensitive(copy, "type");
-            cJSON_AddStringToObject(nested, "type", "function");
-            cJSON_AddItemToObject(nested, "function", copy);
-        }
-        cJSON_AddItemToArray(out, nested);
+        bool is_flat = is_type(tool, "function") && member(tool, "function") == NULL;
+        cJSON_AddItemToArray(out, is_flat ? nest(tool, "function") : cJSON_Duplicate(tool, true));
     }
     return out;
+}
+
+/* Set the option to what the object has as a member of this name, if it has one. */
+static void set_option(cJSON *options, const char *option, const cJSON *object, const char *name)
+{
+    cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    if (value == NULL || cJSON_IsNull(value))
+        return;
+    cJSON_DeleteItemFromObjectCaseSensitive(options, option);
+    cJSON_AddItemReferenceToObject(options, option, value);
+}
+
+/* Return the options in the shape of chat completions, NULL if there are none. */
+static cJSON *options_of(const cJSON *body)
+{
+    const cJSON *text = member(body, "text"), *format = member(text, "format");
+    const cJSON *choice = member(body, "tool_choice");
+    cJSON *options = openai_options(body);
+
+    if (options == NULL)
+        options = cJSON_CreateObject();
+    set_option(options, "max_tokens", body, "max_output_tokens");
+    set_option(options, "reasoning_effort", member(body, "reasoning"), "effort");
+    set_option(options, "verbosity", text, "verbosity");
+    set_option(options, "response_format", text, "format");
+    if (is_type(format, "json_schema") && member(format, "json_schema") == NULL)
+        cJSON_ReplaceItemInObjectCaseSensitive(options, "response_format",
+                                               nest(format, "json_schema"));
+    if (is_type(choice, "function") && member(choice, "function") == NULL)
+        cJSON_ReplaceItemInObjectCaseSensitive(options, "tool_choice", nest(choice, "function"));
+    if (options->child)
+        return options;
+    cJSON_Delete(options);
+    return NULL;
 }
 
 int responses_request_read(const cJSON *body, const char *before, struct responses_request *request,
                            struct why *why)
 {
     const cJSON *conversation = member(body, "conversation");
+    const cJSON *previous = member(body, "previous_response_id");
+    const cJSON *instructions = member(body, "instructions");
 
     *request = (struct responses_request){.messages = NULL};
     if (!cJSON_IsObject(body))
@@ -195,10 +237,14 @@ int responses_request_read(const cJSON *body, const char *before, struct respons
                        "conversation is a string of 1 to %d bytes, or an object with "
                        "such an id",
                        CHAT_NAME_MAX);
+    if (instructions && !cJSON_IsNull(instructions) && !cJSON_IsString(instructions))
+        return why_set(why, -EINVAL, "instructions must be a string");
+    if (before == NULL && previous && !cJSON_IsNull(previous))
+        return why_set(why, -EINVAL, "previous_response_id is the id of a response, a string");
     if (before == NULL || body_read(before, strlen(before), &request->messages) < 0)
         request->messages = cJSON_CreateArray();
     request->tools = tools_of(member(body, "tools"));
-    request->options = openai_options(body);
+    request->options = options_of(body);
     return add_input(request->messages, member(body, "input"), why);
 }
 

@@ -103,6 +103,7 @@ class RequestTest(AguiTest):
                  "send threadId and runId, strings of 1 to 255 bytes"),
                 ({**self.body("text"), "messages": "text"},
                  "messages must be a list of at least one message"),
+                (self.body("text", resume={"interruptId": "x"}), "resume must be a list"),
                 (self.body("", resume=[{}, {}]),
                  "resume has one entry here, since a run ends with one interrupt"),
                 (self.body("", resume=[{"status": "resolved"}]),

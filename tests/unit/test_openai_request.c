@@ -29,7 +29,8 @@ CASE(completion)
 {
     cJSON *body = parse("{\"model\":\"a\",\"messages\":[{\"role\":\"user\",\"content\":\"b\"}],"
                         "\"stream\":true,\"stream_options\":{\"include_events\":true},\"n\":1,"
-                        "\"max_tokens\":5,\"stop\":[\"x\"],\"seed\":null,\"logprobs\":true,"
+                        "\"max_tokens\":5,\"max_output_tokens\":5,\"reasoning\":{},\"stop\":[\"x\"]"
+                        ",\"seed\":null,\"logprobs\":true,"
                         "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}");
     struct openai_request request;
 
@@ -92,6 +93,29 @@ CASE(response_to_a_text)
                     "\"type\":\"web_search\"}],\"thread\":\"t\",\"options\":{\"temperature\":1}}");
 }
 
+/* Agents meet one shape of options, that of chat completions. */
+CASE(options_of_responses)
+{
+    expect_response("{\"model\":\"a\",\"input\":\"b\",\"max_output_tokens\":5,\"top_p\":null,"
+                    "\"reasoning\":{\"effort\":\"low\",\"summary\":\"auto\"},\"text\":{\"format\":{"
+                    "\"type\":\"json_schema\",\"name\":\"n\",\"schema\":{\"type\":\"object\"},"
+                    "\"strict\":true},\"verbosity\":\"high\"},"
+                    "\"tool_choice\":{\"type\":\"function\",\"name\":\"f\"}}",
+                    NULL,
+                    "{\"messages\":[{\"role\":\"user\",\"content\":\"b\"}],\"options\":{"
+                    "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}},"
+                    "\"max_tokens\":5,\"reasoning_effort\":\"low\",\"verbosity\":\"high\","
+                    "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{"
+                    "\"name\":\"n\",\"schema\":{\"type\":\"object\"},\"strict\":true}}}}");
+    expect_response("{\"model\":\"a\",\"input\":\"b\",\"reasoning\":{\"summary\":\"auto\"},"
+                    "\"text\":{\"format\":{\"type\":\"json_object\"}},\"tool_choice\":\"none\"}",
+                    NULL,
+                    "{\"messages\":[{\"role\":\"user\",\"content\":\"b\"}],\"options\":{"
+                    "\"tool_choice\":\"none\",\"response_format\":{\"type\":\"json_object\"}}}");
+    expect_response("{\"model\":\"a\",\"input\":\"b\",\"reasoning\":7,\"text\":[1]}", NULL,
+                    "{\"messages\":[{\"role\":\"user\",\"content\":\"b\"}]}");
+}
+
 CASE(calls_join_their_message)
 {
     expect_response("{\"model\":\"a\",\"input\":[{\"type\":\"message\",\"role\":\"assistant\","
@@ -124,7 +148,7 @@ CASE(a_body_of_many_calls)
     static const char pair[] = "{\"type\":\"function_call_output\",\"call_id\":\"\",\"output\":"
                                "\"\"},{\"type\":\"function_call\",\"call_id\":\"\",\"name\":"
                                "\"\",\"arguments\":\"\"},";
-    unsigned pairs = 8 * 1024 * 1024 / (sizeof pair - 1);
+    unsigned pairs = 12 * 1024 * 1024 / (sizeof pair - 1);
     struct responses_request request;
     cJSON *body;
 
@@ -173,6 +197,24 @@ CASE(bad_responses)
     expect_no_response("{\"model\":\"a\",\"input\":[{\"role\":\"user\"}]}", "content is no string");
     expect_no_response("{\"model\":\"a\",\"input\":[{\"type\":\"function_call_output\"}]}",
                        "without a call_id");
+    expect_no_response("{\"model\":\"a\",\"input\":\"b\",\"instructions\":[]}",
+                       "instructions must");
+}
+
+/* No run starts without the conversation that it was to continue. */
+CASE(previous_is_a_string)
+{
+    const char *values[] = {"7", "{}", "[\"resp_a\"]", "true", "\"resp_a\""};
+
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        buf_printf(&out, "{\"model\":\"a\",\"input\":\"b\",\"previous_response_id\":%s}",
+                   values[i]);
+        buf_append(&out, "", 1);
+        expect_no_response(buf_data(&out), "previous_response_id is");
+        buf_finish(&out);
+    }
+    expect_response("{\"model\":\"a\",\"input\":\"b\",\"previous_response_id\":null}", NULL,
+                    "{\"messages\":[{\"role\":\"user\",\"content\":\"b\"}]}");
 }
 
 CASE(ids)
