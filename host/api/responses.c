@@ -250,15 +250,20 @@ static void find(struct lookup *lookup, const char *id)
     lookup_start(lookup, id ? id : "");
 }
 
-static void answer_now(const struct lookup *lookup, struct run *run)
+static void answer_with(const struct lookup *lookup, struct run *run, enum run_answer answer)
 {
     const struct responses_terms terms = {.retrieved = 1};
-    const struct answer_form form = {.answer = ANSWER_NOW,
+    const struct answer_form form = {.answer = answer,
                                      .encoder = &encoder_responses,
                                      .terms = &terms,
                                      .terms_size = sizeof terms};
 
     start_answer(lookup->api, lookup->request, run, &form, UINT64_MAX);
+}
+
+static void answer_now(const struct lookup *lookup, struct run *run)
+{
+    answer_with(lookup, run, ANSWER_NOW);
 }
 
 /* The frames of a response are numbered from the run's first event on. */
@@ -304,10 +309,11 @@ void api_responses_show(const struct api *api, struct http_request *request,
     find(lookup, names[0]);
 }
 
+/* The status is `cancelled` once the run has stopped. */
 static void cancel(const struct lookup *lookup, struct run *run)
 {
     run_cancel(run);
-    answer_now(lookup, run);
+    answer_with(lookup, run, run_has_ended(run) ? ANSWER_NOW : ANSWER_WAIT);
 }
 
 void api_responses_cancel(const struct api *api, struct http_request *request,

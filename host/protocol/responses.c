@@ -484,6 +484,7 @@ static void append_whole(const struct document *document, const struct encoding 
     const struct usage usage = {piece_tokens(&event, "input_tokens"),
                                 piece_tokens(&event, "output_tokens")};
     const struct piece done = {buf_data(&document->done), buf_length(&document->done)};
+    const struct piece question = {buf_data(&document->question), buf_length(&document->question)};
     struct piece calls = {buf_data(&document->calls), buf_length(&document->calls)}, result;
     enum document_outcome outcome = document_outcome(document);
     struct buf output = {0}, error = {0}, scratch = {0};
@@ -496,7 +497,9 @@ static void append_whole(const struct document *document, const struct encoding 
         items_append(encoding, UINT64_MAX, has_result ? &result : NULL, &output);
     else
         append_joined(document, encoding, has_result ? &result : NULL, &output);
-    if (done.length == 0)
+    if (done.length == 0 && question.length > 0)
+        status = "failed"; /* who polls until the end would wait for a person */
+    else if (done.length == 0)
         status = encoding->run->version ? "in_progress" : "queued";
     else if (outcome == DOCUMENT_FINISHED)
         status = document->truncated ? "incomplete" : "completed";
@@ -504,6 +507,8 @@ static void append_whole(const struct document *document, const struct encoding 
         status = outcome == DOCUMENT_CANCELLED ? "cancelled" : "failed";
     if (done.length > 0 && outcome != DOCUMENT_FINISHED)
         openai_append_end(&done, &error);
+    else if (done.length == 0 && question.length > 0)
+        openai_append_question(encoding, &question, &error);
     append_response(encoding, status, buf_length(&error) > 0 ? &error : NULL, &output, &usage, out);
     buf_puts(out, "\n");
     buf_finish(&output);

@@ -169,11 +169,40 @@ class ResponsesTest(Test):
         wait_for(lambda: json.loads(self.server.get(path).body)["output"], "it says something")
         self.check_error(self.create("text", previous_response_id=value["id"]), 400,
                          "previous_response_in_progress", "wait")
-        self.assertIn(json.loads(self.ask("POST", path + "/cancel").body)["status"],
-                      ("in_progress", "cancelled"))
-        wait_for(lambda: json.loads(self.server.get(path).body)["status"] == "cancelled", "it ends")
+        stopped = json.loads(self.ask("POST", path + "/cancel").body)
+        self.assertEqual(stopped["status"], "cancelled")
+        for again in (self.ask("POST", path + "/cancel"), self.server.get(path)):
+            self.assertEqual(json.loads(again.body), stopped)
         last = frames_of(self.server.get(path + "?stream=true").body)[-1]
         self.assertEqual((last["type"], last["response"]["status"]), ("response.failed", "cancelled"))
+
+    def test_a_question_in_the_background(self):
+        """Who polls is told that a person is asked; the run waits, and ends with the answer."""
+        value = json.loads(self.create("ask", background=True).body)
+        path, run = f"{PATH}/{value['id']}", value["id"].removeprefix("resp_")
+        wait_for(lambda: json.loads(self.server.get(f"/runs/{run}").body)["status"] == "waiting",
+                 "it asks")
+        asking = json.loads(self.server.get(path).body)
+        self.assertEqual((asking["status"], asking["error"]["code"]), ("failed", "input_required"))
+        self.assertIn("May I?", asking["error"]["message"])
+        question = json.loads(self.server.get(f"/runs/{run}").body)["questions"][0]["id"]
+        answer = self.ask("POST", f"/runs/{run}/input?question={question}", {"ok": True})
+        self.assertEqual(answer.status, 202, answer.body)
+        wait_for(lambda: json.loads(self.server.get(path).body)["status"] == "completed", "it ends")
+        self.assertIsNone(json.loads(self.server.get(path).body)["error"])
+
+    def test_an_open_question_is_cancelled(self):
+        value = json.loads(self.create("ask", background=True).body)
+        path = f"{PATH}/{value['id']}"
+        wait_for(lambda: json.loads(self.server.get(path).body)["status"] == "failed", "it asks")
+        stopped = json.loads(self.ask("POST", path + "/cancel").body)
+        self.assertEqual((stopped["status"], stopped["error"]["code"]), ("cancelled", "cancelled"))
+
+    def test_what_is_not_a_response_is_not_continued(self):
+        for id_ in (7, {"id": "resp_0"}, ["resp_0"], True, False, 0):
+            self.check_error(self.create("text", previous_response_id=id_), 400, None,
+                             "previous_response_id is the id")
+        self.assertEqual(self.create("text", previous_response_id=None).status, 200)
 
     def test_who_looks_at_a_run_does_not_end_it(self):
         """A run of another protocol, which asks and waits for its answer."""
