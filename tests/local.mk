@@ -627,6 +627,7 @@ PROTOCOL_CASES = \
 	tests/protocols/ag-ui-ends.case \
 	tests/protocols/ag-ui-events.case \
 	tests/protocols/ag-ui-gap.case \
+	tests/protocols/ai-sdk-answers.case \
 	tests/protocols/ai-sdk-ends.case \
 	tests/protocols/ai-sdk-events.case \
 	tests/protocols/ai-sdk-gap.case \

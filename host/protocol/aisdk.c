@@ -45,6 +45,38 @@ static uint64_t answered(const struct encoding *encoding)
     return number;
 }
 
+static size_t message_id_length(const struct encoding *encoding)
+{
+    return encoding->terms ? encoding->terms_size - sizeof(uint64_t) : 0;
+}
+
+/* ---- messages and steps ---- */
+
+#define START_STEP FRAME_BEGIN "start-step\"" FRAME_END
+
+static void add_start(const struct encoding *encoding, struct buf *out)
+{
+    size_t length = message_id_length(encoding);
+
+    buf_puts(out, FRAME_BEGIN "start\",\"messageId\":");
+    if (length > 0)
+        piece_quote((const char *)encoding->terms + sizeof(uint64_t), length, out);
+    else
+        buf_printf(out, "\"msg-%.*s\"", RUN_ID_LENGTH, encoding->run->id);
+    buf_puts(out, FRAME_END);
+}
+
+/*
+ * Begin a step after one with calls that have their results. The client would take the calls of
+ * its last step for new, and send their results again; it keeps a step only if something follows
+ * it that it stores, which start is, and changes nothing.
+ */
+static void begin_step(const struct encoding *encoding, struct buf *out)
+{
+    buf_puts(out, START_STEP);
+    add_start(encoding, out);
+}
+
 /* ---- parts ---- */
 
 static const char *const part_names[] = {[PART_TEXT] = "text", [PART_REASONING] = "reasoning"};
@@ -186,11 +218,12 @@ static bool add_usage(const struct event *event, struct buf *out)
 
 /* ---- the end ---- */
 
-#define DONE "data: [DONE]\n\n"
+#define FINISH_STEP FRAME_BEGIN "finish-step\"" FRAME_END
+#define DONE        "data: [DONE]\n\n"
 
 static void end_step(const char *reason, struct buf *out)
 {
-    buf_puts(out, FRAME_BEGIN "finish-step\"" FRAME_END FRAME_BEGIN "finish\",\"finishReason\":\"");
+    buf_puts(out, FINISH_STEP FRAME_BEGIN "finish\",\"finishReason\":\"");
     buf_puts(out, reason);
     buf_puts(out, "\"" FRAME_END DONE);
 }
@@ -214,7 +247,8 @@ static void add_question(struct aisdk_state *state, const struct encoding *encod
     } else if (encoding->terms) {
         buf_puts(out, FRAME_BEGIN "tool-output-available");
         buf_append(out, buf_data(&id), buf_length(&id));
-        buf_puts(out, ",\"output\":null,\"dynamic\":true" FRAME_END);
+        buf_puts(out, ",\"output\":null,\"dynamic\":true" FRAME_END FINISH_STEP);
+        begin_step(encoding, out);
     }
     buf_finish(&id);
 }
@@ -250,20 +284,13 @@ static void add_done(struct aisdk_state *state, const struct event *event, struc
 static void aisdk_begin(void *data, const struct encoding *encoding, uint64_t after,
                         struct buf *out)
 {
-    size_t length = encoding->terms ? encoding->terms_size - sizeof(uint64_t) : 0;
-
     (void)data;
     (void)after;
-    buf_puts(out, FRAME_BEGIN "start\",\"messageId\":");
-    if (length > 0)
-        piece_quote((const char *)encoding->terms + sizeof(uint64_t), length, out);
+    add_start(encoding, out);
+    if (message_id_length(encoding) > 0)
+        begin_step(encoding, out);
     else
-        buf_printf(out, "\"msg-%.*s\"", RUN_ID_LENGTH, encoding->run->id);
-    buf_puts(out, FRAME_END FRAME_BEGIN "start-step\"" FRAME_END);
-    /* The client keeps a step only if something follows it. Without the step, it would take the
-     * calls of the last one for new, and send their results again. */
-    if (length > 0)
-        buf_puts(out, FRAME_BEGIN "message-metadata\",\"messageMetadata\":{}" FRAME_END);
+        buf_puts(out, START_STEP);
 }
 
 /* Append the event's frames; false if its members are not what its type says. */
@@ -359,7 +386,6 @@ const struct encoder encoder_aisdk = {
     .content_type = "text/event-stream",
     .headers = (const char *const[]){"x-vercel-ai-ui-message-stream", "v1", NULL},
     .state_size = sizeof(struct aisdk_state),
-    .terms_kept = sizeof(uint64_t),
     .begin = aisdk_begin,
     .event = aisdk_event,
     .gap = aisdk_gap,

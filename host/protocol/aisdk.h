@@ -13,7 +13,8 @@
  *     tool_result         tool-output-available
  *     usage               message-metadata
  *     input_request       a call of the tool "input" with the id RUN.N, the event's number, and
- *                         the event as its input; ends the answer
+ *                         the event as its input; ends the answer. One that has been dealt with
+ *                         has its output, and a new step begins: start-step, and start again
  *     done                data-result, finish-step, finish; or error; or abort
  *     others, and those of the above whose members are not as agent.h has them: data-TYPE
  *     a gap               data-gap

@@ -65,7 +65,6 @@ struct encoder {
     const char *const
         *headers; /* of each answer, name and value in turn, NULL ends them; or NULL */
     size_t state_size;
-    size_t terms_kept; /* only begin is given the terms after these bytes; 0: each is given all */
     bool recalls;
     bool gathers; /* text is sent a few times a second: what comes meanwhile is packed */
     /* Before all others; the client has the events up to number after, 0 for none. */

@@ -119,11 +119,7 @@ void feed_open(struct feed *feed, const struct encoder *encoder, const struct en
                const struct run_gap *gap)
 {
     size_t terms_size = encoding->terms ? encoding->terms_size : 0;
-    struct encoding asked = *encoding;
 
-    if (encoder->terms_kept > 0 && terms_size > encoder->terms_kept)
-        terms_size = encoder->terms_kept;
-    asked.log = log;
     *feed = (struct feed){
         .encoder = encoder, .encoding.run = encoding->run, .encoding.log = log, .cursor = *cursor};
     if (encoder->state_size + terms_size > 0)
@@ -133,7 +129,7 @@ void feed_open(struct feed *feed, const struct encoder *encoder, const struct en
         feed->encoding.terms_size = terms_size;
         memcpy((char *)feed->state + encoder->state_size, encoding->terms, terms_size);
     }
-    encoder->begin(feed->state, &asked, after, &feed->own);
+    encoder->begin(feed->state, &feed->encoding, after, &feed->own);
     fold(feed);
     if (gap->to > 0)
         encoder->gap(feed->state, &feed->encoding, gap, &feed->own);

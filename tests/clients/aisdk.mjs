@@ -1,8 +1,8 @@
 // AI SDK UI message stream, through useChat()'s own state machine without React, its transport,
 // and readUIMessageStream().
 import assert from "node:assert/strict";
-import {AbstractChat, DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls,
-        readUIMessageStream} from "ai";
+import {AbstractChat, DefaultChatTransport, jsonSchema,
+        lastAssistantMessageIsCompleteWithToolCalls, readUIMessageStream} from "ai";
 import {all, becomes, native, spy, until} from "./host.mjs";
 
 /** What @ai-sdk/react puts between React and AbstractChat. */
@@ -10,9 +10,9 @@ class Chat extends AbstractChat {
   constructor(init) {
     const state = {
       status: "ready", error: undefined, messages: init.messages ?? [],
-      pushMessage: (message) => state.messages = [...state.messages, message],
+      pushMessage: (message) => state.messages = [...state.messages, structuredClone(message)],
       popMessage: () => state.messages = state.messages.slice(0, -1),
-      replaceMessage: (at, message) => state.messages = state.messages.with(at, message),
+      replaceMessage: (at, message) => state.messages = state.messages.with(at, structuredClone(message)),
       snapshot: (thing) => structuredClone(thing),
     };
     super({...init, state});
@@ -177,6 +177,9 @@ export async function resuming(host) {
 export async function question(host) {
   const {chat, seen} = chatOf(host, {
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
+    messageMetadataSchema: jsonSchema({}, {  // no answer has any
+      validate: () => ({success: false, error: new Error("metadata")}),
+    }),
   });
   await chat.sendMessage({text: "say:first. ask text"});
   const asked = chat.lastMessage.parts.find((part) => part.type === "dynamic-tool");
@@ -190,4 +193,25 @@ export async function question(host) {
   assert.deepEqual([chat.messages.length, chat.lastMessage.id], [2, id]); // the page appends
   assert.equal(new Set(seen.calls.map((call) => call.run)).size, 1);
   await becomes(host, seen.run, "finished");
+}
+
+/** The page was left at a question that another one has answered. */
+export async function resumingAfterAnAnswer(host) {
+  const api = `${host.base}/agents/kit/ai-sdk?on_disconnect=continue`;
+  const id = `answered-${process.pid}`;
+  const {chat: left, seen} = chatOf(host, {id, api});
+  await left.sendMessage({text: "ask slow:0"});
+  const {id: asked} = left.lastMessage.parts.find((part) => part.type === "dynamic-tool").input;
+  const answer = await native(host, `${seen.run}/input?question=${asked}`, {ok: true});
+  assert(answer.ok, await answer.text());
+  const {chat, seen: seenAgain} = chatOf(host, {
+    id, api, messages: left.messages.slice(0, 1),
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
+  });
+  const resumed = chat.resumeStream();
+  await until(() => /tick 1/.test(chat.lastMessage && textOf(chat.lastMessage)), "the rest comes");
+  await native(host, `${seen.run}/cancel`, {});
+  await resumed;
+  assert.deepEqual([chat.status, chat.error], ["ready", undefined]);
+  assert.equal(seenAgain.calls.length, 1); // the answer is not sent again
 }

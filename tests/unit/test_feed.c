@@ -567,31 +567,6 @@ CASE(readers_with_other_terms_share_no_block)
     }
 }
 
-static void termed_begin(void *state, const struct encoding *told, uint64_t after, struct buf *out)
-{
-    (void)after;
-    termed_event(state, told, NULL, out);
-}
-
-/* So readers share blocks though they were begun with other names. */
-CASE(terms_that_only_begin_needs_are_not_kept)
-{
-    struct encoder termed = encoder_native;
-    struct log_cursor cursor = eventlog->start;
-    const struct encoding told = {.run = &run, .terms = "kept, begin", .terms_size = 11};
-
-    termed.begin = termed_begin;
-    termed.event = termed_event;
-    termed.terms_kept = 4;
-    append("text", "{}", 2);
-    feed_open(&feed, &termed, &told, eventlog, &cursor, 0, &no_gap);
-    ck_assert_uint_eq(feed.encoding.terms_size, 4);
-    while (buf_length(&got) < 15)
-        send_once(SIZE_MAX);
-    ck_assert_uint_eq(buf_length(&got), 15);
-    ck_assert_mem_eq(buf_data(&got), "kept, beginkept", 15);
-}
-
 /* A question that is closed ends nothing; who has begun its frame is sent the rest of it. */
 CASE_LOOP(closed_question_ends_nothing, 1, 30)
 {
