@@ -224,7 +224,13 @@ static bool check_modern(struct mcp_exchange *exchange, const char *version)
 
 static void handle_request(const struct mcp_exchange *exchange)
 {
-    int era = exchange->flags & MCP_LEGACY ? LEGACY : MODERN;
+    const struct mcp_json *sent = &exchange->message.id;
+    bool legacy = exchange->flags & MCP_LEGACY;
+    char *id = mem_printf("%.*s", (int)sent->length, sent->at);
+    int era = legacy ? LEGACY : MODERN;
+
+    http_set_problem_shape(exchange->request, legacy ? &mcp_problems : &mcp_modern_problems, id);
+    free(id);
 
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         if ((methods[i].eras & era) && strcmp(methods[i].name, exchange->message.method) == 0) {
@@ -260,7 +266,6 @@ void api_mcp_post(const struct api *api, struct http_request *request, const cha
     enum admission refusal = request_check_body(&view);
     struct mcp_exchange exchange = {.api = api, .request = request};
     struct why why = {0};
-    char *id;
     int status;
 
     (void)names;
@@ -270,13 +275,9 @@ void api_mcp_post(const struct api *api, struct http_request *request, const cha
         return;
     }
     status = mcp_read(buf_data(view.body), buf_length(view.body), &exchange.message, &why);
-    if (exchange.message.id.length > 0 && exchange.message.kind == MCP_REQUEST) {
-        id = mem_printf("%.*s", (int)exchange.message.id.length, exchange.message.id.at);
-        http_set_problem_shape(request, &mcp_problems, id);
-        free(id);
-    }
     if (status < 0)
-        mcp_refuse(&exchange, 400, MCP_INVALID_REQUEST, why_text(&why));
+        mcp_refuse(&exchange, 400, status == -EDOM ? MCP_INVALID_PARAMS : MCP_INVALID_REQUEST,
+                   why_text(&why));
     else
         handle_message(&exchange);
     why_finish(&why);

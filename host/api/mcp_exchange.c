@@ -35,25 +35,29 @@ static void append_error(struct buf *out, const char *id, size_t id_length, int 
 }
 
 /* An input that does not match is for the model to read, which may call again. */
-static void append_bad_input(struct buf *out, const char *id, const char *detail)
+static void append_bad_input(struct buf *out, const char *id, const char *detail, bool modern)
 {
     append_id(out, id, strlen(id));
-    buf_puts(out,
-             ",\"result\":{\"resultType\":\"complete\",\"content\":[{\"type\":\"text\",\"text\":");
+    buf_puts(out, ",\"result\":{");
+    if (modern)
+        buf_puts(out, "\"resultType\":\"complete\",");
+    buf_puts(out, "\"content\":[{\"type\":\"text\",\"text\":");
     json_append_string(out, detail);
-    buf_puts(out, "}],\"isError\":true}}\n");
+    buf_puts(out, "}],\"isError\":true");
+    if (modern) {
+        buf_puts(out, ",\"_meta\":{");
+        mcp_server_info(out, "io.modelcontextprotocol/serverInfo");
+        buf_puts(out, "}");
+    }
+    buf_puts(out, "}}\n");
 }
 
-static unsigned write_problem(const struct problem *problem, const char *id, struct buf *out)
+static unsigned write_error(const struct problem *problem, const char *id, struct buf *out)
 {
     const char *code = problem->code ? problem->code : "";
     unsigned status = problem->status;
     int number = status >= 500 || status == 429 ? MCP_INTERNAL_ERROR : MCP_INVALID_REQUEST;
 
-    if (strcmp(code, "bad_input") == 0 && id) {
-        append_bad_input(out, id, problem->detail);
-        return 200;
-    }
     if (strcmp(code, "body_not_json") == 0)
         number = MCP_PARSE_ERROR;
     if (strcmp(code, "no_answer") == 0 && id) {
@@ -68,8 +72,29 @@ static unsigned write_problem(const struct problem *problem, const char *id, str
     return status;
 }
 
+static unsigned write_any(const struct problem *problem, const char *id, struct buf *out,
+                          bool modern)
+{
+    if (problem->code == NULL || strcmp(problem->code, "bad_input") != 0 || id == NULL)
+        return write_error(problem, id, out);
+    append_bad_input(out, id, problem->detail, modern);
+    return 200;
+}
+
+static unsigned write_problem(const struct problem *problem, const char *id, struct buf *out)
+{
+    return write_any(problem, id, out, false);
+}
+
+static unsigned write_modern_problem(const struct problem *problem, const char *id, struct buf *out)
+{
+    return write_any(problem, id, out, true);
+}
+
 const struct problem_shape mcp_problems = {.content_type = "application/json",
                                            .write = write_problem};
+const struct problem_shape mcp_modern_problems = {.content_type = "application/json",
+                                                  .write = write_modern_problem};
 
 void mcp_refuse_with(const struct mcp_exchange *exchange, unsigned status, int code,
                      const char *message, const char *data)

@@ -32,8 +32,8 @@ struct mcp_exchange {
     const char *session; /* the id; NULL: none */
 };
 
-/* Errors of JSON-RPC. */
-extern const struct problem_shape mcp_problems;
+/* Errors of JSON-RPC; a tool's result, which differs by era, for an input that does not match. */
+extern const struct problem_shape mcp_problems, mcp_modern_problems;
 
 /* Answer with an error. data: JSON, or NULL. */
 void mcp_refuse_with(const struct mcp_exchange *exchange, unsigned status, int code,

@@ -32,29 +32,42 @@ static bool is_string(struct mcp_json value)
     return value.length > 0 && value.at[0] == '"';
 }
 
-static bool is_whole_number(struct mcp_json value)
+static bool is_number(struct mcp_json value)
 {
-    for (size_t i = 0; i < value.length; i++) {
-        if (!(value.at[i] >= '0' && value.at[i] <= '9') && !(i == 0 && value.at[i] == '-'))
-            return false;
-    }
-    return value.length > 0;
+    return value.length > 0 && (value.at[0] == '-' || (value.at[0] >= '0' && value.at[0] <= '9'));
 }
 
-/* Copy the member if it is a string; false if it is too long or has a NUL. */
+/* Return true if the member is absent, as it also is if it is null. */
+static bool is_absent(struct mcp_json value)
+{
+    return value.length == 0 || value.at[0] == 'n';
+}
+
+/* Copy the member, if there is one; false if it is no string, too long or has a NUL. */
 static bool read_text(struct mcp_json object, const char *name, char text[MCP_NAME_MAX])
 {
+    struct mcp_json found = member(object, name);
     struct buf value = {0};
-    bool fits = true;
+    bool fits;
 
-    if (object.length > 0 && json_member_text(object.at, object.length, name, &value)) {
-        fits = buf_length(&value) < MCP_NAME_MAX &&
-               !memchr(buf_data(&value), '\0', buf_length(&value));
-        if (fits)
-            memcpy(text, buf_data(&value), buf_length(&value));
-    }
+    if (!is_string(found))
+        return is_absent(found);
+    fits = json_member_text(object.at, object.length, name, &value) &&
+           buf_length(&value) < MCP_NAME_MAX && !memchr(buf_data(&value), '\0', buf_length(&value));
+    if (fits)
+        memcpy(text, buf_data(&value), buf_length(&value));
     buf_finish(&value);
     return fits;
+}
+
+/* Find the member, if there is one; false if it is no object. */
+static bool read_object(struct mcp_json object, const char *name, struct mcp_json *value)
+{
+    struct mcp_json found = member(object, name);
+
+    if (is_object(found))
+        *value = found;
+    return is_object(found) || is_absent(found);
 }
 
 /* An ability of no kind means forms, as do clients that know no other kind. */
@@ -69,44 +82,67 @@ static bool can_ask(struct mcp_json abilities)
 /* Read what every request may have. */
 static int read_meta(struct mcp_json meta, struct mcp_message *message, struct why *why)
 {
-    struct mcp_json abilities = member(meta, META "clientCapabilities");
-    struct mcp_json version = member(meta, META "protocolVersion");
+    struct mcp_json abilities = {"", 0};
 
     message->token = member(meta, "progressToken");
-    if (message->token.length > 0 && !is_string(message->token) && !is_whole_number(message->token))
-        return why_set(why, -EINVAL, "progressToken is a string or a whole number");
+    if (message->token.length > 0 && !is_string(message->token) && !is_number(message->token))
+        return why_set(why, -EDOM, "progressToken is a string or a number");
     if (message->token.length > MCP_ID_MAX)
-        return why_set(why, -EINVAL, "progressToken has more than %u bytes", MCP_ID_MAX);
-    message->modern = version.length > 0;
-    if (version.length > 0 &&
-        (!is_string(version) || !read_text(meta, META "protocolVersion", message->meta_version)))
-        return why_set(why, -EINVAL, "protocolVersion in _meta is a short string");
-    message->has_abilities = is_object(abilities);
+        return why_set(why, -EDOM, "progressToken has more than %u bytes", MCP_ID_MAX);
+    message->modern = !is_absent(member(meta, META "protocolVersion"));
+    if (!read_text(meta, META "protocolVersion", message->meta_version))
+        return why_set(why, -EDOM, "protocolVersion in _meta is a short string");
+    if (!read_object(meta, META "clientCapabilities", &abilities))
+        return why_set(why, -EDOM, "clientCapabilities in _meta is an object");
+    message->has_abilities = abilities.length > 0;
     message->asks = can_ask(abilities);
+    return 0;
+}
+
+/* Read what requests of this method have. */
+static int read_texts(struct mcp_json params, struct mcp_message *message, struct why *why)
+{
+    const struct {
+        const char *method, *name;
+        char *text;
+    } texts[] = {
+        {"initialize", "protocolVersion", message->version},
+        {"tools/list", "cursor", message->cursor},
+        {"tools/call", "name", message->name},
+        {"tools/call", "requestState", message->state},
+    };
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(texts[i].method, message->method) == 0 &&
+            !read_text(params, texts[i].name, texts[i].text))
+            return why_set(why, -EDOM, "%s is a string of less than %u bytes, and has no NUL",
+                           texts[i].name, MCP_NAME_MAX);
+    }
+    if (*message->state == '\0' && is_string(member(params, "requestState")))
+        return why_set(why, -EDOM, "requestState must be as this server gave it");
     return 0;
 }
 
 static int read_params(struct mcp_json params, struct mcp_message *message, struct why *why)
 {
-    int status = read_meta(member(params, "_meta"), message, why);
+    struct mcp_json meta = {"", 0}, abilities = {"", 0};
+    int status;
 
+    if (!read_object(params, "_meta", &meta))
+        return why_set(why, -EDOM, "_meta is an object");
+    status = read_meta(meta, message, why);
     if (status < 0)
         return status;
-    if (!read_text(params, "name", message->name) ||
-        !read_text(params, "cursor", message->cursor) ||
-        !read_text(params, "protocolVersion", message->version) ||
-        !read_text(params, "requestState", message->state))
-        return why_set(why, -EINVAL,
-                       "name, cursor, protocolVersion and requestState have less "
-                       "than %u bytes, and no NUL",
-                       MCP_NAME_MAX);
-    message->arguments = member(params, "arguments");
+    status = read_texts(params, message, why);
+    if (status < 0)
+        return status;
     message->cancelled = member(params, "requestId");
-    message->responses = member(params, "inputResponses");
-    if (message->arguments.length > 0 && !is_object(message->arguments))
-        return why_set(why, -EINVAL, "arguments is an object");
+    if (!read_object(params, "arguments", &message->arguments) ||
+        !read_object(params, "inputResponses", &message->responses) ||
+        !read_object(params, "capabilities", &abilities))
+        return why_set(why, -EDOM, "arguments, inputResponses and capabilities are objects");
     if (strcmp(message->method, "initialize") == 0)
-        message->asks = can_ask(member(params, "capabilities"));
+        message->asks = can_ask(abilities);
     return 0;
 }
 
@@ -116,8 +152,8 @@ static int read_id(struct mcp_json root, struct mcp_message *message, struct why
 
     if (id.length > MCP_ID_MAX)
         return why_set(why, -EINVAL, "id has more than %u bytes", MCP_ID_MAX);
-    if (id.length > 0 && !is_string(id) && !is_whole_number(id))
-        return why_set(why, -EINVAL, "id is a string or a whole number");
+    if (id.length > 0 && !is_string(id) && !is_number(id))
+        return why_set(why, -EINVAL, "id is a string or a number");
     message->id = id;
     return 0;
 }
@@ -229,8 +265,8 @@ static bool says(const char *header, const cJSON *value)
         return mcp_header_is(header, value->valuestring);
     if (cJSON_IsBool(value))
         return strcmp(header, cJSON_IsTrue(value) ? "true" : "false") == 0;
-    return cJSON_IsNumber(value) && *header && strtod(header, &end) == value->valuedouble &&
-           *end == '\0';
+    return cJSON_IsNumber(value) && *header && header[strspn(header, "-.0123456789eE")] == '\0' &&
+           strtod(header, &end) == value->valuedouble && *end == '\0';
 }
 
 static bool param_matches(const struct params *params, const char *name, const cJSON *value)

@@ -48,7 +48,8 @@ struct mcp_message {
 
 /*
  * Read a message: valid JSON, which must outlive it. -EINVAL, with the reason, if it is not a
- * message of JSON-RPC; the id is set if there is one.
+ * message of JSON-RPC, -EDOM if its params are wrong; the id is set if there is one. A member of
+ * params that is null is absent; one of another type than it has is wrong.
  */
 int mcp_read(const char *json, size_t length, struct mcp_message *message, struct why *why);
 

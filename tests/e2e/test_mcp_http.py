@@ -32,6 +32,7 @@ def frames_of(body):
 class McpTest(SupervisionTest):
     tokens = None
     settings = {}
+    plugins = (AGENT, "echo")
 
     def setUp(self):
         super().setUp()
@@ -41,7 +42,7 @@ class McpTest(SupervisionTest):
                 for name in self.tokens:
                     file.write(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n")
             settings["host.tokens"] = self.path("tokens")
-        self.server = self.serve(AGENT, "echo", settings=settings)
+        self.server = self.serve(*self.plugins, settings=settings)
         wait_for(lambda: self.server.get("/readyz").status == 200, "the server is ready")
 
     def request(self, method, body=None, headers=None):
@@ -133,14 +134,14 @@ class LegacyTest(McpTest):
                          (declared["title"], declared["input_schema"]))
         self.assertEqual(tools[1]["inputSchema"], {"type": "object"})
         result = self.result(self.post("tools/call", {"name": "echo", "arguments": {"text": 1}}))
-        self.assertTrue(result["isError"])
         self.assertIn('at "/text"', result["content"][0]["text"])
+        self.assertEqual((result["isError"], set(result)), (True, {"content", "isError"}))
         self.assertEqual(self.result(self.post("tools/list", {"cursor": "after:echo"}))["tools"],
                          tools[1:])
         self.check_error(self.post("tools/list", {"cursor": "2"}), 200, -32602)
 
     def test_calls(self):
-        for id in (0, -5, 2**60, "a\"é", "RUN.1"):
+        for id in (0, -5, 2**60, 1.5, "a\"é", "RUN.1"):
             answer = self.call("text result", self.session(), id=id)
             result = self.result(answer, id)
             self.check_text(result, "Hello, world")
@@ -305,7 +306,7 @@ class LegacyTest(McpTest):
                 ({"jsonrpc": "2.0", "id": 1}, 400, -32600, None),
                 ({"jsonrpc": "2.0", "result": {}}, 400, -32600, None),
                 ({"jsonrpc": "2.0", "id": None, "method": "ping"}, 400, -32600, None),
-                ({"jsonrpc": "2.0", "id": 1.5, "method": "ping"}, 400, -32600, None),
+                ({"jsonrpc": "2.0", "id": True, "method": "ping"}, 400, -32600, None),
                 ({"jsonrpc": "2.0", "id": "x" * 300, "method": "ping"}, 400, -32600, None),
                 ({"jsonrpc": "2.0", "id": 1, "method": 5}, 400, -32600, 1),
                 ({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": []}, 400, -32600, 1),
@@ -315,7 +316,11 @@ class LegacyTest(McpTest):
                 ({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
                   "params": {"name": "nobody"}}, 200, -32602, 1),
                 ({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
-                  "params": {"name": AGENT, "arguments": [1]}}, 400, -32600, 1)):
+                  "params": {"name": AGENT, "arguments": [1]}}, 400, -32602, 1),
+                ({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                  "params": {"name": 5}}, 400, -32602, 1),
+                ({"jsonrpc": "2.0", "id": 1, "method": "tools/list",
+                  "params": {"cursor": 5}}, 400, -32602, 1)):
             with self.subTest(body=body):
                 self.check_error(self.request("POST", body), status, code, id)
         self.check_error(self.request("POST", b"{}", {"Content-Type": "text/plain"}), 415, -32600, None)
@@ -325,9 +330,7 @@ class LegacyTest(McpTest):
             self.assertEqual(self.server.get(path).status, 404)
 
 
-class ModernTest(McpTest):
-    settings = {f"plugin.{AGENT}.on_disconnect": "continue"}  # which the protocol overrules
-
+class ModernCallTest(McpTest):
     def ask(self, method, params=None, headers=None, meta=None, abilities=None, id=1):
         """A value None leaves a header or a member of _meta out."""
         params = dict(params or {})
@@ -341,6 +344,10 @@ class ModernTest(McpTest):
     def call(self, prompt, **more):
         state = more.pop("state", {})
         return self.ask("tools/call", {"name": AGENT, "arguments": {"prompt": prompt}, **state}, **more)
+
+
+class ModernTest(ModernCallTest):
+    settings = {f"plugin.{AGENT}.on_disconnect": "continue"}  # which the protocol overrules
 
     def test_discover_and_list(self):
         result = self.result(self.ask("server/discover"))
@@ -365,6 +372,21 @@ class ModernTest(McpTest):
         self.check_text(result, "Hello, world")
         self.assertEqual((result["resultType"], result["structuredContent"]), ("complete", {"answer": 42}))
         self.check_text(self.result(self.call("fail")), "it broke, as it was told to", True)
+        bad = self.result(self.ask("tools/call", {"name": "echo", "arguments": {"text": 1}}))
+        self.assertEqual((bad["isError"], bad["resultType"]), (True, "complete"))
+        self.assertEqual(bad["_meta"], result["_meta"])
+
+    def test_numbers_come_back_as_they_were_written(self):
+        meta = {META + "protocolVersion": MODERN, META + "clientCapabilities": {},
+                "progressToken": "TOKEN"}
+        body = json.dumps({"jsonrpc": "2.0", "id": "ID", "method": "tools/call", "params": {
+            "name": AGENT, "arguments": {"prompt": "text"}, "_meta": meta}}).encode()
+        for number in (b"1.0", b"1e0", b"-1.5E+3"):
+            answer = self.request("POST", body.replace(b'"ID"', number).replace(b'"TOKEN"', number), {
+                "MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": AGENT})
+            self.assertEqual(answer.status, 200, answer.body)
+            self.assertIn(b'"progressToken":' + number + b",", answer.body)
+            self.assertIn(b'"id":' + number + b",", answer.body)
 
     def test_headers(self):
         name = "=?base64?" + base64.b64encode(AGENT.encode()).decode() + "?="
@@ -433,6 +455,8 @@ class ModernTest(McpTest):
                             "the run was cancelled", True)
         for wrong in ("x", f"{FORGOTTEN}.3", f"{FORGOTTEN}", asked["requestState"] + "0"):
             self.assertEqual(self.call("", state={"requestState": wrong}).status, 400)
+        for wrong in ("", 5, {}, [asked["requestState"]]):
+            self.check_error(self.call("", state={"requestState": wrong}), 400, -32602)
 
     def test_client_that_cannot_ask(self):
         for accept in ("text/event-stream", "application/json"):
@@ -440,6 +464,33 @@ class ModernTest(McpTest):
             result = self.result(answer)
             self.assertEqual((result["resultType"], result["isError"]), ("complete", True))
             self.ended(answer.headers["location"].removeprefix("/runs/"), "cancelled")
+
+
+class TwoQuestionsTest(ModernCallTest):
+    plugins = ("e2e_ask",)
+
+    def test_one_is_answered_elsewhere(self):
+        """Nobody is asked again what has its answer."""
+        for value, others in (({"tasks": 2}, ["q2"]), ({"tasks": 4}, ["q4", "q2", "q3"])):
+            call = {"name": "e2e_ask", "arguments": value}
+            more = {"abilities": {"elicitation": {}}}
+            answer = self.ask("tools/call", call, **more)
+            asked = self.result(answer)
+            self.assertEqual((asked["resultType"], list(asked["inputRequests"])),
+                             ("input_required", ["q1"]))
+            run = answer.headers["location"].removeprefix("/runs/")
+            wait_for(lambda: len(self.server.state(run)["questions"]) == value["tasks"], "it asks all")
+            for question in others:
+                with self.server.connect() as connection:
+                    said = connection.exchange("POST", f"/runs/{run}/input?question={question}", b"1",
+                                               {"Content-Type": "application/json"})
+                self.assertEqual(said.status, 202, said.body)
+            call.update(requestState=asked["requestState"], inputResponses={
+                "q1": {"action": "accept", "content": {"answer": "yes"}}})
+            for _ in range(2):  # the second time, the run has ended
+                result = self.result(self.ask("tools/call", call, **more))
+                self.assertEqual((result["resultType"], result["isError"]), ("complete", False))
+                self.assertEqual(self.server.state(run)["status"], "finished")
 
 
 class SubjectTest(McpTest):

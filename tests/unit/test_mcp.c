@@ -6,6 +6,7 @@
 #include "protocol/mcp_request.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define META "io.modelcontextprotocol/"
@@ -24,6 +25,31 @@ static void expect_refusal(const char *json, const char *words)
     ck_assert_int_eq(mcp_read(json, strlen(json), &message, &why), -EINVAL);
     ck_assert_msg(strstr(why_text(&why), words), "%s: %s", json, why_text(&why));
     why_finish(&why);
+}
+
+/* Read a request with these params; return the reason if they are refused, or "". */
+static const char *params_refusal(const char *method, const char *params)
+{
+    static char reason[256];
+    struct buf json = {0};
+    int status;
+
+    buf_printf(&json, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}", method,
+               params);
+    status = mcp_read(buf_data(&json), buf_length(&json), &message, &why);
+    ck_assert_msg(status == 0 || status == -EDOM, "%s: %d", params, status);
+    snprintf(reason, sizeof reason, "%s", why_text(&why));
+    ck_assert_int_eq(status < 0, *reason != '\0');
+    why_finish(&why);
+    buf_finish(&json);
+    return reason;
+}
+
+static void expect_bad_params(const char *method, const char *params, const char *words)
+{
+    const char *reason = params_refusal(method, params);
+
+    ck_assert_msg(strstr(reason, words) && *reason, "%s: %s", params, reason);
 }
 
 static void expect_json(struct mcp_json value, const char *wanted)
@@ -95,7 +121,7 @@ CASE(who_can_ask)
     ck_assert(!asks("{\"elicitation\":{\"url\":{}}}"));
     ck_assert(!asks("{\"elicitation\":true}"));
     ck_assert(!asks("{\"sampling\":{}}"));
-    ck_assert(!asks("[]"));
+    ck_assert(!asks("null"));
 }
 
 CASE(refusals)
@@ -110,24 +136,73 @@ CASE(refusals)
     expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1}", "result or error");
     expect_refusal("{\"jsonrpc\":\"2.0\",\"result\":1}", "result or error");
     expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"a\"}", "id is");
-    expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"a\"}", "id is");
+    expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":true,\"method\":\"a\"}", "id is");
     expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"a\"}", "id is");
     expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":1}", "method is");
     expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":[]}", "params is");
-    expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{\"arguments\":[]}}",
-                   "arguments is");
-    expect_refusal(
-        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{\"name\":\"a\\u0000\"}}",
-        "NUL");
-    expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{\"_meta\":{"
-                   "\"progressToken\":{}}}}",
-                   "progressToken is");
     buf_puts(&json, "{\"jsonrpc\":\"2.0\",\"id\":\"");
     memset(buf_reserve(&json, MCP_ID_MAX), 'x', MCP_ID_MAX);
     buf_commit(&json, MCP_ID_MAX);
     buf_append(&json, "\",\"method\":\"a\"}", strlen("\",\"method\":\"a\"}") + 1);
     expect_refusal(buf_data(&json), "id has more than 256 bytes");
     buf_finish(&json);
+}
+
+/* A member of the wrong type must not count as absent. */
+CASE(bad_params)
+{
+    static const char *const texts[][2] = {{"tools/call", "name"},
+                                           {"tools/call", "requestState"},
+                                           {"tools/list", "cursor"},
+                                           {"initialize", "protocolVersion"}};
+    static const char *const objects[] = {"arguments", "inputResponses", "capabilities", "_meta"};
+    static const char *const meta[] = {"progressToken", META "protocolVersion",
+                                       META "clientCapabilities"};
+    static const char *const wrong[] = {"5", "true", "[]"};
+    char params[128];
+
+    for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+            snprintf(params, sizeof params, "{\"%s\":%s}", texts[i][1], wrong[w]);
+            expect_bad_params(texts[i][0], params, texts[i][1]);
+            ck_assert_str_eq(params_refusal("a", params), "");
+        }
+        for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
+            snprintf(params, sizeof params, "{\"%s\":%s}", objects[i], wrong[w]);
+            expect_bad_params("tools/call", params, objects[i]);
+        }
+        for (size_t i = w == 0; i < sizeof meta / sizeof *meta; i++) {
+            snprintf(params, sizeof params, "{\"_meta\":{\"%s\":%s}}", meta[i], wrong[w]);
+            expect_bad_params("tools/call", params, "is a");
+        }
+    }
+    expect_bad_params("tools/call", "{\"name\":{}}", "name is");
+    expect_bad_params("tools/call", "{\"name\":\"a\\u0000\"}", "NUL");
+    expect_bad_params("tools/call", "{\"requestState\":\"\"}", "requestState");
+    ck_assert_str_eq(params_refusal("tools/call",
+                                    "{\"name\":null,\"requestState\":null,\"arguments\":null,"
+                                    "\"inputResponses\":null,\"_meta\":null}"),
+                     "");
+    ck_assert_str_eq(message.state, "");
+    ck_assert_uint_eq(message.arguments.length + message.responses.length, 0);
+}
+
+/* Numbers are not read, but sent back as they are written. */
+CASE(numbers)
+{
+    static const char *const numbers[] = {"0",   "-5",      "1.0",
+                                          "1e0", "-1.5E+3", "12345678901234567890"};
+    char json[160];
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        snprintf(json, sizeof json,
+                 "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"a\",\"params\":{\"_meta\":{"
+                 "\"progressToken\":%s}}}",
+                 numbers[i], numbers[i]);
+        expect_message(json);
+        expect_json(message.id, numbers[i]);
+        expect_json(message.token, numbers[i]);
+    }
 }
 
 CASE(versions)
@@ -219,6 +294,8 @@ CASE(params)
     ck_assert(!match("{\"a\":\"x\"}", "Mcp-Param-A", "X"));
     ck_assert(!match("{\"b\":{\"n\":42}}", "Mcp-Param-N", "42x"));
     ck_assert(!match("{\"b\":{\"n\":42}}", "Mcp-Param-N", ""));
+    ck_assert(!match("{\"b\":{\"n\":42}}", "Mcp-Param-N", "0x2a"));
+    ck_assert(!match("{\"b\":{\"n\":42}}", "Mcp-Param-N", " 42"));
     ck_assert(!match("{\"b\":{\"t\":true}}", "Mcp-Param-T", "1"));
     ck_assert(!match("{\"b\":{\"t\":[]}}", "Mcp-Param-T", "[]"));
 }
