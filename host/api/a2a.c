@@ -616,14 +616,12 @@ static void query_rest(const struct api *api, struct http_request *request,
 
     while ((name = http_query_next(request, name))) {
         const char *value = http_query(request, name);
-        char *end;
-        double number = strtod(value, &end);
         if (strcmp(name, "includeArtifacts") == 0 &&
             (strcmp(value, "true") == 0 || strcmp(value, "false") == 0))
             cJSON_AddBoolToObject(params, name, *value == 't');
         else if ((strcmp(name, "pageSize") == 0 || strcmp(name, "historyLength") == 0) && *value &&
-                 *end == '\0')
-            cJSON_AddNumberToObject(params, name, number);
+                 strspn(value, "0123456789") == strlen(value))
+            cJSON_AddNumberToObject(params, name, strtod(value, NULL));
         else
             cJSON_AddStringToObject(params, name, value);
     }

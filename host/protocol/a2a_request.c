@@ -38,7 +38,7 @@ static bool read_number(const cJSON *object, const char *name, int least, int mo
 
     if (item == NULL)
         return true;
-    if (!body_number(item, &number) || number < least || number > most)
+    if (!body_number(item, &number) || !(number >= least && number <= most))
         return false;
     *out = (unsigned)number;
     return number == *out;

@@ -307,6 +307,41 @@ class QuestionTest(A2ATest):
         self.assertEqual(answered["status"]["state"], "TASK_STATE_COMPLETED")
 
 
+class TwoQuestionsTest(A2ATest):
+    def start(self):
+        super().start("e2e_ask")
+
+    def call(self, method, params):
+        """The last task, or update of a status."""
+        answer = self.ask("POST", "/agents/e2e_ask/a2a",
+                          {"jsonrpc": "2.0", "id": 7, "method": method, "params": params})
+        if answer.headers["content-type"] == "application/json":
+            return answer.json()["result"]["task"]
+        last = frames(answer)[-1]["result"]
+        return last.get("task", last.get("statusUpdate"))
+
+    def test_the_later_one_is_answered_first(self):
+        """The answer ends with the older one, which is still open."""
+        for method in "SendMessage", "SendStreamingMessage":
+            task = self.call("SendMessage", {"message": message(data={"tasks": 2})})["id"]
+            wait_for(lambda: len(self.server.state(task)["questions"]) == 2, "it asks both")
+            for question, state in ("q2", "INPUT_REQUIRED"), ("q1", "COMPLETED"):
+                said = message("yes", taskId=task, metadata={"sluice/question": question})
+                got = self.call(method, {"message": said})
+                self.assertEqual(got["status"]["state"], "TASK_STATE_" + state)
+                if question == "q2":
+                    asked = got["status"]["message"]["metadata"]["sluice/input_request"]
+                    self.assertEqual(asked["id"], "q1")
+
+    def test_one_is_answered_elsewhere(self):
+        for method in "SendMessage", "SendStreamingMessage":
+            task = self.call("SendMessage", {"message": message(data={"tasks": 2})})["id"]
+            wait_for(lambda: len(self.server.state(task)["questions"]) == 2, "it asks both")
+            self.assertEqual(self.ask("POST", f"/runs/{task}/input?question=q2", 1).status, 202)
+            got = self.call(method, {"message": message("yes", taskId=task)})
+            self.assertEqual(got["status"]["state"], "TASK_STATE_COMPLETED")
+
+
 class ErrorTest(A2ATest):
     def test_calls(self):
         self.check_error(self.rpc("Nothing"), -32601)
@@ -335,7 +370,8 @@ class ErrorTest(A2ATest):
         self.check_rest(self.ask("GET", REST + "/tasks/x"), 404, "NOT_FOUND", "TASK_NOT_FOUND")
         self.check_rest(self.ask("POST", REST + "/message:send", {"message": {}}), 400,
                         "INVALID_ARGUMENT")
-        self.check_rest(self.ask("GET", REST + "/tasks?pageSize=0"), 400, "INVALID_ARGUMENT")
+        for size in ("0", "101", "0x10", "+5", "%205", "5.0", "nan", "1e1", "-1", "", "9" * 400):
+            self.check_rest(self.ask("GET", f"{REST}/tasks?pageSize={size}"), 400, "INVALID_ARGUMENT")
 
     def test_what_there_is_not(self):
         for method in ("CreateTaskPushNotificationConfig", "GetTaskPushNotificationConfig",
