@@ -13,6 +13,7 @@ FORGOTTEN = "0" * 26
 
 class AguiTest(SupervisionTest):
     tokens = None
+    plugins = (AGENT,)
 
     def setUp(self):
         super().setUp()
@@ -22,7 +23,7 @@ class AguiTest(SupervisionTest):
                 for name in self.tokens:
                     file.write(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n")
             settings["host.tokens"] = self.path("tokens")
-        self.server = self.serve(AGENT, settings=settings)
+        self.server = self.serve(*self.plugins, settings=settings)
 
     def body(self, prompt, **more):
         return {"threadId": "t", "runId": "r",
@@ -159,6 +160,30 @@ class QuestionTest(AguiTest):
         self.assertIn("this is no answer to the question 'q1': ", answer.json()["detail"])
         self.assertEqual(self.resume(interrupt, headers=self.headers("anna"), **ok).status, 200)
         self.assertEqual(self.resume(interrupt, headers=self.headers("anna"), **ok).status, 409)
+
+
+class TwoQuestionsTest(AguiTest):
+    plugins = ("e2e_ask",)
+
+    def test_one_is_answered_elsewhere(self):
+        """An answer ends with no question that has its answer."""
+        run = self.server.detach("e2e_ask", {"tasks": 2})
+        wait_for(lambda: len(self.server.state(run).get("questions", [])) == 2, "it asks both")
+        with self.server.connect() as connection:
+            said = connection.exchange("POST", f"/runs/{run}/input?question=q2", b"1",
+                                       {"Content-Type": "application/json"})
+        self.assertEqual(said.status, 202, said.body)
+        answer = self.resume(f"{run}.2", payload="yes", agent="e2e_ask")
+        self.assertEqual(self.frames(answer)[-1]["outcome"], {"type": "success"})
+        self.assertEqual(self.server.state(run)["status"], "finished")
+
+    def test_one_is_asked_after_the_other(self):
+        run = self.server.detach("e2e_ask", {"tasks": 2})
+        wait_for(lambda: len(self.server.state(run).get("questions", [])) == 2, "it asks both")
+        last = self.frames(self.resume(f"{run}.2", payload="yes", agent="e2e_ask"))[-1]
+        self.assertEqual([one["id"] for one in last["outcome"]["interrupts"]], [f"{run}.3"])
+        last = self.frames(self.resume(f"{run}.3", payload="yes", agent="e2e_ask"))[-1]
+        self.assertEqual(last["outcome"], {"type": "success"})
 
 
 class LeaveTest(AguiTest):

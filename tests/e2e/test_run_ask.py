@@ -203,6 +203,29 @@ class PatienceTest(AskTest):
             self.wait_state(self.server, stream.run, "cancelled")
 
 
+class LookTest(AskTest):
+    """Who looks at an ended run in another protocol sees all of it."""
+
+    def test_ended_run(self):
+        self.server = self.watch("kit")
+        stream = self.open(self.server, "kit", {"prompt": "say:before ask say:after"})
+        self.events(stream, "input_request", 1)
+        self.answer(stream.run, "q1", {"ok": True})
+        stream.rest()
+        self.assertEqual(stream.done, FINISHED)
+        for protocol, end in (("a2a", "TASK_STATE_COMPLETED"), ("openai", "data: [DONE]"),
+                              ("responses", '"type":"response.completed"'),
+                              ("ag-ui", '"type":"RUN_FINISHED"'), ("ai-sdk", "data: [DONE]"),
+                              ("mcp", '"isError":false')):
+            with self.subTest(protocol=protocol):
+                seen = self.server.get(f"/runs/{stream.run}/events?protocol={protocol}").body.decode()
+                self.assertIn("before", seen)
+                self.assertIn("after", seen)
+                self.assertIn(end, seen.rstrip().rsplit("\n\n", 1)[-1])
+                if protocol in ("a2a", "openai", "responses"):  # in the others, more may follow a question
+                    self.assertNotIn("input_required", seen.lower())
+
+
 class SwapTest(AskTest):
     def test_swapped_while_it_waits(self):
         self.server = self.watch(AGENT)
