@@ -313,13 +313,14 @@ static void resume(const struct lookup *lookup, struct run *run)
     uint64_t after = 0;
     enum admission refusal = request_read_after(&view, run, &after);
     const char *note = run_note(run);
-    bool is_ours = note && *note >= '0' && *note <= '9'; /* terms begin with their flags */
+    /* terms begin with their flags; "": the client has cancelled the call */
+    bool is_ours = note && (!*note || (*note >= '0' && *note <= '9'));
 
     form.terms = note;
     form.terms_size = note ? strlen(note) : 0;
     if (refusal != ADMISSION_granted || !is_ours)
         problem_reply(lookup->request, 400, "Last-Event-ID is not an id of this server's streams");
-    else if (run_has_ended(run) && after == eventlog_last(run_log(run)))
+    else if (!*note || (run_has_ended(run) && after == eventlog_last(run_log(run))))
         http_reply(lookup->request, 204, NULL, &nothing);
     else
         start_answer(lookup->api, lookup->request, run, &form, after);

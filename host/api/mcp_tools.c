@@ -10,6 +10,7 @@
 #include "api/mcp_exchange.h"
 #include "api/question.h"
 #include "api/start.h"
+#include "api/stream.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/why.h"
@@ -370,7 +371,10 @@ void mcp_call_tool(const struct mcp_exchange *exchange)
         start_call(exchange);
 }
 
-/* The notification does not say which tool was called. */
+/*
+ * The notification does not say which tool was called. Its client must get no response: it has
+ * forgotten the call. One that takes a document only gets it, since an answer needs a body.
+ */
 void mcp_cancel_call(const struct mcp_exchange *exchange)
 {
     const struct registry *registry = exchange->api->registry;
@@ -380,8 +384,11 @@ void mcp_cancel_call(const struct mcp_exchange *exchange)
     for (unsigned i = 0; i < registry_count(registry); i++) {
         const char *name = deployment_name(registry_deployment(registry, i));
         struct run *run = runs_find_key(exchange->api->runs, subject, name, key);
-        if (run)
-            run_cancel(run);
+        if (run == NULL || run_has_ended(run))
+            continue;
+        streams_hush(exchange->api->streams, run, &encoder_mcp);
+        run_empty_note(run);
+        run_cancel(run);
     }
     free(key);
 }

@@ -430,6 +430,17 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     http_stream(request, form->encoder->content_type, &handler, stream);
 }
 
+/* What is begun is sent; its feed then knows of no end, and the client may get one. */
+void streams_hush(struct streams *streams, const struct run *run, const struct encoder *encoder)
+{
+    struct stream *stream;
+
+    TAILQ_FOREACH(stream, &streams->all, in_all)
+        if (stream->subscriber.run == run && stream->feed.encoder == encoder &&
+            stream->feed.encoding.terms)
+            stream->feed.over = true;
+}
+
 /* ---- time ---- */
 
 static void stream_check_stall(struct stream *stream)

@@ -30,4 +30,10 @@ void streams_destroy(struct streams *streams);
 void stream_open(struct streams *streams, struct http_request *request, struct run *run,
                  const struct answer_form *form, uint64_t after);
 
+/*
+ * End the answers of this encoder to clients of the run, which have cancelled it, with what they
+ * were sent: they are told no end. Who only looks at the run is. Call this before run_cancel().
+ */
+void streams_hush(struct streams *streams, const struct run *run, const struct encoder *encoder);
+
 #endif

@@ -114,6 +114,12 @@ const char *run_note(const struct run *run)
     return run->note;
 }
 
+void run_empty_note(struct run *run)
+{
+    if (run->note)
+        run->note[0] = '\0';
+}
+
 const unsigned char *run_digest(const struct run *run)
 {
     return run->digest;

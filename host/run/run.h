@@ -121,6 +121,8 @@ const char *run_subject(const struct run *run);
 /* Return what the protocol that started the run has noted, or NULL. Protocols tell their notes by
  * the first character. */
 const char *run_note(const struct run *run);
+/* Make the note "". */
+void run_empty_note(struct run *run);
 
 const unsigned char *run_digest(const struct run *run);
 enum run_state run_get_state(const struct run *run);

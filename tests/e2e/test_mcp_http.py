@@ -207,8 +207,8 @@ class LegacyTest(McpTest):
 
     def test_cancel(self):
         """
-        Others may not cancel a call. It gets a response, which whoever has cancelled it ignores:
-        for its client, too, somebody else may have cancelled the run.
+        Others may not cancel a call. Its client gets no response, nor one if it resumes; it gets
+        one if somebody else has cancelled the run.
         """
         session = self.session()
         connection, run = self.open_call("slow:0", session, 7, b"tick 1")
@@ -220,8 +220,18 @@ class LegacyTest(McpTest):
         self.ended(run, "cancelled")
         while connection.read():
             pass
+        self.assertTrue(connection.parser.done)
+        messages, ids = frames_of(bytes(connection.parser.body))
+        self.assertEqual({message.get("method") for message in messages}, {"notifications/progress"})
+        resumed = self.request("GET", headers={**session, "Last-Event-ID": ids[-1]})
+        self.assertEqual((resumed.status, resumed.body), (204, b""))
+        connection, run = self.open_call("slow:0", session, 8, b"tick 1")
+        with self.server.connect() as other:
+            self.assertEqual(other.exchange("POST", f"/runs/{run}/cancel").status, 202)
+        while connection.read():
+            pass
         last = frames_of(bytes(connection.parser.body))[0][-1]
-        self.assertEqual((last["id"], last["result"]["isError"]), (7, True))
+        self.assertEqual((last["id"], last["result"]["isError"]), (8, True))
 
     def test_call_that_is_sent_twice(self):
         """While it goes on, it is one call; an id that comes again later is another."""
