@@ -24,6 +24,9 @@
  */
 #include "exchange.h"
 
+#include <sys/random.h>
+#include <time.h>
+
 static const cJSON *member(const cJSON *object, const char *name)
 {
     return cJSON_GetObjectItemCaseSensitive(object, name);
@@ -257,17 +260,18 @@ int agent_llm_calls_take(struct llm_calls *calls, const cJSON *delta)
     return status < 0 ? status : said;
 }
 
-/* Return a text that no earlier call of the answer has as its id. */
-static char *make_id(const struct agent_llm_answer *answer)
+/* Return an id that no other call of the conversation has: clients find calls by it. */
+static char *make_id(void)
 {
     char id[32];
-    size_t number = answer->call_count, i;
+    struct timespec now;
+    unsigned long long number;
 
-    do {
-        snprintf(id, sizeof id, "call_%zu", ++number);
-        for (i = 0; i < answer->call_count && strcmp(answer->calls[i].id, id) != 0; i++)
-            ;
-    } while (i < answer->call_count);
+    if (getrandom(&number, sizeof number, GRND_NONBLOCK) != (ssize_t)sizeof number) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        number = (unsigned long long)now.tv_sec * 1000000000u + (unsigned long long)now.tv_nsec;
+    }
+    snprintf(id, sizeof id, "call_%016llx", number);
     return agent_llm_copy(id, strlen(id));
 }
 
@@ -331,7 +335,7 @@ int agent_llm_calls_hand_over(struct llm_calls *calls, struct agent_llm_answer *
             free(from->id);
             from->id = NULL;
         }
-        call.id = from->id ? from->id : make_id(answer);
+        call.id = from->id ? from->id : make_id();
         call.name = from->name ? from->name : agent_llm_copy("", 0);
         call.arguments = finish_arguments(from->arguments.data);
         if (from->extra && answer->extra_content == NULL)

@@ -22,7 +22,7 @@
  * What comes of it; what is not named must not come:
  *
  *     text WORDS, reasoning WORDS   all deltas, joined
- *     call ID NAME ARGUMENTS
+ *     call ID NAME ARGUMENTS        ID is made for an id that the server did not send
  *     usage INPUT OUTPUT
  *     ends REASON                   the answer is a success; without it, with stop
  *     fails CODE | WORDS | WORDS    the run failed, with these words in its message
@@ -250,6 +250,20 @@ static int take(const char *word, const char *rest)
 
 static struct agent_test *test;
 
+#define MADE_LENGTH 21
+
+/* Return 1 if the id is one that the library makes, and not the one that it made last. */
+static int is_made(const char *id)
+{
+    static char last[MADE_LENGTH + 1];
+    int is_new = strlen(id) == MADE_LENGTH && strncmp(id, "call_", 5) == 0 &&
+                 strspn(id + 5, "0123456789abcdef") == MADE_LENGTH - 5 && strcmp(id, last) != 0;
+
+    if (is_new)
+        memcpy(last, id, MADE_LENGTH);
+    return is_new;
+}
+
 /* Return the transcript, with the deltas of neighbours joined, and without its end. */
 static const char *joined_transcript(void)
 {
@@ -279,9 +293,14 @@ static const char *joined_transcript(void)
                 delta->length = 0;
             }
         } else {
+            const char *rest = event->json;
             add_text(&joined, event->type);
             add_text(&joined, " ");
-            add_text(&joined, event->json);
+            if (is_made(json_string(json, "id", ""))) {
+                add_text(&joined, "{\"id\":\"made");
+                rest += strlen("{\"id\":\"") + MADE_LENGTH;
+            }
+            add_text(&joined, rest);
             add_text(&joined, "\n");
         }
         cJSON_Delete(json);

@@ -157,8 +157,16 @@ class CallsTest(ModelTest):
                         {"id": "b", "name": "second", "arguments": {"n": 2}}])
 
     def test_what_is_missing(self):
-        self.check_calls([["call_1", "first", '{"q":"x"}'], ["call_2", "second", '{"n":2}']],
-                         "no_id")
+        ids = set()
+        for agent in self.agents:  # no two answers have an id in common
+            events = self.server.run(agent, {"say": say("tool_calls", how="no_id")})
+            answer = events[-2].json()
+            self.assertEqual([call[1:] for call in answer["calls"]],
+                             [["first", '{"q":"x"}'], ["second", '{"n":2}']])
+            emitted = [event.json()["id"] for event in events if event.type == "tool_call"]
+            self.assertEqual(emitted, [call[0] for call in answer["calls"]])
+            ids.update(emitted)
+        self.assertEqual(len(ids), 4)
         self.check_calls([["a", "first", "{}"], ["b", "second", "{}"]], "empty_arguments")
 
     def test_arguments_that_are_no_json_are_a_string(self):
