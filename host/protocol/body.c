@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A place among the items of a tree, each before those in it. */
@@ -70,11 +71,42 @@ static int keep_texts(cJSON *tree, const char *at, const char *end)
     return 0;
 }
 
+/* Return true if an escape is here whose digits begin with d and one of these. */
+static bool is_escape(const char *at, const char *end, const char *seconds)
+{
+    return end - at >= 6 && at[0] == '\\' && at[1] == 'u' && (at[2] == 'd' || at[2] == 'D') &&
+           strchr(seconds, at[3]);
+}
+
+/* Return a copy with U+FFFD in the place of each half of a surrogate pair, NULL if there is none.
+ */
+static char *mend_halves(const char *json, size_t length)
+{
+    const char *at = json, *end = json + length;
+    char *copy = NULL;
+
+    while ((at = memchr(at, '\\', (size_t)(end - at)))) {
+        bool is_high = is_escape(at, end, "89abAB");
+        if (is_high && is_escape(at + 6, end, "cdefCDEF")) {
+            at += 12;
+            continue;
+        }
+        if (is_high || is_escape(at, end, "cdefCDEF")) {
+            copy = copy ? copy : mem_copy(json, length);
+            memcpy(copy + (at - json) + 2, "fffd", 4);
+        }
+        at += 2;
+    }
+    return copy;
+}
+
 int body_read(const char *json, size_t length, cJSON **tree)
 {
+    char *mended = mend_halves(json, length);
     int status;
 
-    *tree = cJSON_ParseWithLength(json, length);
+    *tree = cJSON_ParseWithLength(mended ? mended : json, length);
+    free(mended);
     if (*tree == NULL)
         return -EINVAL;
     status = keep_texts(*tree, json, json + length);

@@ -12,7 +12,7 @@
 
 /*
  * Set the tree of one valid JSON value, the caller's for cJSON_Delete(). -EILSEQ: a string has
- * the character U+0000. -EINVAL: one has half a surrogate pair, or there is no memory.
+ * the character U+0000. -EINVAL: there is no memory. Half a surrogate pair becomes U+FFFD.
  */
 int body_read(const char *json, size_t length, cJSON **tree);
 

@@ -72,7 +72,25 @@ CASE(no_string_is_cut)
     expect_refusal("{\"a\":[1.0,\"b\\u0000c\"]}", -EILSEQ);
     expect_refusal("{\"a\\u0000\":1}", -EILSEQ);
     expect_same("\"\\\\u0000\"");
-    expect_refusal("\"\\ud800\"", -EINVAL);
+}
+
+static void expect_text(const char *json, const char *wanted)
+{
+    cJSON *tree;
+
+    ck_assert_int_eq(body_read(json, strlen(json), &tree), 0);
+    ck_assert_str_eq(cJSON_GetStringValue(tree), wanted);
+    cJSON_Delete(tree);
+}
+
+CASE(half_a_surrogate_pair_is_replaced)
+{
+    expect_text("\"a\\ud83d\"", "a\xef\xbf\xbd");
+    expect_text("\"\\uDE00b\"", "\xef\xbf\xbd"
+                                "b");
+    expect_text("\"\\ud83d\\ud83d\\ude00\\udE00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80\xef\xbf\xbd");
+    expect_text("\"\\ud83d\\n\\\\ud83d\"", "\xef\xbf\xbd\n\\ud83d");
+    expect_text("\"\\ud7ff\\ue000\"", "\xed\x9f\xbf\xee\x80\x80");
 }
 
 /* As deep as JSON may be here. */
