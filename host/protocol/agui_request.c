@@ -13,7 +13,7 @@ static void rename_member(cJSON *object, const char *name, const char *wanted)
         cJSON_Delete(member);
 }
 
-/* Add the part to the others; its source has the bytes in base64, or says where they are. */
+/* Add the part to the others; its source has the bytes in base64, a URL, or a file's handle. */
 static void add_part(cJSON *parts, const cJSON *part)
 {
     const cJSON *source = cJSON_GetObjectItemCaseSensitive(part, "source");
@@ -23,6 +23,10 @@ static void add_part(cJSON *parts, const cJSON *part)
 
     if (kind == NULL || value == NULL) {
         cJSON_AddItemToArray(parts, cJSON_Duplicate(part, true));
+        return;
+    }
+    if (strcmp(kind, "file") == 0) { /* how the provider of the model calls it */
+        chat_part_handle(parts, value);
         return;
     }
     if (strcmp(kind, "data") == 0)
@@ -79,7 +83,8 @@ int agui_request_read(cJSON *body, struct agui_request *request, struct why *why
                  .thread = thread,
                  .state = cJSON_GetObjectItemCaseSensitive(body, "state"),
                  .context = cJSON_GetObjectItemCaseSensitive(body, "context"),
-                 .forwarded = cJSON_GetObjectItemCaseSensitive(body, "forwardedProps")},
+                 .forwarded = cJSON_GetObjectItemCaseSensitive(body, "forwardedProps"),
+                 .may_be_empty = true},
         .run = run,
         .resume = cJSON_IsArray(resume) ? resume->child : NULL};
     for (message = cJSON_IsArray(messages) ? messages->child : NULL; message; message = next) {

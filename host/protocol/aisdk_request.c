@@ -183,8 +183,15 @@ int aisdk_request_read(const cJSON *body, struct aisdk_request *request, struct 
     if (system && *system)
         chat_add(request->messages, "system", system);
     cJSON_ArrayForEach(message, messages) {
+        int before = message->next ? 0 : cJSON_GetArraySize(request->messages);
         if (status == 0)
             status = add_message(request->messages, message, why);
+        if (status == 0 && message->next == NULL &&
+            strcmp(chat_string(message, "role"), "user") == 0 &&
+            cJSON_GetArraySize(request->messages) == before)
+            status = why_set(why, -EINVAL,
+                             "the last message, of the user, has no part that an agent is given; "
+                             "send one of type text or file");
     }
     read_last(cJSON_GetArrayItem(messages, cJSON_GetArraySize(messages) - 1), request);
     return status;

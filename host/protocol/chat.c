@@ -226,10 +226,13 @@ static void write_member(struct json_writer *json, const char *name, const cJSON
 static int write_chat(const struct chat *chat, struct buf *out, struct why *why)
 {
     struct json_writer json = {.out = out, .comma = true};
-    int status;
+    int status = 0;
 
     buf_puts(out, "{\"messages\":");
-    status = chat_write_messages(chat->messages, out, why);
+    if (chat->may_be_empty && cJSON_IsArray(chat->messages) && chat->messages->child == NULL)
+        buf_puts(out, "[]");
+    else
+        status = chat_write_messages(chat->messages, out, why);
     write_member(&json, "tools", chat->tools);
     json_text(&json, "thread", chat->thread);
     write_member(&json, "state", chat->state);

@@ -25,6 +25,7 @@
 #include "base/why.h"
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 
 /* A conversation as a request has it. Other members than messages may be NULL: left out. */
 struct chat {
@@ -35,6 +36,7 @@ struct chat {
     const cJSON *context;
     const cJSON *options;
     const cJSON *forwarded; /* forwardedProps, of AG-UI */
+    bool may_be_empty;      /* the list of messages, for agents that take the chat input */
 };
 
 /*

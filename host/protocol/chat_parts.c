@@ -46,6 +46,13 @@ void chat_part_file(cJSON *parts, const char *url, const char *media_type, const
         cJSON_AddStringToObject(file, "filename", name);
 }
 
+void chat_part_handle(cJSON *parts, const char *id)
+{
+    cJSON *file = cJSON_AddObjectToObject(add_part(parts, "file"), "file");
+
+    cJSON_AddStringToObject(file, "file_id", id);
+}
+
 const char *chat_string(const cJSON *object, const char *name)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));

@@ -16,6 +16,9 @@ void chat_part_text(cJSON *parts, const char *text);
  */
 void chat_part_file(cJSON *parts, const char *url, const char *media_type, const char *name);
 
+/* Add a file by the id that the model's provider knows it by: file with file_id. */
+void chat_part_handle(cJSON *parts, const char *id);
+
 /* Return the string that is the object's member, or NULL. */
 const char *chat_string(const cJSON *object, const char *name);
 

@@ -73,7 +73,8 @@ class RequestTest(AguiTest):
             {"id": "6", "role": "user", "content": [
                 {"type": "text", "text": "messages"},
                 {"type": "image", "source": {"type": "data", "value": "QQ==", "mimeType": "image/png"}},
-                {"type": "document", "source": {"type": "url", "value": "http://x/y.pdf"}}]}]
+                {"type": "document", "source": {"type": "url", "value": "http://x/y.pdf"}},
+                {"type": "image", "source": {"type": "file", "value": "file-1"}}]}]
         heard = json.loads(self.text(self.frames(self.post({**self.body(""), "messages": said}))))
         self.assertEqual(heard, [
             {"role": "system", "content": "Be kind."},
@@ -83,7 +84,8 @@ class RequestTest(AguiTest):
             {"role": "user", "content": [
                 {"type": "text", "text": "messages"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}},
-                {"type": "file", "file": {"file_url": "http://x/y.pdf"}}]}])
+                {"type": "file", "file": {"file_url": "http://x/y.pdf"}},
+                {"type": "file", "file": {"file_id": "file-1"}}]}])
 
     def test_nothing_is_lost(self):
         state = b'{"ids":[9007199254740993,-1],"f":0.10}'
@@ -96,6 +98,14 @@ class RequestTest(AguiTest):
         self.check_problem(self.post(self.body("text\0")), 400, "Bad Request",
                            "a string of the body has the character U+0000; leave it out")
 
+    def test_no_messages(self):
+        for messages in ([], [{"id": "1", "role": "activity", "activityType": "x", "content": {}}]):
+            frames = self.frames(self.post({**self.body("text"), "messages": messages}))
+            self.assertEqual([frame["type"] for frame in frames], ["RUN_STARTED", "RUN_FINISHED"])
+
+    def test_half_an_emoji(self):
+        self.assertEqual(self.text(self.frames(self.post(self.body("say:a\ud83d")))), "a\ufffd")
+
     def test_refusals(self):
         for body, detail in (
                 ({}, "send threadId and runId, strings of 1 to 255 bytes"),
@@ -105,6 +115,7 @@ class RequestTest(AguiTest):
                 ({**self.body("text"), "messages": "text"},
                  "messages must be a list of at least one message"),
                 (self.body("text", resume={"interruptId": "x"}), "resume must be a list"),
+                (self.body("text", resume=7), "resume must be a list"),
                 (self.body("", resume=[{}, {}]),
                  "resume has one entry here, since a run ends with one interrupt"),
                 (self.body("", resume=[{"status": "resolved"}]),

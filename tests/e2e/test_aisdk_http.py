@@ -101,6 +101,12 @@ class RequestTest(AiSdkTest):
                 (self.ask("POST", PATH, {"id": "c"}), 400, b"messages must be a list of at least one message"),
                 (self.post({"parts": []}), 400,
                  b"messages have a role each: system, user or assistant"),
+                (self.post(user("text"), {"role": "user", "parts": [{"type": "data-x", "data": 1}]}), 400,
+                 b"the last message, of the user, has no part that an agent is given; "
+                 b"send one of type text or file"),
+                (self.post({"role": "user", "parts": []}), 400,
+                 b"the last message, of the user, has no part that an agent is given; "
+                 b"send one of type text or file"),
                 (self.ask("POST", PATH, {"id": "x" * 256, "messages": [user("text")]}), 400,
                  b"id, that of the chat, is a string of 1 to 255 bytes"),
                 (self.post(user("text"), path="/agents/nobody/ai-sdk"), 404,

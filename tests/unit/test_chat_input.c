@@ -62,6 +62,21 @@ CASE(every_member)
                "\"thread\":\"t\",\"state\":{},\"context\":[],\"options\":{\"temperature\":0.5}}");
 }
 
+CASE(empty_list_is_taken_where_it_may_be)
+{
+    cJSON *messages = cJSON_CreateArray();
+    cJSON *types = cJSON_Parse("{\"properties\":{\"q\":{\"type\":\"string\"}}}");
+    const struct chat chat = {.messages = messages, .may_be_empty = true};
+
+    expect_refusal("[]", NULL, "at least one message");
+    ck_assert_int_eq(chat_write(&chat, types, &out, &why), -EINVAL);
+    ck_assert_int_eq(chat_write(&chat, NULL, &out, &why), 0);
+    expect_out("{\"messages\":[]}");
+    why_finish(&why);
+    cJSON_Delete(messages);
+    cJSON_Delete(types);
+}
+
 CASE(roles)
 {
     expect_input("[{\"role\":\"developer\",\"content\":\"be brief\"},"
