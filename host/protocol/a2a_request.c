@@ -201,7 +201,7 @@ static enum a2a_error read_configuration(const cJSON *configuration, struct a2a_
 enum a2a_error a2a_read_message(const cJSON *params, struct a2a_message *message, struct why *why)
 {
     const cJSON *said = member(params, "message"), *role = member(said, "role");
-    const cJSON *id = member(said, "messageId");
+    const cJSON *id = member(said, "messageId"), *metadata = member(said, "metadata");
     enum a2a_error error;
 
     *message = (struct a2a_message){.data = NULL};
@@ -215,7 +215,9 @@ enum a2a_error a2a_read_message(const cJSON *params, struct a2a_message *message
         return fault(why, A2A_invalid_params, BAD_CONTEXT);
     if (!read_string(said, "taskId", &message->task))
         return fault(why, A2A_invalid_params, "message.taskId must be a string");
-    if (!read_string(member(said, "metadata"), "sluice/question", &message->question))
+    if (metadata && !cJSON_IsObject(metadata))
+        return fault(why, A2A_invalid_params, "message.metadata must be an object");
+    if (!read_string(metadata, "sluice/question", &message->question))
         return fault(why, A2A_invalid_params, "sluice/question must be a question's id");
     error = read_configuration(member(params, "configuration"), message, why);
     return error == A2A_ok ? read_parts(member(said, "parts"), message, why) : error;

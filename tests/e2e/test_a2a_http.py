@@ -347,6 +347,9 @@ class ErrorTest(A2ATest):
         self.check_error(self.rpc("Nothing"), -32601)
         self.check_error(self.rpc("message/send"), -32009, "VERSION_NOT_SUPPORTED")
         self.check_error(self.rpc("SendMessage", id_="a\"b"), -32602, id_="a\"b")
+        for wrong in ({"metadata": 5}, {"metadata": {"sluice/question": 5}}, {"taskId": 5}, {"contextId": {}}):
+            said = {"message": message("text", **wrong)}
+            self.check_error(self.rpc("SendMessage", said), -32602)
         self.check_error(self.ask("POST", RPC, []), -32600, id_=None)
         self.check_error(self.ask("POST", RPC, b"{"), -32700, id_=None)
         self.check_error(self.ask("POST", RPC, b"{}", {"Content-Type": "text/plain"}), -32600,
