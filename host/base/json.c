@@ -137,6 +137,18 @@ void json_append_string(struct buf *buf, const char *text)
     buf_append(buf, "\"", 1);
 }
 
+void json_make_utf8(char *text)
+{
+    unsigned char *p = (unsigned char *)text, *end = p + strlen(text);
+
+    while (p < end) {
+        size_t step = utf8_sequence(p, end);
+        if (step == 0)
+            *p = '?';
+        p += step ? step : 1;
+    }
+}
+
 void json_append_member(struct buf *buf, const char *name, const char *value)
 {
     if (value == NULL || !*value)

@@ -37,6 +37,9 @@ struct buf;
 /* Append the text as a JSON string with its quotes; bytes that are not UTF-8 become '?'. */
 void json_append_string(struct buf *buf, const char *text);
 
+/* Put '?' in the place of each byte that is not UTF-8. */
+void json_make_utf8(char *text);
+
 /* json_member.c: write what stands between the quotes of a JSON string, half a surrogate pair as
  * U+FFFD; return its length, which is not more than it had. */
 size_t json_unescape(char *out, const char *text, size_t length);

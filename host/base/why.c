@@ -1,6 +1,7 @@
 #include "base/why.h"
 
 #include "base/buf.h"
+#include "base/json.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ int why_set(struct why *why, int status, const char *format, ...)
     va_end(args);
     free(why->text);
     why->text = buf_steal(&text);
+    json_make_utf8(why->text); /* what it quotes may be cut within a character */
     return status;
 }
 

@@ -1,7 +1,7 @@
 /*
  * Why something failed, in words for people. The text grows with what it is
- * told, so nobody guesses a buffer's size; a function that fails fills one
- * beside the -errno it returns. A plain struct: zeroed is no reason.
+ * told, so nobody guesses a buffer's size, and is UTF-8 whatever it quotes; a function that fails
+ * fills one beside the -errno it returns. A plain struct: zeroed is no reason.
  */
 #ifndef BASE_WHY_H
 #define BASE_WHY_H

@@ -152,6 +152,7 @@ struct record_head record_read(const struct ring *ring, const struct record_type
     event->type_length = head.type_length;
     event->json = head.type == RECORD_NAMED ? rest + 1 + head.type_length : rest;
     event->json_length = head.json_length;
+    event->closed = false;
     return head;
 }
 

@@ -12,6 +12,15 @@
 
 CASES("why");
 
+CASE(what_is_cut_is_utf8)
+{
+    struct why why = {0};
+
+    why_set(&why, 0, "'%.2s' and '%s'", "a\xc3\xa9", "\xff\xc3\xa9");
+    ck_assert_str_eq(why_text(&why), "'a?' and '?\xc3\xa9'");
+    why_finish(&why);
+}
+
 CASE(zeroed_is_no_reason)
 {
     struct why why = {0};

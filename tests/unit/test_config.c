@@ -1040,7 +1040,7 @@ CASE(set_bad_values)
     expect_set_refusal("plugin.p.k k=v",
                        "--set plugin.p.k k=v: 'k k' is not a key; a key has 1 to 64 "
                        "letters, digits, '-' and '_'");
-    expect_set_refusal("plugin.p.k=\xff", "--set plugin.p.k=\xff: the value of k is not UTF-8");
+    expect_set_refusal("plugin.p.k=\xff", "--set plugin.p.k=?: the value of k is not UTF-8");
     expect_set_refusal("host.heartbeat=1\n2",
                        "--set host.heartbeat=1?2: heartbeat must be 1 to 3600 "
                        "seconds, not '1?2'");
