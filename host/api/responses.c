@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "http/request.h"
+#include "protocol/body.h"
 #include "protocol/chat_parts.h"
 #include "protocol/openai.h"
 #include "protocol/responses.h"
@@ -68,7 +69,7 @@ static cJSON *find_item(const struct api *api, const struct http_request *reques
         return NULL;
     *room -= eventlog_memory(run_log(run));
     if (responses_append_item(run_identity(run), run_log(run), id, &json))
-        item = cJSON_ParseWithLength(buf_data(&json), buf_length(&json));
+        body_read(buf_data(&json), buf_length(&json), &item);
     buf_finish(&json);
     return item;
 }

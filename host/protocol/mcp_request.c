@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/why.h"
+#include "protocol/body.h"
 #include "protocol/mcp.h"
 
 #include <cjson/cJSON.h>
@@ -259,14 +260,16 @@ struct params {
 /* Numbers are the same if their values are: 42.0 is 42. */
 static bool says(const char *header, const cJSON *value)
 {
+    double number;
     char *end;
 
     if (cJSON_IsString(value))
         return mcp_header_is(header, value->valuestring);
     if (cJSON_IsBool(value))
         return strcmp(header, cJSON_IsTrue(value) ? "true" : "false") == 0;
-    return cJSON_IsNumber(value) && *header && header[strspn(header, "-.0123456789eE")] == '\0' &&
-           strtod(header, &end) == value->valuedouble && *end == '\0';
+    return body_number(value, &number) && *header &&
+           header[strspn(header, "-.0123456789eE")] == '\0' && strtod(header, &end) == number &&
+           *end == '\0';
 }
 
 static bool param_matches(const struct params *params, const char *name, const cJSON *value)
@@ -304,13 +307,16 @@ bool mcp_params_match(const char *schema, struct mcp_json arguments,
                       struct why *why)
 {
     const struct params params = {header, data, why};
-    cJSON *tree, *value;
+    cJSON *tree, *value = NULL;
     bool matches;
 
     if (strstr(schema, "\"" PARAM "\"") == NULL)
         return true;
+    if (arguments.length > 0 && body_read(arguments.at, arguments.length, &value) < 0) {
+        why_set(why, 0, "Header mismatch: no header can repeat arguments with U+0000");
+        return false;
+    }
     tree = cJSON_Parse(schema);
-    value = cJSON_ParseWithLength(arguments.at, arguments.length);
     matches = object_matches(&params, tree, value);
     cJSON_Delete(value);
     cJSON_Delete(tree);

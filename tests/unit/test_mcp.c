@@ -298,4 +298,7 @@ CASE(params)
     ck_assert(!match("{\"b\":{\"n\":42}}", "Mcp-Param-N", " 42"));
     ck_assert(!match("{\"b\":{\"t\":true}}", "Mcp-Param-T", "1"));
     ck_assert(!match("{\"b\":{\"t\":[]}}", "Mcp-Param-T", "[]"));
+    ck_assert(!match("{\"a\":\"x\",\"c\":\"\\ud83d\"}", "Mcp-Param-A", "X"));
+    ck_assert(match("{\"a\":\"x\",\"c\":\"\\ud83d\"}", "Mcp-Param-A", "x"));
+    ck_assert(!match("{\"a\":\"x\\u0000y\"}", "Mcp-Param-A", "x"));
 }
