@@ -1,5 +1,6 @@
 """The host: its processes, one server that is started and stopped, and the binary run once."""
 
+import contextlib
 import json
 import os
 import re
@@ -181,7 +182,8 @@ class Server:
 
     def kill(self):
         for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a worker ends with its front
+                os.kill(pid, signal.SIGKILL)
         if self.process:
             self.process.wait(PATIENCE_S)
 
