@@ -53,7 +53,7 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
                                const struct run_request *wanted)
 {
     const struct config *config = api->config;
-    enum admission size = admission_check_size(wanted->input_length);
+    enum admission size;
     int status;
 
     if (*api->stopping)
@@ -65,6 +65,7 @@ enum admission admission_check(const struct api *api, struct deployment *deploym
         return status == -EAGAIN ? ADMISSION_max_queued : ADMISSION_unavailable;
     if (runs_live(api->runs) >= config->max_runs)
         return ADMISSION_max_runs;
+    size = admission_check_size(wanted->input_length);
     if (size != ADMISSION_granted)
         return size;
     if (!runs_make_room(api->runs, wanted->client,

@@ -30,10 +30,11 @@ static void refuse_unknown(const struct lookup *lookup)
 static enum admission give(const struct api *api, struct run *run, const struct question *question,
                            const char *json, size_t length)
 {
-    enum admission size = admission_check_size(length);
+    enum admission size;
 
     if (question == NULL)
         return ADMISSION_no_open_question;
+    size = admission_check_size(length);
     if (size != ADMISSION_granted)
         return size;
     switch (run_answer(run, question->id, json, length)) {

@@ -430,7 +430,10 @@ void stream_open(struct streams *streams, struct http_request *request, struct r
     http_stream(request, form->encoder->content_type, &handler, stream);
 }
 
-/* What is begun is sent; its feed then knows of no end, and the client may get one. */
+/*
+ * A feed that is over sends only what it has begun. A block has its own word for whether the
+ * stream is over: so a client to whom a frame was sent in part may still be told the end.
+ */
 void streams_hush(struct streams *streams, const struct run *run, const struct encoder *encoder)
 {
     struct stream *stream;

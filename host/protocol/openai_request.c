@@ -5,6 +5,16 @@
 
 #include <errno.h>
 
+void openai_option(cJSON *options, const char *option, const cJSON *object, const char *name)
+{
+    cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    if (value == NULL || cJSON_IsNull(value))
+        return;
+    cJSON_DeleteItemFromObjectCaseSensitive(options, option);
+    cJSON_AddItemReferenceToObject(options, option, value);
+}
+
 cJSON *openai_options(const cJSON *body)
 {
     static const char *const names[] = {"frequency_penalty",
@@ -25,11 +35,8 @@ cJSON *openai_options(const cJSON *body)
                                         "verbosity"};
     cJSON *options = cJSON_CreateObject();
 
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        cJSON *value = cJSON_GetObjectItemCaseSensitive(body, names[i]);
-        if (value && !cJSON_IsNull(value))
-            cJSON_AddItemReferenceToObject(options, names[i], value);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        openai_option(options, names[i], body, names[i]);
     if (cJSON_GetArraySize(options) > 0)
         return options;
     cJSON_Delete(options);

@@ -26,4 +26,10 @@ void openai_request_finish(struct openai_request *request);
  */
 cJSON *openai_options(const cJSON *body);
 
+/*
+ * Set the option to what the object has as a member of this name, if it is there and not null.
+ * The option refers to it.
+ */
+void openai_option(cJSON *options, const char *option, const cJSON *object, const char *name);
+
 #endif

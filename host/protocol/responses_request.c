@@ -180,17 +180,6 @@ static cJSON *tools_of(const cJSON *tools)
     return out;
 }
 
-/* Set the option to what the object has as a member of this name, if it has one. */
-static void set_option(cJSON *options, const char *option, const cJSON *object, const char *name)
-{
-    cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
-
-    if (value == NULL || cJSON_IsNull(value))
-        return;
-    cJSON_DeleteItemFromObjectCaseSensitive(options, option);
-    cJSON_AddItemReferenceToObject(options, option, value);
-}
-
 /* Return the options in the shape of chat completions, NULL if there are none. */
 static cJSON *options_of(const cJSON *body)
 {
@@ -200,10 +189,10 @@ static cJSON *options_of(const cJSON *body)
 
     if (options == NULL)
         options = cJSON_CreateObject();
-    set_option(options, "max_tokens", body, "max_output_tokens");
-    set_option(options, "reasoning_effort", member(body, "reasoning"), "effort");
-    set_option(options, "verbosity", text, "verbosity");
-    set_option(options, "response_format", text, "format");
+    openai_option(options, "max_tokens", body, "max_output_tokens");
+    openai_option(options, "reasoning_effort", member(body, "reasoning"), "effort");
+    openai_option(options, "verbosity", text, "verbosity");
+    openai_option(options, "response_format", text, "format");
     if (is_type(format, "json_schema") && member(format, "json_schema") == NULL)
         cJSON_ReplaceItemInObjectCaseSensitive(options, "response_format",
                                                nest(format, "json_schema"));

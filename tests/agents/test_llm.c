@@ -252,7 +252,7 @@ static struct agent_test *test;
 
 #define MADE_LENGTH 21
 
-/* Return 1 if the id is one that the library makes, and not the one that it made last. */
+/* Return 1 if the library made this id, and it differs from the id before. */
 static int is_made(const char *id)
 {
     static char last[MADE_LENGTH + 1];
